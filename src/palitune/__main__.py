@@ -1,0 +1,5 @@
+"""`python -m palitune`."""
+
+from palitune.cli import main
+
+main()

@@ -1,0 +1,31 @@
+"""A data set to practise on."""
+
+import argparse
+import sys
+
+DESCRIPTION = """\
+Draws advertisements for bottles, jars, boxes and tubes into FOLDER/images and writes FOLDER/data.jsonl.
+The rule to learn: an advertisement with a cross on it is not allowed ("no"), any other is ("yes").
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-o", "--output", default="dataset", metavar="FOLDER", help="(default: %(default)s)")
+    parser.add_argument("--count", type=int, default=96, help="how many; the default 96 has 54 allowed and 42 not")
+    parser.add_argument("--seed", type=int, default=0, help="another seed draws others (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="replace a data set that was not drawn here")
+
+
+def run(args: argparse.Namespace) -> None:
+    from collections import Counter
+    from pathlib import Path
+
+    from palitune.data import demo
+
+    records = demo.make(Path(args.output), args.count, args.seed, args.overwrite)
+    if not args.quiet:
+        labels = Counter(record["suffix"] for record in records)
+        kinds = Counter(record["image"].rpartition(".")[2] for record in records)
+        listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        text = f"{len(records)} advertisements in {args.output}: {labels['yes']} yes, {labels['no']} no; {listed}"
+        print(text, file=sys.stderr)

@@ -1,0 +1,102 @@
+"""The command line: which commands there are, and how each of them ends."""
+
+import argparse
+import importlib
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from palitune import __version__
+from palitune.errors import PalituneError
+
+# Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
+COMMANDS = {
+    "download": ("download", "fetch a model by its published name, or the tiny one that ships with palitune"),
+    "demo-data": ("demo_data", "draw a small data set of advertisements to try everything on"),
+    "split": ("split", "shuffle a data set and part it into training and validation"),
+    "learn": ("learn", "fine-tune a model, and judge it before and after"),
+    "validate": ("validate", "judge a model on one or more data sets"),
+    "pretrain-tiny": ("pretrain_tiny", "make the tiny model anew from its seed"),
+}
+EPILOGUE = """\
+the main job:
+  palitune download --model tiny
+  palitune demo-data
+  palitune split -v 10 -n set1
+  palitune learn -d set1 -w trained-set1
+  palitune validate -m trained-set1 dataset/set1/valid.jsonl
+
+exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 output exists, 74 disk,
+  77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
+"""
+INTERNAL_ERROR = 70
+
+
+def main(command: str | None = None, arguments: list[str] | None = None) -> NoReturn:
+    """Runs a command and exits; `command` is fixed for the numbered stages and read from the arguments otherwise."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if command is None:
+        command, arguments = _choose(arguments)
+        program = f"palitune {command}"
+    else:
+        program = sys.argv[0]
+    module = importlib.import_module(f"palitune.cli.{COMMANDS[command][0]}")
+    parser = argparse.ArgumentParser(
+        prog=program, description=module.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    module.add_arguments(parser)
+    parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and errors")
+    parser.add_argument("--debug", action="store_true", help="show where an error came from")
+    sys.exit(_run(module.run, parser.parse_args(arguments), program))
+
+
+def _choose(arguments: list[str]) -> tuple[str, list[str]]:
+    width = max(map(len, COMMANDS))
+    listed = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        prog="palitune",
+        usage="palitune COMMAND [options]",
+        description=f"Fine-tune PaliGemma on your own GPU and know what the result is worth.\n\ncommands:\n{listed}",
+        epilog=EPILOGUE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="`palitune COMMAND --help` tells more")
+    parser.add_argument("--version", action="version", version=f"palitune {__version__}")
+    # The rest belongs to the command, `--help` included.
+    return parser.parse_args(arguments[:1] or ["--help"]).command, arguments[1:]
+
+
+def _run(run: object, args: argparse.Namespace, program: str) -> int:
+    """The exit code; what went wrong is one line on stderr."""
+    signal.signal(signal.SIGTERM, _terminate)
+    name = os.path.basename(program)
+    try:
+        run(args)  # type: ignore[operator]
+        sys.stdout.flush()
+    except PalituneError as error:
+        if args.debug:
+            raise
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader of our output has what it wanted. Python would complain once more while it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if args.debug:
+            raise
+        text = " ".join(str(error).split())[:300]
+        print(
+            f"{name}: unexpected {type(error).__name__}: {text}. Run it again with --debug and report what it shows",
+            file=sys.stderr,
+        )
+        return INTERNAL_ERROR
+    return 0
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)  # an exception, so that half-written files are cleaned up

@@ -1,0 +1,78 @@
+"""A checkpoint made ready to run: sizes read off it, parameters checked, its tokenizer found."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune import trees
+from palitune.checkpoint import hub, npz
+from palitune.cli import workspace
+from palitune.data.tokens import Tokenizer
+from palitune.errors import BadDataError, ConfigurationError, MissingInputError
+from palitune.models import variants
+from palitune.models.variants import PaliGemmaConfig
+
+
+class Model(NamedTuple):
+    """`params` is flat, by parameter path."""
+
+    path: Path
+    sizes: PaliGemmaConfig
+    params: dict[str, Any]
+    tokenizer: Tokenizer
+    dtype: Any
+
+
+def set_up_jax() -> None:
+    """Compiled programs are kept under `cache/`, so that the next start is quicker."""
+    jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def load(path: Path, args: argparse.Namespace) -> Model:
+    """The checkpoint at `path`, run as the options of `arguments.add_model` say.
+
+    Raises:
+      MissingInputError: no such checkpoint, or no tokenizer.
+      BadDataError: the checkpoint's parameters do not fit a PaliGemma; every path is named.
+      ConfigurationError: the tokenizer is another model's.
+    """
+    checkpoint = npz.Checkpoint(path)
+    sizes = variants.read(checkpoint, str(path))
+    expected = variants.expected(sizes)
+    if problems := trees.differences(expected, checkpoint):
+        raise BadDataError("parameters do not fit: " + "; ".join(problems), where=str(path))
+    for name in expected:
+        if not jnp.issubdtype(checkpoint[name].dtype, np.floating):
+            raise BadDataError(f"parameter {name} is {checkpoint[name].dtype}, not a float", where=str(path))
+    tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
+    set_up_jax()
+    dtype = args.dtype
+    if dtype == "auto":
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    if not args.quiet:
+        count = sum(int(np.prod(leaf.shape)) for leaf in expected.values())
+        device = jax.devices()[0]
+        print(f"model: {path} ({count:,} parameters) on {device.device_kind}, {dtype}", file=sys.stderr)
+    params = {name: jnp.asarray(checkpoint[name]) for name in expected}
+    return Model(path, sizes, params, tokenizer, jnp.dtype(dtype))
+
+
+def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
+    path = Path(option) if option else hub.tokenizer_path(vocab_size, workspace.cache())
+    if path is None or not path.is_file():
+        hint = "Run ./01-download_models.py, or name it with --tokenizer"
+        raise MissingInputError("the model's tokenizer is not there", where=str(path or checkpoint), hint=hint)
+    tokenizer = Tokenizer(path)
+    if tokenizer.vocab_size > vocab_size:
+        raise ConfigurationError(
+            f"a tokenizer with {tokenizer.vocab_size} pieces for a model with a vocabulary of {vocab_size}",
+            where=str(path),
+            hint="Name the right one with --tokenizer",
+        )
+    return tokenizer

@@ -1,0 +1,49 @@
+"""Stage 4: what a model is worth, without learning."""
+
+import argparse
+import sys
+
+from palitune.cli import arguments
+
+DESCRIPTION = """\
+Asks a model about every record of each FILE and prints a block for each: true and false positives and negatives
+("yes" is positive), accuracy, precision, recall and F-measure. An answer that is neither yes nor no counts as wrong.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSONL files of records")
+    parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
+    arguments.add_model(parser)
+    arguments.add_records(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from palitune.checkpoint import manifest
+    from palitune.cli import workspace
+    from palitune.cli.judging import Judge, load_records
+    from palitune.cli.model import load
+    from palitune.config import PROMPT
+    from palitune.data.pictures import Pictures
+    from palitune.data.records import Record
+    from palitune.judge.report import result_block
+
+    source = workspace.checkpoint_to_read(args.model)
+    prompt = args.prompt or manifest.read(source).get("config", {}).get("prompt", PROMPT)
+    model = load(source, args)
+    pictures = Pictures(model.sizes.img.image_size)
+    sets = {path: load_records(Path(path), args, pictures) for path in args.files}
+    judge = Judge(model, pictures, prompt, args.quiet)
+    judged: list[tuple[Record, str]] = []
+    for path, records in sets.items():
+        verdict = judge(model.params, records)
+        print(result_block(path, verdict.confusion), flush=True)
+        judged += zip(records, verdict.answers, strict=True)
+    if args.sheet:
+        from palitune.judge import plots
+
+        plots.sheet(Path(args.sheet), [(r.image, r.suffix, answer) for r, answer in judged])
+        if not args.quiet:
+            print(f"drew {args.sheet}", file=sys.stderr)

@@ -1,0 +1,94 @@
+"""Where things are: the repository's `checkpoints/`, `cache/` and the stages' `dataset/`."""
+
+import difflib
+import os
+from pathlib import Path
+
+from palitune.checkpoint import hub
+from palitune.errors import MissingInputError, UsageError
+
+PARTS = ("train.jsonl", "valid.jsonl")
+
+
+def root() -> Path:
+    """The folder that has `checkpoints/` and `cache/`.
+
+    `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
+    (a clone of the repository); else the current folder.
+    """
+    if home := os.environ.get("PALITUNE_HOME"):
+        return Path(home)
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "playground").is_dir() and (folder / "checkpoints").is_dir():
+            return folder
+    return here
+
+
+def cache() -> Path:
+    return root() / "cache"
+
+
+def checkpoints() -> Path:
+    return root() / "checkpoints"
+
+
+def _candidates(name: str) -> list[Path]:
+    """Files a person may mean by what they typed, the likeliest first."""
+    path = Path(name)
+    paths = [checkpoints() / name] if path.name == name else [path]
+    if path.parts[:1] == ("checkpoints",):  # Path has taken a leading ./ away
+        paths.append(checkpoints() / Path(*path.parts[1:]))
+    if path.name == name:
+        paths.append(path)
+    return [p if p.suffix == ".npz" else p.with_name(f"{p.name}.npz") for p in paths]
+
+
+def checkpoint_to_read(name: str | None) -> Path:
+    """The file of a checkpoint: a path, a bare name in `checkpoints/`, or the name of a downloaded model.
+
+    Without a name it is the latest downloaded model.
+
+    Raises:
+      MissingInputError: there is none, with the names there are.
+    """
+    if name is None:
+        present = hub.downloaded(cache())
+        if not present:
+            raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
+        return hub.checkpoint_path(present[0], cache())
+    for path in _candidates(name):
+        if path.is_file():
+            return path
+    if name in hub.NAMES:
+        path = hub.checkpoint_path(name, cache())
+        if path.is_file():
+            return path
+        hint = f"Run ./01-download_models.py --model {name}"
+        raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
+    known = [path.stem for path in sorted(checkpoints().glob("*.npz"))] + list(hub.downloaded(cache()))
+    near = difflib.get_close_matches(Path(name).stem, known, 1)
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none yet'}"
+    raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
+
+
+def checkpoint_to_write(name: str) -> Path:
+    """Where a checkpoint of this name goes: bare names and `checkpoints/...` into the repository's `checkpoints/`."""
+    if not Path(name).name or name.endswith(("/", os.sep)):
+        raise UsageError(f"-w {name!r} names no file")
+    candidates = _candidates(name)
+    return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
+
+
+def data_set(name: str) -> Path:
+    """The folder of a split, with all its `PARTS`: a bare name in `dataset/`, or a path.
+
+    Raises:
+      MissingInputError: a part is not there.
+    """
+    folder = Path("dataset") / name if Path(name).name == name else Path(name)
+    for part in PARTS:
+        if not (folder / part).is_file():
+            hint = f"Make it with ./02-shuffle_data.sh -n {Path(name).name}"
+            raise MissingInputError("no such file", where=str(folder / part), hint=hint)
+    return folder

@@ -1,0 +1,77 @@
+"""Demo data: drawn advertisements with a rule to learn.
+
+The rule: an advertisement that shows a cross is not allowed, because a cross promises to heal. The rest may vary.
+"""
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from palitune import config, files
+from palitune.data import drawing
+from palitune.errors import OutputExistsError, UsageError
+
+COUNT = 96
+REFUSED_SHARE = 42 / 96
+PNG_SHARE, JPEG_SHARE = 45 / 96, 44 / 96
+GIF_FRAMES = 5
+ALLOWED_BADGES = tuple(badge for badge in drawing.BADGES if badge != "cross")
+MARK = ".palitune-demo"  # tells our own folder from a person's
+
+
+def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = False) -> list[dict[str, str]]:
+    """Draws `count` advertisements into `folder/images` and writes `folder/data.jsonl`; returns its records.
+
+    Of 96, 54 are allowed ("yes") and 42 are not, in 45 PNG, 44 JPEG and 7 animated GIF files; other counts keep these
+    shares. The same seed and count give the same pictures.
+
+    Raises:
+      OutputExistsError: `folder/data.jsonl` is there and was not made here, and `overwrite` is false.
+      UsageError: fewer than 4 are asked for.
+      StorageError: the folder cannot be written.
+    """
+    if count < 4:
+        raise UsageError(f"--count {count}: a data set needs at least 4 advertisements")
+    data = folder / "data.jsonl"
+    if data.exists() and not (folder / MARK).exists() and not overwrite:
+        hint = "Draw into another folder with -o, or use --overwrite"
+        raise OutputExistsError("this data set was not drawn by demo-data", where=str(data), hint=hint)
+    rng = config.generator(seed, "demo", count)
+    refused = round(count * REFUSED_SHARE)
+    labels = rng.permutation(["no"] * refused + ["yes"] * (count - refused))
+    png, jpeg = round(count * PNG_SHARE), round(count * JPEG_SHARE)
+    formats = rng.permutation(["png"] * png + ["jpg"] * jpeg + ["gif"] * (count - png - jpeg))
+    records = []
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    files.write(folder / MARK, b"")
+    for number, (label, extension) in enumerate(zip(labels, formats, strict=True), 101):
+        name = f"images/{'OK' if label == 'yes' else 'NG'}_image{number}.{extension}"
+        badge = str(rng.choice(ALLOWED_BADGES)) if label == "yes" else "cross"
+        files.write(folder / name, _encode(drawing.random_scene(rng, badge), str(extension), rng))
+        records.append({"prefix": "", "suffix": str(label), "image": name})
+    drawn = {Path(record["image"]).name for record in records}
+    for path in (folder / "images").glob("??_image*"):
+        if path.name not in drawn:  # an earlier set's
+            path.unlink()
+    lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
+    files.write(data, "".join(lines).encode())
+    return records
+
+
+def _encode(scene: drawing.Scene, extension: str, rng: np.random.Generator) -> bytes:
+    size = drawing.random_size(rng)
+    turn = rng.uniform(-10, 10)
+    buffer = io.BytesIO()
+    if extension == "gif":
+        # The badge swings; every frame shows it.
+        frames = [drawing.draw(scene, size, rng, turn + 4 * (i - GIF_FRAMES // 2)) for i in range(GIF_FRAMES)]
+        palette = [frame.convert("P", palette=Image.Palette.ADAPTIVE) for frame in frames]
+        palette[0].save(buffer, "GIF", save_all=True, append_images=palette[1:], duration=160, loop=0)
+    elif extension == "jpg":
+        drawing.draw(scene, size, rng, turn).save(buffer, "JPEG", quality=88)
+    else:
+        drawing.draw(scene, size, rng, turn).save(buffer, "PNG")
+    return buffer.getvalue()

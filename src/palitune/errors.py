@@ -1,0 +1,72 @@
+"""One family of exceptions: what is wrong, where, what to do next, and the exit code (BSD's sysexits where it has one).
+
+A command shows an error as one line on stderr; anything else that escapes is a defect of palitune.
+"""
+
+
+class PalituneError(Exception):
+    """`what` is wrong at `where` (a file, `file:line` or a parameter path); `hint` is what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what, self.where, self.hint = what, where, hint
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        line = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{line}. {self.hint}" if self.hint else line
+
+
+class UsageError(PalituneError):
+    """Arguments that contradict each other or the data."""
+
+    exit_code = 2
+
+
+class BadDataError(PalituneError):
+    """A file was found and does not hold what it should."""
+
+    exit_code = 65
+
+
+class MissingInputError(PalituneError):
+    """A file or model that was asked for is not there."""
+
+    exit_code = 66
+
+
+class NetworkError(PalituneError):
+    """A download failed for want of a network or a willing server."""
+
+    exit_code = 69
+
+
+class OutputExistsError(PalituneError):
+    """Writing would replace something that nobody said may be replaced."""
+
+    exit_code = 73
+
+
+class StorageError(PalituneError):
+    """The disk is full, read-only or broken."""
+
+    exit_code = 74
+
+
+class CredentialsError(PalituneError):
+    """A server wants to know who asks, or does not accept the answer."""
+
+    exit_code = 77
+
+
+class ConfigurationError(PalituneError):
+    """The pieces do not fit: a model and its tokenizer, parameters and their shapes, an installation."""
+
+    exit_code = 78
+
+
+class DivergedError(PalituneError):
+    """Learning went astray; no model was written."""
+
+    exit_code = 79

@@ -1,0 +1,129 @@
+"""PaliGemma: SigLIP's image tokens in front of the text, through Gemma.
+
+Axes: B batch, H W image size in pixels, N image tokens, T text tokens, M = N + T sequence, D width, V vocabulary.
+
+Everything here is a pure function of parameters and arrays: no file, no device mesh, no optimizer.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from palitune.models import gemma, siglip
+from palitune.models.variants import PaliGemmaConfig
+
+Params = Mapping[str, Any]
+
+
+def init(config: PaliGemmaConfig, key: jax.Array) -> dict[str, Any]:
+    """Random float32 parameters under big_vision's paths: `img/...` and `llm/...`."""
+    img_key, llm_key = jax.random.split(key)
+    return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}
+
+
+def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
+    """Who may look at whom, `bool[B, M, M]` (query, key).
+
+    A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
+    each one starts a new block. With `[0 0 0 1 1]` the first three see each other and the last two are causal.
+
+    Args:
+      mask_input: bool[B, M], true for a real token, false for padding.
+      mask_ar: int[B, M].
+
+    Source: `make_attn_mask` of big_vision's `models/proj/paligemma/paligemma.py`.
+    """
+    block = jnp.cumsum(mask_ar, axis=1)
+    visible = block[:, None, :] <= block[:, :, None]
+    real = mask_input[:, None, :] & mask_input[:, :, None]
+    return visible & real
+
+
+def hidden_states(
+    config: PaliGemmaConfig,
+    params: Params,
+    zimg: jax.Array,
+    text: jax.Array,
+    mask_ar: jax.Array,
+    mask_input: jax.Array | None = None,
+) -> jax.Array:
+    """The language model's last hidden states at the text tokens.
+
+    Args:
+      zimg: [B, N, D] image tokens; their dtype is the dtype of the computation.
+      text: int[B, T].
+      mask_ar: int[B, T], 1 where a token is causal, 0 where it shares full attention with its neighbours.
+      mask_input: [B, T], nonzero for real tokens. All of them by default.
+
+    Returns:
+      [B, T, D].
+    """
+    images = zimg.shape[1]
+    x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text, zimg.dtype)], axis=1)
+    if mask_input is None:
+        mask_input = jnp.ones(text.shape, bool)
+    mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
+    mask_ar = jnp.pad(mask_ar, ((0, 0), (images, 0)))
+    x, _ = gemma.hidden_states(config.llm, params["llm"], x, attention_mask(mask_input, mask_ar))
+    return x[:, images:]
+
+
+def forward(
+    config: PaliGemmaConfig,
+    params: Params,
+    image: jax.Array,
+    text: jax.Array,
+    mask_ar: jax.Array,
+    mask_input: jax.Array | None = None,
+    dtype: Any = jnp.float32,
+) -> jax.Array:
+    """Logits float32[B, T, V] at every text token, for images float[B, H, W, 3] in [-1, 1].
+
+    Training does not call this: at PaliGemma's vocabulary of 257,152 it is the largest tensor of all.
+    """
+    zimg = siglip.image_tokens(config.img, params["img"], image, dtype)
+    return gemma.logits(params["llm"], hidden_states(config, params, zimg, text, mask_ar, mask_input))
+
+
+def prefill(
+    config: PaliGemmaConfig,
+    params: Params,
+    zimg: jax.Array,
+    text: jax.Array,
+    mask_input: jax.Array,
+    cache_size: int,
+) -> tuple[jax.Array, gemma.Cache, jax.Array]:
+    """Runs the prompt and opens the key/value cache.
+
+    Args:
+      zimg: [B, N, D].
+      text: int[B, T], left aligned: padding only at the end.
+      mask_input: [B, T], nonzero for real tokens.
+      cache_size: rows of the cache; at least N + T plus the tokens to come.
+
+    Returns:
+      Logits float32[B, V] after the last real token, the cache ([L, B, cache_size, K, H] each), and the sequence length
+      int[B] of each example: the row at which its next token goes.
+    """
+    images = zimg.shape[1]
+    x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text, zimg.dtype)], axis=1)
+    mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
+    mask = attention_mask(mask_input, jnp.zeros(mask_input.shape, jnp.int32))
+    x, (k, v) = gemma.hidden_states(config.llm, params["llm"], x, mask)
+    length = jnp.sum(mask_input, axis=1)
+    last = jnp.take_along_axis(x, (length - 1)[:, None, None], axis=1)[:, 0]
+    rows = ((0, 0), (0, 0), (0, cache_size - x.shape[1]), (0, 0), (0, 0))
+    return gemma.logits(params["llm"], last), (jnp.pad(k, rows), jnp.pad(v, rows)), length
+
+
+def extend(
+    config: PaliGemmaConfig, params: Params, cache: gemma.Cache, token: jax.Array, length: jax.Array
+) -> tuple[jax.Array, gemma.Cache]:
+    """One more token for every example: tokens int[B] at rows int[B]; returns logits float32[B, V] and the cache."""
+    x = gemma.embed(config.llm, params["llm"], token[:, None], cache[0].dtype)
+    # Rows beyond an example's own length hold padding of the prompt or nothing yet.
+    mask = (jnp.arange(cache[0].shape[2])[None] <= length[:, None])[:, None]
+    x, cache = gemma.hidden_states(config.llm, params["llm"], x, mask, length[:, None], cache)
+    return gemma.logits(params["llm"], x[:, 0]), cache

@@ -1,0 +1,110 @@
+"""SigLIP's vision transformer, as PaliGemma uses it: every patch becomes one token of the language model's width.
+
+Axes: B batch, H W height and width in pixels, N patches, C width of the tower, D width of the language model, L layers.
+
+The parameter tree is big_vision's (`models/vit.py`), because the published checkpoints have its names:
+`embedding`, `pos_embedding`, `Transformer/encoderblock/...` (stacked on axis 0), `Transformer/encoder_norm`, `head`.
+"""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from palitune.models.variants import SiglipConfig
+
+Params = Mapping[str, Any]
+
+
+class Stem(nn.Module):
+    """Patches with their positions: `[B, H, W, 3]` to `[B, N, C]`."""
+
+    config: SiglipConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        c = self.config
+        patch = (c.patch_size, c.patch_size)
+        x = nn.Conv(c.width, patch, strides=patch, padding="VALID", name="embedding", dtype=self.dtype)(image)
+        x = x.reshape(x.shape[0], -1, c.width)
+        positions = self.param("pos_embedding", nn.initializers.normal(c.width**-0.5), (1, c.num_patches, c.width))
+        return x + positions.astype(x.dtype)
+
+
+class MlpBlock(nn.Module):
+    """Two dense layers with a GELU between them: `[B, N, C]` to the same."""
+
+    config: SiglipConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        inits: dict[str, Any] = {
+            "kernel_init": nn.initializers.xavier_uniform(),
+            "bias_init": nn.initializers.normal(1e-6),
+            "dtype": self.dtype,
+        }
+        x = nn.gelu(nn.Dense(self.config.mlp_dim, **inits)(x))
+        return nn.Dense(self.config.width, **inits)(x)
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block: `[B, N, C]` to the same."""
+
+    config: SiglipConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        # LayerNorm takes its mean and variance in float32 whatever the dtype; softmax has to be told.
+        y = nn.LayerNorm(dtype=self.dtype)(x)
+        attention = nn.MultiHeadDotProductAttention(
+            num_heads=self.config.num_heads,
+            kernel_init=nn.initializers.xavier_uniform(),
+            dtype=self.dtype,
+            force_fp32_for_softmax=True,
+        )
+        x = x + attention(y, y)
+        y = nn.LayerNorm(dtype=self.dtype)(x)
+        return x + MlpBlock(self.config, self.dtype, name="MlpBlock_0")(y)
+
+
+def init(config: SiglipConfig, key: jax.Array) -> dict[str, Any]:
+    """Random float32 parameters of the tower, with blocks stacked on axis 0."""
+    stem_key, block_key, head_key = jax.random.split(key, 3)
+    image = jnp.zeros((1, config.image_size, config.image_size, 3))
+    stem = Stem(config, jnp.float32).init(stem_key, image)["params"]
+    tokens = jnp.zeros((1, config.num_patches, config.width))
+    block = Block(config, jnp.float32)
+    blocks = jax.vmap(lambda k: block.init(k, tokens)["params"])(jax.random.split(block_key, config.depth))
+    norm = nn.LayerNorm().init(head_key, tokens)["params"]
+    head = nn.Dense(config.num_classes).init(head_key, tokens)["params"]
+    return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, "head": head}
+
+
+def image_tokens(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    """Image tokens for the language model.
+
+    Args:
+      params: the `img` tree; any float dtype.
+      image: float[B, H, W, 3] in [-1, 1].
+      dtype: dtype of the computation.
+
+    Returns:
+      `dtype`[B, N, D].
+    """
+    x = Stem(config, dtype).apply({"params": params}, image.astype(dtype))
+    block = Block(config, dtype)
+
+    @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
+    def layer(x: jax.Array, weights: Params) -> tuple[Any, None]:
+        return block.apply({"params": weights}, x), None
+
+    x, _ = jax.lax.scan(layer, x, params["Transformer"]["encoderblock"])
+    x = nn.LayerNorm(dtype=dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)
+    tokens: Any = nn.Dense(config.num_classes, dtype=dtype).apply({"params": params["head"]}, x)
+    return tokens

@@ -1,0 +1,172 @@
+"""Sizes: the published ones, and those read off a checkpoint's array shapes. Plain arithmetic, without JAX.
+
+Sources: big_vision's `models/ppp/gemma.py` (get_config), `models/vit.py` (So400m/14) and its PaliGemma configurations
+(vocabulary: 256,000 + 1,024 location tokens + 128 segmentation tokens).
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from palitune import trees
+from palitune.errors import ConfigurationError
+
+VOCAB_SIZE = 257_152
+RESOLUTIONS = (224, 448, 896)
+
+
+@dataclasses.dataclass(frozen=True)
+class SiglipConfig:
+    """Sizes of the image tower. `num_classes` is the width D of the language model it feeds."""
+
+    width: int
+    depth: int
+    mlp_dim: int
+    num_heads: int
+    patch_size: int  # pixels
+    image_size: int  # pixels, square
+    num_classes: int
+
+    @property
+    def num_patches(self) -> int:
+        return (self.image_size // self.patch_size) ** 2
+
+
+@dataclasses.dataclass(frozen=True)
+class GemmaConfig:
+    """Sizes and switches of one Gemma. `read` tells how the switches are found."""
+
+    width: int
+    depth: int
+    mlp_dim: int
+    num_heads: int
+    num_kv_heads: int
+    head_dim: int
+    vocab_size: int
+    attn_logits_softcap: float | None = None
+    post_norms: bool = False
+    # Queries are scaled by head_dim**-0.5, but by (width / num_heads)**-0.5 in Gemma 2 27B.
+    query_pre_attn_norm: str = "rsqrt_head_dim"
+
+    @property
+    def query_scale(self) -> float:
+        if self.query_pre_attn_norm == "rsqrt_emb_per_head":
+            return (self.width // self.num_heads) ** -0.5
+        return self.head_dim**-0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class PaliGemmaConfig:
+    """Sizes of both towers."""
+
+    img: SiglipConfig
+    llm: GemmaConfig
+
+
+GEMMA2: dict[str, Any] = {"attn_logits_softcap": 50.0, "post_norms": True, "vocab_size": VOCAB_SIZE}
+
+GEMMAS = {
+    "gemma_2b": GemmaConfig(2048, 18, 16_384, 8, 1, 256, VOCAB_SIZE),
+    "gemma2_2b": GemmaConfig(2304, 26, 9_216, 8, 4, 256, **GEMMA2),
+    "gemma2_9b": GemmaConfig(3584, 42, 14_336, 16, 8, 256, **GEMMA2),
+    "gemma2_27b": GemmaConfig(4608, 46, 36_864, 32, 16, 128, query_pre_attn_norm="rsqrt_emb_per_head", **GEMMA2),
+}
+
+
+class Family(NamedTuple):
+    """A language model and the dtype in which its PaliGemma is published."""
+
+    llm: GemmaConfig
+    stored_dtype: str
+
+
+# PaliGemma 1 has one size; PaliGemma 2 is named by the parameters of both towers together.
+FAMILIES = {
+    "paligemma-3b": Family(GEMMAS["gemma_2b"], "float16"),
+    "paligemma2-3b": Family(GEMMAS["gemma2_2b"], "bfloat16"),
+    "paligemma2-10b": Family(GEMMAS["gemma2_9b"], "bfloat16"),
+    "paligemma2-28b": Family(GEMMAS["gemma2_27b"], "bfloat16"),
+}
+
+
+def published(family: str, resolution: int) -> PaliGemmaConfig:
+    """Sizes of a published model, for example `published("paligemma2-10b", 448)`."""
+    llm = FAMILIES[family].llm
+    return PaliGemmaConfig(SiglipConfig(1152, 27, 4304, 16, 14, resolution, llm.width), llm)
+
+
+def read(arrays: Mapping[str, Any], where: str | None = None) -> PaliGemmaConfig:
+    """Sizes of the model that a flat dict of arrays (anything with a `shape`) holds.
+
+    Post-norms exist in Gemma 2 alone, which also caps attention logits at 50; among Gemma 2's sizes only 27B has heads
+    128 wide, and only 27B scales queries by width / heads.
+
+    Raises:
+      ConfigurationError: when a parameter that tells a size is missing or has the wrong number of axes.
+    """
+
+    def shape(path: str, axes: int) -> tuple[int, ...]:
+        if path not in arrays:
+            raise ConfigurationError(
+                f"not a PaliGemma checkpoint: it has no parameter {path}", where=where, hint=_first_paths(arrays)
+            )
+        found = tuple(arrays[path].shape)
+        if len(found) != axes:
+            raise ConfigurationError(f"{path} has shape {found} where {axes} axes are expected", where=where)
+        return found
+
+    attention = "llm/layers/attn"
+    if f"{attention}/qkv_einsum/w" in arrays:
+        _, _, heads, width, head_dim = shape(f"{attention}/qkv_einsum/w", 5)
+        kv_heads = heads
+    else:
+        _, heads, width, head_dim = shape(f"{attention}/q_einsum/w", 4)
+        kv_heads = shape(f"{attention}/kv_einsum/w", 5)[2]
+    depth, _, _, mlp_dim = shape("llm/layers/mlp/gating_einsum", 4)
+    gemma2 = "llm/layers/post_attention_norm/scale" in arrays
+    llm = GemmaConfig(
+        width=width,
+        depth=depth,
+        mlp_dim=mlp_dim,
+        num_heads=heads,
+        num_kv_heads=kv_heads,
+        head_dim=head_dim,
+        vocab_size=shape("llm/embedder/input_embedding", 2)[0],
+        attn_logits_softcap=50.0 if gemma2 else None,
+        post_norms=gemma2,
+        query_pre_attn_norm="rsqrt_emb_per_head" if gemma2 and head_dim == 128 else "rsqrt_head_dim",
+    )
+    blocks = "img/Transformer/encoderblock"
+    img_depth, img_width, img_heads, _ = shape(f"{blocks}/MultiHeadDotProductAttention_0/query/kernel", 4)
+    patch_size = shape("img/embedding/kernel", 4)[0]
+    patches = shape("img/pos_embedding", 3)[1]
+    if math.isqrt(patches) ** 2 != patches:
+        raise ConfigurationError(f"img/pos_embedding has {patches} positions, which is no square", where=where)
+    img = SiglipConfig(
+        width=img_width,
+        depth=img_depth,
+        mlp_dim=shape(f"{blocks}/MlpBlock_0/Dense_0/kernel", 3)[2],
+        num_heads=img_heads,
+        patch_size=patch_size,
+        image_size=math.isqrt(patches) * patch_size,
+        num_classes=shape("img/head/kernel", 2)[1],
+    )
+    return PaliGemmaConfig(img, llm)
+
+
+def _first_paths(arrays: Mapping[str, Any]) -> str:
+    names = list(arrays)
+    if not names:
+        return "It holds no arrays"
+    return f"It has {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
+
+
+def expected(config: PaliGemmaConfig) -> dict[str, trees.Shape]:
+    """Path and shape of every parameter of a model, worked out without making one."""
+    import jax
+
+    from palitune.models import paligemma
+
+    tree = jax.eval_shape(lambda: paligemma.init(config, jax.random.key(0)))
+    return {path: trees.Shape(leaf.shape) for path, leaf in trees.flatten(tree).items()}

@@ -1,0 +1,181 @@
+"""Makes the tiny PaliGemma that ships with palitune: tokenizer and weights, from nothing but a seed.
+
+It learns captions and questions about pictures that it draws (`data/drawing.py`, `data/quiz.py`), so that fine-tuning
+starts from a model that already looks and answers yes or no.
+"""
+
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import sentencepiece
+from tqdm import tqdm
+
+from palitune import trees
+from palitune.data import batches, drawing, images, quiz
+from palitune.data.tokens import Text, Tokenizer
+from palitune.models import paligemma, siglip
+from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
+from palitune.train import step
+
+VOCAB_SIZE = 512
+CONFIG = PaliGemmaConfig(
+    SiglipConfig(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96),
+    GemmaConfig(width=96, depth=4, mlp_dim=288, num_heads=4, num_kv_heads=1, head_dim=32, vocab_size=VOCAB_SIZE),
+)
+LONGEST_ANSWER = 24  # tokens; captions are the longest answers
+BATCH_SIZE = 64
+# What the image tower is taught to tell apart, by fields of a scene.
+CLASSES: dict[str, tuple[Any, ...]] = {
+    "product": drawing.PRODUCTS,
+    "product_colour": tuple(drawing.COLOURS),
+    "background": tuple(drawing.BACKGROUNDS),
+    "badge": drawing.BADGES,
+    "badge_colour": tuple(drawing.COLOURS),
+}
+# The shape of the badge is the hardest to see and the most asked about.
+WEIGHTS = {"badge": 3.0}
+
+
+def train_tokenizer(path: Path, seed: int) -> None:
+    """Writes a SentencePiece model of `VOCAB_SIZE` pieces with PaliGemma's special ids and byte fallback."""
+    rng = np.random.default_rng(seed)
+    lines = list(quiz.ORDINARY_TEXT) * 400
+    for _ in range(20_000):
+        lines += quiz.exercise(drawing.random_scene(rng), rng)
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(lines),
+        model_writer=model,
+        vocab_size=VOCAB_SIZE,
+        model_type="bpe",
+        byte_fallback=True,
+        normalization_rule_name="identity",
+        add_dummy_prefix=False,
+        remove_extra_whitespaces=False,
+        user_defined_symbols=["\n"],
+        pad_id=0,
+        eos_id=1,
+        bos_id=2,
+        unk_id=3,
+        num_threads=1,
+        minloglevel=2,
+    )
+    path.write_bytes(model.getvalue())
+
+
+def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], np.ndarray[Any, Any]]:
+    """`count` scenes and their pictures, float16[count, S, S, 3] in [-1, 1]."""
+    size = CONFIG.img.image_size
+    scenes = [drawing.random_scene(rng) for _ in range(count)]
+    pixels = np.empty((count, size, size, 3), np.float16)
+    for row, scene in zip(pixels, tqdm(scenes, "drawing", disable=not sys.stderr.isatty()), strict=True):
+        picture = drawing.draw(scene, drawing.random_size(rng), rng, turn=rng.uniform(-12, 12))
+        row[:] = images.to_pixels(picture, size)
+    return scenes, pixels
+
+
+def exercises(
+    scenes: list[drawing.Scene],
+    pixels: np.ndarray[Any, Any],
+    tokenizer: Tokenizer,
+    rng: np.random.Generator,
+) -> Iterator[batches.Batch]:
+    """Endless batches of `BATCH_SIZE` pictures with one exercise each."""
+    cache: dict[tuple[str, str], Text] = {}
+    while True:
+        chosen = rng.integers(len(scenes), size=BATCH_SIZE)
+        texts = []
+        for index in chosen:
+            pair = quiz.exercise(scenes[index], rng)
+            if pair not in cache:
+                cache[pair] = tokenizer.example(*pair)
+            texts.append(cache[pair])
+        yield batches.training(pixels[chosen].astype(np.float32), texts, LONGEST_ANSWER)
+
+
+def targets(scenes: list[drawing.Scene]) -> np.ndarray[Any, Any]:
+    """What each scene shows as class numbers, int32[count, len(CLASSES)]."""
+    rows = [[values.index(getattr(scene, name)) for name, values in CLASSES.items()] for scene in scenes]
+    return np.array(rows, np.int32)
+
+
+def optimizer(rate: float, steps: int) -> optax.GradientTransformation:
+    schedule = optax.warmup_cosine_decay_schedule(0.0, rate, steps // 15, steps)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=0.03))
+
+
+def train_tower(
+    params: Any, scenes: list[drawing.Scene], pixels: np.ndarray[Any, Any], steps: int, rng: np.random.Generator
+) -> Any:
+    """The image tower alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
+
+    Every image token has to name everything, so that the language model finds it wherever it looks.
+    """
+    labels = targets(scenes)
+    heads = [jnp.zeros((CONFIG.llm.width, len(values))) for values in CLASSES.values()]
+
+    def loss_of(weights: Any, images: Any, labels: Any) -> jax.Array:
+        params, heads = weights
+        zimg = siglip.image_tokens(CONFIG.img, params, images)
+        cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels
+        losses = [
+            WEIGHTS.get(name, 1.0) * cross_entropy(zimg @ head, labels[:, None, i]).mean()
+            for i, (name, head) in enumerate(zip(CLASSES, heads, strict=True))
+        ]
+        return jnp.sum(jnp.stack(losses))
+
+    rule = optimizer(2e-3, steps)
+
+    @jax.jit
+    def update(weights: Any, state: Any, images: Any, labels: Any) -> Any:
+        loss, gradients = jax.value_and_grad(loss_of)(weights, images, labels)
+        updates, state = rule.update(gradients, state, weights)
+        return optax.apply_updates(weights, updates), state, loss
+
+    weights = (params, heads)
+    state = rule.init(weights)
+    losses = []
+    for number in range(1, steps + 1):
+        chosen = rng.integers(len(scenes), size=BATCH_SIZE)
+        # Half of the batches in a mirror: nothing that is asked depends on left and right.
+        images = pixels[chosen, :, :: rng.choice((-1, 1))].astype(np.float32)
+        weights, state, loss = update(weights, state, images, labels[chosen])
+        losses.append(loss)
+        report("tower", number, steps, losses)
+    return weights[0]
+
+
+def report(stage: str, number: int, steps: int, losses: list[Any]) -> None:
+    if number % 100 == 0:
+        mean = float(jnp.mean(jnp.stack(losses[-100:])))
+        print(f"{stage}: {number}/{steps}   loss: {mean:.4f}", file=sys.stderr, flush=True)
+
+
+def pretrain(folder: Path, *, pictures: int, tower_steps: int, steps: int, seed: int) -> dict[str, Any]:
+    """Trains tokenizer and model; writes `tokenizer.model` into `folder` and returns the flat float32 parameters."""
+    train_tokenizer(folder / "tokenizer.model", seed)
+    tokenizer = Tokenizer(folder / "tokenizer.model")
+    rng = np.random.default_rng(seed)
+    scenes, pixels = draw_pool(pictures, rng)
+    tree = paligemma.init(CONFIG, jax.random.key(seed))
+    tree["img"] = train_tower(tree["img"], scenes, pixels, tower_steps, rng)
+    # The tower rests while the language model learns to read it.
+    trainable: Any
+    trainable, frozen = trees.split(trees.flatten(tree), trees.Rules([(r"llm/.*", True), (r"img/.*", False)]))
+    rule = optimizer(2e-3, steps)
+    update = step.make_step(CONFIG, rule)
+    state = rule.init(trainable)
+    losses = []
+    feed = exercises(scenes, pixels, tokenizer, rng)
+    for number in range(1, steps + 1):
+        trainable, state, loss = update(trainable, state, frozen, next(feed))
+        losses.append(loss)
+        report("model", number, steps, losses)
+    return dict(jax.device_get({**trainable, **frozen}))

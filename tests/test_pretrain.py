@@ -1,0 +1,30 @@
+"""The script that makes the tiny model: it runs, it repeats itself, and it is the one that made what ships."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import sentencepiece
+from conftest import Run
+
+from palitune.checkpoint import npz
+from palitune.models import variants
+from palitune.train import pretrain
+
+SMALL = ("--pictures", "64", "--tower-steps", "2", "--steps", "2")
+
+
+def pieces(path: Path) -> list[str]:
+    model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    return [model.id_to_piece(i) for i in range(model.vocab_size())]
+
+
+def test_a_few_steps_give_a_tiny_model_twice(tmp_path: Path, run: Run) -> None:
+    shipped = Path(str(files("palitune") / "tiny"))
+    for name in ("a", "b"):
+        done = run("palitune", "pretrain-tiny", "-o", name, *SMALL, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert (tmp_path / "a" / "tiny.npz").read_bytes() == (tmp_path / "b" / "tiny.npz").read_bytes()
+    made, real = npz.Checkpoint(tmp_path / "a" / "tiny.npz"), npz.Checkpoint(shipped / "tiny.npz")
+    assert variants.read(made) == variants.read(real) == pretrain.CONFIG
+    assert {path: made[path].dtype for path in made} == {path: real[path].dtype for path in real}
+    assert pieces(tmp_path / "a" / "tokenizer.model") == pieces(shipped / "tokenizer.model")

@@ -1,0 +1,39 @@
+"""The learning rate's published values."""
+
+import json
+
+import pytest
+from conftest import GOLDEN
+
+from palitune.train import loop, schedule
+
+LOG = json.loads((GOLDEN / "training_log.json").read_text())
+
+
+@pytest.mark.parametrize(("step", "rate"), LOG["learning_rate_at_step"].items())
+def test_published_learning_rates(step: str, rate: str) -> None:
+    assert f"{float(schedule.cosine(256, 0.03)(int(step))):.5f}" == rate
+
+
+def test_line_format() -> None:
+    assert loop.line(32, 256, 0.029949, 0.34171) == LOG["line_format"]
+
+
+def test_lines_of_a_pass() -> None:
+    due = [step for step in range(1, 257) if loop.is_line_due(step, 256)]
+    assert due == [int(step) for step in LOG["learning_rate_at_step"]]
+    assert [step for step in range(1, 4) if loop.is_line_due(step, 3)] == [1, 2, 3]
+
+
+def test_warm_up_rises_to_the_base_and_decay_ends_near_nothing() -> None:
+    rates = [float(schedule.cosine(100, 0.5)(step)) for step in range(1, 101)]
+    top = schedule.warmup_steps(100)
+    assert rates[top - 1] == pytest.approx(0.5)
+    assert rates[: top - 1] == pytest.approx([0.5 * step / top for step in range(1, top)])
+    assert rates[top - 1 :] == sorted(rates[top - 1 :], reverse=True)
+    assert 0 < rates[-1] < 1e-3
+
+
+def test_shortest_runs() -> None:
+    assert float(schedule.cosine(1, 0.5)(1)) == pytest.approx(0.5)
+    assert schedule.warmup_steps(1) == 1

@@ -1,0 +1,48 @@
+"""Sizes of published models, and sizes read off shapes, against the reference implementation's parameter list."""
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import GOLDEN
+
+from palitune import trees
+from palitune.checkpoint import hub
+from palitune.errors import ConfigurationError
+from palitune.models import variants
+
+MANIFEST = json.loads((GOLDEN / "parameters.json").read_text())
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_published_parameters(name: str) -> None:
+    """Every name, shape and stored dtype of every published size."""
+    family, _, resolution = name.rpartition("-")
+    sizes = variants.published(family, int(resolution))
+    found = {path: list(leaf.shape) for path, leaf in variants.expected(sizes).items()}
+    assert found == {path: shape for path, (_, shape) in MANIFEST[name].items()}
+    assert {dtype for dtype, _ in MANIFEST[name].values()} == {variants.FAMILIES[family].stored_dtype}
+
+
+@pytest.mark.parametrize("name", MANIFEST)
+def test_sizes_are_read_off_shapes(name: str) -> None:
+    family, _, resolution = name.rpartition("-")
+    shapes = {path: trees.Shape(tuple(shape)) for path, (_, shape) in MANIFEST[name].items()}
+    assert variants.read(shapes) == variants.published(family, int(resolution))
+
+
+def test_every_family_and_resolution_is_listed() -> None:
+    names = {f"{family}-{resolution}" for family in variants.FAMILIES for resolution in variants.RESOLUTIONS}
+    assert set(MANIFEST) == names
+    for name in hub.PUBLISHED:
+        assert Path(hub.PUBLISHED[name].file).suffixes[-2] == (".b16" if "b-" in name else ".f16")
+
+
+def test_other_archives_are_named() -> None:
+    with pytest.raises(ConfigurationError, match=r"no parameter llm/layers/attn/q_einsum/w.*It has a, b"):
+        variants.read({"a": trees.Shape((1,)), "b": trees.Shape((2,))})
+    shapes = {path: trees.Shape(tuple(shape)) for path, (_, shape) in MANIFEST["paligemma-3b-224"].items()}
+    with pytest.raises(ConfigurationError, match="no square"):
+        variants.read({**shapes, "img/pos_embedding": trees.Shape((1, 255, 1152))})
+    with pytest.raises(ConfigurationError, match="3 axes are expected"):
+        variants.read({**shapes, "img/pos_embedding": trees.Shape((256, 1152))})

@@ -127,7 +127,7 @@ def test_the_prompt_is_remembered(playground: Path, run: Run) -> None:
     assert (
         json.loads((playground.parent / "checkpoints/stars.json").read_text())["config"]["prompt"] == "is there a star?"
     )
-    data = "dataset/data.jsonl"
+    data = "dataset/set1/train.jsonl"
     remembered = run("./04-validate.py", "-m", "stars", data, cwd=playground).stdout
     asked = run("./04-validate.py", "-m", "stars", data, "--prompt", "is there a star?", cwd=playground).stdout
     other = run("./04-validate.py", "-m", "stars", data, "--prompt", "is there a triangle?", cwd=playground).stdout

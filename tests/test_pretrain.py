@@ -1,5 +1,6 @@
 """The script that makes the tiny model: it runs, it repeats itself, and it is the one that made what ships."""
 
+from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,9 +21,10 @@ def pieces(path: Path) -> list[str]:
 
 def test_a_few_steps_give_a_tiny_model_twice(tmp_path: Path, run: Run) -> None:
     shipped = Path(str(files("palitune") / "tiny"))
-    for name in ("a", "b"):
-        done = run("palitune", "pretrain-tiny", "-o", name, *SMALL, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
+    with ThreadPoolExecutor() as pool:
+        commands = [("palitune", "pretrain-tiny", "-o", name, *SMALL) for name in ("a", "b")]
+        for done in pool.map(lambda command: run(*command, cwd=tmp_path), commands):
+            assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "tiny.npz").read_bytes() == (tmp_path / "b" / "tiny.npz").read_bytes()
     made, real = npz.Checkpoint(tmp_path / "a" / "tiny.npz"), npz.Checkpoint(shipped / "tiny.npz")
     assert variants.read(made) == variants.read(real) == pretrain.CONFIG

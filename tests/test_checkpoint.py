@@ -117,7 +117,7 @@ def test_manifest(tmp_path: Path) -> None:
     manifest.write(checkpoint, base="tiny", config={"prompt": "ok?"}, data="dataset/set1")
     assert manifest.path_of(checkpoint).name == "trained-0.5.json"
     assert manifest.read(checkpoint)["config"] == {"prompt": "ok?"}
-    for content in ("[]", "{", json.dumps({"config": 3})):
+    for content in ("[]", "{", json.dumps({"config": 3}), json.dumps({"config": {"prompt": 1}})):
         manifest.path_of(checkpoint).write_text(content)
         with pytest.raises(BadDataError, match="not a manifest"):
             manifest.read(checkpoint)

@@ -148,6 +148,7 @@ def test_greedy_decoding(golden: Golden) -> None:
     np.testing.assert_allclose(logp, v["greedy_logp"], rtol=0, atol=TOLERANCE)
 
 
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)
 def test_greedy_decoding_ends_with_the_last_answer(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)

@@ -31,6 +31,13 @@ def read(checkpoint: Path) -> dict[str, Any]:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise ValueError("it has no configuration")
-    except (OSError, ValueError) as error:
+        if not isinstance(content["config"].get("prompt", ""), str):
+            raise ValueError("its prompt is not text")
+    except (OSError, ValueError, RecursionError) as error:
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return content
+
+
+def prompt(checkpoint: Path, default: str) -> str:
+    """The prompt a checkpoint was made with. Raises as `read` does."""
+    return str(read(checkpoint).get("config", {}).get("prompt", default))

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--learning-rate", type=arguments.positive_float, metavar="R", help=text)
     text = "training examples shown in a pass; records come again as often as that takes (512)"
     parser.add_argument("--examples", type=arguments.positive_int, metavar="N", help=text)
-    parser.add_argument("--seed", type=int, help="another seed shows the examples in another order (0)")
+    parser.add_argument("--seed", type=arguments.seed, help="another seed shows the examples in another order (0)")
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint")
     arguments.add_model(parser)
     arguments.add_records(parser)
@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import workspace
     from palitune.cli.judging import Judge, load_records
     from palitune.cli.model import load
+    from palitune.config import PROMPT
     from palitune.data.pictures import Pictures
     from palitune.errors import DivergedError, OutputExistsError, UsageError
     from palitune.judge.report import result_block
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
         files.check_writable(target)
     folder = workspace.data_set(args.data)
     source = workspace.checkpoint_to_read(args.model)
-    config = configured(args, manifest.read(source))
+    config = configured(args, manifest.prompt(source, PROMPT))
     if config.examples < config.batch_size:
         raise UsageError(f"--examples {config.examples} is less than one batch of {config.batch_size}")
     model = load(source, args)
@@ -89,12 +90,12 @@ def run(args: argparse.Namespace) -> None:
         print(f"saved {target}", file=sys.stderr)
 
 
-def configured(args: argparse.Namespace, made_with: dict[str, Any]) -> Any:
+def configured(args: argparse.Namespace, prompt: str) -> Any:
     """The run's configuration: defaults, the prompt the model was made with, then what was typed."""
     from palitune.config import learning
 
     config = learning()
-    config.prompt = made_with.get("config", {}).get("prompt", config.prompt)
+    config.prompt = prompt
     for name in config:
         if getattr(args, name, None) is not None:
             config[name] = getattr(args, name)

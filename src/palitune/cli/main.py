@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from palitune import __version__
-from palitune.errors import PalituneError
+from palitune.errors import PalituneError, StorageError, UsageError
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
@@ -33,6 +33,13 @@ exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 outpu
 INTERNAL_ERROR = 70
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse's parser, with one line for a mistake instead of the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UsageError.exit_code, f"{os.path.basename(self.prog)}: {message}. See {self.prog} --help\n")
+
+
 def main(command: str | None = None, arguments: list[str] | None = None) -> NoReturn:
     """Runs a command and exits; `command` is fixed for the numbered stages and read from the arguments otherwise."""
     arguments = sys.argv[1:] if arguments is None else arguments
@@ -42,9 +49,7 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
     else:
         program = sys.argv[0]
     module = importlib.import_module(f"palitune.cli.{COMMANDS[command][0]}")
-    parser = argparse.ArgumentParser(
-        prog=program, description=module.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=program, description=module.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and errors")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
@@ -54,7 +59,7 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
 def _choose(arguments: list[str]) -> tuple[str, list[str]]:
     width = max(map(len, COMMANDS))
     listed = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="palitune",
         usage="palitune COMMAND [options]",
         description=f"Fine-tune PaliGemma on your own GPU and know what the result is worth.\n\ncommands:\n{listed}",
@@ -70,6 +75,9 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
 def _run(run: object, args: argparse.Namespace, program: str) -> int:
     """The exit code; what went wrong is one line on stderr."""
     signal.signal(signal.SIGTERM, _terminate)
+    # Streams that the caller has closed are None in Python.
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     name = os.path.basename(program)
     try:
         run(args)  # type: ignore[operator]
@@ -83,9 +91,15 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        # The reader of our output has what it wanted. Python would complain once more while it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE
+    except OSError as error:
+        if args.debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{name}: {where}{error.strerror or error}. Check the disk and the permissions", file=sys.stderr)
+        _abandon_stdout()
+        return StorageError.exit_code
     except Exception as error:
         if args.debug:
             raise
@@ -96,6 +110,11 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         )
         return INTERNAL_ERROR
     return 0
+
+
+def _abandon_stdout() -> None:
+    """What stdout still holds goes nowhere: Python would try once more, and complain, while it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _terminate(number: int, frame: object) -> NoReturn:

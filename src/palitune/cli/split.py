@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from palitune.cli import arguments
+
 DESCRIPTION = """\
 Shuffles a data set and writes dataset/NAME/{shuffle,train,valid}.jsonl: the first records for validation, the rest for
 training. The order depends on --seed and on the name, so set1 and set2 are different splits that anybody can repeat.
@@ -13,7 +15,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--validation", type=int, default=10, metavar="N", help="records for validation (10)")
     parser.add_argument("-n", "--name", default="set1", help="name of the split (default: %(default)s)")
     parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives another order (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=arguments.seed, default=0, help="another seed gives another order (default: %(default)s)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace another split of this name")
 
 

@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.judge.report import result_block
 
     source = workspace.checkpoint_to_read(args.model)
-    prompt = args.prompt or manifest.read(source).get("config", {}).get("prompt", PROMPT)
+    prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
     model = load(source, args)
     pictures = Pictures(model.sizes.img.image_size)
     sets = {path: load_records(Path(path), args, pictures) for path in args.files}

@@ -17,6 +17,7 @@ from palitune.errors import BadDataError, CredentialsError, MissingInputError, N
 from palitune.models.variants import VOCAB_SIZE
 
 TINY = "tiny"
+TINY_VOCAB_SIZE = 512
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
 TIMEOUT = 30  # seconds without a byte
 
@@ -63,8 +64,7 @@ def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
     """The tokenizer of a checkpoint with this vocabulary, if it is one of ours."""
     if vocab_size == VOCAB_SIZE:
         return folder(cache) / "paligemma_tokenizer.model"
-    tiny = folder(cache) / TINY / "tokenizer.model"
-    return tiny if vocab_size < VOCAB_SIZE else None
+    return folder(cache) / TINY / "tokenizer.model" if vocab_size == TINY_VOCAB_SIZE else None
 
 
 def downloaded(cache: Path) -> list[str]:

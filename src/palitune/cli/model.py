@@ -65,9 +65,12 @@ def load(path: Path, args: argparse.Namespace) -> Model:
 
 def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
     path = Path(option) if option else hub.tokenizer_path(vocab_size, workspace.cache())
-    if path is None or not path.is_file():
+    if path is None:
+        what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"
+        raise ConfigurationError(what, where=str(checkpoint), hint="Name its tokenizer with --tokenizer")
+    if not path.is_file():
         hint = "Run ./01-download_models.py, or name it with --tokenizer"
-        raise MissingInputError("the model's tokenizer is not there", where=str(path or checkpoint), hint=hint)
+        raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
     tokenizer = Tokenizer(path)
     if tokenizer.vocab_size > vocab_size:
         raise ConfigurationError(

@@ -18,13 +18,14 @@ import sentencepiece
 from tqdm import tqdm
 
 from palitune import trees
+from palitune.checkpoint import hub
 from palitune.data import batches, drawing, images, quiz
 from palitune.data.tokens import Text, Tokenizer
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
 from palitune.train import step
 
-VOCAB_SIZE = 512
+VOCAB_SIZE = hub.TINY_VOCAB_SIZE
 CONFIG = PaliGemmaConfig(
     SiglipConfig(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96),
     GemmaConfig(width=96, depth=4, mlp_dim=288, num_heads=4, num_kv_heads=1, head_dim=32, vocab_size=VOCAB_SIZE),

@@ -1,5 +1,6 @@
 """Pictures: what JAX's resize gives, and every kind of file people have."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,7 +136,14 @@ def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no such image"):
         images.decode(tmp_path / "a.png", "data.jsonl:1")
     with pytest.raises(MissingInputError, match="no such image"):
+        images.decode(tmp_path / "a.png" / "b.png")
+    with pytest.raises(BadDataError, match="not a file"):
         images.decode(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadDataError, match="not a file"):
+        images.decode(tmp_path / "pipe")
+    with pytest.raises(BadDataError, match="File name too long"):
+        images.decode(tmp_path / ("a" * 300))
 
 
 def test_pictures_are_kept_while_they_fit(tmp_path: Path) -> None:

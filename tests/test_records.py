@@ -81,6 +81,16 @@ def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> No
     assert records.read(path, tmp_path / "elsewhere")[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
 
 
+def test_names_that_no_system_allows(tmp_path: Path) -> None:
+    record = records.parse(json.dumps({"image": "a" * 5000, "suffix": "no"}), "d:1", [tmp_path])
+    assert record.image == tmp_path / ("a" * 5000)
+
+
+def test_messages_are_one_line_whatever_a_name_holds() -> None:
+    error = BadDataError("not an image: a\nb\x1b[31m\udcff", where="d:1")
+    assert str(error) == r"d:1: not an image: a\nb\x1b[31m\udcff"
+
+
 def test_labels() -> None:
     yes = records.parse('{"image": "a.jpg", "suffix": " Yes "}', "d:1", [Path()])
     other = records.parse('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2", [Path()])

@@ -15,7 +15,9 @@ class PalituneError(Exception):
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{line}. {self.hint}" if self.hint else line
+        line = f"{line}. {self.hint}" if self.hint else line
+        # One line whatever a file's name holds.
+        return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
 
 
 class UsageError(PalituneError):

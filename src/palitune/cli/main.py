@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import os
 import signal
 import sys
@@ -78,6 +79,9 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     # Streams that the caller has closed are None in Python.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # File names that are not UTF-8 come out as the bytes they went in as.
+        sys.stdout.reconfigure(errors="surrogateescape")
     name = os.path.basename(program)
     try:
         run(args)  # type: ignore[operator]

@@ -27,11 +27,14 @@ def decode(path: Path, where: str | None = None) -> Image.Image:
       BadDataError: it is no picture in one of `FORMATS`, is damaged, or has more pixels than Pillow's limit.
     """
     try:
+        if path.exists() and not path.is_file():
+            # A folder has no pixels; a pipe or a device may never end.
+            raise BadDataError(f"not a file: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
         with Image.open(path, formats=FORMATS) as picture:
             frames: int = getattr(picture, "n_frames", 1)
             picture.seek(frames // 2)
             return _to_rgb(ImageOps.exif_transpose(picture))
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+    except (FileNotFoundError, NotADirectoryError):
         hint = "Images are looked for beside the record's file and one folder up; --images names another folder"
         raise MissingInputError(f"no such image: {path}", where=where, hint=hint) from None
     except PermissionError:

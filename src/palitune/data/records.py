@@ -69,8 +69,15 @@ def parse(text: str, where: str, folders: Sequence[Path]) -> Record:
     if suffix.strip().lower() in LABELS:
         suffix = suffix.strip().lower()
     candidates = [folder / image for folder in folders]
-    found = next((path for path in candidates if path.exists()), candidates[0])
+    found = next((path for path in candidates if _exists(path)), candidates[0])
     return Record(found, prefix, suffix, where)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name longer than the system allows
+        return False
 
 
 def _text(fields: dict[str, Any], key: str, where: str) -> str:

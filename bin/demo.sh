@@ -11,10 +11,10 @@ say() { printf '\n$ %s\n' "$*"; }
 run() { say "$@"; "$@"; }
 
 run ./01-download_models.py --model tiny
-run palitune demo-data -o dataset/demo
+run palitune demo-data -o dataset/demo --overwrite
 run ./02-shuffle_data.sh -d dataset/demo/data.jsonl -v 10 -n demo-set --overwrite
 run ./03-do_learn.py -d dataset/demo/demo-set -m tiny -w demo --overwrite
-run palitune demo-data -o dataset/demo-new --count 200 --seed 1
+run palitune demo-data -o dataset/demo-new --count 200 --seed 1 --overwrite
 echo
 echo "200 advertisements that no step above has seen, before and after fine-tuning:"
 run ./04-validate.py -m tiny dataset/demo-new/data.jsonl

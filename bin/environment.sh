@@ -1,22 +1,22 @@
 # Sourced by the scripts beside it: makes .venv in the repository and installs palitune into it, once.
-# usage: . bin/environment.sh REPOSITORY [EXTRA]      PYTHON names the interpreter to use (default: python3)
+# usage: . bin/environment.sh; make_environment REPOSITORY [EXTRA]
+# PYTHON names the interpreter that a new .venv is made with (default: python3).
 
 make_environment() {
   repository=$1
   extra=${2:-}
   venv=$repository/.venv
-  python=${PYTHON:-python3}
-  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-    echo "palitune needs Python 3.11 or newer; name one with PYTHON=/path/to/python3 $0" >&2
-    return 78
+  # What is not there, was cut short, or belongs to a folder of another name is made anew.
+  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    make_venv || return
   fi
-  [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || {
-    echo "no virtual environment could be made in $venv (on Debian: apt-get install python3-venv)" >&2
-    return 78
-  }
   # A copy of pyproject.toml says what is installed, so that nothing is done twice and a change is not missed.
   stamp=$venv/.installed${extra:+-$extra}
-  if ! cmp -s "$repository/pyproject.toml" "$stamp" && ! cmp -s "$repository/pyproject.toml" "$venv/.installed-dev"; then
+  if { cmp -s "$repository/pyproject.toml" "$stamp" || cmp -s "$repository/pyproject.toml" "$venv/.installed-dev"; } &&
+    "$venv/bin/palitune" --version >/dev/null 2>&1; then
+    :
+  else
+    [ ! -e "$venv/bin/palitune" ] || "$venv/bin/palitune" --version >/dev/null 2>&1 || make_venv || return
     echo "installing palitune into .venv ..." >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
       --editable "$repository${extra:+[$extra]}" || return 69
@@ -24,4 +24,20 @@ make_environment() {
   fi
   PATH=$venv/bin:$PATH
   export PATH
+}
+
+make_venv() {
+  python=${PYTHON:-python3}
+  if ! command -v "$python" >/dev/null; then
+    echo "no $python here; name a Python of 3.11 or newer with PYTHON=/path/to/python3" >&2
+    return 78
+  fi
+  if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))'; then
+    echo "palitune needs Python 3.11 or newer, $python is $("$python" --version 2>&1); name another with PYTHON=..." >&2
+    return 78
+  fi
+  "$python" -m venv --clear "$venv" || {
+    echo "no virtual environment could be made in $venv (on Debian: apt-get install python3-venv)" >&2
+    return 78
+  }
 }

@@ -73,7 +73,8 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("broken.npy", b"\x93NUMPY\x01\x00")
         archive.writestr("alien.npy", b"\x93NUMPY\x09\x00")
-    for name in ("broken", "alien"):
+        archive.writestr("torn.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': ('<f4\n")
+    for name in ("broken", "alien", "torn"):
         with pytest.raises(BadDataError, match=f"array {name} cannot be read"):
             npz.Checkpoint(path)[name]
     np.savez(path, objects=np.array([{}], dtype=object))

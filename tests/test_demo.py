@@ -40,22 +40,29 @@ def test_the_same_seed_gives_the_same_files(drawn: Path, tmp_path: Path) -> None
     demo.make(tmp_path)
     for path in [drawn / "data.jsonl", *sorted((drawn / "images").iterdir())[:10]]:
         assert (tmp_path / path.relative_to(drawn)).read_bytes() == path.read_bytes()
+    demo.make(tmp_path)
     other = [json.loads(line) for line in (drawn / "data.jsonl").read_text().splitlines()]
-    assert demo.make(tmp_path, seed=1) != other
+    assert demo.make(tmp_path / "other", seed=1) != other
 
 
 def test_a_new_set_leaves_no_old_pictures(tmp_path: Path) -> None:
     demo.make(tmp_path, 8)
-    rows = demo.make(tmp_path, 4, seed=1)
+    with pytest.raises(OutputExistsError, match="another data set"):
+        demo.make(tmp_path, 4, seed=1)
+    rows = demo.make(tmp_path, 4, seed=1, overwrite=True)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {Path(row["image"]).name for row in rows}
 
 
 def test_a_persons_data_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("mine")
-    with pytest.raises(OutputExistsError, match="not drawn by demo-data"):
+    with pytest.raises(OutputExistsError, match="another data set"):
         demo.make(tmp_path)
     assert (tmp_path / "data.jsonl").read_text() == "mine"
     demo.make(tmp_path, 4, overwrite=True)
+    with (tmp_path / "data.jsonl").open("a") as file:
+        file.write("mine\n")
+    with pytest.raises(OutputExistsError, match="another data set"):
+        demo.make(tmp_path, 4)
     with pytest.raises(UsageError, match="at least 4"):
         demo.make(tmp_path, 3)
 

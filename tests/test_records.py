@@ -43,6 +43,8 @@ def test_bom_crlf_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None
         ('{"image": "a.jpg", "suffix": ""}', '"suffix" is empty'),
         ('{"image": "a\\u0000.jpg", "suffix": "no"}', "NUL"),
         ('{"image": "a.jpg", "suffix": "\\ud800"}', "surrogate"),
+        ('{"image": "a.jpg", "suffix": "no", "n": ' + "9" * 5000 + "}", "4300 digits"),
+        ('{"image": "a.jpg", "suffix": "no", "prefix": "' + "a" * 2001 + '"}', "2,001 characters, 2,000 are allowed"),
         ("[" * 100_000, "nested too deeply|broken JSON"),
     ],
 )
@@ -82,8 +84,8 @@ def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> No
 
 
 def test_names_that_no_system_allows(tmp_path: Path) -> None:
-    record = records.parse(json.dumps({"image": "a" * 5000, "suffix": "no"}), "d:1", [tmp_path])
-    assert record.image == tmp_path / ("a" * 5000)
+    record = records.parse(json.dumps({"image": "a" * 1500, "suffix": "no"}), "d:1", [tmp_path])
+    assert record.image == tmp_path / ("a" * 1500)
 
 
 def test_messages_are_one_line_whatever_a_name_holds() -> None:

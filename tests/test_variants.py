@@ -44,5 +44,13 @@ def test_other_archives_are_named() -> None:
     shapes = {path: trees.Shape(tuple(shape)) for path, (_, shape) in MANIFEST["paligemma-3b-224"].items()}
     with pytest.raises(ConfigurationError, match="no square"):
         variants.read({**shapes, "img/pos_embedding": trees.Shape((1, 255, 1152))})
+    for path, shape, message in (
+        ("llm/layers/attn/kv_einsum/w", (18, 2, 3, 2048, 256), "8 query heads do not share 3"),
+        ("llm/embedder/input_embedding", (0, 2048), "llm vocab_size is 0"),
+        ("llm/layers/attn/q_einsum/w", (18, 8, 2048, 255), "255 wide"),
+        ("img/embedding/kernel", (0, 14, 3, 1152), "img patch_size is 0"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            variants.read({**shapes, path: trees.Shape(shape)})
     with pytest.raises(ConfigurationError, match="3 axes are expected"):
         variants.read({**shapes, "img/pos_embedding": trees.Shape((256, 1152))})

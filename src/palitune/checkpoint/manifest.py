@@ -25,7 +25,7 @@ def read(checkpoint: Path) -> dict[str, Any]:
       BadDataError: there is a file of that name that is no manifest.
     """
     path = path_of(checkpoint)
-    if not path.exists():
+    if not path.is_file():
         return {}
     try:
         content = json.loads(path.read_text("utf-8"))
@@ -33,6 +33,7 @@ def read(checkpoint: Path) -> dict[str, Any]:
             raise ValueError("it has no configuration")
         if not isinstance(content["config"].get("prompt", ""), str):
             raise ValueError("its prompt is not text")
+        content["config"].get("prompt", "").encode()
     except (OSError, ValueError, RecursionError) as error:
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return content

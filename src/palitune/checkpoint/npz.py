@@ -68,8 +68,9 @@ class Checkpoint(Mapping[str, Array]):
                     array: Array = np.memmap(self.path, dtype, "r", start, shape, order)
                 else:
                     array = np.frombuffer(member.read(), dtype).reshape(shape, order=order)
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
-            raise BadDataError(f"array {key} cannot be read ({error})", where=str(self.path)) from None
+        except Exception as error:  # what zipfile, its codecs and NumPy's header parser raise has no common family
+            reason = str(error).partition("\n")[0]
+            raise BadDataError(f"array {key} cannot be read ({reason})", where=str(self.path)) from None
         # A .npy file knows no bfloat16: it comes back as two raw bytes, which nothing else is saved as.
         if dtype == np.dtype("V2"):
             import jax.numpy as jnp

@@ -6,11 +6,27 @@ import math
 DTYPES = ("auto", "float32", "bfloat16")
 
 
+LARGEST = 10**9
+LONGEST_PROMPT = 2000  # characters
+
+
 def positive_int(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    if value > LARGEST:
+        raise argparse.ArgumentTypeError(f"{text} is more than {LARGEST}")
     return value
+
+
+def prompt(text: str) -> str:
+    if len(text) > LONGEST_PROMPT:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters, {LONGEST_PROMPT} are allowed")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError("not UTF-8 text") from None
+    return text
 
 
 def seed(text: str) -> int:
@@ -39,6 +55,6 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_records(parser: argparse.ArgumentParser) -> None:
     """How records are turned into questions."""
     text = "the question where a record's prefix is empty (default: the model's own)"
-    parser.add_argument("--prompt", metavar="TEXT", help=text)
+    parser.add_argument("--prompt", type=prompt, metavar="TEXT", help=text)
     text = "folder that image names are relative to (default: the data file's, or the one above)"
     parser.add_argument("-i", "--images", metavar="FOLDER", help=text)

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=arguments.seed, default=0, help="another seed draws others (default: %(default)s)"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace a data set that was not drawn here")
+    parser.add_argument("--overwrite", action="store_true", help="replace another data set")
 
 
 def run(args: argparse.Namespace) -> None:

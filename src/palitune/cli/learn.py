@@ -26,7 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("-d", "--data", default="set1", metavar="SET", help="a split in dataset/, or its folder (set1)")
     parser.add_argument("-w", "--write", metavar="NAME", help="save the result: a bare name goes into checkpoints/")
-    parser.add_argument("-2", "--second-pass", action="store_true", help="learn once more at a tenth of the rate")
+    parser.add_argument(
+        "-2", "--second-pass", action="store_true", help="after the first pass, a second at a tenth of the rate"
+    )
     parser.add_argument("-b", "--batch-size", type=arguments.positive_int, metavar="N", help="examples a step (2)")
     text = "the highest value of the learning rate, after warm-up (0.03)"
     parser.add_argument("-r", "--learning-rate", type=arguments.positive_float, metavar="R", help=text)
@@ -49,12 +51,10 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import DivergedError, OutputExistsError, UsageError
     from palitune.judge.report import result_block
 
-    target = workspace.checkpoint_to_write(args.write) if args.write else None
+    target = workspace.checkpoint_to_write(args.write) if args.write is not None else None
     if target is not None and target.exists() and not args.overwrite:
         hint = "Use another name with -w, or --overwrite"
         raise OutputExistsError("this checkpoint exists", where=str(target), hint=hint)
-    if target is not None:
-        files.check_writable(target)
     folder = workspace.data_set(args.data)
     source = workspace.checkpoint_to_read(args.model)
     config = configured(args, manifest.prompt(source, PROMPT))
@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> None:
     pictures = Pictures(model.sizes.img.image_size)
     paths = [folder / part for part in workspace.PARTS]
     sets = [load_records(path, args, pictures) for path in paths]
+    if target is not None:
+        files.check_writable(target)
     judge = Judge(model, pictures, config.prompt, args.quiet)
 
     def judge_all(params: Any, label: str) -> None:

@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import warnings
 from typing import NoReturn
 
 from palitune import __version__
@@ -28,10 +29,21 @@ the main job:
   palitune learn -d set1 -w trained-set1
   palitune validate -m trained-set1 dataset/set1/valid.jsonl
 
+checkpoints/ and cache/ are those of the repository that the command runs in, else of the current folder;
+PALITUNE_HOME names another place for both
+
 exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 output exists, 74 disk,
   77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
 INTERNAL_ERROR = 70
+STOP_INTERVAL = 0.5  # seconds; longer than any clean-up takes
+
+
+class Stopped(BaseException):
+    """A signal asks to end. An exception, so that half-written files are cleaned up on the way out."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,13 +87,17 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
 
 def _run(run: object, args: argparse.Namespace, program: str) -> int:
     """The exit code; what went wrong is one line on stderr."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
     # Streams that the caller has closed are None in Python.
     sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
     sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # File names that are not UTF-8 come out as the bytes they went in as.
         sys.stdout.reconfigure(errors="surrogateescape")
+    if not args.debug:
+        # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
+        warnings.simplefilter("ignore")
     name = os.path.basename(program)
     try:
         run(args)  # type: ignore[operator]
@@ -91,9 +107,11 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
             raise
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
+    except Stopped as stopped:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
         print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return 128 + stopped.number
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE
@@ -121,5 +139,13 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _terminate(number: int, frame: object) -> NoReturn:
-    sys.exit(128 + number)  # an exception, so that half-written files are cleaned up
+def _stop(number: int, frame: object) -> NoReturn:
+    """Raises Stopped, again and again: an exception in a callback of the garbage collector goes nowhere."""
+
+    def again(alarm: int, frame: object) -> NoReturn:
+        raise Stopped(number)
+
+    sys.unraisablehook = lambda lost: None
+    signal.signal(signal.SIGALRM, again)
+    signal.setitimer(signal.ITIMER_REAL, STOP_INTERVAL, STOP_INTERVAL)
+    raise Stopped(number)

@@ -17,6 +17,8 @@ from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.models import variants
 from palitune.models.variants import PaliGemmaConfig
 
+WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
+
 
 class Model(NamedTuple):
     """`params` is flat, by parameter path."""
@@ -48,8 +50,9 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     if problems := trees.differences(expected, checkpoint):
         raise BadDataError("parameters do not fit: " + "; ".join(problems), where=str(path))
     for name in expected:
-        if not jnp.issubdtype(checkpoint[name].dtype, np.floating):
-            raise BadDataError(f"parameter {name} is {checkpoint[name].dtype}, not a float", where=str(path))
+        if checkpoint[name].dtype.name not in WEIGHT_DTYPES:
+            what = f"parameter {name} is {checkpoint[name].dtype}, not one of {', '.join(WEIGHT_DTYPES)}"
+            raise BadDataError(what, where=str(path))
     tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
     set_up_jax()
     dtype = args.dtype
@@ -59,7 +62,10 @@ def load(path: Path, args: argparse.Namespace) -> Model:
         count = sum(int(np.prod(leaf.shape)) for leaf in expected.values())
         device = jax.devices()[0]
         print(f"model: {path} ({count:,} parameters) on {device.device_kind}, {dtype}", file=sys.stderr)
-    params = {name: jnp.asarray(checkpoint[name]) for name in expected}
+    params = {}
+    for name in expected:
+        array = checkpoint[name]
+        params[name] = jnp.asarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     return Model(path, sizes, params, tokenizer, jnp.dtype(dtype))
 
 

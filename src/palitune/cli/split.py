@@ -6,8 +6,9 @@ import sys
 from palitune.cli import arguments
 
 DESCRIPTION = """\
-Shuffles a data set and writes dataset/NAME/{shuffle,train,valid}.jsonl: the first records for validation, the rest for
-training. The order depends on --seed and on the name, so set1 and set2 are different splits that anybody can repeat.
+Shuffles a data set and writes NAME/{shuffle,train,valid}.jsonl beside it (dataset/NAME for dataset/data.jsonl): the
+first records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
+different splits that anybody can repeat.
 """
 
 
@@ -28,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import MissingInputError, UsageError
 
     source = Path(args.data)
-    if not args.name or Path(args.name).name != args.name:
+    if args.name in ("", ".", "..") or Path(args.name).name != args.name:
         raise UsageError(f"-n {args.name!r} must be a plain name; the split goes to {source.parent}/NAME")
     if not source.exists():
         hint = "Put your data there, name it with -d, or draw some with: palitune demo-data"

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import sys
 from pathlib import Path
 
 from palitune.checkpoint import hub
@@ -14,12 +15,13 @@ def root() -> Path:
     """The folder that has `checkpoints/` and `cache/`.
 
     `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
-    (a clone of the repository); else the current folder.
+    (a clone of the repository); else the clone whose numbered stage was called; else the current folder.
     """
     if home := os.environ.get("PALITUNE_HOME"):
         return Path(home)
-    here = Path.cwd()
-    for folder in (here, *here.parents):
+    here, called = Path.cwd(), Path(sys.argv[0]).resolve().parent
+    stage = [called.parent] if called.name == "playground" else []
+    for folder in (here, *here.parents, *stage):
         if (folder / "playground").is_dir() and (folder / "checkpoints").is_dir():
             return folder
     return here
@@ -74,7 +76,7 @@ def checkpoint_to_read(name: str | None) -> Path:
 
 def checkpoint_to_write(name: str) -> Path:
     """Where a checkpoint of this name goes: bare names and `checkpoints/...` into the repository's `checkpoints/`."""
-    if not Path(name).name or name.endswith(("/", os.sep)):
+    if name.replace(os.sep, "/").rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"-w {name!r} names no file")
     candidates = _candidates(name)
     return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
@@ -89,6 +91,8 @@ def data_set(name: str) -> Path:
     folder = Path("dataset") / name if Path(name).name == name else Path(name)
     for part in PARTS:
         if not (folder / part).is_file():
-            hint = f"Make it with ./02-shuffle_data.sh -n {Path(name).name}"
+            make = f"Make it with ./02-shuffle_data.sh -n {name}"
+            other = "A split elsewhere is named by its folder"
+            hint = f"{make}. {other}" if Path(name).name == name else f"{other}, which ./02-shuffle_data.sh makes"
             raise MissingInputError("no such file", where=str(folder / part), hint=hint)
     return folder

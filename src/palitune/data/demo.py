@@ -3,6 +3,7 @@
 The rule: an advertisement that shows a cross is not allowed, because a cross promises to heal. The rest may vary.
 """
 
+import hashlib
 import io
 import json
 from pathlib import Path
@@ -19,7 +20,7 @@ REFUSED_SHARE = 42 / 96
 PNG_SHARE, JPEG_SHARE = 45 / 96, 44 / 96
 GIF_FRAMES = 5
 ALLOWED_BADGES = tuple(badge for badge in drawing.BADGES if badge != "cross")
-MARK = ".palitune-demo"  # tells our own folder from a person's
+MARK = ".palitune-demo"
 
 
 def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = False) -> list[dict[str, str]]:
@@ -29,16 +30,16 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     shares. The same seed and count give the same pictures.
 
     Raises:
-      OutputExistsError: `folder/data.jsonl` is there and was not made here, and `overwrite` is false.
+      OutputExistsError: `folder/data.jsonl` is there with other content, and `overwrite` is false.
       UsageError: fewer than 4 are asked for.
       StorageError: the folder cannot be written.
     """
     if count < 4:
         raise UsageError(f"--count {count}: a data set needs at least 4 advertisements")
     data = folder / "data.jsonl"
-    if data.exists() and not (folder / MARK).exists() and not overwrite:
+    if data.exists() and not overwrite and _mark(data, count, seed) != _read(folder / MARK):
         hint = "Draw into another folder with -o, or use --overwrite"
-        raise OutputExistsError("this data set was not drawn by demo-data", where=str(data), hint=hint)
+        raise OutputExistsError("another data set is there already", where=str(data), hint=hint)
     rng = config.generator(seed, "demo", count)
     refused = round(count * REFUSED_SHARE)
     labels = rng.permutation(["no"] * refused + ["yes"] * (count - refused))
@@ -46,7 +47,6 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     formats = rng.permutation(["png"] * png + ["jpg"] * jpeg + ["gif"] * (count - png - jpeg))
     records = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
-    files.write(folder / MARK, b"")
     for number, (label, extension) in enumerate(zip(labels, formats, strict=True), 101):
         name = f"images/{'OK' if label == 'yes' else 'NG'}_image{number}.{extension}"
         badge = str(rng.choice(ALLOWED_BADGES)) if label == "yes" else "cross"
@@ -58,7 +58,17 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
             path.unlink()
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
     files.write(data, "".join(lines).encode())
+    files.write(folder / MARK, _mark(data, count, seed))
     return records
+
+
+def _mark(data: Path, count: int, seed: int) -> bytes:
+    """What tells this very data set from another one and from a person's changes."""
+    return f"{count} {seed} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode()
+
+
+def _read(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
 
 
 def _encode(scene: drawing.Scene, extension: str, rng: np.random.Generator) -> bytes:

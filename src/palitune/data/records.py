@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from palitune.errors import BadDataError, MissingInputError
 
 LABELS = ("yes", "no")
+LONGEST = 2000  # characters of a text; attention's memory grows with the square
 
 
 class Record(NamedTuple):
@@ -27,6 +28,8 @@ def read_lines(path: Path) -> list[tuple[str, str]]:
       BadDataError: it is not UTF-8, or holds no line.
     """
     try:
+        if path.is_char_device() or path.is_block_device():  # which may never end
+            raise MissingInputError("not a file of records", where=str(path))
         raw = path.read_bytes()
     except FileNotFoundError:
         raise MissingInputError("no such file", where=str(path)) from None
@@ -54,10 +57,8 @@ def parse(text: str, where: str, folders: Sequence[Path]) -> Record:
     """
     try:
         fields = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        detail = (
-            f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else "nested too deeply"
-        )
+    except (ValueError, RecursionError) as error:  # a ValueError of its own for numbers of thousands of digits
+        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
         raise BadDataError(f"broken JSON ({detail})", where=where, hint=_example()) from None
     if not isinstance(fields, dict):
         raise BadDataError("a record must be a JSON object", where=where, hint=_example())
@@ -88,6 +89,8 @@ def _text(fields: dict[str, Any], key: str, where: str) -> str:
         raise BadDataError(f'"{key}" must be text, not {json.dumps(value)[:40]}', where=where, hint=_example())
     if key != "prefix" and not value.strip():
         raise BadDataError(f'"{key}" is empty', where=where, hint=_example())
+    if len(value) > LONGEST:
+        raise BadDataError(f'"{key}" has {len(value):,} characters, {LONGEST:,} are allowed', where=where)
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -152,7 +152,24 @@ def read(arrays: Mapping[str, Any], where: str | None = None) -> PaliGemmaConfig
         image_size=math.isqrt(patches) * patch_size,
         num_classes=shape("img/head/kernel", 2)[1],
     )
+    if problem := _impossible(img, llm):
+        raise ConfigurationError(f"no model has these sizes: {problem}", where=where)
     return PaliGemmaConfig(img, llm)
+
+
+def _impossible(img: SiglipConfig, llm: GemmaConfig) -> str | None:
+    """Why sizes that were read cannot be a model's."""
+    for part, sizes in (("img", dataclasses.asdict(img)), ("llm", dataclasses.asdict(llm))):
+        for name, value in sizes.items():
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                return f"{part} {name} is {value}"
+    if llm.num_heads % llm.num_kv_heads:
+        return f"{llm.num_heads} query heads do not share {llm.num_kv_heads} key/value heads evenly"
+    if llm.head_dim % 2:
+        return f"heads are {llm.head_dim} wide, and rotary positions need an even number"
+    if img.width % img.num_heads:
+        return f"an image tower {img.width} wide cannot have {img.num_heads} heads"
+    return None
 
 
 def _first_paths(arrays: Mapping[str, Any]) -> str:

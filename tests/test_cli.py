@@ -236,6 +236,7 @@ def test_a_checkpoint_that_does_not_fit(playground: Path, tmp_path: Path, run: R
         (["./03-do_learn.py", "-m", "dataset/data.jsonl"], 66, "no checkpoint dataset/data.jsonl"),
         (["./03-do_learn.py", "-w", "dataset/"], 2, "names no file"),
         (["./03-do_learn.py", "-w", ".."], 2, "names no file"),
+        (["./03-do_learn.py", "-m", ""], 66, "names no checkpoint"),
         (["./03-do_learn.py", "-w", ""], 2, "names no file"),
         (["./03-do_learn.py", "--examples", "9" * 20], 2, "is more than"),
         (["./04-validate.py", "--prompt", "a" * 2001, "x"], 2, "2001 characters"),

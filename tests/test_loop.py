@@ -93,6 +93,12 @@ def test_a_loss_that_is_not_finite_ends_learning(golden: Golden, records: list[R
 
 
 @pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+def test_a_last_update_that_is_not_finite_ends_learning(golden: Golden, records: list[Record]) -> None:
+    with pytest.raises(DivergedError, match="at its last step, 1"):
+        learn(golden, batches_of(records, 0)[:1], rate=float("inf"))
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 def test_a_loss_above_100_ends_learning(golden: Golden, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
     feed = batches_of(records, 0)
     learn(golden, feed)

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -52,6 +53,8 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
 def check_writable(path: Path) -> None:
     """Raises StorageError if no file can be made at `path`: before the work whose result is to go there."""
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path.parent):
             pass

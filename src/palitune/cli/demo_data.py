@@ -13,7 +13,9 @@ The rule to learn: an advertisement with a cross on it is not allowed ("no"), an
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="dataset", metavar="FOLDER", help="(default: %(default)s)")
-    parser.add_argument("--count", type=int, default=96, help="how many; the default 96 has 54 allowed and 42 not")
+    parser.add_argument(
+        "--count", type=arguments.positive_int, default=96, help="how many; the default 96 has 54 allowed and 42 not"
+    )
     parser.add_argument(
         "--seed", type=arguments.seed, default=0, help="another seed draws others (default: %(default)s)"
     )

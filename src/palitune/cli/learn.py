@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.checkpoint import manifest, npz
     from palitune.cli import workspace
     from palitune.cli.judging import Judge, load_records
-    from palitune.cli.model import load
+    from palitune.cli.model import announce, load
     from palitune.config import PROMPT
     from palitune.data.pictures import Pictures
     from palitune.errors import DivergedError, OutputExistsError, UsageError
@@ -66,6 +66,9 @@ def run(args: argparse.Namespace) -> None:
     sets = [load_records(path, args, pictures) for path in paths]
     if target is not None:
         files.check_writable(target)
+        files.check_writable(manifest.path_of(target))
+    if not args.quiet:
+        announce(model)
     judge = Judge(model, pictures, config.prompt, args.quiet)
 
     def judge_all(params: Any, label: str) -> None:

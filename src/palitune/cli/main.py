@@ -110,8 +110,9 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     except Stopped as stopped:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
-        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr)
-        return 128 + stopped.number
+        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr, flush=True)
+        # Without Python's own end: XLA's threads are still at work, and may crash while it takes things apart.
+        os._exit(128 + stopped.number)
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from palitune import trees
 from palitune.checkpoint import hub, npz
@@ -58,15 +57,19 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     dtype = args.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    if not args.quiet:
-        count = sum(int(np.prod(leaf.shape)) for leaf in expected.values())
-        device = jax.devices()[0]
-        print(f"model: {path} ({count:,} parameters) on {device.device_kind}, {dtype}", file=sys.stderr)
     params = {}
     for name in expected:
         array = checkpoint[name]
         params[name] = jnp.asarray(array.astype(array.dtype.newbyteorder("="), copy=False))
     return Model(path, sizes, params, tokenizer, jnp.dtype(dtype))
+
+
+def announce(model: Model) -> None:
+    """Says on stderr what is about to run; called when everything that can be wrong has been looked at."""
+    count = sum(int(array.size) for array in model.params.values())
+    print(
+        f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
+    )
 
 
 def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:

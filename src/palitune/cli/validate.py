@@ -24,7 +24,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
     from palitune.cli.judging import Judge, load_records
-    from palitune.cli.model import load
+    from palitune.cli.model import announce, load
     from palitune.config import PROMPT
     from palitune.data.pictures import Pictures
     from palitune.data.records import Record
@@ -35,6 +35,8 @@ def run(args: argparse.Namespace) -> None:
     model = load(source, args)
     pictures = Pictures(model.sizes.img.image_size)
     sets = {path: load_records(Path(path), args, pictures) for path in args.files}
+    if not args.quiet:
+        announce(model)
     judge = Judge(model, pictures, prompt, args.quiet)
     judged: list[tuple[Record, str]] = []
     for path, records in sets.items():

@@ -59,6 +59,8 @@ def checkpoint_to_read(name: str | None) -> Path:
         if not present:
             raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
         return hub.checkpoint_path(present[0], cache())
+    if not Path(name).name:
+        raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     for path in _candidates(name):
         if path.is_file():
             return path

@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -20,6 +19,7 @@ from palitune.train import optimizers, schedule
 from palitune.train.step import make_step
 
 HOPELESS_LOSS = 100.0  # a healthy run starts far below; what rises above does not come back
+ADVICE = "Run it again with another --seed, or halve the --learning-rate"
 LINES = 8  # printed in a pass
 
 Progress = Callable[[int, int, float, float], None]  # step, steps, learning rate, loss
@@ -68,10 +68,12 @@ def learn(
         if not math.isfinite(value) or value > HOPELESS_LOSS:
             raise DivergedError(
                 f"learning diverged at step {number} of {steps} (loss {value:.4g})",
-                hint="Run it again with another --seed, or halve the --learning-rate",
+                hint=ADVICE,
             )
         progress(number, steps, float(rate(number)), value)
-    jax.block_until_ready(trainable)
+    # The loss is that before an update, so nothing has looked at what the last one made.
+    if not all(bool(jnp.isfinite(array).all()) for array in trainable.values()):
+        raise DivergedError(f"learning diverged at its last step, {steps}", hint=ADVICE)
     return {**trainable, **frozen}
 
 

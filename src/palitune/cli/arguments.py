@@ -3,11 +3,12 @@
 import argparse
 import math
 
+from palitune.data.records import LONGEST
+
 DTYPES = ("auto", "float32", "bfloat16")
 
 
 LARGEST = 10**9
-LONGEST_PROMPT = 2000  # characters
 
 
 def positive_int(text: str) -> int:
@@ -20,8 +21,8 @@ def positive_int(text: str) -> int:
 
 
 def prompt(text: str) -> str:
-    if len(text) > LONGEST_PROMPT:
-        raise argparse.ArgumentTypeError(f"{len(text)} characters, {LONGEST_PROMPT} are allowed")
+    if len(text) > LONGEST:
+        raise argparse.ArgumentTypeError(f"{len(text)} characters, {LONGEST} are allowed")
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -7,6 +7,7 @@ import zipfile
 from pathlib import Path
 
 import jax.numpy as jnp
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -96,7 +97,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     elif call == "replace":
         monkeypatch.setattr(Path, "replace", full)
     else:
-        monkeypatch.setattr(np.lib.format, "write_array", full)
+        monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
     with pytest.raises(StorageError, match=r"a\.npz: cannot write: No space left on device"):
         npz.save(path, {"other": np.zeros(3)})
     assert path.read_bytes() == before
@@ -115,9 +116,13 @@ def test_files_follow_the_umask(tmp_path: Path) -> None:
 def test_manifest(tmp_path: Path) -> None:
     checkpoint = tmp_path / "trained-0.5.npz"
     assert manifest.read(checkpoint) == {}
-    manifest.write(checkpoint, base="tiny", config={"prompt": "ok?"}, data="dataset/set1")
+    base = {"name": "tiny", "file": "tiny.npz", "hash": "0"}
+    dtypes = {"a": np.dtype(np.float32), "b": ml_dtypes.bfloat16}
+    manifest.write(checkpoint, base=base, dtypes=dtypes, config={"prompt": "ok?"}, data="dataset/set1")
     assert manifest.path_of(checkpoint).name == "trained-0.5.json"
-    assert manifest.read(checkpoint)["config"] == {"prompt": "ok?"}
+    found = manifest.read(checkpoint)
+    assert (found["config"], found["base"]) == ({"prompt": "ok?"}, base)
+    assert found["dtypes"] == {"a": "float32", "b": "bfloat16"}
     for content in ("[]", "{", json.dumps({"config": 3}), json.dumps({"config": {"prompt": 1}})):
         manifest.path_of(checkpoint).write_text(content)
         with pytest.raises(BadDataError, match="not a manifest"):

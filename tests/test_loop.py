@@ -12,7 +12,7 @@ from palitune.data.pictures import Pictures
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import DivergedError
-from palitune.train import loop
+from palitune.train import loop, step
 
 
 class Letters:
@@ -37,19 +37,25 @@ def batches_of(records: list[Record], seed: int, name: str = "1st") -> list[Batc
     settings = config.learning()
     settings.seed = seed
     settings.prompt = "ok?"
-    return list(loop.training_batches(records, Letters(), Pictures(56), settings, 5, name))
+    settings.examples = 10
+    texts = loop.examples_of(records, Letters(), settings.prompt)
+    return list(loop.training_batches(records, texts, Pictures(56), settings, name))
 
 
 def learn(golden: Golden, feed: list[Batch], rate: float = 0.03) -> tuple[dict[str, np.ndarray], list[float]]:
     losses: list[float] = []
+    settings = config.learning()
+    settings.examples = 2 * len(feed)
+    transform, options = step.configured(settings, len(feed), 0)
     params = loop.learn(
-        golden.sizes,
-        golden.params,
+        dict(golden.params),
         iter(feed),
-        method="attention",
-        steps=len(feed),
+        step.make_step(golden.sizes, transform, jnp.float32, options),
+        transform,
+        options,
+        config=settings,
         learning_rate=rate,
-        dtype=jnp.float32,
+        weights_dtype=jnp.float32,
         progress=lambda step, steps, rate, loss: losses.append(loss),
     )
     return params, losses

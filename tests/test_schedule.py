@@ -5,6 +5,7 @@ import json
 import pytest
 from conftest import GOLDEN
 
+from palitune.errors import ConfigurationError
 from palitune.train import loop, schedule
 
 LOG = json.loads((GOLDEN / "training_log.json").read_text())
@@ -12,7 +13,7 @@ LOG = json.loads((GOLDEN / "training_log.json").read_text())
 
 @pytest.mark.parametrize(("step", "rate"), LOG["learning_rate_at_step"].items())
 def test_published_learning_rates(step: str, rate: str) -> None:
-    assert f"{float(schedule.cosine(256, 0.03)(int(step))):.5f}" == rate
+    assert f"{float(schedule.make('cosine', 256, 0.03)(int(step))):.5f}" == rate
 
 
 def test_line_format() -> None:
@@ -26,7 +27,7 @@ def test_lines_of_a_pass() -> None:
 
 
 def test_warm_up_rises_to_the_base_and_decay_ends_near_nothing() -> None:
-    rates = [float(schedule.cosine(100, 0.5)(step)) for step in range(1, 101)]
+    rates = [float(schedule.make("cosine", 100, 0.5)(step)) for step in range(1, 101)]
     top = schedule.warmup_steps(100)
     assert rates[top - 1] == pytest.approx(0.5)
     assert rates[: top - 1] == pytest.approx([0.5 * step / top for step in range(1, top)])
@@ -35,5 +36,15 @@ def test_warm_up_rises_to_the_base_and_decay_ends_near_nothing() -> None:
 
 
 def test_shortest_runs() -> None:
-    assert float(schedule.cosine(1, 0.5)(1)) == pytest.approx(0.5)
+    for name in schedule.NAMES:
+        assert float(schedule.make(name, 1, 0.5)(1)) == pytest.approx(0.5)
     assert schedule.warmup_steps(1) == 1
+
+
+def test_other_schedules() -> None:
+    linear, constant = (schedule.make(name, 99, 1.0, warmup=0.2) for name in ("linear", "constant"))
+    assert [float(linear(step)) for step in (10, 20, 60, 99)] == pytest.approx([0.5, 1.0, 0.5, 1 / 80])
+    assert [float(constant(step)) for step in (10, 20, 60, 99)] == pytest.approx([0.5, 1.0, 1.0, 1.0])
+    assert float(schedule.make("constant", 10, 0.3, warmup=0)(1)) == pytest.approx(0.3)
+    with pytest.raises(ConfigurationError, match="There are: cosine, linear, constant"):
+        schedule.make("cosin", 10, 0.3)

@@ -1,8 +1,11 @@
 """What a checkpoint's numbers do not say: a JSON file beside it, `trained.json` beside `trained.npz`."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from palitune import __version__, files
 from palitune.errors import BadDataError
@@ -12,9 +15,29 @@ def path_of(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".json")
 
 
-def write(checkpoint: Path, *, base: str, config: dict[str, Any], data: str) -> None:
-    """Stores how a checkpoint was made: from which base, with which configuration, on which data."""
-    content = {"palitune": __version__, "base": base, "data": data, "config": config}
+def write(
+    checkpoint: Path,
+    *,
+    base: dict[str, str] | None,
+    dtypes: Mapping[str, Any],
+    config: dict[str, Any],
+    data: str,
+) -> None:
+    """Stores what a checkpoint is and how it was made.
+
+    Args:
+      base: of a delta, where the rest of the parameters is: `delta.describe`. None for a whole checkpoint.
+      dtypes: of every array by path, because a `.npy` file knows no bfloat16.
+      config: of the run.
+      data: what it learned from.
+    """
+    content = {
+        "palitune": __version__,
+        "base": base,
+        "data": data,
+        "config": config,
+        "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
+    }
     files.write(path_of(checkpoint), (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -34,6 +57,11 @@ def read(checkpoint: Path) -> dict[str, Any]:
         if not isinstance(content["config"].get("prompt", ""), str):
             raise ValueError("its prompt is not text")
         content["config"].get("prompt", "").encode()
+        base, dtypes = content.get("base"), content.get("dtypes", {})
+        if isinstance(base, dict) and not all(isinstance(base.get(key), str) for key in ("name", "file", "hash")):
+            raise ValueError("its base has no name, file and hash")
+        if not isinstance(dtypes, dict):
+            raise ValueError("its dtypes are no table")
     except (OSError, ValueError, RecursionError) as error:
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return content

@@ -10,13 +10,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 
 from palitune import files
+from palitune.checkpoint import manifest
 from palitune.errors import BadDataError, MissingInputError
 
 Array = np.ndarray[Any, Any]
 
+SLICE = 32 << 20  # bytes
 HEADER_READERS: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -41,6 +44,8 @@ class Checkpoint(Mapping[str, Array]):
         except (zipfile.BadZipFile, OSError, ValueError) as error:
             hint = "It is another kind of file, or was cut off: download or save it again"
             raise BadDataError(f"not an .npz checkpoint ({error})", where=str(path), hint=hint) from None
+        # A .npy file knows no bfloat16: it comes back as two raw bytes, and only a manifest can say of which kind.
+        self._dtypes = manifest.read(path).get("dtypes", {}) if path.is_file() else {}
         self._members = {name.removesuffix(".npy").removeprefix("params/"): info for name, info in members.items()}
 
     def __len__(self) -> int:
@@ -71,12 +76,20 @@ class Checkpoint(Mapping[str, Array]):
         except Exception as error:  # what zipfile, its codecs and NumPy's header parser raise has no common family
             reason = str(error).partition("\n")[0]
             raise BadDataError(f"array {key} cannot be read ({reason})", where=str(self.path)) from None
-        # A .npy file knows no bfloat16: it comes back as two raw bytes, which nothing else is saved as.
         if dtype == np.dtype("V2"):
-            import jax.numpy as jnp
-
-            return array.view(jnp.bfloat16)
+            # Without a manifest it is a published file, and those know no other kind.
+            named = self._dtypes.get(key, "bfloat16")
+            if named != "bfloat16":
+                raise BadDataError(f"array {key} holds raw bytes that the manifest calls {named}", where=str(self.path))
+            return array.view(ml_dtypes.bfloat16)
         return array
+
+    def fingerprints(self) -> dict[str, str]:
+        """What tells arrays apart by content: size and CRC-32 of every member, which the archive's directory has.
+
+        It finds mistakes, such as another base of the same name, and not malice.
+        """
+        return {name: f"{info.file_size:x}-{info.CRC:08x}" for name, info in sorted(self._members.items())}
 
     def _first_byte(self, info: zipfile.ZipInfo) -> int:
         """Where a member's content begins: after its local header, whose extra field can differ from the directory's.
@@ -89,15 +102,38 @@ class Checkpoint(Mapping[str, Array]):
         return int(info.header_offset + 30 + name_length + extra_length)
 
 
-def save(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Writes arrays (NumPy's or JAX's, fetched one by one) under their parameter paths.
+def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, Any] | None = None) -> None:
+    """Writes arrays (NumPy's or JAX's) under their parameter paths, in the dtypes of `dtypes` or their own.
+
+    Arrays go by in slices of axis 0 where they are large, so that no second copy of one is ever in memory; what is on a
+    GPU is fetched slice by slice.
 
     Raises:
       StorageError: see `files.whole`.
     """
     with files.whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
-        for name, value in arrays.items():
+        for name in arrays:
+            value = arrays[name]
+            dtype = np.dtype(dtypes[name] if dtypes else value.dtype)
             # A fixed date, so that the same parameters give the same file.
             member = zipfile.ZipInfo(f"{name}.npy", (1980, 1, 1, 0, 0, 0))
             with archive.open(member, "w", force_zip64=True) as stream:
-                np.lib.format.write_array(stream, np.asarray(value, order="C"), allow_pickle=False)
+                header = {
+                    "descr": np.lib.format.dtype_to_descr(dtype.newbyteorder("<")),
+                    "fortran_order": False,
+                    "shape": tuple(value.shape),
+                }
+                np.lib.format.write_array_header_1_0(stream, header)
+                for piece in _slices(value):
+                    stream.write(np.ascontiguousarray(piece, dtype).view(np.uint8).data)
+
+
+def _slices(value: Any) -> Iterator[Array]:
+    """The array in order, in pieces of whole rows of at most `SLICE` bytes where one row allows that."""
+    if value.ndim == 0 or value.size == 0:
+        yield np.asarray(value).reshape(-1)
+        return
+    row = value.dtype.itemsize * value[:1].size
+    rows = max(1, SLICE // row)
+    for start in range(0, value.shape[0], rows):
+        yield np.asarray(value[start : start + rows]).reshape(-1)

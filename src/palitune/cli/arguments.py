@@ -2,10 +2,17 @@
 
 import argparse
 import math
+import re
+from typing import Any
 
 from palitune.data.records import LONGEST
 
 DTYPES = ("auto", "float32", "bfloat16")
+SAVE_DTYPES = ("float32", "bfloat16", "float16")
+ALLOCATORS = ("default", "grow", "platform", "async")
+METHODS = ("attention", "full", "lora")
+OPTIMIZERS = ("sgd", "adamw", "adafactor")
+SCHEDULES = ("cosine", "linear", "constant")
 
 
 LARGEST = 10**9
@@ -18,6 +25,10 @@ def positive_int(text: str) -> int:
     if value > LARGEST:
         raise argparse.ArgumentTypeError(f"{text} is more than {LARGEST}")
     return value
+
+
+def non_negative_int(text: str) -> int:
+    return 0 if text == "0" else positive_int(text)
 
 
 def prompt(text: str) -> str:
@@ -44,6 +55,84 @@ def positive_float(text: str) -> float:
     return value
 
 
+def share(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 0 and below 1")
+    return value
+
+
+def expression(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from None
+    return text
+
+
+def rule(text: str) -> tuple[str, float]:
+    """`REGEX=VALUE`, or a value alone, for all paths."""
+    pattern, _, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor REGEX=NUMBER") from None
+    if not (math.isfinite(number) and number >= 0):
+        raise argparse.ArgumentTypeError(f"{value} is not a number of at least 0")
+    return expression(pattern) or ".*", number
+
+
+def add_method(parser: argparse.ArgumentParser) -> None:
+    """How learning is done. Nothing has a default here: `config.learning` has them, by method."""
+    group = parser.add_argument_group("learning")
+
+    def add(*names: str, **details: Any) -> None:
+        group.add_argument(*names, **details)
+
+    text = "what learns: the language model's attention, every parameter, or LoRA adapters (attention)"
+    add("--method", choices=METHODS, help=text)
+    add("-b", "--batch-size", type=positive_int, metavar="N", help="examples a batch (2)")
+    text = "batches to one update, which then equals that of a batch so many times larger (1)"
+    add("--accumulate", type=positive_int, metavar="N", help=text)
+    add("--optimizer", choices=OPTIMIZERS, help="(sgd; adamw for lora)")
+    text = "the highest value of the learning rate, after warm-up (attention 0.03, full 0.003, lora 0.001)"
+    add("-r", "--learning-rate", type=positive_float, metavar="R", help=text)
+    add("--schedule", choices=SCHEDULES, help="of the learning rate after warm-up (cosine)")
+    add("--warmup", type=share, metavar="SHARE", help="share of the steps in which the learning rate rises (0.1)")
+    text = "decay of weights whose path matches; without REGEX= of all. May be repeated, the first match counts (none)"
+    add("--weight-decay", type=rule, action="append", metavar="[REGEX=]X", help=text)
+    text = "learning rate of parameters whose path matches, as a factor. May be repeated (1)"
+    add("--learning-rate-scale", type=rule, action="append", metavar="REGEX=X", help=text)
+    add("--clip-tensor", type=positive_float, metavar="NORM", help="largest norm of each tensor's gradient (none)")
+    text = "largest norm of all gradients together; not with full (none)"
+    add("--clip-global", type=positive_float, metavar="NORM", help=text)
+    text = "keep the moving average of what learns, with this decay, and not its last state (none)"
+    add("--ema", type=share, metavar="DECAY", help=text)
+    add("--lora-rank", type=positive_int, metavar="N", help="(16)")
+    add("--lora-alpha", type=positive_float, metavar="X", help="adapters count alpha / rank times (16)")
+    text = "parameters that get an adapter (all projections of the language model's layers)"
+    add("--lora-targets", type=expression, metavar="REGEX", help=text)
+    text = "dtype of what --method full trains; bfloat16 is rounded stochastically (auto: that of the computation)"
+    add("--weights", choices=DTYPES, help=text)
+    text = "pieces in which the vocabulary goes by in the loss: less memory for long answers (1)"
+    add("--vocabulary-chunks", type=positive_int, metavar="N", help=text)
+    text = "activations kept instead of computed twice, megabytes (what fits; 256 on a CPU)"
+    add("--keep", type=non_negative_int, metavar="MB", help=text)
+
+
+def configured(args: argparse.Namespace, prompt: str) -> Any:
+    """The run's configuration: the method's defaults, the prompt the model was made with, then what was typed."""
+    from palitune.config import learning
+
+    config = learning(args.method or METHODS[0])
+    config.prompt = prompt
+    for name in config:
+        value = getattr(args, name, None)
+        if value is not None:
+            config[name] = tuple(value) if isinstance(value, list) else value
+    return config
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, and how it is run."""
     text = "a path, a bare name in checkpoints/, or a downloaded model's name (default: the latest downloaded)"
@@ -51,6 +140,10 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
     text = "of the computation (auto: bfloat16 on a GPU, float32 on a CPU)"
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help=text)
+    text = "look at every picture anew instead of keeping the image tower's tokens in cache/features/ (1 MB each at 3B)"
+    parser.add_argument("--no-features", dest="features", action="store_false", help=text)
+    text = "how JAX takes a GPU's memory; what you have exported counts more (grow; docs/memory.md)"
+    parser.add_argument("--allocator", choices=ALLOCATORS, default="grow", help=text)
 
 
 def add_records(parser: argparse.ArgumentParser) -> None:

@@ -14,10 +14,11 @@ from palitune.data.pictures import Pictures
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.infer.decoding import Answerer
+from palitune.infer.features import Features
 from palitune.judge import confusion
 
 
-def load_records(path: Path, args: argparse.Namespace, pictures: Pictures) -> list[Record]:
+def load_records(path: Path, args: argparse.Namespace, pictures: Pictures | Features) -> list[Record]:
     """A file's records, each with a yes/no label and a picture that decodes: nothing is found out halfway.
 
     Raises:
@@ -39,7 +40,7 @@ class Verdict(NamedTuple):
 class Judge:
     """Judges parameters of one model on any records, with one compiled program."""
 
-    def __init__(self, model: Model, pictures: Pictures, prompt: str, quiet: bool) -> None:
+    def __init__(self, model: Model, pictures: Pictures | Features, prompt: str, quiet: bool) -> None:
         self.answerer = Answerer(model.sizes, model.tokenizer, model.dtype)
         self.tokenizer, self.pictures, self.prompt = model.tokenizer, pictures, prompt
         self.silent = quiet or not sys.stderr.isatty()

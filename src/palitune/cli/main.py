@@ -10,7 +10,7 @@ import warnings
 from typing import NoReturn
 
 from palitune import __version__
-from palitune.errors import PalituneError, StorageError, UsageError
+from palitune.errors import ConfigurationError, PalituneError, StorageError, UsageError
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
@@ -19,6 +19,8 @@ COMMANDS = {
     "split": ("split", "shuffle a data set and part it into training and validation"),
     "learn": ("learn", "fine-tune a model, and judge it before and after"),
     "validate": ("validate", "judge a model on one or more data sets"),
+    "plan": ("plan", "show what fits on a card: memory and time by method and batch size"),
+    "merge": ("merge", "make one whole checkpoint of a trained one and its base"),
     "pretrain-tiny": ("pretrain_tiny", "make the tiny model anew from its seed"),
 }
 EPILOGUE = """\
@@ -36,6 +38,10 @@ exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 outpu
   77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
 INTERNAL_ERROR = 70
+OUT_OF_MEMORY = (
+    "the device ran out of memory. Use a smaller --batch-size (with --accumulate for the rest) or --method lora, or "
+    "close what else uses the GPU; palitune plan shows what fits, docs/memory.md what --allocator does"
+)
 STOP_INTERVAL = 0.5  # seconds; longer than any clean-up takes
 
 
@@ -126,6 +132,9 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     except Exception as error:
         if args.debug:
             raise
+        if "RESOURCE_EXHAUSTED" in str(error):
+            print(f"{name}: {OUT_OF_MEMORY}", file=sys.stderr)
+            return ConfigurationError.exit_code
         text = " ".join(str(error).split())[:300]
         print(
             f"{name}: unexpected {type(error).__name__}: {text}. Run it again with --debug and report what it shows",

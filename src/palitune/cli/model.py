@@ -1,7 +1,9 @@
 """A checkpoint made ready to run: sizes read off it, parameters checked, its tokenizer found."""
 
 import argparse
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,24 +11,44 @@ import jax
 import jax.numpy as jnp
 
 from palitune import trees
-from palitune.checkpoint import hub, npz
+from palitune.checkpoint import delta, hub
+from palitune.checkpoint.delta import Overlay
+from palitune.checkpoint.npz import Checkpoint
 from palitune.cli import workspace
+from palitune.data.pictures import Pictures
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
-from palitune.models import variants
+from palitune.infer import features
+from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
+from palitune.train.step import resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
+TOWER = "img/"
 
 
 class Model(NamedTuple):
-    """`params` is flat, by parameter path."""
+    """A checkpoint on disk and what it takes to run it; nothing of it is on the device yet."""
 
     path: Path
     sizes: PaliGemmaConfig
-    params: dict[str, Any]
+    checkpoint: Checkpoint | Overlay
     tokenizer: Tokenizer
     dtype: Any
+
+    def place(self, path: str) -> jax.Array:
+        """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
+        array = self.checkpoint[path]
+        # Not as one conversion of the whole later: the largest array alone would need the memory of half a model.
+        return jnp.asarray(array.astype(resident_dtype(array.dtype, self.dtype), copy=False))
+
+    def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, Any]:
+        """Flat parameters on the device, array by array."""
+        return {path: self.place(path) for path in self.checkpoint if wanted(path)}
+
+    def tower(self) -> dict[str, Any]:
+        """Flat parameters of the image tower."""
+        return self.params(lambda path: path.startswith(TOWER))
 
 
 def set_up_jax() -> None:
@@ -35,41 +57,85 @@ def set_up_jax() -> None:
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
+def set_allocator(choice: str) -> None:
+    """How JAX takes a GPU's memory (docs/memory.md). Before JAX starts, and never over what the user has exported."""
+    settings = {
+        "default": {},
+        "grow": {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_CLIENT_MEM_FRACTION": "0.95"},
+        "platform": {"XLA_PYTHON_CLIENT_ALLOCATOR": "platform"},
+        "async": {"XLA_PYTHON_CLIENT_ALLOCATOR": "cuda_async"},
+    }[choice]
+    for name, value in settings.items():
+        # JAX refuses the fraction under its new and its old name at once.
+        if name == "XLA_CLIENT_MEM_FRACTION" and "XLA_PYTHON_CLIENT_MEM_FRACTION" in os.environ:
+            continue
+        os.environ.setdefault(name, value)
+
+
 def load(path: Path, args: argparse.Namespace) -> Model:
     """The checkpoint at `path`, run as the options of `arguments.add_model` say.
 
     Raises:
-      MissingInputError: no such checkpoint, or no tokenizer.
+      MissingInputError: no such checkpoint, no base of a delta, or no tokenizer.
       BadDataError: the checkpoint's parameters do not fit a PaliGemma; every path is named.
       ConfigurationError: the tokenizer is another model's.
     """
-    checkpoint = npz.Checkpoint(path)
+    set_allocator(args.allocator)
+    checkpoint = delta.load(path, workspace.checkpoint_to_read)
     sizes = variants.read(checkpoint, str(path))
+    check(checkpoint, sizes, path)
+    tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
+    set_up_jax()
+    dtype = args.dtype
+    if dtype == "auto":
+        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
+    return Model(path, sizes, checkpoint, tokenizer, jnp.dtype(dtype))
+
+
+def check(checkpoint: Checkpoint | Overlay, sizes: PaliGemmaConfig, path: Path) -> None:
+    """Raises BadDataError, naming every path, unless the parameters are a PaliGemma's and its adapters'."""
     expected = variants.expected(sizes)
+    adapters = [name for name in checkpoint if lora.is_adapter(name)]
+    for name in lora.adapted(adapters):
+        # A missing factor leaves a rank that nothing can have.
+        rank = checkpoint[name + lora.A].shape[-1] if name + lora.A in checkpoint else 0
+        shape = tuple(expected[name].shape) if name in expected else ()
+        if lora.can_adapt(name):
+            expected |= {part: trees.Shape(size) for part, size in lora.shapes(name, shape, rank).items()}
     if problems := trees.differences(expected, checkpoint):
         raise BadDataError("parameters do not fit: " + "; ".join(problems), where=str(path))
     for name in expected:
         if checkpoint[name].dtype.name not in WEIGHT_DTYPES:
             what = f"parameter {name} is {checkpoint[name].dtype}, not one of {', '.join(WEIGHT_DTYPES)}"
             raise BadDataError(what, where=str(path))
-    tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
-    set_up_jax()
-    dtype = args.dtype
-    if dtype == "auto":
-        dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    params = {}
-    for name in expected:
-        array = checkpoint[name]
-        params[name] = jnp.asarray(array.astype(array.dtype.newbyteorder("="), copy=False))
-    return Model(path, sizes, params, tokenizer, jnp.dtype(dtype))
+
+
+def files_of(checkpoint: Checkpoint | Overlay) -> list[Path]:
+    """The files that a checkpoint is read from."""
+    parts = (checkpoint.base, checkpoint.changed) if isinstance(checkpoint, Overlay) else (checkpoint,)
+    return [part.path.resolve() for part in parts]
 
 
 def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been looked at."""
-    count = sum(int(array.size) for array in model.params.values())
+    count = sum(int(model.checkpoint[path].size) for path in model.checkpoint)
     print(
         f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
     )
+
+
+def pictures(model: Model, args: argparse.Namespace) -> Pictures | features.Features:
+    """What the model is shown for a picture: image tokens, from `cache/features/` if they are there, or pixels."""
+    if not args.features:
+        return Pictures(model.sizes.img.image_size)
+    fingerprints = {path: mark for path, mark in model.checkpoint.fingerprints().items() if path.startswith(TOWER)}
+    folder = workspace.cache() / "features" / features.key(model.sizes.img, fingerprints, model.dtype)
+    return features.Features(model.sizes.img, folder, model.tower, model.dtype, args.quiet)
+
+
+def shown_params(model: Model, shown: Pictures | features.Features) -> dict[str, Any]:
+    """The parameters that are still needed for what the model is shown: image tokens need no image tower."""
+    return model.params(lambda path: isinstance(shown, Pictures) or not path.startswith(TOWER))
 
 
 def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:

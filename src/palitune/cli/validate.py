@@ -24,23 +24,23 @@ def run(args: argparse.Namespace) -> None:
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
     from palitune.cli.judging import Judge, load_records
-    from palitune.cli.model import announce, load
+    from palitune.cli.model import announce, load, pictures, shown_params
     from palitune.config import PROMPT
-    from palitune.data.pictures import Pictures
     from palitune.data.records import Record
     from palitune.judge.report import result_block
 
     source = workspace.checkpoint_to_read(args.model)
     prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
     model = load(source, args)
-    pictures = Pictures(model.sizes.img.image_size)
-    sets = {path: load_records(Path(path), args, pictures) for path in args.files}
+    shown = pictures(model, args)
+    sets = {path: load_records(Path(path), args, shown) for path in args.files}
     if not args.quiet:
         announce(model)
-    judge = Judge(model, pictures, prompt, args.quiet)
+    judge = Judge(model, shown, prompt, args.quiet)
+    params = shown_params(model, shown)
     judged: list[tuple[Record, str]] = []
     for path, records in sets.items():
-        verdict = judge(model.params, records)
+        verdict = judge(params, records)
         print(result_block(path, verdict.confusion), flush=True)
         judged += zip(records, verdict.answers, strict=True)
     if args.sheet:

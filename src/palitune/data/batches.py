@@ -11,13 +11,13 @@ import numpy as np
 from palitune.data.tokens import Text
 
 # Lengths are padded up to a multiple of this: few shapes to compile, little padding to compute.
-BUCKET = 16
+BUCKET = 8
 
 
 class Batch(NamedTuple):
     """What a train step takes. The last token of a text predicts nothing, so it is not among the inputs."""
 
-    image: Any  # float32[B, H, W, 3] in [-1, 1]
+    image: Any  # float32[B, H, W, 3] in [-1, 1], or the image tower's tokens float16[B, N, D] of it
     text: Any  # int32[B, T]
     mask_ar: Any  # int32[B, T], 1 where causal
     mask_input: Any  # int32[B, T], 1 where real
@@ -29,7 +29,7 @@ class Batch(NamedTuple):
 class Prompts(NamedTuple):
     """What decoding takes: left aligned, padded at the end."""
 
-    image: Any  # float32[B, H, W, 3]
+    image: Any  # as in Batch
     text: Any  # int32[B, T]
     mask_input: Any  # int32[B, T]
 
@@ -47,7 +47,10 @@ def _pad(rows: Sequence[Sequence[int]], width: int, dtype: type = np.int32) -> n
 
 
 def training(images: np.ndarray[Any, Any], texts: Sequence[Text], answer_length: int | None = None) -> Batch:
-    """A batch from float32[B, H, W, 3] and B texts. `answer_length` fixes K, so that one program serves all batches."""
+    """A batch from pictures (see `Batch.image`) and B texts.
+
+    `answer_length` fixes K, so that one program serves all batches.
+    """
     inputs = [text.ids[:-1] for text in texts]
     width = bucket(max(len(ids) for ids in inputs))
     answers = [text.ids[text.suffix_start :] for text in texts]
@@ -62,6 +65,11 @@ def training(images: np.ndarray[Any, Any], texts: Sequence[Text], answer_length:
         targets=_pad(answers, longest),
         weights=_pad([[1] * len(a) for a in answers], longest, np.float32),
     )
+
+
+def split(batch: Batch, count: int) -> Batch:
+    """`count` batches out of one, on a new first axis of every array: [count, B / count, ...]."""
+    return Batch(*(array.reshape(count, -1, *array.shape[1:]) for array in batch))
 
 
 def prompts(images: np.ndarray[Any, Any], texts: Sequence[Text]) -> Prompts:

@@ -13,6 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from palitune.errors import BadDataError, MissingInputError
 
+PREPROCESSING = 1  # goes up with every change to the pixels that a file gives
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 # What Pillow's decoders are known to raise on damaged files.

@@ -39,9 +39,14 @@ class Pictures:
                 self(path, where)
             except PalituneError as error:
                 problems.append(error)
-        if len(problems) == 1:
-            raise problems[0]
-        if problems:
-            listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
-            more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-            raise type(problems[0])(f"{len(problems)} images cannot be used: {listed}{more}")
+        raise_all(problems)
+
+
+def raise_all(problems: list[PalituneError]) -> None:
+    """Raises one error that names every picture that cannot be used, if there are any."""
+    if len(problems) == 1:
+        raise problems[0]
+    if problems:
+        listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
+        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
+        raise type(problems[0])(f"{len(problems)} images cannot be used: {listed}{more}")

@@ -14,7 +14,7 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text, Tokenizer
-from palitune.models import paligemma, siglip
+from palitune.models import paligemma
 from palitune.models.variants import PaliGemmaConfig
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
@@ -74,14 +74,14 @@ class Answerer:
         @functools.partial(jax.jit, static_argnames=("length",))
         def decode(params: Mapping[str, Any], prompts: batches.Prompts, length: int) -> jax.Array:
             tree = trees.unflatten(params)
-            zimg = siglip.image_tokens(config.img, tree["img"], prompts.image, dtype)
+            zimg = paligemma.image_tokens(config, tree, prompts.image, dtype)
             eos = tokenizer.eos
             return greedy(config, tree, zimg, prompts.text, prompts.mask_input, length, eos)[0]
 
         self.decode: Callable[..., jax.Array] = decode
 
     def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str]:
-        """One answer for each (pixels float32[H, W, 3], prompt), in order. `params` is flat."""
+        """One answer for each (picture as in `Batch.image`, prompt), in order. `params` is flat."""
         waiting: list[tuple[Any, Text]] = []
         for question in questions:
             waiting.append(question)

@@ -15,12 +15,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palitune.models import lora
+from palitune.models.attention import attend
 from palitune.models.variants import GemmaConfig
 
 Params = Mapping[str, Any]
 Cache = tuple[jax.Array, jax.Array]  # keys and values, each [L, B, S, K, H]
+Angles = tuple[jax.Array, jax.Array]  # `rope_angles`
 
-MASKED_LOGIT = -2.3819763e38  # google-deepmind/gemma, modules.py: K_MASK
+KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
 ROPE_MAX_WAVELENGTH = 10_000  # google-deepmind/gemma, positional_embeddings.py
 
 
@@ -28,12 +31,20 @@ def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> Any:
     return nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=in_axis, out_axis=out_axis)
 
 
-def apply_rope(x: jax.Array, positions: jax.Array) -> jax.Array:
-    """Rotary position embedding (https://arxiv.org/abs/2104.09864): x `[B, T, heads, H]` at `int[B, T]`, in float32."""
-    half = x.shape[-1] // 2
+def rope_angles(config: GemmaConfig, positions: jax.Array) -> Angles:
+    """Sine and cosine, float32[B, T, 1, H/2] each, of rotary position embeddings at `int[B, T]`.
+
+    They are the same in every layer. Source: https://arxiv.org/abs/2104.09864
+    """
+    half = config.head_dim // 2
     timescale = ROPE_MAX_WAVELENGTH ** (jnp.arange(half, dtype=jnp.float32) / half)
     radians = positions.astype(jnp.float32)[..., None, None] / timescale
-    sin, cos = jnp.sin(radians), jnp.cos(radians)
+    return jnp.sin(radians), jnp.cos(radians)
+
+
+def apply_rope(x: jax.Array, angles: Angles) -> jax.Array:
+    """Rotates x `[B, T, heads, H]`, in float32."""
+    sin, cos = angles
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
@@ -49,6 +60,14 @@ class RMSNorm(nn.Module):
         return (x32 * jax.lax.rsqrt(variance + 1e-6) * (1 + scale.astype(jnp.float32))).astype(x.dtype)
 
 
+def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array) -> jax.Array | float:
+    """What the adapter of a module's weight adds, if it has one."""
+    if not module.has_variable("params", name + lora.A):
+        return 0.0
+    factors: list[Any] = [module.get_variable("params", name + part) for part in (lora.A, lora.B, lora.ALPHA)]
+    return lora.adapt(equation, x, *factors)
+
+
 class Einsum(nn.Module):
     """A weight `w` of `shape`, contracted with the input in the input's dtype."""
 
@@ -58,7 +77,15 @@ class Einsum(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.einsum(self.equation, x, self.param("w", self.w_init, self.shape).astype(x.dtype))
+        y = jnp.einsum(self.equation, x, self.param("w", self.w_init, self.shape).astype(x.dtype))
+        return y + _adapt(self, self.equation, "w", x)
+
+
+def _take(x: jax.Array, rows: jax.Array | None) -> jax.Array:
+    """Rows `int[B, Q]` of axis 1 of `x` `[B, T, ...]`; all of them without `rows`."""
+    if rows is None:
+        return x
+    return jnp.take_along_axis(x, rows.reshape(*rows.shape, *(1,) * (x.ndim - 2)), axis=1)
 
 
 class Attention(nn.Module):
@@ -70,47 +97,81 @@ class Attention(nn.Module):
         c = self.config
         if c.num_kv_heads == c.num_heads:
             qkv = (3, c.num_heads, c.width, c.head_dim)
-            self.qkv_einsum = Einsum("BSD,3NDH->3BSNH", qkv, _fan_in((2,), (0, 1, 3)))
+            self.qkv_einsum = Einsum(lora.EQUATIONS["attn/qkv_einsum/w"], qkv, _fan_in((2,), (0, 1, 3)))
         else:
-            self.q_einsum = Einsum("BTD,NDH->BTNH", (c.num_heads, c.width, c.head_dim), _fan_in((1,), (0, 2)))
+            q = (c.num_heads, c.width, c.head_dim)
+            self.q_einsum = Einsum(lora.EQUATIONS["attn/q_einsum/w"], q, _fan_in((1,), (0, 2)))
             kv = (2, c.num_kv_heads, c.width, c.head_dim)
-            self.kv_einsum = Einsum("BSD,2KDH->2BSKH", kv, _fan_in((2,), (0, 1, 3)))
+            self.kv_einsum = Einsum(lora.EQUATIONS["attn/kv_einsum/w"], kv, _fan_in((2,), (0, 1, 3)))
         out = (c.num_heads, c.head_dim, c.width)
-        self.attn_vec_einsum = Einsum("BTNH,NHD->BTD", out, _fan_in((0, 1), (2,)))
+        self.attn_vec_einsum = Einsum(lora.EQUATIONS["attn/attn_vec_einsum/w"], out, _fan_in((0, 1), (2,)))
 
     def __call__(
-        self, x: jax.Array, positions: jax.Array, mask: jax.Array, cache: Cache | None
+        self,
+        x: jax.Array,
+        angles: Angles,
+        mask: jax.Array,
+        cache: tuple[Cache, jax.Array] | None,
+        rows: jax.Array | None,
     ) -> tuple[jax.Array, Cache]:
-        """x `[B, T, D]`, positions `int[B, T]`, mask `bool[B, T, S]`, cache of one layer `[B, S, K, H]` each.
+        """x `[B, T, D]`, its `rope_angles`, mask `bool[B, T, S]`.
 
-        Without a cache S is T. With one, the new keys and values go to the rows `positions` of the cache.
+        Without a cache S is T. With one, of one layer `[B, S, K, H]` each, and `int[B, T]`, the new keys and values go
+        to these rows of it.
+        `rows` `int[B, Q]` are the only queries wanted: the result is `[B, Q, D]`.
         """
         c = self.config
         if c.num_kv_heads == c.num_heads:
             q, k, v = self.qkv_einsum(x)
+            q = _take(q, rows)
         else:
-            q = self.q_einsum(x)
+            q = self.q_einsum(_take(x, rows))
             k, v = self.kv_einsum(x)
-        q = (apply_rope(q, positions) * c.query_scale).astype(x.dtype)
-        k = apply_rope(k, positions).astype(x.dtype)
+        q = (apply_rope(q, (_take(angles[0], rows), _take(angles[1], rows))) * c.query_scale).astype(x.dtype)
+        mask = _take(mask, rows)
+        k = apply_rope(k, angles).astype(x.dtype)
         if cache is not None:
-            rows = jnp.arange(x.shape[0])[:, None]
-            k = cache[0].at[rows, positions].set(k.astype(cache[0].dtype))
-            v = cache[1].at[rows, positions].set(v.astype(cache[1].dtype))
+            (keys, values), new = cache
+            examples = jnp.arange(x.shape[0])[:, None]
+            k = keys.at[examples, new].set(k.astype(keys.dtype))
+            v = values.at[examples, new].set(v.astype(values.dtype))
 
-        batch, queries = x.shape[:2]
-        grouped = q.reshape(batch, queries, c.num_kv_heads, -1, c.head_dim)
-        logits = jnp.einsum("BTKGH,BSKH->BKGTS", grouped, k.astype(x.dtype), preferred_element_type=jnp.float32)
-        if c.attn_logits_softcap:
-            logits = jnp.tanh(logits / c.attn_logits_softcap) * c.attn_logits_softcap
-        logits = jnp.where(mask[:, None, None], logits, MASKED_LOGIT)
-        probabilities = jax.nn.softmax(logits, axis=-1).astype(x.dtype)
-        encoded = jnp.einsum("BKGTS,BSKH->BTKGH", probabilities, v.astype(x.dtype))
+        # The query heads that share a key head become more queries of it: one large product for each example and key
+        # head, with nothing to transpose but the queries.
+        batch, queries = q.shape[:2]
+        q = q.reshape(batch, queries, c.num_kv_heads, -1, c.head_dim).swapaxes(1, 2)
+        groups = q.shape[3]
+        q = q.reshape(batch, c.num_kv_heads, queries * groups, c.head_dim)
+        mask = jnp.repeat(mask, groups, axis=1)
+        encoded = attend(q, k.astype(x.dtype), v.astype(x.dtype), mask, c.attn_logits_softcap)
+        encoded = encoded.reshape(batch, c.num_kv_heads, queries, groups, c.head_dim).swapaxes(1, 2)
         return self.attn_vec_einsum(encoded.reshape(batch, queries, c.num_heads, c.head_dim)), (k, v)
 
 
+@jax.custom_vjp
+def _known(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
+    """`x @ w`, whose value `y` has been kept: differentiated like the product, and not computed again."""
+    return y
+
+
+def _known_forward(x: jax.Array, w: jax.Array, y: jax.Array) -> Any:
+    return y, (x, w)
+
+
+def _known_backward(inputs: Any, dy: jax.Array) -> Any:
+    x, w = inputs
+    return dy @ w.T, jnp.einsum("...D,...F->DF", x, dy), jnp.zeros_like(dy)
+
+
+_known.defvjp(_known_forward, _known_backward)
+
+
 class FeedForward(nn.Module):
-    """Gated GELU: `[B, T, D]` to the same."""
+    """Gated GELU: `[B, T, D]` to the same.
+
+    The two projections, most of a layer's work, can be kept: applied with the collection `KEPT` mutable the module
+    returns them there, and applied with what it returned it computes everything but them again.
+    """
 
     config: GemmaConfig
 
@@ -119,7 +180,20 @@ class FeedForward(nn.Module):
         width, hidden = self.config.width, self.config.mlp_dim
         gating = self.param("gating_einsum", _fan_in((1,), (0, 2)), (2, width, hidden)).astype(x.dtype)
         linear = self.param("linear", _fan_in((0,), (1,)), (hidden, width)).astype(x.dtype)
-        return (nn.gelu(x @ gating[0]) * (x @ gating[1])) @ linear
+        projections = []
+        for number, name in enumerate(("gate", "up")):
+            if self.has_variable(KEPT, name):
+                projections.append(_known(x, gating[number], self.get_variable(KEPT, name)))
+            else:
+                projections.append(x @ gating[number])
+                if self.is_mutable_collection(KEPT) and not self.is_initializing():
+                    self.put_variable(KEPT, name, projections[-1])
+        gate, up = projections
+        both = _adapt(self, lora.EQUATIONS["mlp/gating_einsum"], "gating_einsum", x)
+        if not isinstance(both, float):
+            gate, up = gate + both[0], up + both[1]
+        activated = nn.gelu(gate) * up
+        return activated @ linear + _adapt(self, lora.EQUATIONS["mlp/linear"], "linear", activated)
 
 
 class Block(nn.Module):
@@ -137,13 +211,18 @@ class Block(nn.Module):
             self.post_ffw_norm = RMSNorm()
 
     def __call__(
-        self, x: jax.Array, positions: jax.Array, mask: jax.Array, cache: Cache | None = None
+        self,
+        x: jax.Array,
+        angles: Angles,
+        mask: jax.Array,
+        cache: tuple[Cache, jax.Array] | None = None,
+        rows: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache]:
-        """Shapes as in `Attention.__call__`; returns the new x and this layer's keys and values."""
-        y, cache = self.attn(self.pre_attention_norm(x), positions, mask, cache)
-        x = x + (self.post_attention_norm(y) if self.config.post_norms else y)
+        """Arguments as of `Attention.__call__`; returns the new x and this layer's keys and values."""
+        y, keys_and_values = self.attn(self.pre_attention_norm(x), angles, mask, cache, rows)
+        x = _take(x, rows) + (self.post_attention_norm(y) if self.config.post_norms else y)
         y = self.mlp(self.pre_ffw_norm(x))
-        return x + (self.post_ffw_norm(y) if self.config.post_norms else y), cache
+        return x + (self.post_ffw_norm(y) if self.config.post_norms else y), keys_and_values
 
 
 def init(config: GemmaConfig, key: jax.Array) -> dict[str, Any]:
@@ -151,7 +230,7 @@ def init(config: GemmaConfig, key: jax.Array) -> dict[str, Any]:
     embed_key, layer_key, norm_key = jax.random.split(key, 3)
     embedding_init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
     x = jnp.zeros((1, 1, config.width))
-    arguments = (x, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1, 1), bool))
+    arguments = (x, rope_angles(config, jnp.zeros((1, 1), jnp.int32)), jnp.ones((1, 1, 1), bool))
     block = Block(config)
     layers = jax.vmap(lambda k: block.init(k, *arguments)["params"])(jax.random.split(layer_key, config.depth))
     return {
@@ -190,16 +269,23 @@ def hidden_states(
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     block = Block(config)
+    angles = rope_angles(config, positions)
 
     # Only a layer's input is kept for the backward pass; the rest of the layer is computed again there.
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
     def layer(x: jax.Array, scanned: tuple[Params, Cache | None]) -> Any:
         weights, layer_cache = scanned
-        return block.apply({"params": weights}, x, positions, mask, layer_cache)
+        rows = None if layer_cache is None else (layer_cache, positions)
+        return block.apply({"params": weights}, x, angles, mask, rows)
 
     x, new_cache = jax.lax.scan(layer, x, (params["layers"], cache))
+    return final_norm(params, x), new_cache
+
+
+def final_norm(params: Params, x: jax.Array) -> jax.Array:
+    """The norm after the last layer, `[B, T, D]`."""
     normed: Any = RMSNorm().apply({"params": params["final_norm"]}, x)
-    return normed, new_cache
+    return normed
 
 
 def logits(params: Params, x: jax.Array) -> jax.Array:

@@ -23,6 +23,14 @@ def init(config: PaliGemmaConfig, key: jax.Array) -> dict[str, Any]:
     return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}
 
 
+def image_tokens(config: PaliGemmaConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+    """`dtype`[B, N, D] of pictures float[B, H, W, 3], or of image tokens [B, N, D] that were computed before.
+
+    Of the parameters only `img` is looked at, and only for pictures.
+    """
+    return image.astype(dtype) if image.ndim == 3 else siglip.image_tokens(config.img, params["img"], image, dtype)
+
+
 def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
     """Who may look at whom, `bool[B, M, M]` (query, key).
 
@@ -39,6 +47,26 @@ def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
     visible = block[:, None, :] <= block[:, :, None]
     real = mask_input[:, None, :] & mask_input[:, :, None]
     return visible & real
+
+
+def sequence(
+    config: PaliGemmaConfig,
+    params: Params,
+    zimg: jax.Array,
+    text: jax.Array,
+    mask_ar: jax.Array,
+    mask_input: jax.Array | None = None,
+) -> tuple[jax.Array, jax.Array]:
+    """What the language model's layers take: image and text tokens [B, M, D] and who sees whom, bool[B, M, M].
+
+    Arguments as of `hidden_states`.
+    """
+    images = zimg.shape[1]
+    x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text, zimg.dtype)], axis=1)
+    if mask_input is None:
+        mask_input = jnp.ones(text.shape, bool)
+    mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
+    return x, attention_mask(mask_input, jnp.pad(mask_ar, ((0, 0), (images, 0))))
 
 
 def hidden_states(
@@ -60,14 +88,9 @@ def hidden_states(
     Returns:
       [B, T, D].
     """
-    images = zimg.shape[1]
-    x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text, zimg.dtype)], axis=1)
-    if mask_input is None:
-        mask_input = jnp.ones(text.shape, bool)
-    mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
-    mask_ar = jnp.pad(mask_ar, ((0, 0), (images, 0)))
-    x, _ = gemma.hidden_states(config.llm, params["llm"], x, attention_mask(mask_input, mask_ar))
-    return x[:, images:]
+    x, mask = sequence(config, params, zimg, text, mask_ar, mask_input)
+    x, _ = gemma.hidden_states(config.llm, params["llm"], x, mask)
+    return x[:, zimg.shape[1] :]
 
 
 def forward(
@@ -83,7 +106,7 @@ def forward(
 
     Training does not call this: at PaliGemma's vocabulary of 257,152 it is the largest tensor of all.
     """
-    zimg = siglip.image_tokens(config.img, params["img"], image, dtype)
+    zimg = image_tokens(config, params, image, dtype)
     return gemma.logits(params["llm"], hidden_states(config, params, zimg, text, mask_ar, mask_input))
 
 

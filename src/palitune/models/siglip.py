@@ -14,6 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from palitune.models.attention import attend
 from palitune.models.variants import SiglipConfig
 
 Params = Mapping[str, Any]
@@ -52,6 +53,27 @@ class MlpBlock(nn.Module):
         return nn.Dense(self.config.width, **inits)(x)
 
 
+class Attention(nn.Module):
+    """Multi-head self-attention: `[B, N, C]` to the same. Its parameters are those of Flax's module."""
+
+    config: SiglipConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        c = self.config
+        heads = (c.num_heads, c.width // c.num_heads)
+        init: Any = nn.initializers.xavier_uniform()
+
+        def projection(name: str) -> Any:
+            return nn.DenseGeneral(heads, dtype=self.dtype, kernel_init=init, name=name)(x)
+
+        q, k, v = projection("query"), projection("key"), projection("value")
+        encoded = attend(q.swapaxes(1, 2) * heads[1] ** -0.5, k, v, None, None).swapaxes(1, 2)
+        out: Any = nn.DenseGeneral(c.width, axis=(-2, -1), dtype=self.dtype, kernel_init=init, name="out")
+        return out(encoded)
+
+
 class Block(nn.Module):
     """One pre-norm transformer block: `[B, N, C]` to the same."""
 
@@ -60,15 +82,9 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        # LayerNorm takes its mean and variance in float32 whatever the dtype; softmax has to be told.
+        # LayerNorm takes its mean and variance in float32 whatever the dtype.
         y = nn.LayerNorm(dtype=self.dtype)(x)
-        attention = nn.MultiHeadDotProductAttention(
-            num_heads=self.config.num_heads,
-            kernel_init=nn.initializers.xavier_uniform(),
-            dtype=self.dtype,
-            force_fp32_for_softmax=True,
-        )
-        x = x + attention(y, y)
+        x = x + Attention(self.config, self.dtype, name="MultiHeadDotProductAttention_0")(y)
         y = nn.LayerNorm(dtype=self.dtype)(x)
         return x + MlpBlock(self.config, self.dtype, name="MlpBlock_0")(y)
 
@@ -86,6 +102,20 @@ def init(config: SiglipConfig, key: jax.Array) -> dict[str, Any]:
     return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, "head": head}
 
 
+def stem(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any) -> jax.Array:
+    """Patches of float[B, H, W, 3] with their positions, `dtype`[B, N, C]."""
+    weights = {name: params[name] for name in ("embedding", "pos_embedding")}
+    x: Any = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
+    return x
+
+
+def head(config: SiglipConfig, params: Params, x: jax.Array) -> jax.Array:
+    """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D]."""
+    x = nn.LayerNorm(dtype=x.dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)  # type: ignore[assignment]
+    tokens: Any = nn.Dense(config.num_classes, dtype=x.dtype).apply({"params": params["head"]}, x)
+    return tokens
+
+
 def image_tokens(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """Image tokens for the language model.
 
@@ -97,14 +127,11 @@ def image_tokens(config: SiglipConfig, params: Params, image: jax.Array, dtype: 
     Returns:
       `dtype`[B, N, D].
     """
-    x = Stem(config, dtype).apply({"params": params}, image.astype(dtype))
     block = Block(config, dtype)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
     def layer(x: jax.Array, weights: Params) -> tuple[Any, None]:
         return block.apply({"params": weights}, x), None
 
-    x, _ = jax.lax.scan(layer, x, params["Transformer"]["encoderblock"])
-    x = nn.LayerNorm(dtype=dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)
-    tokens: Any = nn.Dense(config.num_classes, dtype=dtype).apply({"params": params["head"]}, x)
-    return tokens
+    x, _ = jax.lax.scan(layer, stem(config, params, image, dtype), params["Transformer"]["encoderblock"])
+    return head(config, params, x)

@@ -1,67 +1,92 @@
 """One pass of learning: batches in a seeded order, a schedule, and an end when the loss goes astray."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from palitune import config as configuration
 from palitune import trees
 from palitune.data import batches
-from palitune.data.pictures import Pictures
 from palitune.data.records import Record
-from palitune.data.tokens import Tokenizer
+from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
-from palitune.models.variants import PaliGemmaConfig
 from palitune.train import optimizers, schedule
-from palitune.train.step import make_step
+from palitune.train.step import Options, Step, init_state
 
 HOPELESS_LOSS = 100.0  # a healthy run starts far below; what rises above does not come back
 ADVICE = "Run it again with another --seed, or halve the --learning-rate"
 LINES = 8  # printed in a pass
 
 Progress = Callable[[int, int, float, float], None]  # step, steps, learning rate, loss
+Pictures = Callable[[Path, str | None], np.ndarray[Any, Any]]  # what a batch takes for a picture's file
+
+
+def steps_of(config: Any) -> int:
+    """Updates in a pass."""
+    return int(config.examples // (config.batch_size * config.accumulate))
+
+
+def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) -> list[Text]:
+    """Prompts and answers as tokens."""
+    return [tokenizer.example(record.prefix or prompt, record.suffix) for record in records]
+
+
+def longest_answer(texts: Sequence[Text]) -> int:
+    return max(len(text.ids) - text.suffix_start for text in texts)
 
 
 def training_batches(
-    records: Sequence[Record], tokenizer: Tokenizer, pictures: Pictures, config: Any, steps: int, name: str
+    records: Sequence[Record], texts: Sequence[Text], pictures: Pictures, config: Any, name: str
 ) -> Iterator[batches.Batch]:
-    """`steps` batches of records in an order that depends on the seed and on the pass's name."""
-    texts = [tokenizer.example(record.prefix or config.prompt, record.suffix) for record in records]
-    longest = max(len(text.ids) - text.suffix_start for text in texts)
+    """A pass's batches, in an order that depends on the seed and on the pass's name."""
+    steps, size = steps_of(config), config.batch_size * config.accumulate
+    longest = longest_answer(texts)
     rng = configuration.generator(config.seed, "order", name)
-    indices = batches.order(len(records), steps * config.batch_size, rng)
+    indices = batches.order(len(records), steps * size, rng)
     for _ in range(steps):
-        chosen = [next(indices) for _ in range(config.batch_size)]
+        chosen = [next(indices) for _ in range(size)]
         images = np.stack([pictures(records[i].image, records[i].where) for i in chosen])
-        yield batches.training(images, [texts[i] for i in chosen], longest)
+        batch = batches.training(images, [texts[i] for i in chosen], longest)
+        yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
 
 
 def learn(
-    sizes: PaliGemmaConfig,
-    params: Mapping[str, Any],
+    params: MutableMapping[str, Any],
     feed: Iterator[batches.Batch],
+    update: Step,
+    transform: Any,
+    options: Options,
     *,
-    method: str,
-    steps: int,
+    config: Any,
     learning_rate: float,
-    dtype: Any,
+    weights_dtype: Any,
     progress: Progress,
 ) -> dict[str, Any]:
     """Returns new flat parameters; those that do not learn are the same arrays as before.
 
+    Args:
+      params: flat; taken over and emptied, because what learns cannot be in memory twice.
+      update: the step that `step.make_step` made of `transform` and `options`.
+      weights_dtype: of what learns.
+
     Raises:
       DivergedError: the loss was not finite, or above `HOPELESS_LOSS`.
     """
-    chosen, frozen = trees.split(params, optimizers.TRAINABLE[method])
-    # Copies, because the step gives its inputs' memory to its outputs and the caller's arrays must survive.
-    trainable: Any = {path: jnp.array(array, jnp.float32, copy=True) for path, array in chosen.items()}
-    rate = schedule.cosine(steps, learning_rate)
-    optimizer = optimizers.sgd(rate)
-    state = optimizer.init(trainable)
-    update = make_step(sizes, optimizer, dtype)
+    steps = steps_of(config)
+    rate = schedule.make(config.schedule, steps, learning_rate, config.warmup)
+    chosen, frozen = trees.split(params, optimizers.TRAINABLE[config.method])
+    params.clear()
+    # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
+    place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
+    trainable: Any = {}
+    for path in list(chosen):
+        trainable[path] = place(chosen.pop(path), weights_dtype)
+    state = init_state(transform, trainable, options, learning_rate)
     for number, batch in zip(range(1, steps + 1), feed, strict=True):
         trainable, state, loss = update(trainable, state, frozen, batch)
         value = float(loss)
@@ -74,7 +99,7 @@ def learn(
     # The loss is that before an update, so nothing has looked at what the last one made.
     if not all(bool(jnp.isfinite(array).all()) for array in trainable.values()):
         raise DivergedError(f"learning diverged at its last step, {steps}", hint=ADVICE)
-    return {**trainable, **frozen}
+    return {**state.get("ema", trainable), **frozen}
 
 
 def is_line_due(step: int, steps: int) -> bool:

@@ -1,19 +1,160 @@
-"""Which parameters learn, and by which rule."""
+"""Which parameters learn, and by which rule.
 
-from collections.abc import Callable
+Every rule here looks at one tensor at a time, and a stacked parameter is as many tensors as it has layers. So a rule
+gives the same result whether it is applied to all gradients at the end (`step.py`) or to each layer's as the backward
+pass comes by (`layerwise.py`), and its state has one form.
+"""
+
+import zlib
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import optax
 
+from palitune.errors import ConfigurationError
 from palitune.trees import Rules
 
+Flat = Mapping[str, Any]
+
 # What each method trains. Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
+_ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
 TRAINABLE = {
-    "attention": Rules([(r"llm/layers/attn/.*", True), (r"llm/.*", False), (r"img/.*", False)]),
-    "full": Rules([(r"(llm|img)/.*", True)]),
+    "attention": Rules([(_ADAPTERS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
+    "full": Rules([(_ADAPTERS, False), (r"(llm|img)/.*", True)]),
+    "lora": Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)]),
 }
+METHODS = tuple(TRAINABLE)
+NAMES = ("sgd", "adamw", "adafactor")
+
+# The backward pass meets parameters in these groups; those of a stack are met layer by layer.
+LAYERS, BLOCKS = "llm/layers/", "img/Transformer/encoderblock/"
+SEGMENTS = Rules(
+    [
+        (r"llm/layers/.*", LAYERS),
+        (r"llm/embedder/.*", "table"),
+        (r"llm/final_norm/.*", "final_norm"),
+        (r"img/Transformer/encoderblock/.*", BLOCKS),
+        (r"img/(Transformer/encoder_norm|head)/.*", "head"),
+        (r"img/(embedding/.*|pos_embedding)", "stem"),
+    ]
+)
+STACKS = (LAYERS, BLOCKS)
+
+
+def group(flat: Flat) -> dict[str, dict[str, Any]]:
+    """The leaves of each segment, under their whole paths."""
+    groups: dict[str, dict[str, Any]] = {}
+    for path, leaf in flat.items():
+        groups.setdefault(SEGMENTS(path), {})[path] = leaf
+    return groups
 
 
 def sgd(schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
     """Plain stochastic gradient descent; `schedule` takes steps counted from 1, optax counts from 0."""
-    return optax.sgd(lambda count: schedule(count + 1))
+    return optax.scale_by_learning_rate(lambda count: schedule(count + 1))
+
+
+def make(config: Any, schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """The rule that a configuration names: `optimizer`, `clip_tensor`, `weight_decay` and `learning_rate_scale`.
+
+    Raises:
+      ConfigurationError: no such optimizer.
+    """
+    rules = {
+        "sgd": [],
+        "adamw": [optax.scale_by_adam()],
+        # https://arxiv.org/abs/1804.04235: second moments by rows and columns, and steps in proportion to the weights.
+        "adafactor": [optax.scale_by_factored_rms(), optax.clip_by_block_rms(1.0), optax.scale_by_param_block_rms()],
+    }
+    if config.optimizer not in rules:
+        raise ConfigurationError(f"no optimizer {config.optimizer!r}", hint=f"There are: {', '.join(NAMES)}")
+    parts = [clip_each(config.clip_tensor)] if config.clip_tensor else []
+    parts += rules[config.optimizer]
+    if config.weight_decay:
+        decay: Rules[float] = Rules([*map(tuple, config.weight_decay), (".*", 0.0)])
+        parts.append(_by_path(lambda path, update, weight: update + decay(path) * weight.astype(update.dtype)))
+    if config.learning_rate_scale:
+        scale: Rules[float] = Rules([*map(tuple, config.learning_rate_scale), (".*", 1.0)])
+        parts.append(_by_path(lambda path, update, weight: update * scale(path)))
+    return optax.chain(*parts, sgd(schedule))
+
+
+def clip_each(limit: float) -> optax.GradientTransformation:
+    """Scales every tensor's gradient down to a Euclidean norm of at most `limit`."""
+
+    def clip(path: str, update: jax.Array, weight: Any) -> jax.Array:
+        norm = jnp.sqrt(jnp.sum(jnp.square(update.astype(jnp.float32))))
+        return update * jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-16)).astype(update.dtype)
+
+    return _by_path(clip)
+
+
+def _by_path(change: Callable[[str, Any, Any], Any]) -> optax.GradientTransformation:
+    """A rule without state, from (path, update, weight) to the new update."""
+    return optax.stateless(
+        lambda updates, weights: {
+            path: change(path, update, None if weights is None else weights[path]) for path, update in updates.items()
+        }
+    )
+
+
+def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, Any]:
+    """The rule's state by segment, with a leading axis of layers where the segment is a stack."""
+    return {
+        segment: jax.vmap(transform.init)(leaves) if segment in STACKS else transform.init(leaves)
+        for segment, leaves in group(trainable).items()
+    }
+
+
+def update(
+    transform: optax.GradientTransformation, gradients: Flat, state: Any, weights: Flat, rate: Any, key: jax.Array
+) -> tuple[dict[str, Any], Any]:
+    """New weights and state of one group of tensors: one layer of a stack, or a whole segment that is none.
+
+    The rule's updates count `rate` times. The arithmetic is float32; weights of 16 bit are rounded stochastically with
+    `key`.
+    """
+    gradients = {path: gradient.astype(jnp.float32) for path, gradient in gradients.items()}
+    updates, state = transform.update(gradients, state, weights)
+    return {path: _moved(path, weights[path], rate * updates[path], key) for path in weights}, state
+
+
+def update_all(
+    transform: optax.GradientTransformation, gradients: Flat, state: Any, weights: Flat, rate: Any, key: jax.Array
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """`update` of every segment, when all gradients are there."""
+    groups, new_weights, new_state = group(gradients), {}, {}
+    for segment, leaves in group(weights).items():
+        arguments = (groups[segment], state[segment], leaves)
+        if segment in STACKS:
+            depth = next(iter(leaves.values())).shape[0]
+            keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(depth))
+            of_layers = jax.vmap(
+                lambda gradients, state, leaves, key: update(transform, gradients, state, leaves, rate, key)
+            )
+            changed, new_state[segment] = of_layers(*arguments, keys)
+        else:
+            changed, new_state[segment] = update(transform, *arguments, rate, key)
+        new_weights.update(changed)
+    return new_weights, new_state
+
+
+def _moved(path: str, weight: jax.Array, change: jax.Array, key: jax.Array) -> jax.Array:
+    exact = weight.astype(jnp.float32) + change
+    if weight.dtype == jnp.float32:
+        return exact
+    return round_stochastically(exact, jax.random.fold_in(key, zlib.crc32(path.encode())))
+
+
+def round_stochastically(x: jax.Array, key: jax.Array) -> jax.Array:
+    """bfloat16 of float32: up or down at random, so that the expected value is `x`.
+
+    Rounding to nearest would lose every update below half a unit in the last place, 1/512 of the weight.
+    """
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    # bfloat16 is the upper half of float32: a carry out of the lower half rounds away from zero.
+    noise = jax.random.bits(key, x.shape, jnp.uint16).astype(jnp.uint32)
+    rounded = jax.lax.bitcast_convert_type((bits + noise) & jnp.uint32(0xFFFF0000), jnp.float32)
+    return jnp.where(jnp.isfinite(x), rounded, x).astype(jnp.bfloat16)

@@ -1,0 +1,278 @@
+"""Time, memory and compile time of one train step: the published notebook's recipe beside palitune's.
+
+Builds a PaliGemma of 79 million parameters with the full vocabulary (SigLIP 192 wide x 6, Gemma 256 wide x 6) and
+times, in turns within one run, at batch 8 with a 20-token prompt and a one-word answer:
+
+  literal   the notebook's recipe: 128 text positions, all logits, one-hot cross-entropy, SGD on attention alone
+  images    palitune's step
+  features  palitune's step on image tokens computed beforehand, as it runs by default
+  big_vision  (--reference) the reference implementation's own model under the literal recipe, where it is importable
+  torch     (--torch) transformers' PaliGemma of the same sizes, where torch is installed
+
+Memory is XLA's own count of temporary bytes.
+"""
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune import trees
+from palitune.data import batches
+from palitune.data.tokens import Text
+from palitune.models import paligemma, siglip
+from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
+from palitune.train import optimizers
+from palitune.train.plan import kept_layers
+from palitune.train.step import Options, init_state, make_step
+
+SIZES = PaliGemmaConfig(
+    SiglipConfig(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),
+    GemmaConfig(width=256, depth=6, mlp_dim=2048, num_heads=4, num_kv_heads=1, head_dim=64, vocab_size=257_152),
+)
+BATCH, PROMPT, LITERAL_LENGTH, RATE = 8, 20, 128, 0.03
+Run = Callable[[], Any]
+
+
+def examples(seed: int) -> tuple[np.ndarray, list[Text]]:
+    """Random pictures float32[B, H, W, 3] and texts: a prompt, one token of answer, the end."""
+    rng = np.random.default_rng(seed)
+    pictures = rng.uniform(-1, 1, (BATCH, SIZES.img.image_size, SIZES.img.image_size, 3)).astype(np.float32)
+    words = rng.integers(3, SIZES.llm.vocab_size, (BATCH, PROMPT + 1))
+    return pictures, [Text([*row.tolist(), 1], PROMPT) for row in words]
+
+
+def literal_inputs(texts: list[Text]) -> tuple[np.ndarray, ...]:
+    """Text, mask_ar, mask_loss, mask_input, each int32[B, 128], as the notebook's `preprocess_tokens` makes them."""
+
+    def padded(values: list[int]) -> list[int]:
+        return values + [0] * (LITERAL_LENGTH - len(values))
+
+    rows = []
+    for text in texts:
+        prefix, suffix = text.suffix_start, len(text.ids) - text.suffix_start
+        rows.append([text.ids, [0] * prefix + [1] * suffix, [0] * prefix + [1] * suffix, [1] * len(text.ids)])
+    return tuple(np.array([padded(row[i]) for row in rows], np.int32) for i in range(4))
+
+
+def literal_loss(logits: jax.Array, text: jax.Array, mask_loss: jax.Array) -> jax.Array:
+    """The notebook's loss of logits float32[B, T - 1, V]."""
+    log_probabilities = jax.nn.log_softmax(logits, axis=-1)
+    targets = jax.nn.one_hot(text[:, 1:], logits.shape[-1])
+    token_losses = -jnp.sum(targets * log_probabilities, axis=-1)
+    mask = mask_loss[:, 1:]
+    return jnp.mean(jnp.sum(token_losses * mask, axis=-1) / jnp.clip(jnp.sum(mask, -1), 1))
+
+
+class Contestant:
+    """A compiled step with its arguments; calling it runs one step and waits for it."""
+
+    def __init__(self, name: str, step: Any, trainable: Any, *others: Any) -> None:
+        self.name, self.times = name, []
+        started = time.perf_counter()
+        self.compiled = step.lower(trainable, *others).compile()
+        self.compile_seconds = time.perf_counter() - started
+        self.temporaries = self.compiled.memory_analysis().temp_size_in_bytes
+        self.trainable, self.others = trainable, others
+        self.loss = float("nan")
+
+    def __call__(self) -> None:
+        started = time.perf_counter()
+        self.trainable, *rest = self.compiled(self.trainable, *self.others)
+        jax.block_until_ready(self.trainable)
+        self.times.append(time.perf_counter() - started)
+        if len(rest) == 2:  # palitune's step returns its state too
+            self.others = (rest[0], *self.others[1:])
+        self.loss = float(rest[-1])
+
+
+def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: str) -> Contestant:
+    """A recipe's step around `forward(params, image, text, mask_ar, mask_input) -> logits`."""
+    text, mask_ar, mask_loss, mask_input = literal_inputs(texts)
+    trainable, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+
+    def step(trainable: Any, frozen: Any, image: Any, text: Any, mask_ar: Any, mask_loss: Any, mask_input: Any) -> Any:
+        def loss_of(trainable: Any) -> jax.Array:
+            logits = forward({**trainable, **frozen}, image, text[:, :-1], mask_ar[:, :-1], mask_input[:, :-1])
+            return literal_loss(logits, text, mask_loss)
+
+        loss, gradients = jax.value_and_grad(loss_of)(trainable)
+        return {path: weight - RATE * gradients[path] for path, weight in trainable.items()}, loss
+
+    copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
+    jitted = jax.jit(step, donate_argnums=0)
+    return Contestant(name, jitted, copies, frozen, pictures, text, mask_ar, mask_loss, mask_input)
+
+
+def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contestant:
+    trainable, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+    if pictures.ndim == 3:
+        frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
+    transform = optimizers.sgd(lambda step: RATE)
+    batch = batches.training(pictures, texts)
+    options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
+    copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
+    step = make_step(SIZES, transform, jnp.float32, options)
+    return Contestant(name, step, copies, init_state(transform, copies, options), frozen, batch)
+
+
+def big_vision(params: Any, pictures: Any, texts: list[Text]) -> Contestant:
+    import ml_collections
+    from big_vision.models.proj.paligemma import paligemma as reference
+
+    llm, img = SIZES.llm, SIZES.img
+    reference.gemma.get_config = lambda variant: ml_collections.ConfigDict(  # the sizes have no name there
+        {
+            "variant": variant,
+            "width": llm.width,
+            "depth": llm.depth,
+            "mlp_dim": llm.mlp_dim,
+            "num_heads": llm.num_heads,
+            "num_kv_heads": llm.num_kv_heads,
+            "head_dim": llm.head_dim,
+            "norm_eps": 1e-6,
+            "vocab_size": llm.vocab_size,
+            "scan": True,
+            "remat_policy": "nothing_saveable",
+        }
+    )
+    tower = {
+        "patch_size": (img.patch_size, img.patch_size),
+        "width": img.width,
+        "depth": img.depth,
+        "mlp_dim": img.mlp_dim,
+        "num_heads": img.num_heads,
+        "pool_type": "none",
+        "scan": True,
+    }
+    model = reference.Model(
+        llm={"vocab_size": llm.vocab_size, "variant": "bench"}, img={"variant": None, **tower}, img_model="vit"
+    )
+
+    def forward(params: Any, image: Any, text: Any, mask_ar: Any, mask_input: Any) -> jax.Array:
+        logits, _ = model.apply({"params": trees.unflatten(params)}, image, text, mask_ar, train=True)
+        return logits
+
+    return literal(params, pictures, texts, forward, "big_vision")
+
+
+class Torch:
+    """transformers' PaliGemma of the same sizes: attention alone learns, with SGD, in float32."""
+
+    def __init__(self, pictures: Any, texts: list[Text]) -> None:
+        import torch
+        from transformers import GemmaConfig as TextConfig
+        from transformers import PaliGemmaConfig as Config
+        from transformers import PaliGemmaForConditionalGeneration, SiglipVisionConfig
+
+        llm, img = SIZES.llm, SIZES.img
+        text_config = TextConfig(
+            vocab_size=llm.vocab_size,
+            hidden_size=llm.width,
+            intermediate_size=llm.mlp_dim,
+            num_hidden_layers=llm.depth,
+            num_attention_heads=llm.num_heads,
+            num_key_value_heads=llm.num_kv_heads,
+            head_dim=llm.head_dim,
+        )
+        vision_config = SiglipVisionConfig(
+            hidden_size=img.width,
+            intermediate_size=img.mlp_dim,
+            num_hidden_layers=img.depth,
+            num_attention_heads=img.num_heads,
+            image_size=img.image_size,
+            patch_size=img.patch_size,
+            projection_dim=llm.width,
+        )
+        image_token = llm.vocab_size - 1
+        config = Config(
+            text_config=text_config.to_dict(),
+            vision_config=vision_config.to_dict(),
+            image_token_index=image_token,
+            projection_dim=llm.width,
+            hidden_size=llm.width,
+        )
+        self.name, self.times, self.loss, self.torch = "torch", [], float("nan"), torch
+        self.compile_seconds, self.temporaries = 0.0, 0
+        self.model = PaliGemmaForConditionalGeneration(config).train()
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_("language_model" in name and "self_attn" in name)
+        self.trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(self.trained, RATE)
+        patches = [image_token] * img.num_patches
+        ids = torch.tensor([patches + text.ids for text in texts])
+        prompt = img.num_patches + PROMPT
+        labels, kinds = ids.clone(), torch.zeros_like(ids)
+        labels[:, :prompt], kinds[:, prompt:] = -100, 1
+        self.inputs = {
+            "input_ids": ids,
+            "pixel_values": torch.tensor(pictures).permute(0, 3, 1, 2).contiguous(),
+            "attention_mask": torch.ones_like(ids),
+            "token_type_ids": kinds,
+            "labels": labels,
+        }
+
+    def __call__(self) -> None:
+        started = time.perf_counter()
+        self.optimizer.zero_grad()
+        loss = self.model(**self.inputs).loss
+        loss.backward()
+        self.optimizer.step()
+        self.times.append(time.perf_counter() - started)
+        self.loss = float(loss)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7, help="timed steps of each (default: %(default)s)")
+    parser.add_argument("--reference", action="store_true", help="also time big_vision, which must be importable")
+    parser.add_argument("--torch", action="store_true", help="also time transformers on torch")
+    args = parser.parse_args()
+
+    pictures, texts = examples(0)
+    params = trees.flatten(paligemma.init(SIZES, jax.random.key(0)))
+    count = sum(leaf.size for leaf in params.values())
+    tokens = jax.jit(lambda p, x: siglip.image_tokens(SIZES.img, trees.unflatten(p)["img"], x))(params, pictures)
+
+    def forward(params: Any, *arguments: Any) -> jax.Array:
+        return paligemma.forward(SIZES, trees.unflatten(params), *arguments)
+
+    contestants: list[Any] = [
+        literal(params, pictures, texts, forward, "literal"),
+        palitune(params, pictures, texts, "images"),
+        palitune(params, np.asarray(tokens, np.float16), texts, "features"),
+    ]
+    if args.reference:
+        contestants.append(big_vision(params, pictures, texts))
+    if args.torch:
+        contestants.append(Torch(pictures, texts))
+    for _ in range(args.rounds):
+        for step in contestants:
+            # The first step after another contestant's pays for the memory that the other one gave back.
+            step()
+            step.times.pop()
+            step()
+    versions = f"jax {jax.__version__}, {platform.machine()}, {jax.devices()[0].device_kind}"
+    print(f"{count / 1e6:.1f}M parameters, batch {BATCH}, {PROMPT}-token prompt; {versions}; {args.rounds} rounds")
+    print(
+        f"{'':10} {'ms a step':>10} {'times faster':>13} {'temporary MB':>13} {'of literal':>10} {'compile s':>10} loss"
+    )
+    base = contestants[0]
+    for step in contestants:
+        # Ratios of the same round: what else the machine does slows both.
+        ratio = statistics.median(b / s for b, s in zip(base.times, step.times, strict=True))
+        share = step.temporaries / base.temporaries
+        print(
+            f"{step.name:10} {statistics.median(step.times) * 1e3:10.0f} {ratio:13.2f} {step.temporaries / 1e6:13.0f} "
+            f"{share:10.3f} {step.compile_seconds:10.1f} {step.loss:.4f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

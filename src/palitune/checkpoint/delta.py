@@ -1,0 +1,91 @@
+"""Small checkpoints: only what a run changed, and which base the rest is in.
+
+A delta is an `.npz` like any other whose manifest has a `base`. It is opened as one checkpoint with its base's arrays
+behind its own. The base is told by a hash of its contents, so that a delta is never put on another model.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from palitune.checkpoint import manifest
+from palitune.checkpoint.npz import Checkpoint
+from palitune.errors import BadDataError
+
+Find = Callable[[str], Path]  # a base's file by its name; raises MissingInputError
+
+
+class Overlay(Mapping[str, np.ndarray[Any, Any]]):
+    """Arrays of a delta, and its base's where the delta has none."""
+
+    def __init__(self, base: Checkpoint, changed: Checkpoint) -> None:
+        self.base, self.changed = base, changed
+
+    def __getitem__(self, path: str) -> np.ndarray[Any, Any]:
+        return self.changed[path] if path in self.changed else self.base[path]
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.changed or path in self.base
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self.base, *self.changed}))
+
+    def __len__(self) -> int:
+        return len({*self.base, *self.changed})
+
+    def fingerprints(self) -> dict[str, str]:
+        """As of a `Checkpoint`."""
+        return self.base.fingerprints() | self.changed.fingerprints()
+
+
+def content_hash(checkpoint: Checkpoint) -> str:
+    """What a base is recognised by: SHA-256 of its arrays' names and fingerprints."""
+    return hashlib.sha256(json.dumps(checkpoint.fingerprints(), sort_keys=True).encode()).hexdigest()
+
+
+def load(path: Path, find: Find) -> Checkpoint | Overlay:
+    """A checkpoint, whole or as a delta with its base.
+
+    Raises:
+      MissingInputError: the checkpoint or its base is not there.
+      BadDataError: one of them is damaged, or the base is not the one that the delta was made from.
+    """
+    changed = Checkpoint(path)
+    base = manifest.read(path).get("base")
+    if not isinstance(base, dict):
+        return changed
+    found = Path(base["file"]) if Path(base["file"]).is_file() else find(base["name"])
+    behind = Checkpoint(found)
+    if content_hash(behind) != base["hash"]:
+        # The name may mean another file by now, and the right one may still be known by name.
+        other = find(base["name"])
+        behind = Checkpoint(other)
+        if content_hash(behind) != base["hash"]:
+            hint = "Put the base it was made from there, or merge the delta where the base is"
+            raise BadDataError(f"{other} is not the base {base['name']} this was made from", where=str(path), hint=hint)
+    return Overlay(behind, changed)
+
+
+def describe(checkpoint: Checkpoint | Overlay, name: str) -> dict[str, str]:
+    """What a manifest says of the base of what is learned on this checkpoint: a delta's base is also its heirs'."""
+    if isinstance(checkpoint, Overlay):
+        known: dict[str, str] = manifest.read(checkpoint.changed.path)["base"]
+        return known
+    return {"name": name, "file": str(checkpoint.path.resolve()), "hash": content_hash(checkpoint)}
+
+
+def inherited(checkpoint: Checkpoint | Overlay) -> list[str]:
+    """Paths that already differ from the base, which a new delta has to hold too."""
+    return list(checkpoint.changed) if isinstance(checkpoint, Overlay) else []
+
+
+def stored_dtype(checkpoint: Mapping[str, Any], path: str, trained: Any) -> np.dtype[Any]:
+    """The dtype to save a changed parameter in: its own if that has 16 bit, else its base's; 16 bit for new ones."""
+    dtype: np.dtype[Any] = np.dtype(trained)
+    if dtype.itemsize == 2:
+        return dtype
+    return checkpoint[path].dtype if path in checkpoint else np.dtype(np.float16)

@@ -1,0 +1,64 @@
+"""One whole checkpoint out of a delta and its base."""
+
+import argparse
+import sys
+
+from palitune.cli import arguments
+
+DESCRIPTION = """\
+Writes one whole checkpoint from a trained one and its base, under big_vision's parameter paths, for palitune and for
+programs that know nothing of deltas or adapters. LoRA adapters are multiplied into their weights, which are then kept
+in float32 unless --save-dtype says else; all other parameters stay in the dtype they have.
+"""
+EXAMPLES = """\
+examples:
+  palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
+  palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("-m", "--model", required=True, metavar="NAME", help="a path, or a bare name in checkpoints/")
+    parser.add_argument(
+        "-w", "--write", required=True, metavar="NAME", help="where to save; a bare name in checkpoints/"
+    )
+    text = "of weights that had an adapter (default: float32, in which nothing is lost)"
+    parser.add_argument("--save-dtype", choices=arguments.SAVE_DTYPES, default="float32", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint")
+
+
+def run(args: argparse.Namespace) -> None:
+    import jax.numpy as jnp
+
+    from palitune.checkpoint import delta, manifest, npz
+    from palitune.cli import workspace
+    from palitune.cli.model import check, files_of
+    from palitune.config import PROMPT, learning
+    from palitune.errors import OutputExistsError, UsageError
+    from palitune.models import lora, variants
+
+    source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
+    if target.exists() and not args.overwrite:
+        hint = "Use another name with -w, or --overwrite"
+        raise OutputExistsError("this checkpoint exists", where=str(target), hint=hint)
+    checkpoint = delta.load(source, workspace.checkpoint_to_read)
+    if target.resolve() in files_of(checkpoint):
+        raise UsageError(f"-w {args.write} would replace what it is made of")
+    check(checkpoint, variants.read(checkpoint, str(source)), source)
+    adapted = lora.adapted(checkpoint)
+    paths = [path for path in checkpoint if not lora.is_adapter(path)]
+    dtypes = {path: jnp.dtype(args.save_dtype) if path in adapted else checkpoint[path].dtype for path in paths}
+
+    class Merged(dict[str, object]):
+        """Arrays made when they are written, so that one is in memory at a time."""
+
+        def __getitem__(self, path: str) -> object:
+            return lora.merged(path, checkpoint[path], checkpoint) if path in adapted else checkpoint[path]
+
+    npz.save(target, Merged.fromkeys(paths), dtypes)
+    known = manifest.read(source)
+    config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
+    manifest.write(target, base=None, dtypes=dtypes, config=config, data=known.get("data", ""))
+    if not args.quiet:
+        print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

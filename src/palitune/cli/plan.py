@@ -1,0 +1,192 @@
+"""What fits: memory and time by method and batch size, before a weight is loaded."""
+
+import argparse
+import json
+import os
+import sys
+from typing import Any
+
+from palitune.cli import arguments
+
+DESCRIPTION = """\
+Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
+fits, the operations of a step, and how long they take at least. Nothing is loaded, and no GPU is needed.
+
+With JAX's CUDA plugin (pip install 'palitune[cuda12]') the very step that would run is compiled for the described card
+and XLA's count of its buffers is shown; without it, an estimate from the sizes.
+"""
+EXAMPLES = """\
+examples:
+  palitune plan                                              PaliGemma 3B at 224 pixels on a 12 GB card
+  palitune plan --variant paligemma2-3b-448 --method lora
+  palitune plan --checkpoint trained-set1 --card rtx3060-12gb --batches 2,8
+  palitune plan --vram 24 --json | jq '.rows[] | select(.fits)'
+
+A card of your own is a JSON file: {"name": "mine", "compute_capability": "8.9", "multiprocessors": 46,
+"memory": 12878086144, "bandwidth": 504000000000, "l2": 37748736, "clock": 2.475, "shared_memory": 102400,
+"flops_per_clock": 512}
+"""
+BATCHES = (1, 2, 4, 8, 16, 32, 48)
+
+
+def sizes(text: str) -> list[int]:
+    return [arguments.positive_int(part) for part in text.split(",")]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    which = parser.add_mutually_exclusive_group()
+    text = "a published size, FAMILY-RESOLUTION (default: paligemma-3b-224)"
+    which.add_argument("--variant", metavar="NAME", help=text)
+    which.add_argument("--checkpoint", metavar="NAME", help="the sizes of this checkpoint instead")
+    parser.add_argument("--card", default="rtx4070-12gb", metavar="NAME|FILE", help="(default: %(default)s)")
+    parser.add_argument(
+        "--vram", type=arguments.positive_float, metavar="GB", help="the card's memory, if it is another"
+    )
+    text = "batch sizes to show (default: 1 to 48)"
+    parser.add_argument("--batches", type=sizes, default=list(BATCHES), metavar="N,N", help=text)
+    parser.add_argument("--prompt-length", type=arguments.positive_int, default=20, metavar="N", help="tokens (20)")
+    parser.add_argument("--answer-length", type=arguments.positive_int, default=1, metavar="N", help="tokens (1)")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
+    text = "count the image tower in, which rests in cache/features/ otherwise"
+    parser.add_argument("--no-features", dest="features", action="store_false", help=text)
+    parser.add_argument("--estimate", action="store_true", help="estimate even where the step can be compiled")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    arguments.add_method(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from palitune.train import cards
+
+    card = cards.find(args.card)
+    compiling = cards.can_compile() and not args.estimate
+    # All of this only has an effect before JAX is imported. The GPU of this machine, if there is one, is left alone.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if compiling:
+        os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cards.FLAGS}"
+    from palitune.cli.model import set_up_jax
+
+    set_up_jax()
+    from palitune.train import plan
+
+    limit = int(args.vram * 1e9) if args.vram else card.memory
+    room = limit - cards.RESERVED
+    name, work = _work(args)
+    sharding = cards.placement(card) if compiling else None
+    rows, largest = [], {}
+    for method in [args.method] if args.method else arguments.METHODS:
+        args.method = method
+        chosen = _with(args, work)
+        largest[method] = plan.largest_batch(chosen, room)
+        for size in args.batches:
+            each = plan.with_batch(chosen, size)
+            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, args.keep or 0) * 10**6)
+            memory = plan.measure(each, keep, sharding) if compiling else plan.estimate(each, keep)
+            rows.append(_row(each, method, size, memory, room, card))
+            if not args.quiet and sys.stderr.isatty():
+                print(f"\r{method} {size} ... ", end="", file=sys.stderr)
+        largest[method] = _corrected(largest[method], rows, method)
+    content = {
+        "model": name,
+        "card": card.name,
+        "memory": limit,
+        "reserved": cards.RESERVED,
+        "estimated": not compiling,
+        "rows": rows,
+        "largest_batch": largest,
+    }
+    print(json.dumps(content) if args.json else _table(content))
+
+
+def _corrected(size: int, rows: list[dict[str, Any]], method: str) -> int:
+    """The estimated largest batch, within what the shown batches have proved."""
+    mine = [row for row in rows if row["method"] == method]
+    fitting = max((row["batch"] for row in mine if row["fits"]), default=0)
+    beyond = min((row["batch"] for row in mine if not row["fits"]), default=size + 1)
+    return max(fitting, min(size, beyond - 1))
+
+
+def _work(args: argparse.Namespace) -> tuple[str, Any]:
+    """The model's name and its sizes as `plan.Work`, with a configuration to be filled in."""
+    import jax
+    import jax.numpy as jnp
+
+    from palitune.cli import workspace
+    from palitune.config import learning
+    from palitune.errors import UsageError
+    from palitune.models import variants
+    from palitune.train.plan import Work
+
+    if args.checkpoint:
+        from palitune.checkpoint import delta
+        from palitune.cli.model import check
+
+        path = workspace.checkpoint_to_read(args.checkpoint)
+        checkpoint = delta.load(path, workspace.checkpoint_to_read)
+        config, name = variants.read(checkpoint, str(path)), str(path)
+        check(checkpoint, config, path)
+        stored = {key: jax.ShapeDtypeStruct(checkpoint[key].shape, checkpoint[key].dtype) for key in checkpoint}
+    else:
+        name = args.variant or "paligemma-3b-224"
+        family, _, resolution = name.rpartition("-")
+        if family not in variants.FAMILIES or resolution not in map(str, variants.RESOLUTIONS):
+            known = f"{', '.join(variants.FAMILIES)}, each with -{', -'.join(map(str, variants.RESOLUTIONS))}"
+            raise UsageError(f"no variant {name!r}. There are: {known}")
+        config = variants.published(family, int(resolution))
+        dtype = jnp.dtype(variants.FAMILIES[family].stored_dtype)
+        stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in variants.expected(config).items()}
+    inputs = args.prompt_length + args.answer_length
+    return name, Work(config, stored, learning(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
+
+
+def _with(args: argparse.Namespace, work: Any) -> Any:
+    """The work with what was typed, for the method that `args` names now."""
+    from palitune.config import PROMPT
+
+    config = arguments.configured(args, PROMPT)
+    return work._replace(config=config, features=work.features and config.method != "full")
+
+
+def _row(work: Any, method: str, size: int, memory: Any, room: int, card: Any) -> dict[str, Any]:
+    from palitune.train import plan
+
+    return {
+        "method": method,
+        "batch": size,
+        "weights": memory.weights,
+        "optimizer": memory.optimizer,
+        "activations": memory.temporaries,
+        "peak": memory.peak,
+        "fits": memory.peak <= room,
+        "flops": plan.flops(work),
+        "floor_ms": round(1e3 * plan.floor_seconds(work, card), 1),
+    }
+
+
+def _table(content: dict[str, Any]) -> str:
+    from palitune.train.plan import ESTIMATE_ERROR
+
+    gigabytes = content["memory"] / 1e9
+    lines = [
+        f"{content['model']} on {content['card']}, {gigabytes:.1f} GB of which {content['reserved'] / 1e9:.1f} are "
+        "CUDA's own; GB are 10^9 bytes",
+        f"{'method':10} {'batch':>5} {'weights':>8} {'optimizer':>10} {'activations':>12} {'peak':>6}  fits "
+        f"{'TFLOP':>7} {'floor ms':>9}",
+    ]
+    for row in content["rows"]:
+        weights, optimizer, activations, peak = (row[k] / 1e9 for k in ("weights", "optimizer", "activations", "peak"))
+        lines.append(
+            f"{row['method']:10} {row['batch']:5} {weights:8.2f} {optimizer:10.2f} {activations:12.2f} {peak:6.2f}  "
+            f"{'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} {row['floor_ms']:9.0f}"
+        )
+    for method, size in content["largest_batch"].items():
+        lines.append(f"largest batch that fits, {method}: {size or 'none'}")
+    if content["estimated"]:
+        lines.append(
+            f"estimated from sizes, not compiled: within {ESTIMATE_ERROR:.0%} of XLA's count where both were run. "
+            "JAX's CUDA plugin (pip install 'palitune[cuda12]') makes it exact, without a GPU"
+        )
+    else:
+        lines.append("counted by XLA in the step compiled for this card; the largest batch is interpolated")
+    return "\n".join(lines)

@@ -1,0 +1,139 @@
+"""LoRA: a low-rank adapter beside each weight it adapts (https://arxiv.org/abs/2106.09685).
+
+A weight `w` that is contracted with `x` gets two factors under its own path, `w_lora_a` and `w_lora_b`, and the
+scalar `w_lora_alpha`: the layer's output becomes `x w + alpha / rank * (x a) b`. `b` starts at zero, so that step 0
+equals the base exactly.
+
+Axes: B batch, T S tokens, N K heads, H head width, D model width, F hidden width, 2 3 stacked projections, r rank.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from palitune.errors import ConfigurationError
+
+# How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
+EQUATIONS = {
+    "attn/q_einsum/w": "BTD,NDH->BTNH",
+    "attn/kv_einsum/w": "BSD,2KDH->2BSKH",
+    "attn/qkv_einsum/w": "BSD,3NDH->3BSNH",
+    "attn/attn_vec_einsum/w": "BTNH,NHD->BTD",
+    "mlp/gating_einsum": "BTD,2DF->2BTF",
+    "mlp/linear": "BTF,FD->BTD",
+}
+LAYERS = "llm/layers/"
+A, B, ALPHA = "_lora_a", "_lora_b", "_lora_alpha"
+_ADAPTER = re.compile(rf"(.*)({A}|{B}|{ALPHA})")
+
+
+class Factors(NamedTuple):
+    """The two small contractions that stand beside a big one, and the one that multiplies the factors out."""
+
+    a: str  # axes of the first factor
+    b: str  # axes of the second
+    first: str  # equation: x and a
+    second: str  # equation: what comes of it, and b
+    product: str  # equation: a and b to the weight's own axes
+
+
+def factors(equation: str) -> Factors:
+    """Splits a contraction's weight: axes that it sums over go to `a`, those it makes to `b`, stacked ones to both."""
+    inputs, y = equation.split("->")
+    x, w = inputs.split(",")
+    stacked = "".join(axis for axis in w if axis.isdigit())
+    summed = "".join(axis for axis in w if axis in x and axis not in y)
+    made = "".join(axis for axis in w if axis not in stacked + summed)
+    between = stacked + "".join(axis for axis in x if axis not in summed) + "r"
+    a, b = f"{stacked}{summed}r", f"{stacked}r{made}"
+    return Factors(a, b, f"{x},{a}->{between}", f"{between},{b}->{y}", f"{a},{b}->{w}")
+
+
+def is_adapter(path: str) -> bool:
+    """Whether a parameter belongs to an adapter."""
+    return _ADAPTER.fullmatch(path) is not None
+
+
+def can_adapt(path: str) -> bool:
+    """Whether a parameter can have an adapter."""
+    return path.removeprefix(LAYERS) in EQUATIONS
+
+
+def adapt(equation: str, x: jax.Array, a: jax.Array, b: jax.Array, alpha: jax.Array) -> jax.Array:
+    """What the adapter adds to the output of `equation`, in the input's dtype."""
+    parts = factors(equation)
+    scale = (alpha / a.shape[-1]).astype(x.dtype)
+    return jnp.einsum(parts.second, jnp.einsum(parts.first, x, a.astype(x.dtype)), b.astype(x.dtype)) * scale
+
+
+def shapes(path: str, shape: tuple[int, ...], rank: int) -> dict[str, tuple[int, ...]]:
+    """Path and shape of the adapter of a stacked weight.
+
+    Raises:
+      ConfigurationError: this weight cannot be adapted.
+    """
+    equation = EQUATIONS.get(path.removeprefix(LAYERS))
+    if equation is None:
+        hint = f"Those that can: {', '.join(LAYERS + name for name in EQUATIONS)}"
+        raise ConfigurationError("this parameter cannot have a LoRA adapter", where=path, hint=hint)
+    depth, *sizes = shape
+    axes = dict(zip(equation.split("->")[0].split(",")[1], sizes, strict=True)) | {"r": rank}
+    parts = factors(equation)
+    return {
+        f"{path}{A}": (depth, *(axes[axis] for axis in parts.a)),
+        f"{path}{B}": (depth, *(axes[axis] for axis in parts.b)),
+        f"{path}{ALPHA}": (depth,),
+    }
+
+
+def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key: jax.Array) -> dict[str, jax.Array]:
+    """New float32 adapters for every weight whose whole path the regular expression `targets` matches.
+
+    The first factor is normal with variance 1 / (size of the axes it sums over), the second zero.
+
+    Args:
+      weights: flat parameters of the model; only shapes are looked at.
+
+    Raises:
+      ConfigurationError: nothing matches, or something that cannot be adapted does.
+    """
+    try:
+        chosen = [path for path in weights if re.fullmatch(targets, path) and not is_adapter(path)]
+    except re.error as error:
+        raise ConfigurationError(f"not a regular expression ({error})", where=targets) from None
+    if not chosen:
+        hint = f"Those that can have an adapter: {', '.join(LAYERS + name for name in EQUATIONS)}"
+        raise ConfigurationError("no parameter has this path", where=targets, hint=hint)
+    made: dict[str, jax.Array] = {}
+    for number, path in enumerate(sorted(chosen)):
+        named = shapes(path, tuple(weights[path].shape), rank)
+        a, b = named[f"{path}{A}"], named[f"{path}{B}"]
+        axes = factors(EQUATIONS[path.removeprefix(LAYERS)]).a
+        fan_in = math.prod(size for axis, size in zip(axes, a[1:], strict=True) if axis.isupper())
+        made[f"{path}{A}"] = jax.random.normal(jax.random.fold_in(key, number), a) * fan_in**-0.5
+        made[f"{path}{B}"] = jnp.zeros(b)
+        made[f"{path}{ALPHA}"] = jnp.full(named[f"{path}{ALPHA}"], alpha, jnp.float32)
+    return made
+
+
+def adapted(paths: Any) -> list[str]:
+    """The weights that have an adapter, by the adapters among `paths`."""
+    found = (_ADAPTER.fullmatch(path) for path in paths)
+    return sorted({match[1] for match in found if match})
+
+
+def merged(path: str, weight: Any, params: Mapping[str, Any]) -> jax.Array:
+    """float32: the stacked weight at `path` with its adapter multiplied into it."""
+    a, b = (jnp.asarray(params[path + name], jnp.float32) for name in (A, B))
+    parts = factors(EQUATIONS[path.removeprefix(LAYERS)])
+    scale = jnp.asarray(params[path + ALPHA], jnp.float32) / a.shape[-1]
+
+    def layer(weight: Any, a: Any, b: Any, scale: Any) -> Any:
+        product = jnp.einsum(parts.product, a, b, precision=jax.lax.Precision.HIGHEST)
+        return jnp.asarray(weight, jnp.float32) + scale * product
+
+    return jax.lax.map(lambda each: layer(*each), (jnp.asarray(weight), a, b, scale))

@@ -1,0 +1,257 @@
+"""A train step that never holds the gradients of the whole model.
+
+The backward pass walks the layers in reverse over the donated, stacked weights: it computes one layer again from its
+kept input, takes that layer's gradient, updates the layer in place and drops the gradient. So learning costs the memory
+of the weights, the optimizer's state, one input for each layer and one layer's gradient.
+After "Full Parameter Fine-tuning for Large Language Models with Limited Resources" (https://arxiv.org/abs/2306.09782).
+
+Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width, L layers.
+"""
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.experimental.layout import Layout, with_layout_constraint
+
+from palitune import trees
+from palitune.data.batches import Batch
+from palitune.models import gemma, paligemma, siglip
+from palitune.models.variants import PaliGemmaConfig
+from palitune.train import objective, optimizers
+from palitune.train.optimizers import BLOCKS, LAYERS
+
+Flat = Mapping[str, Any]
+Block = Callable[[Any, Any, Any], jax.Array]  # parameters of a layer, its input, activations that are known
+TABLE = "llm/embedder/input_embedding"
+
+
+def _at(stack: Any, layer: Any) -> Any:
+    """One layer of every stacked array of a tree."""
+    return jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, layer, keepdims=False), stack)
+
+
+def _put(stack: Any, layer: Any, values: Any) -> Any:
+    """The stacked arrays with one layer replaced, in place.
+
+    XLA would turn whole stacks into the layout that one layer's products like best, and back again afterwards.
+    """
+
+    def put(array: jax.Array, value: jax.Array) -> jax.Array:
+        new = jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), layer, 0)
+        return with_layout_constraint(new, Layout(tuple(range(new.ndim))))
+
+    return jax.tree.map(put, stack, values)
+
+
+class Walk:
+    """The parameters of one step: read on the way forward, updated segment by segment on the way back."""
+
+    def __init__(
+        self,
+        transform: optax.GradientTransformation,
+        trainable: Flat,
+        state: Flat,
+        frozen: Flat,
+        rate: jax.Array,
+        key: jax.Array,
+    ) -> None:
+        self.transform, self.rate, self.key = transform, rate, key
+        self.own, self.fixed = optimizers.group(trainable), optimizers.group(frozen)
+        self.state = dict(state)
+
+    def learns(self, *segments: str) -> bool:
+        return any(segment in self.own for segment in segments)
+
+    def tree(self, *segments: str) -> dict[str, Any]:
+        """Nested parameters of some segments, as the models take them."""
+        return trees.unflatten(
+            {path: leaf for s in segments for path, leaf in {**self.own.get(s, {}), **self.fixed.get(s, {})}.items()}
+        )
+
+    def layer(self, stack: str, number: Any) -> dict[str, Any]:
+        """Nested parameters of one layer of a stack."""
+        weights = _at({**self.own.get(stack, {}), **self.fixed.get(stack, {})}, number)
+        return trees.unflatten({path.removeprefix(stack): leaf for path, leaf in weights.items()})
+
+    def update(self, segment: str, gradients: Flat) -> None:
+        """Updates a segment that is no stack."""
+        self.own[segment], self.state[segment] = optimizers.update(
+            self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key
+        )
+
+    def back(self, segment: str, function: Callable[[Any, Any], Any], x: Any, gradient: Any) -> tuple[Any, Any]:
+        """Through `function(parameters, x)` of a segment that is no stack: its value, and the gradient of `x`."""
+        fixed = self.fixed.get(segment, {})
+        own = self.own.get(segment, {})
+        value, pull = jax.vjp(lambda own, x: function(trees.unflatten({**own, **fixed}), x), own, x)
+        gradients, gradient = pull(gradient)
+        if own:
+            self.update(segment, gradients)
+        return value, gradient
+
+    def through(
+        self, stack: str, layer: Any, block: Block, x: Any, known: Any
+    ) -> tuple[jax.Array, Callable[[Any, Any, Any], Any]]:
+        """`block(parameters, x, known)` of one layer, and the way back through it.
+
+        The way back takes the stack's weights and state and the gradient of the layer's output, and returns the weights
+        and the state with this layer updated and the gradient of `x`.
+        """
+        still = _at(self.fixed.get(stack, {}), layer)
+
+        def function(weights: Any, x: Any) -> Any:
+            params = {path.removeprefix(stack): leaf for path, leaf in {**weights, **still}.items()}
+            return block(trees.unflatten(params), x, known)
+
+        y, pull = jax.vjp(function, _at(self.own.get(stack, {}), layer), x)
+
+        def back(own: Any, state: Any, gradient: Any) -> Any:
+            gradients, gradient = pull(gradient)
+            key = jax.random.fold_in(self.key, layer)
+            before = _at(own, layer)
+            weights, new = optimizers.update(self.transform, gradients, _at(state, layer), before, self.rate, key)
+            return _put(own, layer, weights), _put(state, layer, new), gradient
+
+        return y, back
+
+    def finish(self, stack: str, back: Callable[[Any, Any, Any], Any], gradient: Any) -> Any:
+        """Takes a gradient back through one layer (`through`) or several; returns the gradient of their input."""
+        own, state, gradient = back(self.own.get(stack, {}), self.state.get(stack, ()), gradient)
+        if self.learns(stack):
+            self.own[stack], self.state[stack] = own, state
+        return gradient
+
+    def back_through_layers(self, stack: str, layers: tuple[int, int], block: Block, kept: Any, gradient: Any) -> Any:
+        """Through the layers first <= layer < last, the last first; each is computed once more.
+
+        Args:
+          kept: a layer's input and the activations that need not be computed again, stacked for these layers.
+        """
+        first, last = layers
+
+        def back_through_one(index: Any, carry: Any) -> Any:
+            own, state, gradient = carry
+            layer = last - 1 - index
+            walk = copy.copy(self)
+            walk.own = {stack: own} if own else {}
+            _, back = walk.through(stack, layer, block, *_at(kept, layer - first))
+            return back(own, state, gradient)
+
+        def back(own: Any, state: Any, gradient: Any) -> Any:
+            return jax.lax.fori_loop(0, last - first, back_through_one, (own, state, gradient))
+
+        return self.finish(stack, back, gradient)
+
+
+def make_update(
+    config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, *, chunks: int, kept_layers: int
+) -> Callable[..., tuple[dict[str, Any], Any, jax.Array]]:
+    """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, loss)`, to be compiled.
+
+    Args:
+      transform: a rule that looks at one tensor at a time.
+      chunks: see `objective.token_losses`.
+      kept_layers: so many of Gemma's last layers keep their MLPs' projections instead of computing them twice.
+    """
+
+    def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
+        walk = Walk(transform, trainable, state, frozen, rate, key)
+        zimg, back_through_tower = _tower(config, walk, batch.image, dtype)
+        loss, d_zimg = _language_model(config, walk, zimg, batch, chunks, kept_layers)
+        if walk.learns("head", BLOCKS, "stem"):
+            back_through_tower(d_zimg)
+        updated = {path: leaf for leaves in walk.own.values() for path, leaf in leaves.items()}
+        return {path: updated[path] for path in trainable}, walk.state, loss
+
+    return update
+
+
+def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+    """Image tokens [B, N, D] and, where the tower learns, the function that takes their gradient back through it."""
+    if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
+        params = walk.tree("head", BLOCKS, "stem")
+        return paligemma.image_tokens(config, params, image, dtype), None
+    module = siglip.Block(config.img, dtype)
+
+    def block(params: Any, x: Any, known: Any) -> Any:
+        return module.apply({"params": params}, x)
+
+    def stem(params: Any, image: Any) -> Any:
+        return siglip.stem(config.img, params["img"], image, dtype)
+
+    def head(params: Any, x: Any) -> Any:
+        return siglip.head(config.img, params["img"], x)
+
+    x = stem(walk.tree("stem"), image)
+    depth = config.img.depth
+    x, inputs = jax.lax.scan(lambda x, layer: (block(walk.layer(BLOCKS, layer), x, None), x), x, jnp.arange(depth))
+
+    def back(gradient: jax.Array) -> None:
+        _, gradient = walk.back("head", head, x, gradient)
+        gradient = walk.back_through_layers(BLOCKS, (0, depth), block, (inputs, {}), gradient)
+        walk.back("stem", stem, image, gradient)
+
+    return head(walk.tree("head"), x), back
+
+
+def _language_model(
+    config: PaliGemmaConfig, walk: Walk, zimg: jax.Array, batch: Batch, chunks: int, kept_layers: int
+) -> tuple[jax.Array, jax.Array]:
+    """The loss float32[], with the language model updated, and the gradient of the image tokens [B, N, D]."""
+    images, last = zimg.shape[1], config.llm.depth - 1
+    x, mask = paligemma.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
+    angles = gemma.rope_angles(config.llm, jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2]))
+    rows = images + batch.positions
+    module = gemma.Block(config.llm)
+
+    def block(params: Any, x: Any, known: Any) -> Any:
+        return module.apply({"params": params, gemma.KEPT: known}, x, angles, mask)[0]
+
+    def last_block(params: Any, x: Any, known: Any) -> Any:
+        # Only the loss tokens' rows are looked at; all others matter to them as keys and values.
+        return module.apply({"params": params}, x, angles, mask, None, rows)[0]
+
+    def forward(x: Any, layer: Any) -> Any:
+        return block(walk.layer(LAYERS, layer), x, {}), (x, {})
+
+    def forward_keeping(x: Any, layer: Any) -> Any:
+        arguments: Any = ({"params": walk.layer(LAYERS, layer)}, x, angles, mask)
+        (y, _), known = module.apply(*arguments, mutable=[gemma.KEPT])
+        return y, (x, known[gemma.KEPT])
+
+    first_kept = max(0, last - kept_layers)
+    runs = []
+    for layers, body in (((0, first_kept), forward), ((first_kept, last), forward_keeping)):
+        if layers[0] < layers[1]:
+            x, kept = jax.lax.scan(body, x, jnp.arange(*layers))
+            runs.append((layers, kept))
+    hidden, back_through_last = walk.through(LAYERS, last, last_block, x, {})
+
+    def tail(params: Any, hidden: Any) -> Any:
+        normed = gemma.final_norm(params["llm"], hidden)
+        return objective.mean_loss(normed, jax.lax.stop_gradient(table), batch, chunks)
+
+    table = walk.tree("table")["llm"]["embedder"]["input_embedding"]
+    normed = gemma.final_norm(walk.tree("final_norm")["llm"], hidden)
+    loss, gradient = walk.back("final_norm", tail, hidden, jnp.ones(()))
+    if walk.learns(LAYERS, "table", "head", BLOCKS, "stem"):
+        gradient = walk.finish(LAYERS, back_through_last, gradient)
+        for layers, kept in reversed(runs):
+            gradient = walk.back_through_layers(LAYERS, layers, block, kept, gradient)
+    else:
+        gradient = jnp.zeros_like(x)
+    if walk.learns("table"):
+        # Last of all, so that the table's gradient, the largest of a single tensor, does not wait in memory.
+        normed, gradient = jax.lax.optimization_barrier((normed, gradient))
+        d_table = jax.grad(lambda table: objective.mean_loss(normed, table, batch, chunks))(table)
+        _, pull = jax.vjp(lambda table: gemma.embed(config.llm, _tree(table), batch.text, zimg.dtype), table)
+        walk.update("table", {TABLE: d_table + pull(gradient[:, images:])[0]})
+    return loss, gradient[:, :images]
+
+
+def _tree(table: jax.Array) -> dict[str, Any]:
+    return {"embedder": {"input_embedding": table}}

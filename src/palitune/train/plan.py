@@ -1,0 +1,305 @@
+"""What a run will need, before a weight is loaded: memory, operations, and whether it fits.
+
+The very step that would run is compiled from abstract shapes, and XLA tells its buffers. Where it cannot be compiled
+for the card in question, memory is estimated from a few sizes instead (`estimate`).
+
+Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width, F MLP width, V vocabulary, L layers.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune import trees
+from palitune.data import batches
+from palitune.data.batches import Batch
+from palitune.data.tokens import Text
+from palitune.errors import ConfigurationError
+from palitune.models import lora
+from palitune.models.variants import PaliGemmaConfig
+from palitune.train import optimizers
+from palitune.train.step import Options, Step, configured, init_state, make_step, resident_dtype, weights_dtype
+
+CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
+# How far `estimate` was at most from XLA's count for the RTX 4070's description, where both were run: bench/README.md
+ESTIMATE_ERROR = 0.06
+SAFETY = 0.97  # share of a device's memory that a plan may use
+
+
+class Work(NamedTuple):
+    """What decides how much a step needs."""
+
+    sizes: PaliGemmaConfig
+    stored: Mapping[str, Any]  # parameters by path: anything with a shape and a dtype
+    config: Any  # config.learning
+    dtype: Any  # of the computation
+    text_length: int  # T before it is padded to a bucket
+    answer_length: int  # K
+    features: bool  # whether image tokens come from the cache, so that the tower is not there
+
+
+class Memory(NamedTuple):
+    """Bytes on the device during a step."""
+
+    weights: int
+    optimizer: int
+    temporaries: int  # activations, gradients and everything else that a step makes and drops
+    estimated: bool
+
+    @property
+    def peak(self) -> int:
+        return self.weights + self.optimizer + self.temporaries
+
+
+class Prepared(NamedTuple):
+    """A step that is ready to run."""
+
+    transform: Any
+    options: Options
+    step: Step
+    weights_dtype: Any
+
+
+def longest(texts: Sequence[Text]) -> tuple[int, int]:
+    """Tokens of the longest input and of the longest answer."""
+    return max(len(text.ids) - 1 for text in texts), max(len(text.ids) - text.suffix_start for text in texts)
+
+
+def parameters(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Shape and dtype of what learns and of what does not, as they are on the device."""
+    stored: dict[str, Any] = dict(work.stored)
+    c = work.config
+    if c.method == "lora" and not lora.adapted(stored):
+        key = jax.random.key(0)
+        stored |= jax.eval_shape(lambda: lora.init(work.stored, c.lora_targets, c.lora_rank, c.lora_alpha, key))
+    chosen, frozen = trees.split(stored, optimizers.TRAINABLE[c.method])
+    learning = weights_dtype(c, work.dtype)
+    return (
+        {path: jax.ShapeDtypeStruct(leaf.shape, learning) for path, leaf in chosen.items()},
+        {
+            path: jax.ShapeDtypeStruct(leaf.shape, resident_dtype(leaf.dtype, work.dtype))
+            for path, leaf in frozen.items()
+            if not (work.features and path.startswith("img/"))
+        },
+    )
+
+
+def batch(work: Work) -> Batch:
+    """Shape and dtype of a batch with the longest text."""
+    img, size = work.sizes.img, work.config.batch_size * work.config.accumulate
+    length = batches.bucket(work.text_length)
+
+    def array(*shape: int, dtype: Any = np.int32) -> Any:
+        shape = (size, *shape)
+        if work.config.accumulate > 1:
+            shape = (work.config.accumulate, work.config.batch_size, *shape[1:])
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    return Batch(
+        image=array(img.num_patches, img.num_classes, dtype=np.float16)
+        if work.features
+        else array(img.image_size, img.image_size, 3, dtype=np.float32),
+        text=array(length),
+        mask_ar=array(length),
+        mask_input=array(length),
+        positions=array(work.answer_length),
+        targets=array(work.answer_length),
+        weights=array(work.answer_length, dtype=np.float32),
+    )
+
+
+def kept_bytes(sizes: PaliGemmaConfig, batch: Batch, dtype: Any) -> int:
+    """What keeping one layer's projections takes: gate and up, [B, M, F] each."""
+    examples, length = batch.text.shape[-2:]
+    return 2 * examples * (length + sizes.img.num_patches) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
+
+
+def kept_layers(sizes: PaliGemmaConfig, batch: Batch, dtype: Any, budget: int = CPU_BUDGET) -> int:
+    """How many layers may keep their projections in `budget` bytes. The last layer computes few and needs no room."""
+    return max(0, min(sizes.llm.depth - 1, budget // kept_bytes(sizes, batch, dtype)))
+
+
+def device_memory() -> int | None:
+    """Bytes that this machine's device has for a run: what JAX may take of a GPU, what is free on a CPU."""
+    device = jax.devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats.get("bytes_limit")
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+    except OSError:
+        return None
+    free = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)}
+    return free.get("MemAvailable")
+
+
+def prepare(work: Work) -> Prepared:
+    """The compiled step for a run on this machine's device.
+
+    Raises:
+      ConfigurationError: it cannot fit, with the setting to change.
+    """
+    limit = device_memory()
+    keep = budget(work, limit)
+    prepared, memory = _compiled(work, keep)
+    if limit is not None and memory.peak > limit * SAFETY and keep:
+        prepared, memory = _compiled(work, 0)
+    if limit is not None and memory.peak > limit * SAFETY:
+        raise refusal(work, memory.peak, limit)
+    return prepared
+
+
+def budget(work: Work, limit: int | None) -> int:
+    """Layers that keep activations: what the configuration says, or what is likely to fit."""
+    if work.config.keep >= 0:
+        room = work.config.keep * 10**6
+    elif limit is None or jax.default_backend() == "cpu":
+        room = CPU_BUDGET
+    else:
+        room = int(limit * SAFETY * (1 - ESTIMATE_ERROR)) - estimate(work, 0).peak
+    return kept_layers(work.sizes, batch(work), work.dtype, max(0, room))
+
+
+def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
+    """Why a run cannot start, and what to change."""
+    size = largest_batch(work, limit)
+    if size:
+        hint = f"Use --batch-size {size}" + (" and --accumulate for the rest" if work.config.method != "full" else "")
+    else:
+        smaller = {"full": "attention or lora", "attention": "lora"}.get(work.config.method)
+        hint = f"Use --method {smaller}" if smaller else "It needs a larger card"
+        if work.config.ema:
+            hint = f"Leave out --ema. {hint}"
+    what = f"this run needs {needed / 1e9:.1f} GB and the device has {limit / 1e9:.1f} GB"
+    return ConfigurationError(what, hint=f"{hint}; palitune plan shows what fits")
+
+
+def with_batch(work: Work, size: int) -> Work:
+    """The same work with another batch size."""
+    config = work.config.copy_and_resolve_references()
+    config.batch_size = size
+    return work._replace(config=config)
+
+
+def largest_batch(work: Work, limit: int) -> int:
+    """The largest batch whose estimate fits; 0 if not even one example does."""
+    size = 1
+    if estimate(with_batch(work, 1), 0).peak > limit * SAFETY:
+        return 0
+    while size < 1024 and estimate(with_batch(work, 2 * size), 0).peak <= limit * SAFETY:
+        size *= 2
+    step = size // 2
+    while step:
+        if estimate(with_batch(work, size + step), 0).peak <= limit * SAFETY:
+            size += step
+        step //= 2
+    return size
+
+
+def _arguments(work: Work, keep: int, sharding: Any) -> tuple[Any, Options, list[Any]]:
+    """The rule, the options and the abstract arguments of the step."""
+    from palitune.train.loop import steps_of
+
+    transform, options = configured(work.config, max(1, steps_of(work.config)), keep)
+    trainable, frozen = parameters(work)
+    state = jax.eval_shape(lambda leaves: init_state(transform, leaves, options), trainable)
+    arguments = [trainable, state, frozen, batch(work)]
+    if sharding is not None:
+        arguments = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arguments
+        )
+    return transform, options, arguments
+
+
+def _compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Memory]:
+    transform, options, arguments = _arguments(work, keep, sharding)
+    step = make_step(work.sizes, transform, work.dtype, options)
+    analysis = step.compile(*arguments).memory_analysis()
+    weights, optimizer = _bytes(arguments[0]) + _bytes(arguments[2]), _bytes(arguments[1])
+    total = (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        - analysis.alias_size_in_bytes
+        + analysis.temp_size_in_bytes
+    )
+    memory = Memory(weights, optimizer, total - weights - optimizer, estimated=False)
+    return Prepared(transform, options, step, weights_dtype(work.config, work.dtype)), memory
+
+
+def measure(work: Work, keep: int, sharding: Any) -> Memory:
+    """XLA's count for the device of a sharding (`cards.placement`)."""
+    return _compiled(work, keep, sharding)[1]
+
+
+def _bytes(tree: Any) -> int:
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def estimate(work: Work, keep: int) -> Memory:
+    """Memory from sizes alone. Weights and optimizer are exact; the rest counts what was seen to set the peak.
+
+    That is, beside every layer's input: in a layer's backward pass six arrays of the MLP's width, the attention's
+    scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient.
+    """
+    _, options, (trainable, state, frozen, inputs) = _arguments(work, keep, None)
+    llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
+    examples, text = inputs.text.shape[-2:]
+    tokens = examples * (text + img.num_patches)
+    layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
+    full = work.config.method == "full"
+    inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * kept_bytes(work.sizes, inputs, work.dtype)
+    if full:
+        inputs_kept += img.depth * examples * img.num_patches * img.width * size
+    scores = 8 * examples * llm.num_heads * (text + img.num_patches) ** 2
+    walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if full else 1)
+    if options.whole_gradient():
+        walk += 2 * _bytes({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
+    logits = 12 * examples * inputs.targets.shape[-1] * llm.vocab_size // work.config.vocabulary_chunks
+    table = llm.vocab_size * llm.width * size if full else 0
+    temporaries = inputs_kept + max(walk, table, logits) + _bytes(inputs)
+    return Memory(_bytes(trainable) + _bytes(frozen), _bytes(state), temporaries, estimated=True)
+
+
+def flops(work: Work) -> int:
+    """Operations that a step cannot do without: no activation is computed twice, nothing beyond the loss tokens.
+
+    Two for a multiplication and addition, forward and where a gradient passes; two more where a weight has one.
+    """
+    llm, img = work.sizes.llm, work.sizes.img
+    inputs = batch(work)
+    count = work.config.accumulate
+    examples, text = inputs.text.shape[-2:]
+    length = text + img.num_patches
+    tokens, answers = examples * length, examples * inputs.targets.shape[-1]
+    heads = llm.num_heads * llm.head_dim
+    attention = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads)
+    mlp = 3 * llm.width * llm.mlp_dim
+    learned = {"full": attention + mlp, "attention": attention, "lora": 0}[work.config.method]
+    if work.config.method == "lora":
+        adapters = [leaf for path, leaf in parameters(work)[0].items()]
+        learned = 3 * sum(math.prod(leaf.shape) for leaf in adapters) // llm.depth
+    scores = 4 * tokens * length * heads
+    layers = (llm.depth - 1) * (2 * tokens * (2 * (attention + mlp) + learned) + 3 * scores)
+    # Of the last layer only the loss tokens are wanted, and the keys and values that they look at.
+    keys = 2 * llm.width * llm.head_dim * llm.num_kv_heads
+    last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
+    logits = 2 * answers * llm.vocab_size * llm.width * (3 if work.config.method == "full" else 2)
+    tower = 0
+    if not work.features:
+        block = 4 * img.width**2 + 2 * img.width * img.mlp_dim
+        patches = examples * img.num_patches
+        once = img.depth * (2 * patches * block + 4 * patches * img.num_patches * img.width)
+        tower = once * (3 if work.config.method == "full" else 1)
+    return count * (layers + last + logits + tower)
+
+
+def floor_seconds(work: Work, card: Any) -> float:
+    """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice."""
+    trainable, frozen = parameters(work)
+    moved = 2 * _bytes(frozen) + 4 * _bytes(trainable)
+    return max(flops(work) / card.flops, moved / card.bandwidth)

@@ -51,6 +51,7 @@ class Features:
         self.config, self.folder, self.tower, self.dtype, self.quiet = config, folder, tower, dtype, quiet
         self.shape = (config.num_patches, config.num_classes)
         self.digests: dict[Path, str] = {}
+        self.whole: set[str] = set()
         self.computed = 0
 
     def __call__(self, path: Path, where: str | None = None) -> Array:
@@ -127,8 +128,8 @@ class Features:
 
     def _read(self, path: Path, where: str | None) -> Array | None:
         """The tokens if they are there and whole."""
-        new = path not in self.digests
-        file = self._path(self._digest(path, where))
+        digest = self._digest(path, where)
+        file = self._path(digest)
         size = 2 * self.shape[0] * self.shape[1]
         try:
             if file.stat().st_size != size + CRC_BYTES:
@@ -136,7 +137,9 @@ class Features:
             content = np.memmap(file, np.uint8, "r")
         except (OSError, ValueError):
             return None
-        # Once a process: what has been read whole does not rot in the page cache.
-        if new and zlib.crc32(content[:size].data) != int.from_bytes(content[size:].tobytes(), "little"):
-            return None
+        # Once a process: what was whole when it was read stays so in the page cache.
+        if digest not in self.whole:
+            if zlib.crc32(content[:size].data) != int.from_bytes(content[size:].tobytes(), "little"):
+                return None
+            self.whole.add(digest)
         return content[:size].view(np.float16).reshape(self.shape)

@@ -1,0 +1,141 @@
+"""The layer-by-layer step equals the ordinary one, on every golden model and for every method."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import Golden
+from test_models import batch
+
+from palitune import trees
+from palitune.errors import ConfigurationError
+from palitune.models import lora, siglip
+from palitune.train import optimizers
+from palitune.train.step import Options, check, init_state, make_step
+
+TOLERANCE = 1e-5
+ADAPTED = r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))"
+
+
+def parameters(golden: Golden, method: str) -> dict[str, Any]:
+    if method != "lora":
+        return dict(golden.params)
+    adapters = lora.init(golden.params, ADAPTED, 4, 8.0, jax.random.key(0))
+    # A second factor of zeros would leave the first without a gradient.
+    moved = {
+        path: jax.random.normal(jax.random.key(1), leaf.shape) * 0.1 if path.endswith(lora.B) else leaf
+        for path, leaf in adapters.items()
+    }
+    return {**golden.params, **moved}
+
+
+def take_steps(
+    golden: Golden,
+    method: str,
+    options: Options,
+    count: int = 2,
+    transform: Any = None,
+    rate: float = 0.03,
+    dtype: Any = jnp.float32,
+    made: Any = None,
+) -> tuple[list[float], dict[str, np.ndarray]]:
+    transform = transform or optimizers.sgd(lambda step: 1.0)
+    chosen, frozen = trees.split(parameters(golden, method), optimizers.TRAINABLE[method])
+    trainable: Any = {path: jnp.array(leaf, dtype) for path, leaf in chosen.items()}
+    state = init_state(transform, trainable, options, rate)
+    step = make_step(golden.sizes, transform, jnp.float32, options)
+    losses = []
+    for _ in range(count):
+        trainable, state, loss = step(trainable, state, frozen, made or batch(golden))
+        losses.append(float(loss))
+    return losses, {path: np.asarray(leaf, np.float32) for path, leaf in {**trainable, **frozen}.items()}
+
+
+def assert_equal(one: Any, other: Any, tolerance: float = TOLERANCE) -> None:
+    np.testing.assert_allclose(one[0], other[0], rtol=0, atol=tolerance)
+    assert set(one[1]) == set(other[1])
+    for path in one[1]:
+        np.testing.assert_allclose(one[1][path], other[1][path], rtol=0, atol=tolerance, err_msg=path)
+
+
+def test_full_equals_the_ordinary_step(golden: Golden) -> None:
+    rate = 0.003  # at ten times this the models themselves turn rounding errors into 1e-3: test_models
+    ordinary = take_steps(golden, "full", Options(layerwise=False), rate=rate)
+    assert_equal(take_steps(golden, "full", Options(), rate=rate), ordinary)
+    # The same for every key of a query, a key's bias has no effect.
+    still = [path for path in golden.params if np.abs(ordinary[1][path] - golden.params[path]).max() < 1e-9]
+    assert all(path.endswith("/key/bias") for path in still)
+
+
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap", "gemma7b_mha"], indirect=True)
+@pytest.mark.parametrize("method", ["attention", "lora"])
+def test_the_other_methods_equal_the_ordinary_step(golden: Golden, method: str) -> None:
+    ordinary = take_steps(golden, method, Options(layerwise=False))
+    assert_equal(take_steps(golden, method, Options()), ordinary)
+    assert ordinary[0][1] < ordinary[0][0]
+
+
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)
+@pytest.mark.parametrize("options", [Options(kept_layers=1), Options(chunks=3), Options(chunks=7, layerwise=False)])
+def test_ways_of_working_change_nothing(golden: Golden, options: Options) -> None:
+    rate = 0.003
+    plain = take_steps(golden, "full", Options(layerwise=False), rate=rate)
+    assert_equal(take_steps(golden, "full", options, rate=rate), plain)
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+@pytest.mark.parametrize("name", ["adamw", "adafactor"])
+def test_other_rules_equal_the_ordinary_step(golden: Golden, name: str) -> None:
+    from palitune import config
+
+    settings = config.learning("full")
+    settings.optimizer, settings.clip_tensor = name, 0.5
+    settings.weight_decay = ((r"llm/.*", 0.1),)
+    settings.learning_rate_scale = ((r"img/.*", 0.5),)
+    transform = optimizers.make(settings, lambda step: 1.0)
+    ordinary = take_steps(golden, "full", Options(layerwise=False), transform=transform, rate=1e-3)
+    layerwise = take_steps(golden, "full", Options(), transform=transform, rate=1e-3)
+    # Both divide by the gradient's own size, so where a gradient is nothing but rounding a whole step may differ.
+    assert_equal(layerwise, ordinary, 2.5e-3)
+    different = sum(
+        int((np.abs(layerwise[1][path] - ordinary[1][path]) > TOLERANCE).sum()) for path in golden.params
+    )
+    assert different < 0.005 * sum(leaf.size for leaf in golden.params.values())
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+def test_image_tokens_stand_for_pictures(golden: Golden) -> None:
+    pictures = batch(golden)
+    tokens = siglip.image_tokens(golden.sizes.img, trees.unflatten(golden.params)["img"], pictures.image)
+    seen = take_steps(golden, "attention", Options())
+    assert_equal(take_steps(golden, "attention", Options(), made=pictures._replace(image=tokens)), seen)
+    half = pictures._replace(image=np.asarray(tokens, np.float16))
+    assert_equal(take_steps(golden, "attention", Options(), made=half), seen, 1e-3)
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+def test_bfloat16_weights_move_on_average_as_float32_ones(golden: Golden) -> None:
+    """A step far below half a unit in the last place: rounding to nearest would lose all of it."""
+    path, rate, transform = "llm/embedder/input_embedding", 1e-4, optimizers.sgd(lambda step: 1.0)
+    wanted = take_steps(golden, "full", Options(), count=1, rate=rate)[1][path] - golden.params[path]
+    step = make_step(golden.sizes, transform)
+    drifts = []
+    for number in range(32):
+        weights: Any = {name: jnp.array(leaf, jnp.bfloat16) for name, leaf in golden.params.items()}
+        before = np.asarray(weights[path], np.float32)
+        # The number of the step decides how it is rounded.
+        state = init_state(transform, weights, Options(), rate) | {"count": jnp.int32(number)}
+        after, _, _ = step(weights, state, {}, batch(golden))
+        drifts.append(np.asarray(after[path], np.float32) - before)
+    drift = np.mean(drifts, axis=0)
+    assert np.corrcoef(drift.ravel(), wanted.ravel())[0, 1] > 0.5
+    assert (drift * wanted).sum() == pytest.approx((wanted**2).sum(), rel=0.25)
+
+
+def test_full_refuses_what_needs_all_gradients() -> None:
+    for options, name in ((Options(accumulate=2), "--accumulate"), (Options(clip_global=1.0), "--clip-global")):
+        with pytest.raises(ConfigurationError, match=f"full cannot take {name}.*never holds the gradients"):
+            check(options, "full")
+        check(options, "lora")

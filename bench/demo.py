@@ -1,6 +1,6 @@
 """The demo task over several seeds: does fine-tuning the tiny model teach the rule?
 
-    python bench/demo.py [--seeds 5] [--new 200]
+    python bench/demo.py [--seeds 5] [--new 200] [--method attention]
 
 Each seed draws its own 96 advertisements, splits them (10 for validation) and learns with the defaults of
 03-do_learn.py. Train accuracy and the accuracy on newly drawn advertisements are printed before and after, with the
@@ -22,8 +22,8 @@ from palitune.data.pictures import Pictures
 from palitune.data.tokens import Tokenizer
 from palitune.infer.decoding import Answerer
 from palitune.judge import confusion
-from palitune.models import variants
-from palitune.train import loop
+from palitune.models import lora, variants
+from palitune.train import loop, optimizers, step
 
 NEW_SEED = 10_000  # far from the seeds of the training sets
 
@@ -31,6 +31,7 @@ NEW_SEED = 10_000  # far from the seeds of the training sets
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--method", choices=optimizers.METHODS, default="attention")
     parser.add_argument("--new", type=int, default=200, help="newly drawn advertisements (default: %(default)s)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -56,18 +57,24 @@ def main() -> None:
             demo.make(folder / str(seed), seed=seed)
             split.split(folder / str(seed) / "data.jsonl", folder / str(seed) / "set1", 10, seed)
             train = records.read(folder / str(seed) / "set1" / "train.jsonl")
-            settings = config.learning()
+            settings = config.learning(args.method)
             settings.seed = seed
-            steps = settings.examples // settings.batch_size
+            transform, options = step.configured(settings, loop.steps_of(settings), 0)
+            texts = loop.examples_of(train, tokenizer, settings.prompt)
             start = time.perf_counter()
+            base = dict(params)
+            if args.method == "lora":
+                targets = (settings.lora_targets, settings.lora_rank, settings.lora_alpha)
+                base |= lora.init(params, *targets, jax.random.key(seed))
             learned = loop.learn(
-                sizes,
-                params,
-                loop.training_batches(train, tokenizer, pictures, settings, steps, "1st"),
-                method=settings.method,
-                steps=steps,
+                base,
+                loop.training_batches(train, texts, pictures, settings, "1st"),
+                step.make_step(sizes, transform, np.float32, options),
+                transform,
+                options,
+                config=settings,
                 learning_rate=settings.learning_rate,
-                dtype=np.float32,
+                weights_dtype=np.float32,
                 progress=lambda *state: None,
             )
             seconds = time.perf_counter() - start

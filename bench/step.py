@@ -119,7 +119,7 @@ def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contes
     options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(SIZES, transform, jnp.float32, options)
-    return Contestant(name, step, copies, init_state(transform, copies, options), frozen, batch)
+    return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
 
 
 def big_vision(params: Any, pictures: Any, texts: list[Text]) -> Contestant:

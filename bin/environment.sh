@@ -5,7 +5,7 @@
 make_environment() {
   repository=$1
   extra=${2:-}
-  venv=$repository/.venv
+  venv=${venv:-$repository/.venv}
   # What is not there, was cut short, or belongs to a folder of another name is made anew.
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     make_venv || return
@@ -17,7 +17,7 @@ make_environment() {
     :
   else
     [ ! -e "$venv/bin/palitune" ] || "$venv/bin/palitune" --version >/dev/null 2>&1 || make_venv || return
-    echo "installing palitune into .venv ..." >&2
+    echo "installing palitune into ${venv##*/} ..." >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
       --editable "$repository${extra:+[$extra]}" || return 69
     cp "$repository/pyproject.toml" "$stamp"

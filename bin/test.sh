@@ -1,8 +1,17 @@
 #!/bin/sh
 # Every check of the project: format, lint, types, tests. Arguments go to pytest: bin/test.sh -k golden
+# bin/test.sh --gpu-plan: memory at real sizes, compiled for a described card in a second environment (.venv-cuda,
+# 5.5 GB, with JAX's CUDA plugin); it needs no GPU.
 set -eu
 repository=$(cd "$(dirname "$0")/.." && pwd)
 . "$repository/bin/environment.sh"
+if [ "${1:-}" = --gpu-plan ]; then
+  shift
+  venv=$repository/.venv-cuda
+  make_environment "$repository" cuda12
+  cd "$repository"
+  exec python tests/gpu_plan.py "$@"
+fi
 make_environment "$repository" dev
 cd "$repository"
 ruff format --check .

@@ -75,8 +75,8 @@ def find(name: str) -> Card:
         raise MissingInputError(
             f"no card {name}", hint=f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
         )
-    kinds: dict[str, Any] = {"str": str, "int": int, "float": (int, float)}
-    fields = {field.name: kinds[str(field.type)] for field in dataclasses.fields(Card)}
+    kinds: dict[Any, Any] = {str: str, int: int, float: (int, float)}
+    fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict) or set(content) != set(fields):

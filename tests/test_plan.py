@@ -1,0 +1,138 @@
+"""What a run needs: figures against arithmetic, XLA's count against the estimate, and refusals that help."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+from conftest import Run
+
+from palitune import config
+from palitune.errors import ConfigurationError, MissingInputError
+from palitune.models import variants
+from palitune.train import cards, plan
+
+
+def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
+    sizes = variants.published(family, 224)
+    settings = config.learning(method)
+    settings.batch_size = batch
+    stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float16) for p, leaf in variants.expected(sizes).items()}
+    return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")
+
+
+def test_weights_are_counted_exactly() -> None:
+    count = 2_923_335_408  # parameters of PaliGemma 3B, from its model card: 2.92 billion
+    assert sum(leaf.size for leaf in work().stored.values()) == pytest.approx(count, rel=2e-3)
+    attention = 18 * (2 * 8 * 2048 * 256 + 2 * 2048 * 256)
+    tower = sum(leaf.size for path, leaf in work().stored.items() if path.startswith("img/"))
+    total = sum(leaf.size for leaf in work().stored.values())
+    assert plan.estimate(work(), 0).weights == 2 * (total - tower - attention) + 4 * attention
+    assert plan.estimate(work("full"), 0).weights == 2 * total
+    rank = 16 * 18 * (4 * 2048 + 2 * 256 + 2 * 2048 + 3 * (2048 + 16_384) + 0)
+    lora_bytes = plan.estimate(work("lora"), 0).weights - 2 * (total - tower)
+    assert lora_bytes == pytest.approx(4 * rank, rel=0.01)
+
+
+def test_operations_are_those_of_the_textbook() -> None:
+    """Two for each weight and token forward, two for the gradient that passes, two for a weight that learns."""
+    few, many = plan.flops(work("full", 4)), plan.flops(work("full", 8))
+    assert many == pytest.approx(2 * few, rel=1e-6)
+    layers = 17 * (2 * 2048 * 256 * 9 + 3 * 2048 * 16_384)
+    assert plan.flops(work("full", 8)) > 6 * layers * 8 * 280
+    assert plan.flops(work("full", 8)) < 6 * 2.92e9 * 8 * 280
+    assert plan.flops(work("attention", 8)) == pytest.approx(4 * layers * 8 * 280, rel=0.1)
+    card = cards.find("rtx4070-12gb")
+    assert card.flops == pytest.approx(58.3e12, rel=0.01)
+    assert plan.floor_seconds(work("full", 8), card) == pytest.approx(many / card.flops)
+
+
+def test_the_estimate_is_near_what_xla_counts() -> None:
+    """On the device at hand, with sizes that make the terms of the estimate large; bench/README.md has the card's."""
+    sizes = variants.PaliGemmaConfig(
+        variants.SiglipConfig(64, 2, 128, 2, 14, 224, 128),
+        variants.GemmaConfig(128, 6, 2048, 4, 1, 32, 512),
+    )
+    settings = config.learning()
+    settings.batch_size = 8
+    stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in variants.expected(sizes).items()}
+    each = plan.Work(sizes, stored, settings, jnp.dtype(jnp.float32), 21, 2, True)
+    counted, estimated = plan.measure(each, 0, None), plan.estimate(each, 0)
+    assert (counted.weights, counted.optimizer) == (estimated.weights, estimated.optimizer)
+    assert estimated.temporaries == pytest.approx(counted.temporaries, rel=0.35)
+    kept = plan.measure(each, 5, None)
+    assert kept.temporaries > counted.temporaries
+    assert plan.estimate(each, 5).temporaries - estimated.temporaries == 5 * 2 * 8 * 280 * 2048 * 4
+
+
+def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
+    with pytest.raises(ConfigurationError, match=r"needs 20.0 GB and the device has 8.0 GB") as refused:
+        raise plan.refusal(work(batch=64), 20 * 10**9, 8 * 10**9)
+    size = int(str(refused.value.hint).split("--batch-size ")[1].split()[0])
+    assert plan.estimate(work(batch=size), 0).peak <= 8e9 * plan.SAFETY
+    assert plan.estimate(work(batch=size + 1), 0).peak > 8e9 * plan.SAFETY
+    assert "--method attention or lora" in str(plan.refusal(work("full"), 7 * 10**9, 6 * 10**9).hint)
+    assert "larger card" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
+
+
+def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = variants.PaliGemmaConfig(
+        variants.SiglipConfig(16, 1, 16, 2, 14, 28, 16), variants.GemmaConfig(16, 2, 64, 2, 1, 8, 64)
+    )
+    stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in variants.expected(sizes).items()}
+    each = plan.Work(sizes, stored, config.learning(), jnp.dtype(jnp.float32), 5, 2, True)
+    assert plan.prepare(each).step.programs
+    monkeypatch.setattr(plan, "device_memory", lambda: 20_000)
+    with pytest.raises(ConfigurationError, match="this run needs"):
+        plan.prepare(each)
+
+
+def test_cards(tmp_path: Path) -> None:
+    described = {
+        "name": "mine",
+        "compute_capability": "8.9",
+        "multiprocessors": 46,
+        "memory": 8 * 2**30,
+        "bandwidth": 5 * 10**11,
+        "l2": 1 << 20,
+        "clock": 2.0,
+        "shared_memory": 102_400,
+        "flops_per_clock": 512,
+    }
+    path = tmp_path / "card.json"
+    path.write_text(json.dumps(described))
+    assert cards.find(str(path)).memory == 8 * 2**30
+    assert cards.find("rtx4070-12gb").memory == 12_878_086_144
+    for broken in ({**described, "memory": -1}, {**described, "compute_capability": "x"}, {"name": "mine"}, []):
+        path.write_text(json.dumps(broken))
+        with pytest.raises(ConfigurationError, match="not a card"):
+            cards.find(str(path))
+    with pytest.raises(MissingInputError, match=r"no card rtx9999.*rtx4070-12gb"):
+        cards.find("rtx9999")
+
+
+def test_the_command(run: Run, tmp_path: Path) -> None:
+    done = run("palitune", "plan", "--estimate", "--batches", "1,8", "--vram", "7.1", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    content = json.loads(done.stdout)
+    rows = {(row["method"], row["batch"]): row for row in content["rows"]}
+    assert set(rows) == {(method, size) for method in ("attention", "full", "lora") for size in (1, 8)}
+    row = rows["attention", 8]
+    assert row["peak"] == row["weights"] + row["optimizer"] + row["activations"]
+    assert row["fits"]
+    assert not rows["full", 8]["fits"]
+    assert content["estimated"]
+    assert content["largest_batch"]["full"] == 0
+    table = run("palitune", "plan", "--estimate", "--batches", "8", "--method", "lora", cwd=tmp_path).stdout
+    assert "largest batch that fits, lora: " in table
+    assert "estimated from sizes" in table
+    for arguments, message in (
+        (["--variant", "pali-3b"], "no variant 'pali-3b'. There are: paligemma-3b"),
+        (["--card", "none"], "no card none"),
+        (["--batches", "0"], "0 is not at least 1"),
+    ):
+        failed = run("palitune", "plan", *arguments, cwd=tmp_path)
+        assert failed.returncode in (2, 66)
+        assert message in failed.stderr
+        assert len(failed.stderr.splitlines()) == 1

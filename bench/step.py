@@ -124,10 +124,11 @@ def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contes
 
 def big_vision(params: Any, pictures: Any, texts: list[Text]) -> Contestant:
     import ml_collections
+    from big_vision.models.ppp import gemma
     from big_vision.models.proj.paligemma import paligemma as reference
 
     llm, img = SIZES.llm, SIZES.img
-    reference.gemma.get_config = lambda variant: ml_collections.ConfigDict(  # the sizes have no name there
+    gemma.get_config = lambda variant: ml_collections.ConfigDict(  # the sizes have no name there
         {
             "variant": variant,
             "width": llm.width,
@@ -225,7 +226,7 @@ class Torch:
         loss.backward()
         self.optimizer.step()
         self.times.append(time.perf_counter() - started)
-        self.loss = float(loss)
+        self.loss = float(loss.detach())
 
 
 def main() -> None:

@@ -74,7 +74,8 @@ def main() -> int:
         print(f"{name:44} {counted:7.3f} {before:8.3f} {bar:5.1f} {estimated:8.3f}{mark}", flush=True)
     good = worst <= plan.ESTIMATE_ERROR
     failed += not good
-    print(f"the estimate is off by at most {worst:.1%}; {plan.ESTIMATE_ERROR:.0%} is promised{'' if good else '  TOO MUCH'}")
+    mark = "" if good else "  TOO MUCH"
+    print(f"the estimate is off by at most {worst:.1%}; {plan.ESTIMATE_ERROR:.0%} is promised{mark}")
     if "--record" in sys.argv:
         RECORD.write_text(json.dumps(figures, indent=2) + "\n")
     print(f"gpu-plan: {len(PROMISED) + 1 - failed} passed, {failed} failed")

@@ -99,9 +99,7 @@ def test_other_rules_equal_the_ordinary_step(golden: Golden, name: str) -> None:
     layerwise = take_steps(golden, "full", Options(), transform=transform, rate=1e-3)
     # Both divide by the gradient's own size, so where a gradient is nothing but rounding a whole step may differ.
     assert_equal(layerwise, ordinary, 2.5e-3)
-    different = sum(
-        int((np.abs(layerwise[1][path] - ordinary[1][path]) > TOLERANCE).sum()) for path in golden.params
-    )
+    different = sum(int((np.abs(layerwise[1][path] - ordinary[1][path]) > TOLERANCE).sum()) for path in golden.params)
     assert different < 0.005 * sum(leaf.size for leaf in golden.params.values())
 
 

@@ -45,7 +45,7 @@ def test_the_equations_factor() -> None:
     for equation in lora.EQUATIONS.values():
         parts = lora.factors(equation)
         sizes = dict(zip("BTSDNKHF23r", (2, 3, 3, 4, 2, 2, 3, 5, 2, 3, 2), strict=True))
-        x, w = (axes for axes in equation.split("->")[0].split(","))
+        x = equation.split(",")[0]
         rng = np.random.default_rng(0)
         x, a, b = (rng.normal(size=[sizes[axis] for axis in axes]) for axes in (x, parts.a, parts.b))
         whole = np.einsum(letters(equation), x, np.einsum(letters(parts.product), a, b))

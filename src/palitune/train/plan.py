@@ -146,9 +146,9 @@ def prepare(work: Work) -> Prepared:
     """
     limit = device_memory()
     keep = budget(work, limit)
-    prepared, memory = _compiled(work, keep)
+    prepared, memory = compiled(work, keep)
     if limit is not None and memory.peak > limit * SAFETY and keep:
-        prepared, memory = _compiled(work, 0)
+        prepared, memory = compiled(work, 0)
     if limit is not None and memory.peak > limit * SAFETY:
         raise refusal(work, memory.peak, limit)
     return prepared
@@ -216,7 +216,8 @@ def _arguments(work: Work, keep: int, sharding: Any) -> tuple[Any, Options, list
     return transform, options, arguments
 
 
-def _compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Memory]:
+def compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Memory]:
+    """The step, and XLA's count of its memory, for this machine's device or that of a sharding (`cards.placement`)."""
     transform, options, arguments = _arguments(work, keep, sharding)
     step = make_step(work.sizes, transform, work.dtype, options)
     analysis = step.compile(*arguments).memory_analysis()
@@ -233,7 +234,7 @@ def _compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Me
 
 def measure(work: Work, keep: int, sharding: Any) -> Memory:
     """XLA's count for the device of a sharding (`cards.placement`)."""
-    return _compiled(work, keep, sharding)[1]
+    return compiled(work, keep, sharding)[1]
 
 
 def _bytes(tree: Any) -> int:

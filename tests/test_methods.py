@@ -1,0 +1,147 @@
+"""Every method from the command line: learned, saved small, judged as saved, merged, gone on from."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from palitune.checkpoint import npz
+
+QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A folder with the tiny model and a small split."""
+    folder = tmp_path_factory.mktemp("methods")
+    for command in (["download", "--model", "tiny"], ["demo-data", "--count", "24"], ["split", "-v", "6"]):
+        done = run("palitune", *command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder
+
+
+def learn(run: Run, workspace: Path, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    done = run("palitune", "learn", *QUICK, *arguments, cwd=workspace)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def opened(workspace: Path, name: str) -> npz.Checkpoint:
+    return npz.Checkpoint(workspace / "checkpoints" / f"{name}.npz")
+
+
+def blocks(text: str) -> str:
+    """What validation says of the split after learning."""
+    return text[text.rindex("Result: ./dataset/set1/train") :].replace(" (1st trained)", "")
+
+
+@pytest.mark.parametrize("method", ["attention", "full", "lora"])
+def test_what_is_saved_is_what_was_judged(run: Run, workspace: Path, method: str) -> None:
+    done = learn(run, workspace, "--method", method, "-w", method)
+    base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
+    saved = opened(workspace, method)
+    if method == "lora":
+        assert not set(saved) & set(base)
+        assert {path.rpartition("_")[2] for path in saved} == {"a", "b", "alpha"}
+    else:
+        assert set(saved) == {path for path in base if method == "full" or "/attn/" in path}
+    assert {saved[path].dtype for path in saved} == {np.dtype(np.float16)} or method == "lora"
+    paths = ("./dataset/set1/train.jsonl", "./dataset/set1/valid.jsonl")
+    assert run("palitune", "validate", "-m", method, *paths, cwd=workspace).stdout == blocks(done.stdout)
+    merged = run("palitune", "merge", "-m", method, "-w", f"{method}-whole", cwd=workspace)
+    assert merged.returncode == 0, merged.stderr
+    whole = opened(workspace, f"{method}-whole")
+    assert set(whole) == set(base)
+    manifest = json.loads((workspace / "checkpoints" / f"{method}-whole.json").read_text())
+    assert manifest["base"] is None
+    assert run("palitune", "validate", "-m", f"{method}-whole", *paths, cwd=workspace).stdout == blocks(done.stdout)
+
+
+def test_going_on_from_a_delta(run: Run, workspace: Path) -> None:
+    learn(run, workspace, "-w", "first")
+    learn(run, workspace, "-m", "first", "--method", "lora", "-w", "second")
+    first, second = opened(workspace, "first"), opened(workspace, "second")
+    assert set(first) < set(second)
+    for path in first:
+        np.testing.assert_array_equal(first[path], second[path])
+    base = json.loads((workspace / "checkpoints/second.json").read_text())["base"]
+    assert base["name"] == "tiny"
+
+
+def test_kept_tokens_are_shared_and_change_no_answer(run: Run, workspace: Path) -> None:
+    arguments = ("validate", "-m", "tiny", "dataset/data.jsonl", "--quiet")
+    kept = run("palitune", *arguments, cwd=workspace)
+    files = {path: path.stat().st_mtime_ns for path in (workspace / "cache/features").rglob("*.f16")}
+    assert len(files) >= 24
+    assert run("palitune", *arguments, cwd=workspace).stdout == kept.stdout
+    assert run("palitune", *arguments, "--no-features", cwd=workspace).stdout == kept.stdout
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+def test_options_of_the_rule_reach_it(run: Run, workspace: Path) -> None:
+    rules = ("--optimizer", "adamw", "-r", "0.001", "--schedule", "linear", "--warmup", "0", "--weight-decay", "0.1")
+    more = ("--accumulate", "2", "--clip-global", "1", "--ema", "0.5", "--learning-rate-scale", r".*/kv_einsum/.*=0")
+    learn(run, workspace, *rules, *more, "-w", "ruled")
+    config = json.loads((workspace / "checkpoints/ruled.json").read_text())["config"]
+    assert config["weight_decay"] == [[".*", 0.1]]
+    assert (config["accumulate"], config["ema"], config["warmup"]) == (2, 0.5, 0)
+    base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
+    saved = opened(workspace, "ruled")
+    for path in saved:
+        assert np.array_equal(saved[path], base[path]) == ("kv_einsum" in path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--method", "full", "--accumulate", "2"], 78, "--method full cannot take --accumulate"),
+        (["--method", "full", "--clip-global", "1"], 78, "never holds the gradients of the whole model"),
+        (["--method", "lora", "--lora-targets", "img/.*"], 78, "cannot have a LoRA adapter"),
+        (["--method", "lora", "--lora-targets", "attn"], 78, "no parameter has this path"),
+        (["--lora-targets", "("], 2, "no regular expression"),
+        (["--weight-decay", "x"], 2, "neither a number nor REGEX=NUMBER"),
+        (["--accumulate", "100"], 2, "--examples 32 is less than one batch of 4 x 100"),
+        (["--optimizer", "lion"], 2, "invalid choice"),
+        (["--warmup", "1"], 2, "not at least 0 and below 1"),
+    ],
+)
+def test_what_cannot_be_is_one_line(run: Run, workspace: Path, arguments: list[str], code: int, message: str) -> None:
+    done = learn(run, workspace, *arguments, code=code)
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_base_that_is_another_is_refused(run: Run, workspace: Path, tmp_path: Path) -> None:
+    learn(run, workspace, "-w", "orphan")
+    manifest = workspace / "checkpoints" / "orphan.json"
+    content = json.loads(manifest.read_text())
+    content["base"]["hash"] = "0" * 64
+    manifest.write_text(json.dumps(content))
+    for command in (["validate", "-m", "orphan", "dataset/data.jsonl"], ["merge", "-m", "orphan", "-w", "x"]):
+        done = run("palitune", *command, cwd=workspace)
+        assert done.returncode == 65
+        assert "is not the base tiny this was made from" in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def test_memory_settings_come_before_jax_and_yield_to_the_user(run: Run, workspace: Path) -> None:
+    code = """
+import os, sys
+from palitune.cli.model import set_allocator
+set_allocator(sys.argv[1])
+print({k: v for k, v in os.environ.items() if "XLA" in k})
+"""
+
+    def chosen(choice: str, **exported: str) -> str:
+        return run("python", "-c", code, choice, cwd=workspace, env=exported).stdout.strip()
+
+    assert chosen("default") == "{}"
+    assert chosen("platform") == "{'XLA_PYTHON_CLIENT_ALLOCATOR': 'platform'}"
+    assert "'XLA_CLIENT_MEM_FRACTION': '0.95'" in chosen("grow")
+    assert "'XLA_CLIENT_MEM_FRACTION': '0.5'" in chosen("grow", XLA_CLIENT_MEM_FRACTION="0.5")
+    assert "XLA_CLIENT_MEM_FRACTION" not in chosen("grow", XLA_PYTHON_CLIENT_MEM_FRACTION="0.5")
+    assert chosen("async", XLA_PYTHON_CLIENT_ALLOCATOR="platform") == "{'XLA_PYTHON_CLIENT_ALLOCATOR': 'platform'}"

@@ -10,6 +10,7 @@ the floor (operations at the card's full bfloat16 speed, or weights moved) and t
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +30,8 @@ def main() -> None:
     if args.method:
         print(json.dumps(measure(args)))
         return
+    if shutil.which("nvidia-smi") is None:
+        sys.exit("no NVIDIA GPU here: nvidia-smi is not installed")
     query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
     name, total, driver = (
         subprocess.run(query, capture_output=True, text=True, check=True).stdout.split("\n")[0].split(", ")

@@ -1,5 +1,7 @@
 """The main job at the shell: the stages in playground/, their outputs, and what bad input gets."""
 
+import argparse
+import importlib
 import json
 import re
 import shutil
@@ -350,3 +352,19 @@ def test_help(run: Run, playground: Path) -> None:
 def test_debug_shows_where(playground: Path, run: Run) -> None:
     done = run("./04-validate.py", "gone.jsonl", "--debug", cwd=playground)
     assert "Traceback" in done.stderr
+
+
+def test_a_device_without_memory_left_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A real allocation that no machine can serve, through the same door as any command."""
+
+    def run(args: argparse.Namespace) -> None:
+        jnp.zeros(1 << 46, jnp.uint8).block_until_ready()
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    code = importlib.import_module("palitune.cli.main")._run(run, argparse.Namespace(debug=False), "palitune learn")
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    shown = capsys.readouterr().err
+    assert code == 78
+    assert shown.startswith("palitune learn: the device ran out of memory. Use a smaller --batch-size")
+    assert len(shown.splitlines()) == 1

@@ -31,7 +31,9 @@ def test_new_adapters_change_nothing(golden: Golden) -> None:
 def test_merged_equals_beside(golden: Golden) -> None:
     params = parameters(golden, "lora")
     merged = {
-        path: lora.merged(path, leaf, params) if path in lora.adapted(params) else leaf
+        path: lora.merged(path, leaf, *(params[path + part] for part in (lora.A, lora.B, lora.ALPHA)))
+        if path in lora.adapted(params)
+        else leaf
         for path, leaf in golden.params.items()
     }
     beside = logits(golden, params)

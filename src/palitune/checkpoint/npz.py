@@ -4,6 +4,7 @@ An `.npz` is a zip archive of `.npy` files. NumPy reads each member into memory;
 compression is mapped from the archive itself, so that opening a checkpoint of 6 GB costs nothing.
 """
 
+import math
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -133,7 +134,7 @@ def _slices(value: Any) -> Iterator[Array]:
     if value.ndim == 0 or value.size == 0:
         yield np.asarray(value).reshape(-1)
         return
-    row = value.dtype.itemsize * value[:1].size
+    row = value.dtype.itemsize * math.prod(value.shape[1:])
     rows = max(1, SLICE // row)
     for start in range(0, value.shape[0], rows):
         yield np.asarray(value[start : start + rows]).reshape(-1)

@@ -163,9 +163,8 @@ class Run:
 
     def rounded(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters as they are saved, so that what is judged is what is saved."""
-        import jax.numpy as jnp
-
         from palitune.checkpoint import delta
+        from palitune.train.loop import is_finite
         from palitune.train.optimizers import TRAINABLE
 
         result = dict(params)
@@ -173,7 +172,7 @@ class Run:
             if TRAINABLE[self.config.method](path):
                 dtype = delta.stored_dtype(self.model.checkpoint, path, params[path].dtype)
                 smaller = result[path].astype(dtype)
-                if bool(jnp.isfinite(smaller).all()):  # float16 ends at 65,504
+                if is_finite(smaller):  # float16 ends at 65,504
                     result[path] = smaller
         return result
 

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from palitune.cli import arguments
 
@@ -15,6 +17,43 @@ examples:
   palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
   palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
 """
+
+
+class Whole(Mapping[str, Any]):
+    """A checkpoint's arrays without adapters, each made when it is asked for."""
+
+    def __init__(self, checkpoint: Mapping[str, Any]) -> None:
+        from palitune.models import lora
+
+        self.checkpoint = checkpoint
+        self.adapted = set(lora.adapted(checkpoint))
+        self.paths = [path for path in checkpoint if not lora.is_adapter(path)]
+
+    def __getitem__(self, path: str) -> Any:
+        return Adapted(path, self.checkpoint) if path in self.adapted else self.checkpoint[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+class Adapted:
+    """A stacked weight whose adapter is multiplied into the layers that are asked for, a few at a time."""
+
+    def __init__(self, path: str, checkpoint: Mapping[str, Any]) -> None:
+        from palitune.models import lora
+
+        self.path = path
+        self.parts = [checkpoint[name] for name in (path, path + lora.A, path + lora.B, path + lora.ALPHA)]
+        weight = self.parts[0]
+        self.shape, self.ndim, self.size, self.dtype = weight.shape, weight.ndim, weight.size, weight.dtype
+
+    def __getitem__(self, layers: slice) -> Any:
+        from palitune.models import lora
+
+        return lora.merged(self.path, *(part[layers] for part in self.parts))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli.model import check, files_of
     from palitune.config import PROMPT, learning
     from palitune.errors import OutputExistsError, UsageError
-    from palitune.models import lora, variants
+    from palitune.models import variants
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
     if target.exists() and not args.overwrite:
@@ -46,17 +85,9 @@ def run(args: argparse.Namespace) -> None:
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
     check(checkpoint, variants.read(checkpoint, str(source)), source)
-    adapted = lora.adapted(checkpoint)
-    paths = [path for path in checkpoint if not lora.is_adapter(path)]
-    dtypes = {path: jnp.dtype(args.save_dtype) if path in adapted else checkpoint[path].dtype for path in paths}
-
-    class Merged(dict[str, object]):
-        """Arrays made when they are written, so that one is in memory at a time."""
-
-        def __getitem__(self, path: str) -> object:
-            return lora.merged(path, checkpoint[path], checkpoint) if path in adapted else checkpoint[path]
-
-    npz.save(target, Merged.fromkeys(paths), dtypes)
+    whole = Whole(checkpoint)
+    dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
+    npz.save(target, whole, dtypes)
     known = manifest.read(source)
     config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
     manifest.write(target, base=None, dtypes=dtypes, config=config, data=known.get("data", ""))

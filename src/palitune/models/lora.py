@@ -126,14 +126,15 @@ def adapted(paths: Any) -> list[str]:
     return sorted({match[1] for match in found if match})
 
 
-def merged(path: str, weight: Any, params: Mapping[str, Any]) -> jax.Array:
-    """float32: the stacked weight at `path` with its adapter multiplied into it."""
-    a, b = (jnp.asarray(params[path + name], jnp.float32) for name in (A, B))
-    parts = factors(EQUATIONS[path.removeprefix(LAYERS)])
-    scale = jnp.asarray(params[path + ALPHA], jnp.float32) / a.shape[-1]
+def merged(path: str, weight: Any, a: Any, b: Any, alpha: Any) -> jax.Array:
+    """float32: some layers of the weight at `path` with their adapters multiplied into them.
 
-    def layer(weight: Any, a: Any, b: Any, scale: Any) -> Any:
-        product = jnp.einsum(parts.product, a, b, precision=jax.lax.Precision.HIGHEST)
-        return jnp.asarray(weight, jnp.float32) + scale * product
-
-    return jax.lax.map(lambda each: layer(*each), (jnp.asarray(weight), a, b, scale))
+    Args:
+      weight, a, b, alpha: as stacked on axis 0, for the same layers.
+    """
+    product = factors(EQUATIONS[path.removeprefix(LAYERS)]).product
+    each = ",".join(f"L{axes}" for axes in product.split("->")[0].split(","))
+    stacked = f"{each}->L{product.split('->')[1]}"
+    a, b, alpha = (jnp.asarray(factor, jnp.float32) for factor in (a, b, alpha))
+    scaled = a * (alpha / a.shape[-1]).reshape(-1, *(1,) * (a.ndim - 1))
+    return jnp.asarray(weight, jnp.float32) + jnp.einsum(stacked, scaled, b, precision=jax.lax.Precision.HIGHEST)

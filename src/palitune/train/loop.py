@@ -97,9 +97,19 @@ def learn(
             )
         progress(number, steps, float(rate(number)), value)
     # The loss is that before an update, so nothing has looked at what the last one made.
-    if not all(bool(jnp.isfinite(array).all()) for array in trainable.values()):
+    if not all(is_finite(array) for array in trainable.values()):
         raise DivergedError(f"learning diverged at its last step, {steps}", hint=ADVICE)
     return {**state.get("ema", trainable), **frozen}
+
+
+@jax.jit
+def _all_finite(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all()
+
+
+def is_finite(array: jax.Array) -> bool:
+    """Whether every number is; compiled, because on its own `isfinite` makes an array half as large."""
+    return bool(_all_finite(array))
 
 
 def is_line_due(step: int, steps: int) -> bool:

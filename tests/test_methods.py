@@ -71,6 +71,16 @@ def test_going_on_from_a_delta(run: Run, workspace: Path) -> None:
     assert base["name"] == "tiny"
 
 
+def test_going_on_with_adapters(run: Run, workspace: Path) -> None:
+    learn(run, workspace, "--method", "lora", "--lora-rank", "4", "--lora-alpha", "8", "-w", "small")
+    learn(run, workspace, "-m", "small", "--method", "lora", "-w", "more")
+    config = json.loads((workspace / "checkpoints/more.json").read_text())["config"]
+    assert (config["lora_rank"], config["lora_alpha"]) == (4, 8.0)
+    assert set(opened(workspace, "more")) == set(opened(workspace, "small"))
+    done = learn(run, workspace, "-m", "small", "--method", "lora", "--lora-rank", "8", code=2)
+    assert "--lora-rank is for new adapters, and this model has some already" in done.stderr
+
+
 def test_kept_tokens_are_shared_and_change_no_answer(run: Run, workspace: Path) -> None:
     arguments = ("validate", "-m", "tiny", "dataset/data.jsonl", "--quiet")
     kept = run("palitune", *arguments, cwd=workspace)
@@ -105,6 +115,9 @@ def test_options_of_the_rule_reach_it(run: Run, workspace: Path) -> None:
         (["--weight-decay", "x"], 2, "neither a number nor REGEX=NUMBER"),
         (["--accumulate", "100"], 2, "--examples 32 is less than one batch of 4 x 100"),
         (["--optimizer", "lion"], 2, "invalid choice"),
+        (["--weights", "float32"], 2, "--weights is for --method full, this is attention"),
+        (["--method", "full", "--lora-rank", "4"], 2, "--lora-rank is for --method lora, this is full"),
+        (["--keep", "5", "--accumulate", "2"], 2, "--keep has no effect with --accumulate"),
         (["--warmup", "1"], 2, "not at least 0 and below 1"),
     ],
 )

@@ -6,12 +6,14 @@ import re
 from typing import Any
 
 from palitune.data.records import LONGEST
+from palitune.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
 SAVE_DTYPES = ("float32", "bfloat16", "float16")
 ALLOCATORS = ("default", "grow", "platform", "async")
 METHODS = ("attention", "full", "lora")
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
+NEEDS_METHOD = {"weights": "full", "lora_rank": "lora", "lora_alpha": "lora", "lora_targets": "lora"}
 SCHEDULES = ("cosine", "linear", "constant")
 
 
@@ -121,10 +123,20 @@ def add_method(parser: argparse.ArgumentParser) -> None:
 
 
 def configured(args: argparse.Namespace, prompt: str) -> Any:
-    """The run's configuration: the method's defaults, the prompt the model was made with, then what was typed."""
+    """The run's configuration: the method's defaults, the prompt the model was made with, then what was typed.
+
+    Raises:
+      UsageError: an option that has no effect with the others.
+    """
     from palitune.config import learning
 
-    config = learning(args.method or METHODS[0])
+    method = args.method or METHODS[0]
+    for option, needed in NEEDS_METHOD.items():
+        if getattr(args, option) is not None and method != needed:
+            raise UsageError(f"--{option.replace('_', '-')} is for --method {needed}, this is {method}")
+    if args.keep and ((args.accumulate or 1) > 1 or args.clip_global):
+        raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")
+    config = learning(method)
     config.prompt = prompt
     for name in config:
         value = getattr(args, name, None)

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     model = load(source, args)
     if target is not None and target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
+    _go_on_with_adapters(model.checkpoint, args, config)
     # A tower that learns needs pixels, and has no tokens that stay.
     args.features = args.features and config.method != "full"
     shown = pictures(model, args)
@@ -103,6 +104,25 @@ def run(args: argparse.Namespace) -> None:
         judge_all(params, f"{name} trained")
     if target is not None and not args.quiet:
         print(f"saved {target}", file=sys.stderr)
+
+
+def _go_on_with_adapters(checkpoint: Mapping[str, Any], args: argparse.Namespace, config: Any) -> None:
+    """Makes the configuration say what the adapters are, where the checkpoint has some.
+
+    Raises:
+      UsageError: others were asked for.
+    """
+    from palitune.errors import UsageError
+    from palitune.models import lora
+
+    if config.method != "lora" or not (adapted := lora.adapted(checkpoint)):
+        return
+    if typed := [name for name in ("lora_rank", "lora_alpha", "lora_targets") if getattr(args, name) is not None]:
+        option = f"--{typed[0].replace('_', '-')}"
+        hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
+        raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
+    config.lora_rank = int(checkpoint[adapted[0] + lora.A].shape[-1])
+    config.lora_alpha = float(checkpoint[adapted[0] + lora.ALPHA][0])
 
 
 class Run:

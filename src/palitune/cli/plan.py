@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from palitune.errors import UsageError
     from palitune.train import cards
 
     card = cards.find(args.card)
@@ -75,6 +76,8 @@ def run(args: argparse.Namespace) -> None:
     name, work = _work(args)
     sharding = cards.placement(card) if compiling else None
     rows, largest = [], {}
+    if args.method is None and any(getattr(args, name) is not None for name in arguments.NEEDS_METHOD):
+        raise UsageError("options of one method need --method")
     for method in [args.method] if args.method else arguments.METHODS:
         args.method = method
         chosen = _with(args, work)

@@ -32,6 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--method", choices=optimizers.METHODS, default="attention")
+    parser.add_argument("--learning-rate", type=float, help="(default: the method's)")
     parser.add_argument("--new", type=int, default=200, help="newly drawn advertisements (default: %(default)s)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
@@ -59,6 +60,7 @@ def main() -> None:
             train = records.read(folder / str(seed) / "set1" / "train.jsonl")
             settings = config.learning(args.method)
             settings.seed = seed
+            settings.learning_rate = args.learning_rate or settings.learning_rate
             transform, options = step.configured(settings, loop.steps_of(settings), 0)
             texts = loop.examples_of(train, tokenizer, settings.prompt)
             start = time.perf_counter()

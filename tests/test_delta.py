@@ -48,7 +48,7 @@ def test_the_base_is_found_by_name_where_it_has_moved(pair: tuple[Path, Path], t
     base, changed = pair
     (tmp_path / "elsewhere").mkdir()
     moved = base.rename(tmp_path / "elsewhere" / "base.npz")
-    with pytest.raises(MissingInputError, match="no checkpoint base"):
+    with pytest.raises(MissingInputError, match="its base base is not there: no checkpoint base"):
         delta.load(changed, nowhere)
     assert len(delta.load(changed, lambda name: moved)) == 2
 

@@ -117,6 +117,8 @@ def test_options_of_the_rule_reach_it(run: Run, workspace: Path) -> None:
         (["--optimizer", "lion"], 2, "invalid choice"),
         (["--weights", "float32"], 2, "--weights is for --method full, this is attention"),
         (["--method", "full", "--lora-rank", "4"], 2, "--lora-rank is for --method lora, this is full"),
+        (["--vocabulary-chunks", "1000000000"], 2, "1000000000 is more than 1024"),
+        (["--weight-decay", "nothing=1"], 2, "--weight-decay nothing: no parameter that learns matches"),
         (["--keep", "5", "--accumulate", "2"], 2, "--keep has no effect with --accumulate"),
         (["--warmup", "1"], 2, "not at least 0 and below 1"),
     ],
@@ -158,3 +160,68 @@ print({k: v for k, v in os.environ.items() if "XLA" in k})
     assert "'XLA_CLIENT_MEM_FRACTION': '0.5'" in chosen("grow", XLA_CLIENT_MEM_FRACTION="0.5")
     assert "XLA_CLIENT_MEM_FRACTION" not in chosen("grow", XLA_PYTHON_CLIENT_MEM_FRACTION="0.5")
     assert chosen("async", XLA_PYTHON_CLIENT_ALLOCATOR="platform") == "{'XLA_PYTHON_CLIENT_ALLOCATOR': 'platform'}"
+
+
+def rewritten(workspace: Path, source: str, name: str, change: dict[str, np.ndarray | None]) -> Path:
+    """A copy of a delta with some arrays replaced, added, or left out."""
+    arrays = dict(opened(workspace, source)) | {path: array for path, array in change.items() if array is not None}
+    for path in [path for path, array in change.items() if array is None]:
+        del arrays[path]
+    target = workspace / "checkpoints" / f"{name}.npz"
+    npz.save(target, arrays)
+    target.with_suffix(".json").write_text((workspace / "checkpoints" / f"{source}.json").read_text())
+    return target
+
+
+Q = "llm/layers/attn/q_einsum/w"
+
+
+def test_adapters_that_cannot_be_are_named(run: Run, workspace: Path) -> None:
+    learn(run, workspace, "--method", "lora", "--lora-rank", "2", "-w", "adapters")
+    a = opened(workspace, "adapters")[f"{Q}_lora_a"]
+    for number, (change, message) in enumerate(
+        (
+            ({f"{Q}_lora_a": a[..., :0]}, f"{Q}_lora_a has shape"),
+            ({f"{Q}_lora_a": a[0, 0, 0]}, f"{Q}_lora_a has shape ()"),
+            ({f"{Q}_lora_b": None}, f"{Q}_lora_b is missing"),
+            ({"llm/layers/attn/qkv_einsum/w_lora_a": a}, "qkv_einsum/w_lora_a is not a parameter of this model"),
+            ({"attn/q_einsum/w_lora_a": a}, "attn/q_einsum/w_lora_a is not a parameter of this model"),
+            ({f"{Q}_lora_a": np.full_like(a, np.nan)}, f"parameter {Q}_lora_a has values that are no numbers"),
+        )
+    ):
+        rewritten(workspace, "adapters", f"odd{number}", change)
+        done = run("palitune", "validate", "-m", f"odd{number}", "dataset/data.jsonl", cwd=workspace)
+        assert (done.returncode, done.stdout) == (65, ""), done.stderr
+        assert message in done.stderr.splitlines()[-1]
+
+
+def test_merging_loses_nothing_unsaid(run: Run, workspace: Path) -> None:
+    learn(run, workspace, "--method", "lora", "--lora-rank", "2", "-w", "merging")
+    large = {f"{Q}_lora_{part}": opened(workspace, "merging")[f"{Q}_lora_{part}"] * 0 + 3e4 for part in ("a", "b")}
+    rewritten(workspace, "merging", "large", {path: array.astype(np.float16) for path, array in large.items()})
+    done = run("palitune", "merge", "-m", "large", "-w", "half", "--save-dtype", "float16", cwd=workspace)
+    assert done.returncode == 65
+    assert f"{Q} does not fit into float16. Use --save-dtype float32" in done.stderr
+    assert not (workspace / "checkpoints/half.npz").exists()
+    damaged = rewritten(workspace, "merging", "damaged", {})
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    done = run("palitune", "merge", "-m", "damaged", "-w", "half", cwd=workspace)
+    assert done.returncode == 65
+    assert "is damaged (its checksum is wrong)" in done.stderr
+
+
+def test_a_manifest_in_the_way_is_not_replaced(run: Run, workspace: Path) -> None:
+    notes = workspace / "notes.json"
+    notes.write_text("mine")
+    done = learn(run, workspace, "-w", "./notes", code=73)
+    assert "notes.json: this file exists" in done.stderr
+    learn(run, workspace, "-w", "lonely")
+    (workspace / "checkpoints/lonely.json").unlink()
+    done = run("palitune", "validate", "-m", "lonely", "dataset/data.jsonl", cwd=workspace)
+    assert done.returncode == 78
+    assert "If palitune saved it, the .json of its name has to be beside it" in done.stderr
+    done = run("palitune", "merge", "-m", "tiny", "-w", "notes2", cwd=workspace)
+    assert done.returncode == 0
+    assert notes.read_text() == "mine"

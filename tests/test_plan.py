@@ -67,13 +67,13 @@ def test_the_estimate_is_near_what_xla_counts() -> None:
 
 
 def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
-    with pytest.raises(ConfigurationError, match=r"needs 20.0 GB and the device has 8.0 GB") as refused:
+    with pytest.raises(ConfigurationError, match=r"needs 20.0 GB and 8.0 GB are free") as refused:
         raise plan.refusal(work(batch=64), 20 * 10**9, 8 * 10**9)
     size = int(str(refused.value.hint).split("--batch-size ")[1].split()[0])
     assert plan.estimate(work(batch=size), 0).peak <= 8e9 * plan.SAFETY
     assert plan.estimate(work(batch=size + 1), 0).peak > 8e9 * plan.SAFETY
     assert "--method attention or lora" in str(plan.refusal(work("full"), 7 * 10**9, 6 * 10**9).hint)
-    assert "larger card" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
+    assert "Lower --lora-rank" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
 
 
 def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:

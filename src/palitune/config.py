@@ -18,8 +18,8 @@ PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Ac
 # What a method needs beside its name: full fine-tuning moves everything at once, adapters start from nothing.
 RECIPES: dict[str, dict[str, object]] = {
     "attention": {},
-    "full": {"learning_rate": 0.003},
-    "lora": {"optimizer": "adamw", "learning_rate": 0.001},
+    "full": {"learning_rate": 0.01},
+    "lora": {"optimizer": "adamw", "learning_rate": 0.003},
 }
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from palitune.checkpoint import manifest
 from palitune.checkpoint.npz import Checkpoint
-from palitune.errors import BadDataError
+from palitune.errors import BadDataError, MissingInputError
 
 Find = Callable[[str], Path]  # a base's file by its name; raises MissingInputError
 
@@ -58,15 +58,21 @@ def load(path: Path, find: Find) -> Checkpoint | Overlay:
     base = manifest.read(path).get("base")
     if not isinstance(base, dict):
         return changed
-    found = Path(base["file"]) if Path(base["file"]).is_file() else find(base["name"])
-    behind = Checkpoint(found)
-    if content_hash(behind) != base["hash"]:
-        # The name may mean another file by now, and the right one may still be known by name.
+    known = Path(base["file"])
+    if manifest.read(known).get("base"):
+        what = f"its base {known} is a delta itself, and a delta's base has to be whole"
+        raise BadDataError(what, where=str(manifest.path_of(path)))
+    if known.is_file() and content_hash(behind := Checkpoint(known)) == base["hash"]:
+        return Overlay(behind, changed)
+    # It has moved, or its name means another file by now, and the right one may still be known by name.
+    try:
         other = find(base["name"])
-        behind = Checkpoint(other)
-        if content_hash(behind) != base["hash"]:
-            hint = "Put the base it was made from there, or merge the delta where the base is"
-            raise BadDataError(f"{other} is not the base {base['name']} this was made from", where=str(path), hint=hint)
+    except MissingInputError as error:
+        what = f"its base {base['name']} is not there: {error.what}"
+        raise MissingInputError(what, where=str(path), hint=error.hint) from None
+    if content_hash(behind := Checkpoint(other)) != base["hash"]:
+        hint = "Put the base it was made from there, or merge the delta where the base is"
+        raise BadDataError(f"{other} is not the base {base['name']} this was made from", where=str(path), hint=hint)
     return Overlay(behind, changed)
 
 

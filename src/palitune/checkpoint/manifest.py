@@ -10,6 +10,8 @@ import numpy as np
 from palitune import __version__, files
 from palitune.errors import BadDataError
 
+LONGEST_PROMPT = 10_000  # characters; far above what may be typed
+
 
 def path_of(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".json")
@@ -58,8 +60,12 @@ def read(checkpoint: Path) -> dict[str, Any]:
             raise ValueError("its prompt is not text")
         content["config"].get("prompt", "").encode()
         base, dtypes = content.get("base"), content.get("dtypes", {})
-        if isinstance(base, dict) and not all(isinstance(base.get(key), str) for key in ("name", "file", "hash")):
-            raise ValueError("its base has no name, file and hash")
+        if base is not None:
+            texts = [base.get(key) for key in ("name", "file", "hash")] if isinstance(base, dict) else [None]
+            if not all(isinstance(text, str) and 0 < len(text) < 1000 for text in texts):
+                raise ValueError("its base has no name, file and hash")
+        if len(content["config"].get("prompt", "")) > LONGEST_PROMPT:
+            raise ValueError(f"its prompt has more than {LONGEST_PROMPT} characters")
         if not isinstance(dtypes, dict):
             raise ValueError("its dtypes are no table")
     except (OSError, ValueError, RecursionError) as error:

@@ -103,6 +103,12 @@ class Checkpoint(Mapping[str, Array]):
         return int(info.header_offset + 30 + name_length + extra_length)
 
 
+def damaged(path: Path) -> str | None:
+    """The first array whose content does not have the checksum that it was saved with; reads the whole file."""
+    with zipfile.ZipFile(path) as archive:
+        return archive.testzip()
+
+
 def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, Any] | None = None) -> None:
     """Writes arrays (NumPy's or JAX's) under their parameter paths, in the dtypes of `dtypes` or their own.
 

@@ -18,6 +18,7 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 
 LARGEST = 10**9
+MOST_CHUNKS = 1024
 
 
 def positive_int(text: str) -> int:
@@ -52,8 +53,15 @@ def seed(text: str) -> int:
 
 def positive_float(text: str) -> float:
     value = float(text)
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    if not 1e-30 < value < 1e30:  # float32 has no room for others
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 that can be computed with")
+    return value
+
+
+def chunks(text: str) -> int:
+    value = positive_int(text)
+    if value > MOST_CHUNKS:
+        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_CHUNKS}")
     return value
 
 
@@ -84,22 +92,40 @@ def rule(text: str) -> tuple[str, float]:
     return expression(pattern) or ".*", number
 
 
-def add_method(parser: argparse.ArgumentParser) -> None:
-    """How learning is done. Nothing has a default here: `config.learning` has them, by method."""
+# Options that change what a run learns and not what it needs.
+WITHOUT_MEMORY = {
+    "--batch-size",  # plan has a list of them
+    "--learning-rate",
+    "--schedule",
+    "--warmup",
+    "--weight-decay",
+    "--learning-rate-scale",
+    "--clip-tensor",
+    "--lora-alpha",
+}
+
+
+def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
+    """How learning is done. Nothing has a default here: `config.learning` has them, by method.
+
+    Args:
+      planning: leave out what changes neither memory nor time.
+    """
     group = parser.add_argument_group("learning")
 
     def add(*names: str, **details: Any) -> None:
-        group.add_argument(*names, **details)
+        if not (planning and names[-1] in WITHOUT_MEMORY):
+            group.add_argument(*names, **details)
 
     text = "what learns: the language model's attention, every parameter, or LoRA adapters (attention)"
     add("--method", choices=METHODS, help=text)
     add("-b", "--batch-size", type=positive_int, metavar="N", help="examples a batch (2)")
     text = "batches to one update, which then equals that of a batch so many times larger (1)"
     add("--accumulate", type=positive_int, metavar="N", help=text)
-    add("--optimizer", choices=OPTIMIZERS, help="(sgd; adamw for lora)")
-    text = "the highest value of the learning rate, after warm-up (attention 0.03, full 0.003, lora 0.001)"
+    add("--optimizer", choices=OPTIMIZERS, help="the rule of an update (sgd; adamw for lora)")
+    text = "the highest value of the learning rate, after warm-up (attention 0.03, full 0.01, lora 0.003)"
     add("-r", "--learning-rate", type=positive_float, metavar="R", help=text)
-    add("--schedule", choices=SCHEDULES, help="of the learning rate after warm-up (cosine)")
+    add("--schedule", choices=SCHEDULES, help="how the learning rate goes on after warm-up (cosine)")
     add("--warmup", type=share, metavar="SHARE", help="share of the steps in which the learning rate rises (0.1)")
     text = "decay of weights whose path matches; without REGEX= of all. May be repeated, the first match counts (none)"
     add("--weight-decay", type=rule, action="append", metavar="[REGEX=]X", help=text)
@@ -110,15 +136,15 @@ def add_method(parser: argparse.ArgumentParser) -> None:
     add("--clip-global", type=positive_float, metavar="NORM", help=text)
     text = "keep the moving average of what learns, with this decay, and not its last state (none)"
     add("--ema", type=share, metavar="DECAY", help=text)
-    add("--lora-rank", type=positive_int, metavar="N", help="(16)")
+    add("--lora-rank", type=positive_int, metavar="N", help="size of the adapters (16)")
     add("--lora-alpha", type=positive_float, metavar="X", help="adapters count alpha / rank times (16)")
     text = "parameters that get an adapter (all projections of the language model's layers)"
     add("--lora-targets", type=expression, metavar="REGEX", help=text)
     text = "dtype of what --method full trains; bfloat16 is rounded stochastically (auto: that of the computation)"
     add("--weights", choices=DTYPES, help=text)
     text = "pieces in which the vocabulary goes by in the loss: less memory for long answers (1)"
-    add("--vocabulary-chunks", type=positive_int, metavar="N", help=text)
-    text = "activations kept instead of computed twice, megabytes (what fits; 256 on a CPU)"
+    add("--vocabulary-chunks", type=chunks, metavar="N", help=text)
+    text = "room for activations that are kept instead of computed twice, megabytes (all that is left; 256 on a CPU)"
     add("--keep", type=non_negative_int, metavar="MB", help=text)
 
 
@@ -132,7 +158,7 @@ def configured(args: argparse.Namespace, prompt: str) -> Any:
 
     method = args.method or METHODS[0]
     for option, needed in NEEDS_METHOD.items():
-        if getattr(args, option) is not None and method != needed:
+        if getattr(args, option, None) is not None and method != needed:
             raise UsageError(f"--{option.replace('_', '-')} is for --method {needed}, this is {method}")
     if args.keep and ((args.accumulate or 1) > 1 or args.clip_global):
         raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")
@@ -145,12 +171,21 @@ def configured(args: argparse.Namespace, prompt: str) -> Any:
     return config
 
 
+def check_rules(config: Any, learning: list[str]) -> None:
+    """Raises UsageError if a rule over paths matches nothing of what learns."""
+    for name in ("weight_decay", "learning_rate_scale"):
+        for pattern, _ in config[name]:
+            if not any(re.fullmatch(pattern, path) for path in learning):
+                hint = f"What learns is {', '.join(learning[:4])}{' …' if len(learning) > 4 else ''}"
+                raise UsageError(f"--{name.replace('_', '-')} {pattern}: no parameter that learns matches", hint=hint)
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, and how it is run."""
     text = "a path, a bare name in checkpoints/, or a downloaded model's name (default: the latest downloaded)"
     parser.add_argument("-m", "--model", metavar="NAME", help=text)
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
-    text = "of the computation (auto: bfloat16 on a GPU, float32 on a CPU)"
+    text = "dtype of the computation (auto: bfloat16 on a GPU, float32 on a CPU)"
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help=text)
     text = "look at every picture anew instead of keeping the image tower's tokens in cache/features/ (1 MB each at 3B)"
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)

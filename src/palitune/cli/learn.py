@@ -52,13 +52,12 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli.judging import Judge, load_records
     from palitune.cli.model import announce, files_of, load, pictures, shown_params
     from palitune.config import PROMPT
-    from palitune.errors import DivergedError, OutputExistsError, UsageError
+    from palitune.errors import DivergedError, UsageError
     from palitune.judge.report import result_block
 
     target = workspace.checkpoint_to_write(args.write) if args.write is not None else None
-    if target is not None and target.exists() and not args.overwrite:
-        hint = "Use another name with -w, or --overwrite"
-        raise OutputExistsError("this checkpoint exists", where=str(target), hint=hint)
+    if target is not None:
+        workspace.check_free(target, args.overwrite)
     folder = workspace.data_set(args.data)
     source = workspace.checkpoint_to_read(args.model)
     config = arguments.configured(args, manifest.prompt(source, PROMPT))
@@ -137,6 +136,7 @@ class Run:
         stored = {path: model.checkpoint[path] for path in model.checkpoint}
         length, answer = plan.longest(self.texts)
         work = plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(shown, Features))
+        arguments.check_rules(config, list(plan.parameters(work)[0]))
         self.prepared = plan.prepare(work)
 
     def add_adapters(self, params: MutableMapping[str, Any]) -> None:

@@ -22,15 +22,15 @@ examples:
 class Whole(Mapping[str, Any]):
     """A checkpoint's arrays without adapters, each made when it is asked for."""
 
-    def __init__(self, checkpoint: Mapping[str, Any]) -> None:
+    def __init__(self, checkpoint: Mapping[str, Any], dtype: Any) -> None:
         from palitune.models import lora
 
-        self.checkpoint = checkpoint
+        self.checkpoint, self.dtype = checkpoint, dtype
         self.adapted = set(lora.adapted(checkpoint))
         self.paths = [path for path in checkpoint if not lora.is_adapter(path)]
 
     def __getitem__(self, path: str) -> Any:
-        return Adapted(path, self.checkpoint) if path in self.adapted else self.checkpoint[path]
+        return Adapted(path, self.checkpoint, self.dtype) if path in self.adapted else self.checkpoint[path]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -42,18 +42,23 @@ class Whole(Mapping[str, Any]):
 class Adapted:
     """A stacked weight whose adapter is multiplied into the layers that are asked for, a few at a time."""
 
-    def __init__(self, path: str, checkpoint: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, checkpoint: Mapping[str, Any], dtype: Any) -> None:
         from palitune.models import lora
 
         self.path = path
         self.parts = [checkpoint[name] for name in (path, path + lora.A, path + lora.B, path + lora.ALPHA)]
         weight = self.parts[0]
-        self.shape, self.ndim, self.size, self.dtype = weight.shape, weight.ndim, weight.size, weight.dtype
+        self.shape, self.ndim, self.size, self.dtype = weight.shape, weight.ndim, weight.size, dtype
 
     def __getitem__(self, layers: slice) -> Any:
+        from palitune.errors import BadDataError
         from palitune.models import lora
+        from palitune.train.loop import is_finite
 
-        return lora.merged(self.path, *(part[layers] for part in self.parts))
+        merged = lora.merged(self.path, *(part[layers] for part in self.parts)).astype(self.dtype)
+        if not is_finite(merged):
+            raise BadDataError(f"{self.path} does not fit into {self.dtype}", hint="Use --save-dtype float32")
+        return merged
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,18 +79,19 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import workspace
     from palitune.cli.model import check, files_of
     from palitune.config import PROMPT, learning
-    from palitune.errors import OutputExistsError, UsageError
+    from palitune.errors import BadDataError, UsageError
     from palitune.models import variants
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
-    if target.exists() and not args.overwrite:
-        hint = "Use another name with -w, or --overwrite"
-        raise OutputExistsError("this checkpoint exists", where=str(target), hint=hint)
+    workspace.check_free(target, args.overwrite)
     checkpoint = delta.load(source, workspace.checkpoint_to_read)
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
     check(checkpoint, variants.read(checkpoint, str(source)), source)
-    whole = Whole(checkpoint)
+    for path in files_of(checkpoint):
+        if damaged := npz.damaged(path):
+            raise BadDataError(f"array {damaged} is damaged (its checksum is wrong)", where=str(path))
+    whole = Whole(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
     npz.save(target, whole, dtypes)
     known = manifest.read(source)

@@ -21,6 +21,7 @@ from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.infer import features
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
+from palitune.train.loop import is_finite
 from palitune.train.step import resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -39,8 +40,11 @@ class Model(NamedTuple):
     def place(self, path: str) -> jax.Array:
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
         array = self.checkpoint[path]
-        # Not as one conversion of the whole later: the largest array alone would need the memory of half a model.
-        return jnp.asarray(array.astype(resident_dtype(array.dtype, self.dtype), copy=False))
+        # Converted here, array by array: on the device the largest alone would take the memory of half a model.
+        placed = jnp.asarray(array.astype(resident_dtype(array.dtype, self.dtype), copy=False))
+        if not is_finite(placed):
+            raise BadDataError(f"parameter {path} has values that are no numbers", where=str(self.path))
+        return placed
 
     def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, Any]:
         """Flat parameters on the device, array by array."""
@@ -97,11 +101,12 @@ def check(checkpoint: Checkpoint | Overlay, sizes: PaliGemmaConfig, path: Path) 
     expected = variants.expected(sizes)
     adapters = [name for name in checkpoint if lora.is_adapter(name)]
     for name in lora.adapted(adapters):
-        # A missing factor leaves a rank that nothing can have.
-        rank = checkpoint[name + lora.A].shape[-1] if name + lora.A in checkpoint else 0
-        shape = tuple(expected[name].shape) if name in expected else ()
-        if lora.can_adapt(name):
-            expected |= {part: trees.Shape(size) for part, size in lora.shapes(name, shape, rank).items()}
+        if name not in expected or not lora.can_adapt(name):
+            continue  # which makes its adapter something that is no parameter of this model
+        found = checkpoint[name + lora.A].shape if name + lora.A in checkpoint else ()
+        rank = max(1, found[-1]) if found else 1
+        shapes = lora.shapes(name, tuple(expected[name].shape), rank)
+        expected |= {part: trees.Shape(size) for part, size in shapes.items()}
     if problems := trees.differences(expected, checkpoint):
         raise BadDataError("parameters do not fit: " + "; ".join(problems), where=str(path))
     for name in expected:
@@ -144,7 +149,7 @@ def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokeniz
         what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"
         raise ConfigurationError(what, where=str(checkpoint), hint="Name its tokenizer with --tokenizer")
     if not path.is_file():
-        hint = "Run ./01-download_models.py, or name it with --tokenizer"
+        hint = "Run palitune download, set PALITUNE_HOME to the folder that has the cache, or name it with --tokenizer"
         raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
     tokenizer = Tokenizer(path)
     if tokenizer.vocab_size > vocab_size:

@@ -22,6 +22,11 @@ examples:
   palitune plan --checkpoint trained-set1 --card rtx3060-12gb --batches 2,8
   palitune plan --vram 24 --json | jq '.rows[] | select(.fits)'
 
+columns: weights as they are on the device (what learns in float32, but 16 bit for full), the optimizer's state,
+activations and everything else that a step makes and drops, the peak of all three before --keep fills what is left,
+operations that an update cannot do without, and how long the card takes for them at full speed. Memory is that of one
+batch, operations are those of a whole update (--accumulate). The features of frozen image towers come from the cache.
+
 A card of your own is a JSON file: {"name": "mine", "compute_capability": "8.9", "multiprocessors": 46,
 "memory": 12878086144, "bandwidth": 504000000000, "l2": 37748736, "clock": 2.475, "shared_memory": 102400,
 "flops_per_clock": 512}
@@ -52,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)
     parser.add_argument("--estimate", action="store_true", help="estimate even where the step can be compiled")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    arguments.add_method(parser)
+    arguments.add_method(parser, planning=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -76,9 +81,12 @@ def run(args: argparse.Namespace) -> None:
     name, work = _work(args)
     sharding = cards.placement(card) if compiling else None
     rows, largest = [], {}
-    if args.method is None and any(getattr(args, name) is not None for name in arguments.NEEDS_METHOD):
+    if args.method is None and any(getattr(args, name, None) is not None for name in arguments.NEEDS_METHOD):
         raise UsageError("options of one method need --method")
-    for method in [args.method] if args.method else arguments.METHODS:
+    methods = [args.method] if args.method else list(arguments.METHODS)
+    if args.method is None and (args.clip_global or (args.accumulate or 1) > 1):
+        methods.remove("full")  # which takes neither
+    for method in methods:
         args.method = method
         chosen = _with(args, work)
         largest[method] = plan.largest_batch(chosen, room)
@@ -168,7 +176,7 @@ def _row(work: Any, method: str, size: int, memory: Any, room: int, card: Any) -
 
 
 def _table(content: dict[str, Any]) -> str:
-    from palitune.train.plan import ESTIMATE_ERROR
+    from palitune.train.plan import ESTIMATE_ERROR, LARGEST_BATCH
 
     gigabytes = content["memory"] / 1e9
     lines = [
@@ -184,7 +192,8 @@ def _table(content: dict[str, Any]) -> str:
             f"{'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} {row['floor_ms']:9.0f}"
         )
     for method, size in content["largest_batch"].items():
-        lines.append(f"largest batch that fits, {method}: {size or 'none'}")
+        more = " or more" if size >= LARGEST_BATCH else ""
+        lines.append(f"largest batch that fits, {method}: {size or 'none'}{more}")
     if content["estimated"]:
         lines.append(
             f"estimated from sizes, not compiled: within {ESTIMATE_ERROR:.0%} of XLA's count where both were run. "

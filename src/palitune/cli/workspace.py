@@ -5,8 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from palitune.checkpoint import hub
-from palitune.errors import MissingInputError, UsageError
+from palitune.checkpoint import hub, manifest
+from palitune.errors import MissingInputError, OutputExistsError, UsageError
 
 PARTS = ("train.jsonl", "valid.jsonl")
 
@@ -82,6 +82,14 @@ def checkpoint_to_write(name: str) -> Path:
         raise UsageError(f"-w {name!r} names no file")
     candidates = _candidates(name)
     return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
+
+
+def check_free(target: Path, overwrite: bool) -> None:
+    """Raises OutputExistsError if a checkpoint, or anything in its manifest's place, would be replaced unasked."""
+    for path in (target, manifest.path_of(target)):
+        if path.exists() and not overwrite:
+            hint = "Use another name with -w, or --overwrite"
+            raise OutputExistsError("this file exists", where=str(path), hint=hint)
 
 
 def data_set(name: str) -> Path:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from palitune import files, trees
 from palitune.data import images, pictures
-from palitune.errors import MissingInputError, PalituneError
+from palitune.errors import MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.variants import SiglipConfig
 
@@ -95,7 +95,10 @@ class Features:
             tokens = np.asarray(encode(tower, np.stack(pixels)).astype(np.float16))
             for (digest, _), row in zip(waiting, tokens, strict=False):
                 content = row.tobytes()
-                files.write(self._path(digest), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
+                try:
+                    files.write(self._path(digest), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
+                except StorageError as error:
+                    raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
                 self.computed += 1
             waiting.clear()
 

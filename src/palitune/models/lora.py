@@ -60,7 +60,7 @@ def is_adapter(path: str) -> bool:
 
 def can_adapt(path: str) -> bool:
     """Whether a parameter can have an adapter."""
-    return path.removeprefix(LAYERS) in EQUATIONS
+    return path.startswith(LAYERS) and path.removeprefix(LAYERS) in EQUATIONS
 
 
 def adapt(equation: str, x: jax.Array, a: jax.Array, b: jax.Array, alpha: jax.Array) -> jax.Array:
@@ -76,10 +76,10 @@ def shapes(path: str, shape: tuple[int, ...], rank: int) -> dict[str, tuple[int,
     Raises:
       ConfigurationError: this weight cannot be adapted.
     """
-    equation = EQUATIONS.get(path.removeprefix(LAYERS))
-    if equation is None:
+    if not can_adapt(path):
         hint = f"Those that can: {', '.join(LAYERS + name for name in EQUATIONS)}"
         raise ConfigurationError("this parameter cannot have a LoRA adapter", where=path, hint=hint)
+    equation = EQUATIONS[path.removeprefix(LAYERS)]
     depth, *sizes = shape
     axes = dict(zip(equation.split("->")[0].split(",")[1], sizes, strict=True)) | {"r": rank}
     parts = factors(equation)

@@ -109,7 +109,7 @@ def read(arrays: Mapping[str, Any], where: str | None = None) -> PaliGemmaConfig
     def shape(path: str, axes: int) -> tuple[int, ...]:
         if path not in arrays:
             raise ConfigurationError(
-                f"not a PaliGemma checkpoint: it has no parameter {path}", where=where, hint=_first_paths(arrays)
+                f"not a whole PaliGemma checkpoint: it has no parameter {path}", where=where, hint=_first_paths(arrays)
             )
         found = tuple(arrays[path].shape)
         if len(found) != axes:
@@ -176,7 +176,9 @@ def _first_paths(arrays: Mapping[str, Any]) -> str:
     names = list(arrays)
     if not names:
         return "It holds no arrays"
-    return f"It has {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
+    found = f"It has {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
+    ours = any(name.startswith(("llm/", "img/")) for name in names)
+    return f"{found}. If palitune saved it, the .json of its name has to be beside it" if ours else found
 
 
 def expected(config: PaliGemmaConfig) -> dict[str, trees.Shape]:

@@ -5,9 +5,9 @@ autotuned kernels may want, the CUDA context (some hundred MB) and the allocator
 """
 
 import dataclasses
+import difflib
 import importlib.util
 import json
-import math
 import re
 from pathlib import Path
 from typing import Any
@@ -72,9 +72,9 @@ def find(name: str) -> Card:
         return CARDS[name]
     path = Path(name)
     if not path.is_file():
-        raise MissingInputError(
-            f"no card {name}", hint=f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
-        )
+        near = difflib.get_close_matches(name, CARDS, 1, 0.5)
+        known = f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
+        raise MissingInputError(f"no card {name}", hint=f"Did you mean {near[0]}? {known}" if near else known)
     kinds: dict[Any, Any] = {str: str, int: int, float: (int, float)}
     fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:
@@ -83,11 +83,13 @@ def find(name: str) -> Card:
             raise ValueError(f"it needs exactly {', '.join(fields)}")
         for key, value in content.items():
             number = not isinstance(value, str)
-            if not isinstance(value, fields[key]) or (number and not (math.isfinite(value) and value > 0)):
+            if isinstance(value, bool) or not isinstance(value, fields[key]) or (number and not 1e-3 < value < 1e18):
                 raise ValueError(f"{key} is {value!r}")
         if not re.fullmatch(r"\d+\.\d", content["compute_capability"]):
             raise ValueError(f"compute_capability is {content['compute_capability']!r}")
-    except (OSError, ValueError) as error:
+        if not content["name"].isprintable():
+            raise ValueError("its name cannot be printed")
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigurationError(f"not a card ({error})", where=name) from None
     return Card(**content)
 

@@ -101,11 +101,21 @@ def _by_path(change: Callable[[str, Any, Any], Any]) -> optax.GradientTransforma
 
 
 def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, Any]:
-    """The rule's state by segment, with a leading axis of layers where the segment is a stack."""
-    return {
-        segment: jax.vmap(transform.init)(leaves) if segment in STACKS else transform.init(leaves)
-        for segment, leaves in group(trainable).items()
-    }
+    """The rule's state by segment, with a leading axis of layers where the segment is a stack.
+
+    It is float32 whatever the weights are: a running mean of squares stands still in 16 bit.
+    """
+
+    @jax.jit  # so that nothing of float32 is made but the state
+    def states(groups: Any) -> Any:
+        exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), groups)
+        return {
+            segment: jax.vmap(transform.init)(leaves) if segment in STACKS else transform.init(leaves)
+            for segment, leaves in exact.items()
+        }
+
+    made: dict[str, Any] = states(group(trainable))
+    return made
 
 
 def update(
@@ -117,7 +127,8 @@ def update(
     `key`.
     """
     gradients = {path: gradient.astype(jnp.float32) for path, gradient in gradients.items()}
-    updates, state = transform.update(gradients, state, weights)
+    exact = {path: weight.astype(jnp.float32) for path, weight in weights.items()}
+    updates, state = transform.update(gradients, state, exact)
     return {path: _moved(path, weights[path], rate * updates[path], key) for path in weights}, state
 
 

@@ -28,6 +28,7 @@ from palitune.train.step import Options, Step, configured, init_state, make_step
 CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
 # How far `estimate` was at most from XLA's count for the RTX 4070's description, where both were run: bench/README.md
 ESTIMATE_ERROR = 0.06
+LARGEST_BATCH = 1024  # where the search for the largest batch ends
 SAFETY = 0.97  # share of a device's memory that a plan may use
 
 
@@ -172,10 +173,10 @@ def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
         hint = f"Use --batch-size {size}" + (" and --accumulate for the rest" if work.config.method != "full" else "")
     else:
         smaller = {"full": "attention or lora", "attention": "lora"}.get(work.config.method)
-        hint = f"Use --method {smaller}" if smaller else "It needs a larger card"
+        hint = f"Use --method {smaller}" if smaller else "Lower --lora-rank, or use a larger card"
         if work.config.ema:
             hint = f"Leave out --ema. {hint}"
-    what = f"this run needs {needed / 1e9:.1f} GB and the device has {limit / 1e9:.1f} GB"
+    what = f"this run needs {needed / 1e9:.1f} GB and {limit / 1e9:.1f} GB are free on the device"
     return ConfigurationError(what, hint=f"{hint}; palitune plan shows what fits")
 
 
@@ -189,11 +190,12 @@ def with_batch(work: Work, size: int) -> Work:
 def largest_batch(work: Work, limit: int) -> int:
     """The largest batch whose estimate fits; 0 if not even one example does."""
     size = 1
+    # Doubling, then halving the step.
     if estimate(with_batch(work, 1), 0).peak > limit * SAFETY:
         return 0
-    while size < 1024 and estimate(with_batch(work, 2 * size), 0).peak <= limit * SAFETY:
+    while size < LARGEST_BATCH and estimate(with_batch(work, 2 * size), 0).peak <= limit * SAFETY:
         size *= 2
-    step = size // 2
+    step = size // 2 if size < LARGEST_BATCH else 0
     while step:
         if estimate(with_batch(work, size + step), 0).peak <= limit * SAFETY:
             size += step

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,16 +18,24 @@ from palitune.infer.features import Features
 from palitune.judge import confusion
 
 
-def load_records(path: Path, args: argparse.Namespace, pictures: Pictures | Features) -> list[Record]:
-    """A file's records, each with a yes/no label and a picture that decodes: nothing is found out halfway.
+def load_records(path: Path, args: argparse.Namespace) -> list[Record]:
+    """A file's records, each with a yes/no label.
 
     Raises:
-      MissingInputError, BadDataError: naming the line, or all pictures that cannot be used.
+      MissingInputError, BadDataError: naming the line.
     """
     found = records.read(path, Path(args.images) if args.images else None)
     records.require_labels(found)
-    pictures.check((record.image, record.where) for record in found)
     return found
+
+
+def check_pictures(sets: Iterable[Sequence[Record]], pictures: Pictures | Features) -> None:
+    """Looks at every picture of some sets, so that nothing is found out halfway.
+
+    Raises:
+      MissingInputError, BadDataError: naming all pictures that cannot be used.
+    """
+    pictures.check((record.image, record.where) for found in sets for record in found)
 
 
 class Verdict(NamedTuple):

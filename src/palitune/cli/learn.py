@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune import files
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
-    from palitune.cli.judging import Judge, load_records
+    from palitune.cli.judging import Judge, check_pictures, load_records
     from palitune.cli.model import announce, files_of, load, pictures, shown_params
     from palitune.config import PROMPT
     from palitune.errors import DivergedError, UsageError
@@ -72,11 +72,12 @@ def run(args: argparse.Namespace) -> None:
     args.features = args.features and config.method != "full"
     shown = pictures(model, args)
     paths = [folder / part for part in workspace.PARTS]
-    sets = [load_records(path, args, shown) for path in paths]
+    sets = [load_records(path, args) for path in paths]
     if target is not None:
         files.check_writable(target)
         files.check_writable(manifest.path_of(target))
     run = Run(model, shown, sets[0], config, args.quiet)
+    check_pictures(sets, shown)
     if not args.quiet:
         announce(model)
     judge = Judge(model, shown, config.prompt, args.quiet)

@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
-    from palitune.cli.judging import Judge, load_records
+    from palitune.cli.judging import Judge, check_pictures, load_records
     from palitune.cli.model import announce, load, pictures, shown_params
     from palitune.config import PROMPT
     from palitune.data.records import Record
@@ -33,7 +33,8 @@ def run(args: argparse.Namespace) -> None:
     prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
     model = load(source, args)
     shown = pictures(model, args)
-    sets = {path: load_records(Path(path), args, shown) for path in args.files}
+    sets = {path: load_records(Path(path), args) for path in args.files}
+    check_pictures(sets.values(), shown)
     if not args.quiet:
         announce(model)
     judge = Judge(model, shown, prompt, args.quiet)

@@ -61,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
     from palitune.errors import UsageError
     from palitune.train import cards
 
@@ -70,6 +72,7 @@ def run(args: argparse.Namespace) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     if compiling:
         os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on what it could not save
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cards.FLAGS}"
     from palitune.cli.model import set_up_jax
 
@@ -86,6 +89,8 @@ def run(args: argparse.Namespace) -> None:
     methods = [args.method] if args.method else list(arguments.METHODS)
     if args.method is None and (args.clip_global or (args.accumulate or 1) > 1):
         methods.remove("full")  # which takes neither
+    silent = args.quiet or not sys.stderr.isatty()
+    bar = tqdm(total=len(methods) * len(args.batches), desc="planning", leave=False, disable=silent)
     for method in methods:
         args.method = method
         chosen = _with(args, work)
@@ -95,9 +100,10 @@ def run(args: argparse.Namespace) -> None:
             keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, args.keep or 0) * 10**6)
             memory = plan.measure(each, keep, sharding) if compiling else plan.estimate(each, keep)
             rows.append(_row(each, method, size, memory, room, card))
-            if not args.quiet and sys.stderr.isatty():
-                print(f"\r{method} {size} ... ", end="", file=sys.stderr)
-        largest[method] = _corrected(largest[method], rows, method)
+            bar.update()
+        if compiling:
+            largest[method] = _proven(chosen, largest[method], room, sharding)
+    bar.close()
     content = {
         "model": name,
         "card": card.name,
@@ -110,12 +116,17 @@ def run(args: argparse.Namespace) -> None:
     print(json.dumps(content) if args.json else _table(content))
 
 
-def _corrected(size: int, rows: list[dict[str, Any]], method: str) -> int:
-    """The estimated largest batch, within what the shown batches have proved."""
-    mine = [row for row in rows if row["method"] == method]
-    fitting = max((row["batch"] for row in mine if row["fits"]), default=0)
-    beyond = min((row["batch"] for row in mine if not row["fits"]), default=size + 1)
-    return max(fitting, min(size, beyond - 1))
+def _proven(work: Any, size: int, room: int, sharding: Any) -> int:
+    """The estimated largest batch, lowered until the step compiled for it fits."""
+    from palitune.train import plan
+
+    while size:
+        memory = plan.measure(plan.with_batch(work, size), 0, sharding)
+        if memory.peak <= room:
+            return size
+        each = memory.temporaries / size
+        size = max(0, size - max(1, round((memory.peak - room) / each)))
+    return 0
 
 
 def _work(args: argparse.Namespace) -> tuple[str, Any]:
@@ -200,5 +211,5 @@ def _table(content: dict[str, Any]) -> str:
             "JAX's CUDA plugin (pip install 'palitune[cuda12]') makes it exact, without a GPU"
         )
     else:
-        lines.append("counted by XLA in the step compiled for this card; the largest batch is interpolated")
+        lines.append("counted by XLA in the step compiled for this card")
     return "\n".join(lines)

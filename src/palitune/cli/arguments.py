@@ -53,7 +53,7 @@ def seed(text: str) -> int:
 
 def positive_float(text: str) -> float:
     value = float(text)
-    if not 1e-30 < value < 1e30:  # float32 has no room for others
+    if not 1.2e-38 < value < 3.4e38:  # float32 has no room for others
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0 that can be computed with")
     return value
 

@@ -129,13 +129,14 @@ class Run:
     """Passes of learning on one set of records, checked against the device's memory before the first."""
 
     def __init__(self, model: Any, shown: Any, records: Any, config: Any, quiet: bool) -> None:
+        from palitune.data import batches
         from palitune.infer.features import Features
         from palitune.train import loop, plan
 
         self.model, self.shown, self.records, self.config, self.quiet = model, shown, records, config, quiet
         self.texts = loop.examples_of(records, model.tokenizer, config.prompt)
         stored = {path: model.checkpoint[path] for path in model.checkpoint}
-        length, answer = plan.longest(self.texts)
+        length, answer = batches.longest(self.texts)
         work = plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(shown, Features))
         arguments.check_rules(config, list(plan.parameters(work)[0]))
         self.prepared = plan.prepare(work)

@@ -67,6 +67,11 @@ def training(images: np.ndarray[Any, Any], texts: Sequence[Text], answer_length:
     )
 
 
+def longest(texts: Sequence[Text]) -> tuple[int, int]:
+    """Tokens of the longest input and of the longest answer."""
+    return max(len(text.ids) - 1 for text in texts), max(len(text.ids) - text.suffix_start for text in texts)
+
+
 def split(batch: Batch, count: int) -> Batch:
     """`count` batches out of one, on a new first axis of every array: [count, B / count, ...]."""
     return Batch(*(array.reshape(count, -1, *array.shape[1:]) for array in batch))

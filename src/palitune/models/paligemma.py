@@ -130,12 +130,9 @@ def prefill(
       Logits float32[B, V] after the last real token, the cache ([L, B, cache_size, K, H] each), and the sequence length
       int[B] of each example: the row at which its next token goes.
     """
-    images = zimg.shape[1]
-    x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text, zimg.dtype)], axis=1)
-    mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
-    mask = attention_mask(mask_input, jnp.zeros(mask_input.shape, jnp.int32))
+    x, mask = sequence(config, params, zimg, text, jnp.zeros_like(text), mask_input)
     x, (k, v) = gemma.hidden_states(config.llm, params["llm"], x, mask)
-    length = jnp.sum(mask_input, axis=1)
+    length = zimg.shape[1] + jnp.sum(mask_input.astype(bool), axis=1)
     last = jnp.take_along_axis(x, (length - 1)[:, None, None], axis=1)[:, 0]
     rows = ((0, 0), (0, 0), (0, cache_size - x.shape[1]), (0, 0), (0, 0))
     return gemma.logits(params["llm"], last), (jnp.pad(k, rows), jnp.pad(v, rows)), length

@@ -36,16 +36,12 @@ def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) ->
     return [tokenizer.example(record.prefix or prompt, record.suffix) for record in records]
 
 
-def longest_answer(texts: Sequence[Text]) -> int:
-    return max(len(text.ids) - text.suffix_start for text in texts)
-
-
 def training_batches(
     records: Sequence[Record], texts: Sequence[Text], pictures: Pictures, config: Any, name: str
 ) -> Iterator[batches.Batch]:
     """A pass's batches, in an order that depends on the seed and on the pass's name."""
     steps, size = steps_of(config), config.batch_size * config.accumulate
-    longest = longest_answer(texts)
+    _, longest = batches.longest(texts)
     rng = configuration.generator(config.seed, "order", name)
     indices = batches.order(len(records), steps * size, rng)
     for _ in range(steps):

@@ -7,7 +7,7 @@ Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width,
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,6 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
-from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
 from palitune.models import lora
 from palitune.models.variants import PaliGemmaConfig
@@ -64,11 +63,6 @@ class Prepared(NamedTuple):
     options: Options
     step: Step
     weights_dtype: Any
-
-
-def longest(texts: Sequence[Text]) -> tuple[int, int]:
-    """Tokens of the longest input and of the longest answer."""
-    return max(len(text.ids) - 1 for text in texts), max(len(text.ids) - text.suffix_start for text in texts)
 
 
 def parameters(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:

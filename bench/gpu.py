@@ -96,8 +96,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     times = []
     for _ in range(args.steps + 2):
         started = time.perf_counter()
-        trainable, state, loss = prepared.step(trainable, state, frozen, batch)
-        loss.block_until_ready()
+        trainable, state, outcome = prepared.step(trainable, state, frozen, batch)
+        outcome.loss.block_until_ready()
         times.append(time.perf_counter() - started)
     peak = (jax.devices()[0].memory_stats() or {})["peak_bytes_in_use"]
     return {

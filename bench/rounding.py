@@ -49,7 +49,7 @@ def main() -> None:
         new = records.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, config.PROMPT)
         asked = batches.training(np.stack([pictures(record.image) for record in new]), new_texts)
-        judge = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked))
+        judge = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
         settings = config.learning("full")
         settings.examples, settings.batch_size = args.examples, args.batch_size

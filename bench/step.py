@@ -29,8 +29,9 @@ from palitune.data.tokens import Text
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
 from palitune.train import optimizers
+from palitune.train.options import Options
 from palitune.train.plan import kept_layers
-from palitune.train.step import Options, init_state, make_step
+from palitune.train.step import init_state, make_step
 
 SIZES = PaliGemmaConfig(
     SiglipConfig(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),
@@ -89,7 +90,7 @@ class Contestant:
         self.times.append(time.perf_counter() - started)
         if len(rest) == 2:  # palitune's step returns its state too
             self.others = (rest[0], *self.others[1:])
-        self.loss = float(rest[-1])
+        self.loss = float(getattr(rest[-1], "loss", rest[-1]))
 
 
 def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: str) -> Contestant:

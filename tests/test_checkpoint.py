@@ -118,7 +118,8 @@ def test_manifest(tmp_path: Path) -> None:
     assert manifest.read(checkpoint) == {}
     base = {"name": "tiny", "file": "tiny.npz", "hash": "0"}
     dtypes = {"a": np.dtype(np.float32), "b": ml_dtypes.bfloat16}
-    manifest.write(checkpoint, base=base, dtypes=dtypes, config={"prompt": "ok?"}, data="dataset/set1")
+    content = manifest.text(base=base, dtypes=dtypes, config={"prompt": "ok?"}, data="dataset/set1")
+    manifest.write(checkpoint, content)
     assert manifest.path_of(checkpoint).name == "trained-0.5.json"
     found = manifest.read(checkpoint)
     assert (found["config"], found["base"]) == ({"prompt": "ok?"}, base)

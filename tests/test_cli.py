@@ -322,8 +322,12 @@ def test_closed_streams(closed: str, playground: Path, run: Run) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_leave_nothing_behind(number: int, code: int, playground: Path, environment: dict[str, str]) -> None:
-    command = ["./03-do_learn.py", "-w", f"stopped-{code}", "--examples", "100000"]
+@pytest.mark.parametrize("saving", [False, True])
+def test_signals_leave_nothing_behind(
+    saving: bool, number: int, code: int, playground: Path, environment: dict[str, str]
+) -> None:
+    name = f"stopped-{code}"
+    command = ["./03-do_learn.py", "--examples", "100000", *(["-w", name] if saving else [])]
     with subprocess.Popen(
         command, cwd=playground, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -332,9 +336,14 @@ def test_signals_leave_nothing_behind(number: int, code: int, playground: Path, 
         time.sleep(0.5)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == (75 if saving else code)
     assert "Traceback" not in errors
-    assert not list((playground.parent / "checkpoints").glob(f"*stopped-{code}*"))
+    assert ("03-do_learn.py --resume -w" in errors) == saving
+    checkpoints = playground.parent / "checkpoints"
+    assert not list(checkpoints.glob(f"*{name}.npz*"))
+    assert (checkpoints / f"{name}.run").exists() == saving
+    assert not [path for path in checkpoints.glob(f"{name}.run/.*") if path.is_file()]
+    shutil.rmtree(checkpoints / f"{name}.run", ignore_errors=True)
 
 
 def test_help(run: Run, playground: Path) -> None:

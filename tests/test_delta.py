@@ -32,7 +32,7 @@ def save(path: Path, arrays: dict[str, np.ndarray], base: Path) -> None:
     npz.save(path, arrays)
     described = delta.describe(delta.load(base, nowhere), base.stem)
     dtypes = {name: array.dtype for name, array in arrays.items()}
-    manifest.write(path, base=described, dtypes=dtypes, config={}, data="")
+    manifest.write(path, manifest.text(base=described, dtypes=dtypes, config={}, data=""))
 
 
 def test_a_delta_stands_in_front_of_its_base(pair: tuple[Path, Path]) -> None:

@@ -13,7 +13,8 @@ from palitune import trees
 from palitune.errors import ConfigurationError
 from palitune.models import lora, siglip
 from palitune.train import optimizers
-from palitune.train.step import Options, check, init_state, make_step
+from palitune.train.options import Options, check
+from palitune.train.step import init_state, make_step
 
 TOLERANCE = 1e-5
 ADAPTED = r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))"
@@ -48,8 +49,8 @@ def take_steps(
     step = make_step(golden.sizes, transform, jnp.float32, options)
     losses = []
     for _ in range(count):
-        trainable, state, loss = step(trainable, state, frozen, made or batch(golden))
-        losses.append(float(loss))
+        trainable, state, outcome = step(trainable, state, frozen, made or batch(golden))
+        losses.append(float(outcome.loss))
     return losses, {path: np.asarray(leaf, np.float32) for path, leaf in {**trainable, **frozen}.items()}
 
 
@@ -137,3 +138,76 @@ def test_full_refuses_what_needs_all_gradients() -> None:
         with pytest.raises(ConfigurationError, match=f"full cannot take {name}.*never holds the gradients"):
             check(options, "full")
         check(options, "lora")
+
+
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)
+@pytest.mark.parametrize("layerwise", [True, False])
+def test_nothing_moves_where_a_number_is_none(golden: Golden, layerwise: bool) -> None:
+    made = batch(golden)
+    options = Options(layerwise=layerwise, ema=0.5)
+    transform = optimizers.make(_adamw(), lambda step: 1.0)
+    broken = made._replace(image=np.full_like(made.image, np.nan))
+    losses, params = take_steps(golden, "full", options, made=broken, transform=transform)
+    assert not np.isfinite(losses).any()
+    for path in params:
+        np.testing.assert_array_equal(params[path], golden.params[path], err_msg=path)
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+def test_a_gradient_without_a_number_is_told(golden: Golden) -> None:
+    """The weight of one example overflows in the gradient, after a loss that is a number."""
+    params = dict(golden.params)
+    path = "llm/layers/attn/attn_vec_einsum/w"
+    transform = optimizers.sgd(lambda step: 1.0)
+    chosen, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+    made = batch(golden)
+    huge = made._replace(weights=np.where(made.weights > 0, np.float32(3e37), 0).astype(np.float32))
+    step = make_step(golden.sizes, transform)
+    for layerwise_batch, wanted in ((made, True), (huge, False)):
+        trainable = {name: jnp.array(leaf) for name, leaf in chosen.items()}
+        state = init_state(transform, trainable, Options())
+        after, _, outcome = step(trainable, state, frozen, layerwise_batch)
+        assert bool(outcome.finite) == wanted
+        assert np.isfinite(np.asarray(after[path])).all()
+
+
+def _adamw() -> Any:
+    from palitune import config
+
+    settings = config.learning("full")
+    settings.optimizer = "adamw"
+    return settings
+
+
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)
+def test_dropout_is_of_the_adapters_alone_and_repeatable(golden: Golden) -> None:
+    plain = take_steps(golden, "lora", Options())
+    dropped = take_steps(golden, "lora", Options(lora_dropout=0.5))
+    assert dropped[0] == take_steps(golden, "lora", Options(lora_dropout=0.5))[0]
+    assert dropped[0][0] != plain[0][0]
+    # The frozen weights see everything: without adapters' outputs there is nothing to drop.
+    assert (
+        take_steps(golden, "attention", Options(lora_dropout=0.5))[0] == take_steps(golden, "attention", Options())[0]
+    )
+
+
+@pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)
+def test_a_layer_computed_again_drops_the_same(golden: Golden) -> None:
+    """Kept projections stand for those computed again only if both saw the same numbers dropped."""
+    kept = take_steps(golden, "lora", Options(lora_dropout=0.3, kept_layers=1))
+    assert_equal(take_steps(golden, "lora", Options(lora_dropout=0.3)), kept)
+
+
+@pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
+def test_the_accuracy_is_that_of_the_golden_logits(golden: Golden) -> None:
+    made = batch(golden)
+    transform = optimizers.sgd(lambda step: 1.0)
+    chosen, frozen = trees.split(golden.params, optimizers.TRAINABLE["attention"])
+    logits = golden.values["logits"]
+    likeliest = np.take_along_axis(logits.argmax(-1), made.positions, axis=1)
+    wanted = ((likeliest == made.targets) * made.weights).sum() / made.weights.sum()
+    for options in (Options(), Options(chunks=3), Options(layerwise=False)):
+        trainable = {name: jnp.array(leaf) for name, leaf in chosen.items()}
+        step = make_step(golden.sizes, transform, jnp.float32, options)
+        _, _, outcome = step(trainable, init_state(transform, trainable, options), frozen, made)
+        assert float(outcome.accuracy) == pytest.approx(wanted)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from palitune.checkpoint import npz
+from palitune.checkpoint import manifest, npz
 
 QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
 
@@ -132,10 +132,11 @@ def test_what_cannot_be_is_one_line(run: Run, workspace: Path, arguments: list[s
 
 def test_a_base_that_is_another_is_refused(run: Run, workspace: Path, tmp_path: Path) -> None:
     learn(run, workspace, "-w", "orphan")
-    manifest = workspace / "checkpoints" / "orphan.json"
-    content = json.loads(manifest.read_text())
+    content = json.loads((workspace / "checkpoints" / "orphan.json").read_text())
     content["base"]["hash"] = "0" * 64
-    manifest.write_text(json.dumps(content))
+    arrays = {path: np.array(array) for path, array in opened(workspace, "orphan").items()}
+    target = workspace / "checkpoints" / "orphan.npz"
+    npz.save(target, arrays, texts={manifest.MEMBER: json.dumps(content)})
     for command in (["validate", "-m", "orphan", "dataset/data.jsonl"], ["merge", "-m", "orphan", "-w", "x"]):
         done = run("palitune", *command, cwd=workspace)
         assert done.returncode == 65
@@ -164,7 +165,9 @@ print({k: v for k, v in os.environ.items() if "XLA" in k})
 
 def rewritten(workspace: Path, source: str, name: str, change: dict[str, np.ndarray | None]) -> Path:
     """A copy of a delta with some arrays replaced, added, or left out."""
-    arrays = dict(opened(workspace, source)) | {path: array for path, array in change.items() if array is not None}
+    arrays = {path: np.array(array) for path, array in opened(workspace, source).items()} | {
+        path: array for path, array in change.items() if array is not None
+    }
     for path in [path for path, array in change.items() if array is None]:
         del arrays[path]
     target = workspace / "checkpoints" / f"{name}.npz"
@@ -218,6 +221,7 @@ def test_a_manifest_in_the_way_is_not_replaced(run: Run, workspace: Path) -> Non
     done = learn(run, workspace, "-w", "./notes", code=73)
     assert "notes.json: this file exists" in done.stderr
     learn(run, workspace, "-w", "lonely")
+    rewritten(workspace, "lonely", "lonely", {})
     (workspace / "checkpoints/lonely.json").unlink()
     done = run("palitune", "validate", "-m", "lonely", "dataset/data.jsonl", cwd=workspace)
     assert done.returncode == 78

@@ -12,7 +12,8 @@ from palitune.data.tokens import Text
 from palitune.infer import decoding
 from palitune.models import paligemma, siglip
 from palitune.train import objective, optimizers
-from palitune.train.step import Options, init_state, make_step
+from palitune.train.options import Options
+from palitune.train.step import init_state, make_step
 
 TOLERANCE = 1e-4
 
@@ -71,7 +72,7 @@ def test_batches_are_the_golden_inputs(golden: Golden) -> None:
 
 def test_loss_and_gradients(golden: Golden) -> None:
     def loss_of(params: dict[str, jax.Array]) -> jax.Array:
-        return objective.loss(golden.sizes, trees.unflatten(params), batch(golden))
+        return objective.loss(golden.sizes, trees.unflatten(params), batch(golden)).value
 
     loss, gradients = jax.jit(jax.value_and_grad(loss_of))(golden.params)
     assert abs(float(loss) - golden.values["loss"]) < TOLERANCE
@@ -98,8 +99,8 @@ class FourSteps:
         state = init_state(self.rule, trainable, Options())
         losses = []
         for _ in range(4):
-            trainable, state, loss = self.update(trainable, state, frozen, self.batch)
-            losses.append(float(loss))
+            trainable, state, outcome = self.update(trainable, state, frozen, self.batch)
+            losses.append(float(outcome.loss))
         return np.array(losses), {path: np.asarray(value) for path, value in {**trainable, **frozen}.items()}
 
 

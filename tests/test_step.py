@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from conftest import Golden
 from test_layerwise import assert_equal, take_steps
@@ -13,7 +14,8 @@ from palitune.data import batches
 from palitune.data.tokens import Text
 from palitune.train import optimizers
 from palitune.train.objective import token_losses
-from palitune.train.step import Options, init_state, make_step
+from palitune.train.options import Options
+from palitune.train.step import init_state, make_step
 
 ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 
@@ -78,17 +80,23 @@ def test_one_compilation_a_bucket(golden: Golden) -> None:
     assert compiled == [1, 1, 1, 2, 2, 2]
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("chunks", [1, 2, 3, 10])
-def test_losses_in_chunks(chunks: int) -> None:
+def test_losses_in_chunks(chunks: int, smoothing: float) -> None:
     hidden, table = jax.random.normal(jax.random.key(0), (5, 8)), jax.random.normal(jax.random.key(1), (31, 8))
-    targets = jnp.array([0, 30, 7, 7, 15])
+    targets = jnp.array([0, 30, 7, 7, 15]).at[2].set(jnp.argmax(hidden[2] @ table.T))
 
     def direct(hidden: jax.Array, table: jax.Array) -> jax.Array:
-        return -jnp.take_along_axis(jax.nn.log_softmax(hidden @ table.T), targets[:, None], 1)[:, 0]
+        smooth = optax.smooth_labels(jax.nn.one_hot(targets, 31), smoothing)
+        return optax.softmax_cross_entropy(hidden @ table.T, smooth)
 
-    found, pull = jax.vjp(lambda h, t: token_losses(h, t, targets, chunks), hidden, table)
+    found, pull, right = jax.vjp(
+        lambda h, t: token_losses(h, t, targets, chunks, smoothing), hidden, table, has_aux=True
+    )
     expected, pull_direct = jax.vjp(direct, hidden, table)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_array_equal(right, jnp.argmax(hidden @ table.T, -1) == targets)
+    assert right[2] == 1
     weights = jnp.array([1.0, 0.5, 0.0, 2.0, -1.0])
     for mine, theirs in zip(pull(weights), pull_direct(weights), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)

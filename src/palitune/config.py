@@ -42,11 +42,22 @@ def learning(method: str = "attention") -> ml_collections.ConfigDict:
     config.lora_rank = 16
     config.lora_alpha = 16.0
     config.lora_targets = r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))"
+    config.lora_dropout = 0.0  # share of the adapters' inputs that are left out
+    config.label_smoothing = 0.0  # share of each target that goes evenly to the whole vocabulary
     config.weights = "auto"  # dtype of what `full` trains; auto is that of the computation
     config.vocabulary_chunks = 1  # pieces in which the vocabulary goes by in the loss
     config.keep = -1  # megabytes of activations that are kept instead of computed twice; -1 is what fits
+    config.balance = "none"  # weights: each label counts the same in the loss; sample: each is shown as often
+    config.augment = ()  # how training pictures are changed: flip, crop, color
     config.second_pass = False
-    config.second_pass_scale = 0.1  # the second pass only settles what the first found
+    config.second_learning_rate = 0.0  # 0 is a tenth of the first: the second pass settles what that one found
+    config.evaluate_every = (
+        0  # steps between evaluations; 0 is up to eight in a pass, as the validation set's size allows
+    )
+    config.patience = 0  # evaluations without a better one after which a pass ends; 0 is never
+    config.second_patience = -1  # likewise of the second pass; -1 is as the first
+    config.select = "loss"  # which evaluation is the best
+    config.attempts = 3  # at a pass, when learning diverges
     config.prompt = PROMPT  # where a record's prefix is empty
     config.dtype = "auto"  # of the computation; bfloat16 where the device has it
     config.seed = 0

@@ -56,6 +56,12 @@ class StorageError(PalituneError):
     exit_code = 74
 
 
+class ResumableError(PalituneError):
+    """Stopped on request, with everything saved that going on takes."""
+
+    exit_code = 75
+
+
 class CredentialsError(PalituneError):
     """A server wants to know who asks, or does not accept the answer."""
 

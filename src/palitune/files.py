@@ -3,7 +3,10 @@
 import contextlib
 import errno
 import os
+import re
+import shutil
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -21,9 +24,26 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def temporaries(path: Path) -> list[Path]:
+    """What `whole` left of writing `path` when it was killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
+    return [other for other in path.parent.glob(".*") if name.fullmatch(other.name)] if path.parent.is_dir() else []
+
+
+def check_space(folder: Path, size: int, what: str) -> None:
+    """Raises StorageError unless the volume of `folder` has `size` bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        hint = "Make room, or name another place"
+        raise StorageError(f"{what} takes {size:,} bytes and {free:,} are free", where=str(folder), hint=hint)
+
+
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
+def whole(path: Path, size: int | None = None) -> Iterator[IO[bytes]]:
     """A binary file that takes `path`'s place, in one rename, when the block ends without an exception.
+
+    Args:
+      size: bytes that are going to be written, for the message when they do not fit.
 
     Raises:
       StorageError: the disk is full, read-only or otherwise unwilling; what was at `path` is untouched.
@@ -44,6 +64,8 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
         sync_folder(path.parent)
     except OSError as error:
         reason = error.strerror or str(error)
+        if error.errno == errno.ENOSPC and size is not None:
+            reason += f" ({size:,} bytes are needed)"
         raise StorageError(f"cannot write: {reason}", where=str(path), hint="Nothing there was changed") from error
     finally:
         if temporary is not None:
@@ -61,6 +83,15 @@ def check_writable(path: Path) -> None:
     except OSError as error:
         hint = "Name another place, or make this one writable"
         raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from None
+
+
+def member(archive: Path, name: str) -> str | None:
+    """A text inside a zip archive; None if there is none, or no archive."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.read(name).decode() if name in opened.namelist() else None
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return None
 
 
 def write(path: Path, content: bytes) -> None:

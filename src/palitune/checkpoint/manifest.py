@@ -1,4 +1,8 @@
-"""What a checkpoint's numbers do not say: a JSON file beside it, `trained.json` beside `trained.npz`."""
+"""What a checkpoint's numbers do not say: JSON inside a delta, and in a file beside it (`trained.json`, `trained.npz`).
+
+The one inside appears and disappears with the numbers; the one beside is for people and other programs. A whole
+checkpoint has none inside, because big_vision would take it for a parameter.
+"""
 
 import json
 from collections.abc import Mapping
@@ -13,19 +17,15 @@ from palitune.errors import BadDataError
 LONGEST_PROMPT = 10_000  # characters; far above what may be typed
 
 
+MEMBER = "manifest.json"  # inside the archive
+
+
 def path_of(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".json")
 
 
-def write(
-    checkpoint: Path,
-    *,
-    base: dict[str, str] | None,
-    dtypes: Mapping[str, Any],
-    config: dict[str, Any],
-    data: str,
-) -> None:
-    """Stores what a checkpoint is and how it was made.
+def text(*, base: dict[str, str] | None, dtypes: Mapping[str, Any], config: dict[str, Any], data: str) -> str:
+    """What a checkpoint is and how it was made, as JSON.
 
     Args:
       base: of a delta, where the rest of the parameters is: `delta.describe`. None for a whole checkpoint.
@@ -40,20 +40,28 @@ def write(
         "config": config,
         "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
     }
-    files.write(path_of(checkpoint), (json.dumps(content, indent=2) + "\n").encode())
+    return json.dumps(content, indent=2) + "\n"
+
+
+def write(checkpoint: Path, content: str) -> None:
+    """Puts a `text` beside a checkpoint."""
+    files.write(path_of(checkpoint), content.encode())
 
 
 def read(checkpoint: Path) -> dict[str, Any]:
     """The manifest, or an empty one for a checkpoint from elsewhere.
 
+    What is inside a checkpoint counts more than the file beside it, which may be another's after a crash.
+
     Raises:
       BadDataError: there is a file of that name that is no manifest.
     """
     path = path_of(checkpoint)
-    if not path.is_file():
+    inside = files.member(checkpoint, MEMBER)
+    if inside is None and not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(path.read_text("utf-8") if inside is None else inside)
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise ValueError("it has no configuration")
         if not isinstance(content["config"].get("prompt", ""), str):

@@ -46,7 +46,7 @@ class Checkpoint(Mapping[str, Array]):
             hint = "It is another kind of file, or was cut off: download or save it again"
             raise BadDataError(f"not an .npz checkpoint ({error})", where=str(path), hint=hint) from None
         # A .npy file knows no bfloat16: it comes back as two raw bytes, and only a manifest can say of which kind.
-        self._dtypes = manifest.read(path).get("dtypes", {}) if path.is_file() else {}
+        self._dtypes = manifest.read(path).get("dtypes", {})
         self._members = {name.removesuffix(".npy").removeprefix("params/"): info for name, info in members.items()}
 
     def __len__(self) -> int:
@@ -109,8 +109,15 @@ def damaged(path: Path) -> str | None:
         return archive.testzip()
 
 
-def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, Any] | None = None) -> None:
+def save(
+    path: Path,
+    arrays: Mapping[str, Any],
+    dtypes: Mapping[str, Any] | None = None,
+    texts: Mapping[str, str] | None = None,
+) -> None:
     """Writes arrays (NumPy's or JAX's) under their parameter paths, in the dtypes of `dtypes` or their own.
+
+    `texts` go into the archive under their names (`files.member`), so that they can never belong to other arrays.
 
     Arrays go by in slices of axis 0 where they are large, so that no second copy of one is ever in memory; what is on a
     GPU is fetched slice by slice.
@@ -118,7 +125,10 @@ def save(path: Path, arrays: Mapping[str, Any], dtypes: Mapping[str, Any] | None
     Raises:
       StorageError: see `files.whole`.
     """
-    with files.whole(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    size = sum(int(np.prod(arrays[name].shape)) * np.dtype(arrays[name].dtype).itemsize for name in arrays)
+    with files.whole(path, size) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        for name, text in (texts or {}).items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
         for name in arrays:
             value = arrays[name]
             dtype = np.dtype(dtypes[name] if dtypes else value.dtype)

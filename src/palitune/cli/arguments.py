@@ -13,10 +13,19 @@ SAVE_DTYPES = ("float32", "bfloat16", "float16")
 ALLOCATORS = ("default", "grow", "platform", "async")
 METHODS = ("attention", "full", "lora")
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
-NEEDS_METHOD = {"weights": "full", "lora_rank": "lora", "lora_alpha": "lora", "lora_targets": "lora"}
+NEEDS_METHOD = {
+    "weights": "full",
+    "lora_dropout": "lora",
+    "lora_rank": "lora",
+    "lora_alpha": "lora",
+    "lora_targets": "lora",
+}
 SCHEDULES = ("cosine", "linear", "constant")
 
 
+BALANCES = ("none", "weights", "sample")
+AUGMENTATIONS = ("flip", "crop", "color")
+SELECTIONS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
 LARGEST = 10**9
 MOST_CHUNKS = 1024
 
@@ -72,6 +81,14 @@ def share(text: str) -> float:
     return value
 
 
+def augmentations(text: str) -> tuple[str, ...]:
+    kinds = tuple(text.split(","))
+    for kind in kinds:
+        if kind not in AUGMENTATIONS:
+            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(AUGMENTATIONS)}")
+    return kinds
+
+
 def expression(text: str) -> str:
     try:
         re.compile(text)
@@ -102,6 +119,8 @@ WITHOUT_MEMORY = {
     "--learning-rate-scale",
     "--clip-tensor",
     "--lora-alpha",
+    "--lora-dropout",
+    "--label-smoothing",
 }
 
 
@@ -138,6 +157,10 @@ def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
     add("--ema", type=share, metavar="DECAY", help=text)
     add("--lora-rank", type=positive_int, metavar="N", help="size of the adapters (16)")
     add("--lora-alpha", type=positive_float, metavar="X", help="adapters count alpha / rank times (16)")
+    text = "share of the adapters' inputs that are left out at random (0)"
+    add("--lora-dropout", type=share, metavar="SHARE", help=text)
+    text = "share of each target that goes evenly to all words, so that the model is less sure of itself (0)"
+    add("--label-smoothing", type=share, metavar="SHARE", help=text)
     text = "parameters that get an adapter (all projections of the language model's layers)"
     add("--lora-targets", type=expression, metavar="REGEX", help=text)
     text = "dtype of what --method full trains; bfloat16 is rounded stochastically (auto: that of the computation)"
@@ -146,6 +169,32 @@ def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
     add("--vocabulary-chunks", type=chunks, metavar="N", help=text)
     text = "room for activations that are kept instead of computed twice, megabytes (all that is left; 256 on a CPU)"
     add("--keep", type=non_negative_int, metavar="MB", help=text)
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """How long a run is, what it is shown, and how it looks after itself; as in `add_method` without defaults."""
+    group = parser.add_argument_group("a run")
+    text = "training examples shown in a pass; records come again as often as that takes (512)"
+    group.add_argument("--examples", type=positive_int, metavar="N", help=text)
+    text = "against one-sided answers: count each label the same in the loss, or show each as often (none)"
+    group.add_argument("--balance", choices=BALANCES, help=text)
+    text = (
+        f"change training pictures at random, some of {','.join(AUGMENTATIONS)}; works without kept image tokens (none)"
+    )
+    group.add_argument("--augment", type=augmentations, metavar="KINDS", help=text)
+    text = "after the first pass, a second at a tenth of the rate"
+    group.add_argument("-2", "--second-pass", action="store_true", default=None, help=text)
+    text = "learning rate of the second pass (a tenth of the first's)"
+    group.add_argument("--second-learning-rate", type=positive_float, metavar="R", help=text)
+    text = "steps between two looks at the validation set (8 looks in a pass, fewer if the set is large)"
+    group.add_argument("--evaluate-every", type=positive_int, metavar="N", help=text)
+    text = "which look is the best, and which time of several (loss, the validation set's)"
+    group.add_argument("--select", choices=SELECTIONS, help=text)
+    text = "end a pass after so many looks without a better one (0 is never)"
+    group.add_argument("--patience", type=non_negative_int, metavar="N", help=text)
+    group.add_argument("--second-patience", type=non_negative_int, metavar="N", help="likewise the second pass")
+    text = "how often to begin again from the base when learning diverges; at half the rate from the third on (3)"
+    group.add_argument("--attempts", type=positive_int, metavar="N", help=text)
 
 
 def configured(args: argparse.Namespace, prompt: str) -> Any:
@@ -160,6 +209,9 @@ def configured(args: argparse.Namespace, prompt: str) -> Any:
     for option, needed in NEEDS_METHOD.items():
         if getattr(args, option, None) is not None and method != needed:
             raise UsageError(f"--{option.replace('_', '-')} is for --method {needed}, this is {method}")
+    for option in ("second_learning_rate", "second_patience"):
+        if getattr(args, option, None) is not None and not args.second_pass:
+            raise UsageError(f"--{option.replace('_', '-')} is for a second pass: add -2")
     if args.keep and ((args.accumulate or 1) > 1 or args.clip_global):
         raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")
     config = learning(method)

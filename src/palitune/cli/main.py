@@ -10,7 +10,7 @@ import warnings
 from typing import NoReturn
 
 from palitune import __version__
-from palitune.errors import ConfigurationError, PalituneError, StorageError, UsageError
+from palitune.errors import ConfigurationError, PalituneError, ResumableError, StorageError, UsageError
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
@@ -35,7 +35,7 @@ checkpoints/ and cache/ are those of the repository that the command runs in, el
 PALITUNE_HOME names another place for both
 
 exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 output exists, 74 disk,
-  77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
+  75 stopped, go on with --resume, 77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
 INTERNAL_ERROR = 70
 OUT_OF_MEMORY = (
@@ -50,6 +50,7 @@ class Stopped(BaseException):
 
     def __init__(self, number: int) -> None:
         self.number = number
+        self.hint: str | None = None  # how to go on, where that can be
 
 
 class Parser(argparse.ArgumentParser):
@@ -72,7 +73,11 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
     module.add_arguments(parser)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and errors")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    sys.exit(_run(module.run, parser.parse_args(arguments), program))
+    args = parser.parse_args(arguments)
+    # Parsed once more without defaults: what is there then was typed.
+    bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
+    args.typed = {option for option, value in bare.items() if value is not None}
+    sys.exit(_run(module.run, args, program))
 
 
 def _choose(arguments: list[str]) -> tuple[str, list[str]]:
@@ -116,9 +121,10 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     except Stopped as stopped:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
-        print(f"{name}: interrupted; nothing half-written is left", file=sys.stderr, flush=True)
+        what = stopped.hint or "nothing half-written is left"
+        print(f"{name}: interrupted; {what}", file=sys.stderr, flush=True)
         # Without Python's own end: XLA's threads are still at work, and may crash while it takes things apart.
-        os._exit(128 + stopped.number)
+        os._exit(ResumableError.exit_code if stopped.hint else 128 + stopped.number)
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE

@@ -93,9 +93,11 @@ def run(args: argparse.Namespace) -> None:
             raise BadDataError(f"array {damaged} is damaged (its checksum is wrong)", where=str(path))
     whole = Whole(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
+    # A delta's description must not outlive the delta. What is inside of one stays with it.
+    manifest.path_of(target).unlink(missing_ok=True)
     npz.save(target, whole, dtypes)
     known = manifest.read(source)
     config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
-    manifest.write(target, base=None, dtypes=dtypes, config=config, data=known.get("data", ""))
+    manifest.write(target, manifest.text(base=None, dtypes=dtypes, config=config, data=known.get("data", "")))
     if not args.quiet:
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

@@ -22,6 +22,7 @@ from palitune.infer import features
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train.loop import is_finite
+from palitune.train.optimizers import TRAINABLE
 from palitune.train.step import resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -141,6 +142,23 @@ def pictures(model: Model, args: argparse.Namespace) -> Pictures | features.Feat
 def shown_params(model: Model, shown: Pictures | features.Features) -> dict[str, Any]:
     """The parameters that are still needed for what the model is shown: image tokens need no image tower."""
     return model.params(lambda path: isinstance(shown, Pictures) or not path.startswith(TOWER))
+
+
+def learning_params(model: Model, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What learns, as it is before learning, and what new adapters have beside it that does not.
+
+    New adapters are random, by the seed.
+    """
+    learns = TRAINABLE[config.method]
+    chosen = model.params(learns)
+    if config.method != "lora" or lora.adapted(model.checkpoint):
+        return chosen, {}
+    key = jax.random.key(config.seed)
+    made = lora.init(model.checkpoint, config.lora_targets, config.lora_rank, config.lora_alpha, key)
+    return (
+        chosen | {path: leaf for path, leaf in made.items() if learns(path)},
+        {path: leaf for path, leaf in made.items() if not learns(path)},
+    )
 
 
 def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:

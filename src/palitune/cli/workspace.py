@@ -55,10 +55,7 @@ def checkpoint_to_read(name: str | None) -> Path:
       MissingInputError: there is none, with the names there are.
     """
     if name is None:
-        present = hub.downloaded(cache())
-        if not present:
-            raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
-        return hub.checkpoint_path(present[0], cache())
+        return hub.checkpoint_path(latest_model(), cache())
     if not Path(name).name:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     for path in _candidates(name):
@@ -74,6 +71,14 @@ def checkpoint_to_read(name: str | None) -> Path:
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none yet'}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
+
+
+def latest_model() -> str:
+    """Name of the latest downloaded model. Raises MissingInputError if there is none."""
+    present = hub.downloaded(cache())
+    if not present:
+        raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
+    return present[0]
 
 
 def checkpoint_to_write(name: str) -> Path:

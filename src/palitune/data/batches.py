@@ -3,12 +3,16 @@
 Axes: B batch, T text tokens (padded to a bucket), K loss tokens (padded to the longest answer), H W pixels.
 """
 
+import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from palitune.data.tokens import Text
+
+T = TypeVar("T")
 
 # Lengths are padded up to a multiple of this: few shapes to compile, little padding to compute.
 BUCKET = 8
@@ -23,7 +27,7 @@ class Batch(NamedTuple):
     mask_input: Any  # int32[B, T], 1 where real
     positions: Any  # int32[B, K]: the text positions whose logits are needed
     targets: Any  # int32[B, K]: the tokens that come next there
-    weights: Any  # float32[B, K], 1 where a target is real
+    weights: Any  # float32[B, K], above 0 where a target is real: how much it counts
 
 
 class Prompts(NamedTuple):
@@ -39,17 +43,24 @@ def bucket(length: int) -> int:
     return -(-length // BUCKET) * BUCKET
 
 
-def _pad(rows: Sequence[Sequence[int]], width: int, dtype: type = np.int32) -> np.ndarray[Any, Any]:
+def _pad(rows: Sequence[Sequence[float]], width: int, dtype: type = np.int32) -> np.ndarray[Any, Any]:
     padded: np.ndarray[Any, Any] = np.zeros((len(rows), width), dtype)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded
 
 
-def training(images: np.ndarray[Any, Any], texts: Sequence[Text], answer_length: int | None = None) -> Batch:
+def training(
+    images: np.ndarray[Any, Any],
+    texts: Sequence[Text],
+    answer_length: int | None = None,
+    importance: Sequence[float] | None = None,
+) -> Batch:
     """A batch from pictures (see `Batch.image`) and B texts.
 
-    `answer_length` fixes K, so that one program serves all batches.
+    Args:
+      answer_length: fixes K, so that one program serves all batches.
+      importance: how much each example counts in the loss; 1 by default.
     """
     inputs = [text.ids[:-1] for text in texts]
     width = bucket(max(len(ids) for ids in inputs))
@@ -63,7 +74,9 @@ def training(images: np.ndarray[Any, Any], texts: Sequence[Text], answer_length:
         mask_input=_pad([[1] * len(ids) for ids in inputs], width),
         positions=_pad([range(s, s + len(a)) for s, a in zip(starts, answers, strict=True)], longest),
         targets=_pad(answers, longest),
-        weights=_pad([[1] * len(a) for a in answers], longest, np.float32),
+        weights=_pad(
+            [[w] * len(a) for w, a in zip(importance or [1.0] * len(texts), answers, strict=True)], longest, np.float32
+        ),
     )
 
 
@@ -86,8 +99,29 @@ def prompts(images: np.ndarray[Any, Any], texts: Sequence[Text]) -> Prompts:
 
 def order(count: int, examples: int, rng: np.random.Generator) -> Iterator[int]:
     """`examples` indices below `count`: every record once, shuffled, before any record a second time, and so on."""
-    given = 0
-    while given < examples:
-        for index in rng.permutation(count)[: examples - given]:
-            given += 1
-            yield int(index)
+    return itertools.islice(_endless(list(range(count)), rng), examples)
+
+
+def balanced_order(labels: Sequence[str], examples: int, rng: np.random.Generator) -> Iterator[int]:
+    """`examples` indices of `labels` in which every label comes equally often, whatever its share.
+
+    Labels take turns in shuffled rounds, and each label's records are used up before one comes again.
+    """
+    own = {label: [i for i, other in enumerate(labels) if other == label] for label in sorted(set(labels))}
+    streams = {label: _endless(indices, rng) for label, indices in own.items()}
+    return itertools.islice((next(streams[label]) for label in _endless(list(streams), rng)), examples)
+
+
+def _endless(items: Sequence[T], rng: np.random.Generator) -> Iterator[T]:
+    while True:
+        for index in rng.permutation(len(items)):
+            yield items[index]
+
+
+def class_weights(labels: Sequence[str]) -> dict[str, float]:
+    """What an example of each label counts, so that all labels count the same together: n / (classes * n of the label).
+
+    The mean over all examples is 1.
+    """
+    counts = Counter(labels)
+    return {label: len(labels) / (len(counts) * count) for label, count in counts.items()}

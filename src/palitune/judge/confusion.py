@@ -33,6 +33,12 @@ class Confusion:
         return _ratio(self.tp, self.tp + self.fn)
 
     @property
+    def balanced_accuracy(self) -> float | None:
+        """The mean of the shares of each class that are right: 0.5 for a model that always says the same."""
+        recall, specificity = self.recall, _ratio(self.tn, self.tn + self.fp)
+        return None if recall is None or specificity is None else (recall + specificity) / 2
+
+    @property
     def f_measure(self) -> float | None:
         """2PR / (P + R) in this order of operations: another order gives another last digit, and people compare."""
         precision, recall = self.precision, self.recall

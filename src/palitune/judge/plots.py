@@ -1,8 +1,9 @@
 """Verdicts as pictures."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 
@@ -12,6 +13,8 @@ from palitune.judge.confusion import judged
 
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
+TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
+PANELS, PANEL_COLUMNS = 12, 2  # attempts in one picture of losses
 
 
 def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
@@ -40,6 +43,72 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
         cell.set(xticks=[], yticks=[])
         if not cell.images:
             cell.set_axis_off()
+    _save(path, figure)
+
+
+def losses(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A PNG of a run's metrics (`checkpoint.run_folder.Metrics`): losses and learning rate, one panel for each attempt.
+
+    It marks where each was best and where it diverged. Of many attempts it shows the last.
+
+    Raises:
+      StorageError: the file cannot be written.
+    """
+    parts: dict[tuple[int, int, int], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if "trial" in row:
+            parts.setdefault((row["trial"], row["pass"], row["attempt"]), []).append(row)
+    shown = list(parts.items())[-PANELS:]
+    if not shown:
+        return
+    columns = min(PANEL_COLUMNS, len(shown))
+    lines = -(-len(shown) // columns)
+    figure = Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4), layout="constrained")
+    cells = figure.subplots(lines, columns, squeeze=False).flat
+    for cell, ((trial, number, attempt), own) in zip(cells, shown, strict=False):
+        _losses_of(cell, own)
+        cell.set_title(f"trial {trial}, pass {number}, attempt {attempt}", fontsize=10)
+    for cell in figure.axes:
+        if not cell.lines and not cell.collections:
+            cell.set_axis_off()
+    _save(path, figure)
+
+
+def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+    steps = [(row["step"], row["train_loss"]) for row in rows if "train_loss" in row]
+    looks = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
+    rates = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
+    if steps:
+        numbers, values = zip(*steps, strict=True)
+        cell.plot(numbers, values, ".", color=TRAIN, alpha=0.25, markersize=4)
+        cell.plot(numbers, _smooth(values), color=TRAIN, linewidth=1.5, label="training, smoothed")
+    if looks:
+        cell.plot(*zip(*looks, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
+    if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
+        cell.plot(*best[-1], "*", color=RIGHT, markersize=16, label=f"best: {best[-1][1]:.4f} at step {best[-1][0]}")
+    if lost := [row for row in rows if row.get("event") == "diverged"]:
+        cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
+    cell.set(xlabel="step", ylabel="loss", yscale="log")
+    cell.grid(alpha=0.3)
+    if rates:
+        other = cell.twinx()
+        other.plot(*zip(*rates, strict=True), color=RATE, linewidth=1, label="learning rate")
+        other.set_ylabel("learning rate", color=RATE)
+        other.tick_params(axis="y", colors=RATE)
+        other.set_ylim(bottom=0)
+    cell.legend(fontsize=8, loc="upper right")
+
+
+def _smooth(values: Sequence[float]) -> list[float]:
+    """An exponential mean, corrected for its start."""
+    mean, made = 0.0, []
+    for number, value in enumerate(values, 1):
+        mean = 0.9 * mean + 0.1 * value
+        made.append(mean / (1 - 0.9**number))
+    return made
+
+
+def _save(path: Path, figure: Figure) -> None:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
     files.write(path, buffer.getvalue())

@@ -1,6 +1,30 @@
 """Verdicts as text."""
 
+import dataclasses
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from palitune.judge.confusion import Confusion
+
+RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}
+
+
+@dataclasses.dataclass
+class TrialResult:
+    """How one time of learning ended."""
+
+    seed: int
+    changes: Mapping[str, Any]  # settings that differ between trials
+    attempts: int
+    diverged: str | None = None  # why it came to no end
+    step: int = 0  # where it was best
+    score: float = 0.0  # what the best trial is chosen by, higher is better
+    loss: float = 0.0  # on the validation set
+    ratios: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+
+    def is_better(self, other: "TrialResult") -> bool:
+        return (self.score, -self.loss) > (other.score, -other.loss)
 
 
 def result_block(path: str, confusion: Confusion, label: str | None = None) -> str:
@@ -14,3 +38,42 @@ def result_block(path: str, confusion: Confusion, label: str | None = None) -> s
     head = f"Result: {path} ({label})" if label else f"Result: {path}"
     counts = f"  Tp={confusion.tp} Tn={confusion.tn} Fp={confusion.fp} Fn={confusion.fn}"
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
+
+
+def trial_table(results: Sequence[TrialResult], winner: int | None, select: str) -> str:
+    """One line a trial, mean and standard deviation of those that came to an end, and the best one."""
+    settings = list(dict.fromkeys(name for result in results for name in result.changes))
+    head = ["trial", "seed", *settings, "attempts", "step", "valid loss", *RATIOS.values()]
+    rows = []
+    for number, result in enumerate(results, 1):
+        row = [str(number), str(result.seed), *(_short(result.changes.get(name, "")) for name in settings)]
+        row.append(str(result.attempts))
+        if result.diverged:
+            row += ["diverged", *[""] * (len(RATIOS) + 1)]
+        else:
+            row += [str(result.step), f"{result.loss:.4f}", *(_ratio(result.ratios.get(name)) for name in RATIOS)]
+        rows.append(row)
+    ended = [result for result in results if not result.diverged]
+    if len(ended) > 1:
+        columns: list[list[float | None]] = [[result.loss for result in ended]]
+        columns += [[result.ratios.get(name) for result in ended] for name in RATIOS]
+        summaries: dict[str, Callable[[list[float]], float]] = {"mean": statistics.fmean, "sd": statistics.stdev}
+        for name, summary in summaries.items():
+            known = [[value for value in column if value is not None] for column in columns]
+            figures = [f"{summary(values):.4f}" if len(values) > 1 else "" for values in known]
+            rows.append([name, *[""] * (len(head) - len(figures) - 1), *figures])
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    ]
+    if winner is not None:
+        lines.append(f"best by {select}: trial {winner + 1}")
+    return "\n".join(lines)
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

@@ -22,6 +22,7 @@ from palitune.models.variants import GemmaConfig
 Params = Mapping[str, Any]
 Cache = tuple[jax.Array, jax.Array]  # keys and values, each [L, B, S, K, H]
 Angles = tuple[jax.Array, jax.Array]  # `rope_angles`
+Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
 KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
 ROPE_MAX_WAVELENGTH = 10_000  # google-deepmind/gemma, positional_embeddings.py
@@ -60,10 +61,13 @@ class RMSNorm(nn.Module):
         return (x32 * jax.lax.rsqrt(variance + 1e-6) * (1 + scale.astype(jnp.float32))).astype(x.dtype)
 
 
-def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array) -> jax.Array | float:
-    """What the adapter of a module's weight adds, if it has one."""
+def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array, dropout: float) -> jax.Array | float:
+    """What the adapter of a module's weight adds, if it has one; with dropout where there is a random stream for it."""
     if not module.has_variable("params", name + lora.A):
         return 0.0
+    if dropout and module.has_rng("dropout"):
+        kept = jax.random.bernoulli(module.make_rng("dropout"), 1 - dropout, x.shape)
+        x = jnp.where(kept, x / (1 - dropout), 0).astype(x.dtype)
     factors: list[Any] = [module.get_variable("params", name + part) for part in (lora.A, lora.B, lora.ALPHA)]
     return lora.adapt(equation, x, *factors)
 
@@ -74,11 +78,12 @@ class Einsum(nn.Module):
     equation: str
     shape: tuple[int, ...]
     w_init: Any
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = jnp.einsum(self.equation, x, self.param("w", self.w_init, self.shape).astype(x.dtype))
-        return y + _adapt(self, self.equation, "w", x)
+        return y + _adapt(self, self.equation, "w", x, self.dropout)
 
 
 def _take(x: jax.Array, rows: jax.Array | None) -> jax.Array:
@@ -92,19 +97,23 @@ class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention."""
 
     config: GemmaConfig
+    dropout: float = 0.0
 
     def setup(self) -> None:
         c = self.config
         if c.num_kv_heads == c.num_heads:
             qkv = (3, c.num_heads, c.width, c.head_dim)
-            self.qkv_einsum = Einsum(lora.EQUATIONS["attn/qkv_einsum/w"], qkv, _fan_in((2,), (0, 1, 3)))
+            self.qkv_einsum = self._einsum("qkv_einsum", qkv, _fan_in((2,), (0, 1, 3)))
         else:
             q = (c.num_heads, c.width, c.head_dim)
-            self.q_einsum = Einsum(lora.EQUATIONS["attn/q_einsum/w"], q, _fan_in((1,), (0, 2)))
+            self.q_einsum = self._einsum("q_einsum", q, _fan_in((1,), (0, 2)))
             kv = (2, c.num_kv_heads, c.width, c.head_dim)
-            self.kv_einsum = Einsum(lora.EQUATIONS["attn/kv_einsum/w"], kv, _fan_in((2,), (0, 1, 3)))
+            self.kv_einsum = self._einsum("kv_einsum", kv, _fan_in((2,), (0, 1, 3)))
         out = (c.num_heads, c.head_dim, c.width)
-        self.attn_vec_einsum = Einsum(lora.EQUATIONS["attn/attn_vec_einsum/w"], out, _fan_in((0, 1), (2,)))
+        self.attn_vec_einsum = self._einsum("attn_vec_einsum", out, _fan_in((0, 1), (2,)))
+
+    def _einsum(self, name: str, shape: tuple[int, ...], init: Any) -> Einsum:
+        return Einsum(lora.EQUATIONS[f"attn/{name}/w"], shape, init, self.dropout)
 
     def __call__(
         self,
@@ -174,6 +183,7 @@ class FeedForward(nn.Module):
     """
 
     config: GemmaConfig
+    dropout: float = 0.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -189,23 +199,28 @@ class FeedForward(nn.Module):
                 if self.is_mutable_collection(KEPT) and not self.is_initializing():
                     self.put_variable(KEPT, name, projections[-1])
         gate, up = projections
-        both = _adapt(self, lora.EQUATIONS["mlp/gating_einsum"], "gating_einsum", x)
+        both = _adapt(self, lora.EQUATIONS["mlp/gating_einsum"], "gating_einsum", x, self.dropout)
         if not isinstance(both, float):
             gate, up = gate + both[0], up + both[1]
         activated = nn.gelu(gate) * up
-        return activated @ linear + _adapt(self, lora.EQUATIONS["mlp/linear"], "linear", activated)
+        added = _adapt(self, lora.EQUATIONS["mlp/linear"], "linear", activated, self.dropout)
+        return activated @ linear + added
 
 
 class Block(nn.Module):
-    """One layer: the definition that initialisation, training and decoding share."""
+    """One layer: the definition that initialisation, training and decoding share.
+
+    `dropout` is the share of the adapters' inputs that are left out, where there is a random stream of that name.
+    """
 
     config: GemmaConfig
+    dropout: float = 0.0
 
     def setup(self) -> None:
         self.pre_attention_norm = RMSNorm()
-        self.attn = Attention(self.config)
+        self.attn = Attention(self.config, self.dropout)
         self.pre_ffw_norm = RMSNorm()
-        self.mlp = FeedForward(self.config)
+        self.mlp = FeedForward(self.config, self.dropout)
         if self.config.post_norms:
             self.post_attention_norm = RMSNorm()
             self.post_ffw_norm = RMSNorm()
@@ -253,6 +268,7 @@ def hidden_states(
     mask: jax.Array,
     positions: jax.Array | None = None,
     cache: Cache | None = None,
+    dropout: Dropout | None = None,
 ) -> tuple[jax.Array, Cache]:
     """All layers and the final norm.
 
@@ -262,23 +278,26 @@ def hidden_states(
       mask: bool[B, T, S], true where a query may look at a key.
       positions: int[B, T]; 0, 1, 2 … by default.
       cache: keys and values of S earlier and future tokens; the T new ones are written at `positions`.
+      dropout: of the adapters' inputs.
 
     Returns:
       [B, T, D] and the keys and values of every layer, [L, B, S, K, H] each.
     """
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
-    block = Block(config)
+    rate, key = dropout or (0.0, None)
+    block = Block(config, rate)
     angles = rope_angles(config, positions)
 
     # Only a layer's input is kept for the backward pass; the rest of the layer is computed again there.
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
-    def layer(x: jax.Array, scanned: tuple[Params, Cache | None]) -> Any:
-        weights, layer_cache = scanned
+    def layer(x: jax.Array, scanned: tuple[Params, Cache | None, jax.Array]) -> Any:
+        weights, layer_cache, number = scanned
         rows = None if layer_cache is None else (layer_cache, positions)
-        return block.apply({"params": weights}, x, angles, mask, rows)
+        rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
+        return block.apply({"params": weights}, x, angles, mask, rows, rngs=rngs)
 
-    x, new_cache = jax.lax.scan(layer, x, (params["layers"], cache))
+    x, new_cache = jax.lax.scan(layer, x, (params["layers"], cache, jnp.arange(config.depth)))
     return final_norm(params, x), new_cache
 
 

@@ -76,6 +76,7 @@ def hidden_states(
     text: jax.Array,
     mask_ar: jax.Array,
     mask_input: jax.Array | None = None,
+    dropout: gemma.Dropout | None = None,
 ) -> jax.Array:
     """The language model's last hidden states at the text tokens.
 
@@ -84,12 +85,13 @@ def hidden_states(
       text: int[B, T].
       mask_ar: int[B, T], 1 where a token is causal, 0 where it shares full attention with its neighbours.
       mask_input: [B, T], nonzero for real tokens. All of them by default.
+      dropout: see `gemma.hidden_states`.
 
     Returns:
       [B, T, D].
     """
     x, mask = sequence(config, params, zimg, text, mask_ar, mask_input)
-    x, _ = gemma.hidden_states(config.llm, params["llm"], x, mask)
+    x, _ = gemma.hidden_states(config.llm, params["llm"], x, mask, dropout=dropout)
     return x[:, zimg.shape[1] :]
 
 

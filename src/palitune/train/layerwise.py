@@ -9,6 +9,7 @@ Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width,
 """
 
 import copy
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,9 +24,10 @@ from palitune.models import gemma, paligemma, siglip
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
+from palitune.train.options import Options, Outcome
 
 Flat = Mapping[str, Any]
-Block = Callable[[Any, Any, Any], jax.Array]  # parameters of a layer, its input, activations that are known
+Block = Callable[[Any, Any, Any, Any], jax.Array]  # a layer's parameters, input, activations that are known, number
 TABLE = "llm/embedder/input_embedding"
 
 
@@ -62,6 +64,7 @@ class Walk:
         self.transform, self.rate, self.key = transform, rate, key
         self.own, self.fixed = optimizers.group(trainable), optimizers.group(frozen)
         self.state = dict(state)
+        self.finite = jnp.array(True)  # whether the loss and all gradients so far are numbers
 
     def learns(self, *segments: str) -> bool:
         return any(segment in self.own for segment in segments)
@@ -79,8 +82,8 @@ class Walk:
 
     def update(self, segment: str, gradients: Flat) -> None:
         """Updates a segment that is no stack."""
-        self.own[segment], self.state[segment] = optimizers.update(
-            self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key
+        self.own[segment], self.state[segment], self.finite = optimizers.update(
+            self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key, self.finite
         )
 
     def back(self, segment: str, function: Callable[[Any, Any], Any], x: Any, gradient: Any) -> tuple[Any, Any]:
@@ -95,32 +98,35 @@ class Walk:
 
     def through(
         self, stack: str, layer: Any, block: Block, x: Any, known: Any
-    ) -> tuple[jax.Array, Callable[[Any, Any, Any], Any]]:
-        """`block(parameters, x, known)` of one layer, and the way back through it.
+    ) -> tuple[jax.Array, Callable[[Any, Any, Any, Any], Any]]:
+        """`block(parameters, x, known, layer)` of one layer, and the way back through it.
 
-        The way back takes the stack's weights and state and the gradient of the layer's output, and returns the weights
-        and the state with this layer updated and the gradient of `x`.
+        The way back takes the stack's weights and state, the gradient of the layer's output and whether all was finite
+        so far. It returns the weights and the state with this layer updated, the gradient of `x`, and whether all is.
         """
         still = _at(self.fixed.get(stack, {}), layer)
 
         def function(weights: Any, x: Any) -> Any:
             params = {path.removeprefix(stack): leaf for path, leaf in {**weights, **still}.items()}
-            return block(trees.unflatten(params), x, known)
+            return block(trees.unflatten(params), x, known, layer)
 
         y, pull = jax.vjp(function, _at(self.own.get(stack, {}), layer), x)
 
-        def back(own: Any, state: Any, gradient: Any) -> Any:
+        def back(own: Any, state: Any, gradient: Any, finite: Any) -> Any:
             gradients, gradient = pull(gradient)
             key = jax.random.fold_in(self.key, layer)
             before = _at(own, layer)
-            weights, new = optimizers.update(self.transform, gradients, _at(state, layer), before, self.rate, key)
-            return _put(own, layer, weights), _put(state, layer, new), gradient
+            weights, new, finite = optimizers.update(
+                self.transform, gradients, _at(state, layer), before, self.rate, key, finite
+            )
+            return _put(own, layer, weights), _put(state, layer, new), gradient, finite
 
         return y, back
 
-    def finish(self, stack: str, back: Callable[[Any, Any, Any], Any], gradient: Any) -> Any:
+    def finish(self, stack: str, back: Callable[[Any, Any, Any, Any], Any], gradient: Any) -> Any:
         """Takes a gradient back through one layer (`through`) or several; returns the gradient of their input."""
-        own, state, gradient = back(self.own.get(stack, {}), self.state.get(stack, ()), gradient)
+        arguments = (self.own.get(stack, {}), self.state.get(stack, ()), gradient, self.finite)
+        own, state, gradient, self.finite = back(*arguments)
         if self.learns(stack):
             self.own[stack], self.state[stack] = own, state
         return gradient
@@ -134,38 +140,36 @@ class Walk:
         first, last = layers
 
         def back_through_one(index: Any, carry: Any) -> Any:
-            own, state, gradient = carry
+            own, *rest = carry
             layer = last - 1 - index
             walk = copy.copy(self)
             walk.own = {stack: own} if own else {}
             _, back = walk.through(stack, layer, block, *_at(kept, layer - first))
-            return back(own, state, gradient)
+            return back(own, *rest)
 
-        def back(own: Any, state: Any, gradient: Any) -> Any:
-            return jax.lax.fori_loop(0, last - first, back_through_one, (own, state, gradient))
+        def back(*carry: Any) -> Any:
+            return jax.lax.fori_loop(0, last - first, back_through_one, carry)
 
         return self.finish(stack, back, gradient)
 
 
 def make_update(
-    config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, *, chunks: int, kept_layers: int
-) -> Callable[..., tuple[dict[str, Any], Any, jax.Array]]:
-    """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, loss)`, to be compiled.
+    config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, options: Options
+) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
+    """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, outcome)`, to be compiled.
 
     Args:
       transform: a rule that looks at one tensor at a time.
-      chunks: see `objective.token_losses`.
-      kept_layers: so many of Gemma's last layers keep their MLPs' projections instead of computing them twice.
     """
 
     def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
         walk = Walk(transform, trainable, state, frozen, rate, key)
         zimg, back_through_tower = _tower(config, walk, batch.image, dtype)
-        loss, d_zimg = _language_model(config, walk, zimg, batch, chunks, kept_layers)
+        loss, d_zimg = _language_model(config, walk, zimg, batch, options)
         if walk.learns("head", BLOCKS, "stem"):
             back_through_tower(d_zimg)
         updated = {path: leaf for leaves in walk.own.values() for path, leaf in leaves.items()}
-        return {path: updated[path] for path in trainable}, walk.state, loss
+        return {path: updated[path] for path in trainable}, walk.state, Outcome(loss.value, loss.accuracy, walk.finite)
 
     return update
 
@@ -177,7 +181,7 @@ def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) ->
         return paligemma.image_tokens(config, params, image, dtype), None
     module = siglip.Block(config.img, dtype)
 
-    def block(params: Any, x: Any, known: Any) -> Any:
+    def block(params: Any, x: Any, known: Any, layer: Any) -> Any:
         return module.apply({"params": params}, x)
 
     def stem(params: Any, image: Any) -> Any:
@@ -188,7 +192,9 @@ def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) ->
 
     x = stem(walk.tree("stem"), image)
     depth = config.img.depth
-    x, inputs = jax.lax.scan(lambda x, layer: (block(walk.layer(BLOCKS, layer), x, None), x), x, jnp.arange(depth))
+    x, inputs = jax.lax.scan(
+        lambda x, layer: (block(walk.layer(BLOCKS, layer), x, None, layer), x), x, jnp.arange(depth)
+    )
 
     def back(gradient: jax.Array) -> None:
         _, gradient = walk.back("head", head, x, gradient)
@@ -199,31 +205,36 @@ def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) ->
 
 
 def _language_model(
-    config: PaliGemmaConfig, walk: Walk, zimg: jax.Array, batch: Batch, chunks: int, kept_layers: int
-) -> tuple[jax.Array, jax.Array]:
-    """The loss float32[], with the language model updated, and the gradient of the image tokens [B, N, D]."""
+    config: PaliGemmaConfig, walk: Walk, zimg: jax.Array, batch: Batch, options: Options
+) -> tuple[objective.Loss, jax.Array]:
+    """The loss, with the language model updated, and the gradient of the image tokens [B, N, D]."""
     images, last = zimg.shape[1], config.llm.depth - 1
     x, mask = paligemma.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
     angles = gemma.rope_angles(config.llm, jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2]))
     rows = images + batch.positions
-    module = gemma.Block(config.llm)
+    module = gemma.Block(config.llm, options.lora_dropout)
 
-    def block(params: Any, x: Any, known: Any) -> Any:
-        return module.apply({"params": params, gemma.KEPT: known}, x, angles, mask)[0]
+    def rngs(layer: Any) -> Any:
+        # The same numbers on the way forward and when the layer is computed again.
+        key = jax.random.fold_in(walk.key, zlib.crc32(b"dropout"))
+        return {"dropout": jax.random.fold_in(key, layer)} if options.lora_dropout else None
 
-    def last_block(params: Any, x: Any, known: Any) -> Any:
+    def block(params: Any, x: Any, known: Any, layer: Any) -> Any:
+        return module.apply({"params": params, gemma.KEPT: known}, x, angles, mask, rngs=rngs(layer))[0]
+
+    def last_block(params: Any, x: Any, known: Any, layer: Any) -> Any:
         # Only the loss tokens' rows are looked at; all others matter to them as keys and values.
-        return module.apply({"params": params}, x, angles, mask, None, rows)[0]
+        return module.apply({"params": params}, x, angles, mask, None, rows, rngs=rngs(layer))[0]
 
     def forward(x: Any, layer: Any) -> Any:
-        return block(walk.layer(LAYERS, layer), x, {}), (x, {})
+        return block(walk.layer(LAYERS, layer), x, {}, layer), (x, {})
 
     def forward_keeping(x: Any, layer: Any) -> Any:
         arguments: Any = ({"params": walk.layer(LAYERS, layer)}, x, angles, mask)
-        (y, _), known = module.apply(*arguments, mutable=[gemma.KEPT])
+        (y, _), known = module.apply(*arguments, mutable=[gemma.KEPT], rngs=rngs(layer))
         return y, (x, known[gemma.KEPT])
 
-    first_kept = max(0, last - kept_layers)
+    first_kept = max(0, last - options.kept_layers)
     runs = []
     for layers, body in (((0, first_kept), forward), ((first_kept, last), forward_keeping)):
         if layers[0] < layers[1]:
@@ -231,13 +242,17 @@ def _language_model(
             runs.append((layers, kept))
     hidden, back_through_last = walk.through(LAYERS, last, last_block, x, {})
 
+    def loss_of(normed: jax.Array, table: jax.Array) -> objective.Loss:
+        return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing)
+
     def tail(params: Any, hidden: Any) -> Any:
-        normed = gemma.final_norm(params["llm"], hidden)
-        return objective.mean_loss(normed, jax.lax.stop_gradient(table), batch, chunks)
+        return loss_of(gemma.final_norm(params["llm"], hidden), jax.lax.stop_gradient(table))
 
     table = walk.tree("table")["llm"]["embedder"]["input_embedding"]
     normed = gemma.final_norm(walk.tree("final_norm")["llm"], hidden)
-    loss, gradient = walk.back("final_norm", tail, hidden, jnp.ones(()))
+    one = objective.Loss(jnp.ones(()), jnp.zeros(()))
+    loss, gradient = walk.back("final_norm", tail, hidden, one)
+    walk.finite &= jnp.isfinite(loss.value)
     if walk.learns(LAYERS, "table", "head", BLOCKS, "stem"):
         gradient = walk.finish(LAYERS, back_through_last, gradient)
         for layers, kept in reversed(runs):
@@ -247,7 +262,7 @@ def _language_model(
     if walk.learns("table"):
         # Last of all, so that the table's gradient, the largest of a single tensor, does not wait in memory.
         normed, gradient = jax.lax.optimization_barrier((normed, gradient))
-        d_table = jax.grad(lambda table: objective.mean_loss(normed, table, batch, chunks))(table)
+        d_table = jax.grad(lambda table: loss_of(normed, table).value)(table)
         _, pull = jax.vjp(lambda table: gemma.embed(config.llm, _tree(table), batch.text, zimg.dtype), table)
         walk.update("table", {TABLE: d_table + pull(gradient[:, images:])[0]})
     return loss, gradient[:, :images]

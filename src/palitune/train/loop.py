@@ -1,28 +1,32 @@
-"""One pass of learning: batches in a seeded order, a schedule, and an end when the loss goes astray."""
+"""One attempt at a pass of learning: batches in a seeded order, evaluations, the best weights kept, and a guard."""
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from palitune import config as configuration
-from palitune import trees
+from palitune.checkpoint import run_state
 from palitune.data import batches
+from palitune.data.augment import augment
 from palitune.data.records import Record
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
-from palitune.train import optimizers, schedule
-from palitune.train.step import Options, Step, init_state
+from palitune.train import guard, schedule
+from palitune.train.evaluation import Evaluation
+from palitune.train.guard import Guard
+from palitune.train.options import Options
+from palitune.train.step import Step, init_state
 
-HOPELESS_LOSS = 100.0  # a healthy run starts far below; what rises above does not come back
-ADVICE = "Run it again with another --seed, or halve the --learning-rate"
-LINES = 8  # printed in a pass
+ADVICE = "Halve the --learning-rate, raise --batch-size, or look at the data"
+LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
 
-Progress = Callable[[int, int, float, float], None]  # step, steps, learning rate, loss
+Flat = Mapping[str, Any]
 Pictures = Callable[[Path, str | None], np.ndarray[Any, Any]]  # what a batch takes for a picture's file
 
 
@@ -31,71 +35,211 @@ def steps_of(config: Any) -> int:
     return int(config.examples // (config.batch_size * config.accumulate))
 
 
+def evaluation_interval(config: Any, validation: int) -> int:
+    """Steps between two evaluations of so many examples.
+
+    By default eight in a pass, or as many as look at no more examples together than the pass itself, but one.
+    """
+    if config.evaluate_every:
+        return int(config.evaluate_every)
+    count = min(LINES, max(1, config.examples // max(1, validation)))
+    return max(1, steps_of(config) // count)
+
+
 def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) -> list[Text]:
     """Prompts and answers as tokens."""
     return [tokenizer.example(record.prefix or prompt, record.suffix) for record in records]
 
 
 def training_batches(
-    records: Sequence[Record], texts: Sequence[Text], pictures: Pictures, config: Any, name: str
+    records: Sequence[Record],
+    texts: Sequence[Text],
+    pictures: Pictures,
+    config: Any,
+    name: str,
+    start: int = 0,
 ) -> Iterator[batches.Batch]:
-    """A pass's batches, in an order that depends on the seed and on the pass's name."""
+    """A pass's batches after the first `start`, in an order that depends on the seed and on the attempt's name."""
     steps, size = steps_of(config), config.batch_size * config.accumulate
     _, longest = batches.longest(texts)
+    labels = [record.suffix for record in records]
     rng = configuration.generator(config.seed, "order", name)
-    indices = batches.order(len(records), steps * size, rng)
-    for _ in range(steps):
+    if config.balance == "sample":
+        indices = batches.balanced_order(labels, steps * size, rng)
+    else:
+        indices = batches.order(len(records), steps * size, rng)
+    weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
+    for step in range(steps):
         chosen = [next(indices) for _ in range(size)]
+        if step < start:
+            continue
         images = np.stack([pictures(records[i].image, records[i].where) for i in chosen])
-        batch = batches.training(images, [texts[i] for i in chosen], longest)
+        if config.augment:
+            rng = configuration.generator(config.seed, "augment", name, step)
+            images = np.stack([augment(image, config.augment, rng) for image in images])
+        batch = batches.training(images, [texts[i] for i in chosen], longest, [weights[labels[i]] for i in chosen])
         yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
 
 
-def learn(
-    params: MutableMapping[str, Any],
-    feed: Iterator[batches.Batch],
-    update: Step,
-    transform: Any,
-    options: Options,
-    *,
-    config: Any,
-    learning_rate: float,
-    weights_dtype: Any,
-    progress: Progress,
-) -> dict[str, Any]:
-    """Returns new flat parameters; those that do not learn are the same arrays as before.
+class Course(NamedTuple):
+    """What all attempts at a pass share: the compiled step, the weights that rest, and how results are looked at."""
 
-    Args:
-      params: flat; taken over and emptied, because what learns cannot be in memory twice.
-      update: the step that `step.make_step` made of `transform` and `options`.
-      weights_dtype: of what learns.
+    step: Step
+    transform: Any
+    options: Options
+    config: Any
+    weights_dtype: Any  # of what learns
+    frozen: Flat
+    evaluate: Callable[[Flat], Evaluation]  # of all parameters
+    measure: Callable[[Evaluation], Mapping[str, float | None]]  # ratios of right and wrong answers, by name
+    keep: Callable[[Flat], Flat]  # a copy of what learns, as it would be saved
+    words: Callable[[Sequence[int]], list[str]]  # tokens as text
+    right_words: Sequence[str]  # first words of the validation set's answers
+    interval: int  # steps between evaluations
 
-    Raises:
-      DivergedError: the loss was not finite, or above `HOPELESS_LOSS`.
+
+class Row(NamedTuple):
+    """What is known after a step; step 0 is before the first."""
+
+    step: int
+    learning_rate: float
+    loss: float  # nan at step 0
+    accuracy: float
+    evaluation: Evaluation | None
+    ratios: Mapping[str, float | None]  # what the course measures of the evaluation
+    is_best: bool
+    remarks: list[str]
+
+
+@dataclasses.dataclass
+class Best:
+    """The best evaluation so far, and what had been learned then."""
+
+    step: int
+    score: float
+    loss: float
+    ratios: Mapping[str, float | None]
+    arrays: Flat
+
+    def is_worse_than(self, score: float, loss: float) -> bool:
+        return (score, -loss) > (self.score, -self.loss)
+
+
+def found_score(select: str, loss: float, ratios: Mapping[str, float | None]) -> float:
+    """What evaluations are compared by, higher is better; a ratio without a value is the worst."""
+    if select == "loss":
+        return -loss
+    value = ratios[select]
+    return -1.0 if value is None else value
+
+
+class Attempt:
+    """Where an attempt stands: everything that taking it up again needs, beside what its course has.
+
+    Raises, from `learn`:
+      DivergedError: the guard has seen enough.
     """
-    steps = steps_of(config)
-    rate = schedule.make(config.schedule, steps, learning_rate, config.warmup)
-    chosen, frozen = trees.split(params, optimizers.TRAINABLE[config.method])
-    params.clear()
-    # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
-    place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
-    trainable: Any = {}
-    for path in list(chosen):
-        trainable[path] = place(chosen.pop(path), weights_dtype)
-    state = init_state(transform, trainable, options, learning_rate)
-    for number, batch in zip(range(1, steps + 1), feed, strict=True):
-        trainable, state, loss = update(trainable, state, frozen, batch)
-        value = float(loss)
-        if not math.isfinite(value) or value > HOPELESS_LOSS:
-            raise DivergedError(
-                f"learning diverged at step {number} of {steps} (loss {value:.4g})",
-                hint=ADVICE,
+
+    def __init__(
+        self, course: Course, start: Flat, learning_rate: float, *, warmup: int, patience: int, best: Best | None = None
+    ) -> None:
+        """Args:
+        start: what learns, as it is before the first step.
+        best: what has to be surpassed.
+        """
+        self.course, self.learning_rate, self.patience = course, learning_rate, patience
+        # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
+        place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
+        self.trainable: Flat = {path: place(leaf, course.weights_dtype) for path, leaf in start.items()}
+        self.state = init_state(course.transform, self.trainable, course.options, learning_rate, course.config.seed)
+        self.count = 0  # steps made
+        self.stalled = 0  # evaluations since the best one
+        self.losses: list[float] = []  # of the steps since the last evaluation
+        self.guard = Guard(warmup, patience or guard.PATIENCE)
+        self.best = best
+
+    @property
+    def result(self) -> Flat:
+        """What has been learned by now."""
+        return self.state.get("ema", self.trainable)
+
+    def facts(self) -> dict[str, Any]:
+        """Everything about where it stands that is no array, as JSON has it."""
+        best = self.best
+        return {
+            "count": self.count,
+            "stalled": self.stalled,
+            "losses": self.losses,
+            "guard": dataclasses.asdict(self.guard),
+            "best": {"step": best.step, "score": best.score, "loss": best.loss, "ratios": best.ratios}
+            if best
+            else None,
+        }
+
+    def restore(self, arrays: Mapping[str, Flat], facts: Mapping[str, Any]) -> None:
+        """Puts it where another one stood.
+
+        Args:
+          arrays: its "trainable", the leaves of its "state", and what was "best".
+
+        Raises:
+          BadDataError: they are not those of such an attempt.
+        """
+        trainable = run_state.tree_of(self.trainable, run_state.leaves_of(dict(arrays["trainable"])))
+        self.trainable, self.state = trainable, run_state.tree_of(self.state, arrays["state"])
+        self.count, self.stalled, self.losses = facts["count"], facts["stalled"], list(facts["losses"])
+        self.guard = Guard(**facts["guard"])
+        self.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
+
+    def learn(self, feed: Iterable[batches.Batch], observe: Callable[[Row], None]) -> None:
+        """The steps that are left; `observe` is told of each when everything about it is settled."""
+        config = self.course.config
+        steps = steps_of(config)
+        rate = schedule.make(config.schedule, steps, self.learning_rate, config.warmup)
+        if self.count == 0 and self.guard.first_valid is None:
+            observe(self._evaluated(0, 0.0, math.nan, math.nan))
+        for batch in feed:
+            if self.is_over(steps):
+                return
+            self.trainable, self.state, outcome = self.course.step(
+                self.trainable, self.state, self.course.frozen, batch
             )
-        progress(number, steps, float(rate(number)), value)
-    # The loss is that before an update, so nothing has looked at what the last one made.
-    if not all(is_finite(array) for array in trainable.values()):
-        raise DivergedError(f"learning diverged at its last step, {steps}", hint=ADVICE)
-    return {**state.get("ema", trainable), **frozen}
+            self.count += 1
+            loss = float(outcome.loss)
+            self.losses.append(loss)
+            self._end_if(self.guard.step(loss, bool(outcome.finite)), steps)
+            known = (self.count, float(rate(self.count)), loss, float(outcome.accuracy))
+            due = self.count % self.course.interval == 0 or self.count == steps
+            observe(self._evaluated(*known) if due else Row(*known, None, {}, False, []))
+
+    @property
+    def is_no_better(self) -> bool:
+        """Whether the best evaluation has no lower loss than the one before learning."""
+        before = self.guard.first_valid
+        return self.best is not None and before is not None and self.best.loss >= before
+
+    def is_over(self, steps: int) -> bool:
+        return self.count >= steps or bool(self.patience and self.stalled >= self.patience)
+
+    def _evaluated(self, step: int, rate: float, loss: float, accuracy: float) -> Row:
+        course = self.course
+        found = course.evaluate({**course.frozen, **self.result})
+        train_loss = sum(self.losses) / len(self.losses) if self.losses else None
+        self.losses = []
+        steps = steps_of(course.config)
+        self._end_if(self.guard.evaluated(found.loss, train_loss, last=step == steps), steps)
+        ratios = course.measure(found)
+        score = found_score(course.config.select, found.loss, ratios)
+        better = self.count > 0 and (self.best is None or self.best.is_worse_than(score, found.loss))
+        if better:
+            self.best = Best(self.count, score, found.loss, ratios, course.keep(self.result))
+        self.stalled = 0 if better or not self.count else self.stalled + 1
+        remarks = self.guard.remarks(course.words(found.first), course.right_words)
+        return Row(step, rate, loss, accuracy, found, ratios, better, remarks)
+
+    def _end_if(self, reason: str | None, steps: int) -> None:
+        if reason:
+            raise DivergedError(f"learning diverged at step {self.count} of {steps} ({reason})", hint=ADVICE)
 
 
 @jax.jit

@@ -5,41 +5,66 @@ Axes: B batch, K loss tokens, M = B * K of them together, T text tokens, N image
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from palitune.data.batches import Batch
 from palitune.models import paligemma
+from palitune.models.gemma import Dropout
 from palitune.models.variants import PaliGemmaConfig
 
 
+class Loss(NamedTuple):
+    """What the loss tokens of a batch say."""
+
+    value: jax.Array  # float32[]
+    accuracy: jax.Array  # float32[]: share of the loss tokens that are the likeliest ones
+
+
 def loss(
-    config: PaliGemmaConfig, params: Mapping[str, Any], batch: Batch, dtype: Any = jnp.float32, chunks: int = 1
-) -> jax.Array:
-    """float32[]: the mean over an example's loss tokens, then over the examples."""
+    config: PaliGemmaConfig,
+    params: Mapping[str, Any],
+    batch: Batch,
+    dtype: Any = jnp.float32,
+    chunks: int = 1,
+    smoothing: float = 0.0,
+    dropout: Dropout | None = None,
+) -> Loss:
+    """The mean over an example's loss tokens, then over the examples. `dropout` is as in `gemma.hidden_states`."""
     zimg = paligemma.image_tokens(config, params, batch.image, dtype)
-    hidden = paligemma.hidden_states(config, params, zimg, batch.text, batch.mask_ar, batch.mask_input)
+    hidden = paligemma.hidden_states(config, params, zimg, batch.text, batch.mask_ar, batch.mask_input, dropout)
     chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
-    return mean_loss(chosen, params["llm"]["embedder"]["input_embedding"], batch, chunks)
+    return mean_loss(chosen, params["llm"]["embedder"]["input_embedding"], batch, chunks, smoothing)
 
 
-def mean_loss(hidden: jax.Array, table: jax.Array, batch: Batch, chunks: int) -> jax.Array:
-    """float32[] of the hidden states [B, K, D] where the loss counts: logits are [B, K, V] and never [B, T, V]."""
-    losses = token_losses(hidden.reshape(-1, hidden.shape[-1]), table, batch.targets.reshape(-1), chunks)
-    counts = jnp.maximum(jnp.sum(batch.weights, axis=-1), 1)
-    return jnp.mean(jnp.sum(losses.reshape(batch.weights.shape) * batch.weights, axis=-1) / counts)
+def mean_loss(hidden: jax.Array, table: jax.Array, batch: Batch, chunks: int = 1, smoothing: float = 0.0) -> Loss:
+    """Of the hidden states [B, K, D] where the loss counts: logits are [B, K, V] and never [B, T, V].
+
+    An example's weight, its class's for instance, is that of its tokens: it counts in the loss, not in the accuracy.
+    """
+    losses, right = token_losses(
+        hidden.reshape(-1, hidden.shape[-1]), table, batch.targets.reshape(-1), chunks, smoothing
+    )
+    real = (batch.weights > 0).astype(jnp.float32)
+    counts = jnp.maximum(jnp.sum(real, axis=-1), 1)
+    value = jnp.mean(jnp.sum(losses.reshape(real.shape) * batch.weights, axis=-1) / counts)
+    return Loss(value, jnp.sum(right.reshape(real.shape) * real) / jnp.maximum(jnp.sum(real), 1))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
-def token_losses(hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int) -> jax.Array:
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def token_losses(
+    hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int = 1, smoothing: float = 0.0
+) -> tuple[jax.Array, jax.Array]:
     """Cross-entropy float32[M] of hidden states [M, D] against the embedding table [V, D] and targets int[M].
 
+    Beside it float32[M], 1 where no other token is likelier than the target. With `smoothing` that share of every
+    target goes evenly to the whole vocabulary (https://arxiv.org/abs/1512.00567).
     With `chunks` above 1 the vocabulary goes by in as many pieces, [M, V / chunks] logits at a time, twice: once for
     the loss and once for the gradient.
     """
-    return _forward(hidden, table, targets, chunks)[0]
+    return _forward(hidden, table, targets, chunks, smoothing)[0]
 
 
 def _logits(hidden: jax.Array, rows: jax.Array) -> jax.Array:
@@ -53,35 +78,52 @@ def _piece(table: jax.Array, chunk: Any, chunks: int) -> tuple[jax.Array, jax.Ar
     return jax.lax.dynamic_slice_in_dim(table, start, size), start, start + jnp.arange(size) >= chunk * size
 
 
-def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int) -> Any:
+def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int, smoothing: float) -> Any:
     if chunks == 1:
         logits = _logits(hidden, table)
         normalizer = jax.nn.logsumexp(logits, axis=-1)
-        losses = normalizer - jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
-        return losses, (hidden, table, targets, normalizer, logits)
+        own = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
+        right = own >= jnp.max(logits, axis=-1)
+        losses = normalizer - own
+        if smoothing:
+            losses += smoothing * (own - jnp.mean(logits, axis=-1))
+        return (losses, right.astype(jnp.float32)), (hidden, table, targets, normalizer, logits)
 
     def piece(chunk: Any, carry: Any) -> Any:
-        top, total = carry
-        rows, _, new = _piece(table, chunk, chunks)
-        logits = jnp.where(new, _logits(hidden, rows), -jnp.inf)
+        top, total, own, summed = carry
+        rows, first, new = _piece(table, chunk, chunks)
+        logits = _logits(hidden, rows)
+        summed += jnp.sum(jnp.where(new, logits, 0), axis=-1)
+        logits = jnp.where(new, logits, -jnp.inf)
+        column = targets - first
+        inside = (column >= 0) & (column < rows.shape[0])
+        found = jnp.take_along_axis(logits, jnp.where(inside, column, 0)[:, None], axis=-1)[:, 0]
+        own = jnp.maximum(own, jnp.where(inside, found, -jnp.inf))
         higher = jnp.maximum(top, jnp.max(logits, axis=-1))
-        return higher, total * jnp.exp(top - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), axis=-1)
+        total = total * jnp.exp(top - higher) + jnp.sum(jnp.exp(logits - higher[:, None]), axis=-1)
+        return higher, total, own, summed
 
-    start = (jnp.full(targets.shape, -jnp.inf), jnp.zeros(targets.shape))
-    top, total = jax.lax.fori_loop(0, chunks, piece, start)
+    nothing = jnp.full(targets.shape, -jnp.inf)
+    start = (nothing, jnp.zeros(targets.shape), nothing, jnp.zeros(targets.shape))
+    top, total, own, summed = jax.lax.fori_loop(0, chunks, piece, start)
     normalizer = top + jnp.log(total)
-    own = jnp.einsum("MD,MD->M", hidden, table[targets].astype(hidden.dtype), preferred_element_type=jnp.float32)
-    return normalizer - own, (hidden, table, targets, normalizer, None)
+    losses = normalizer - own
+    if smoothing:
+        losses += smoothing * (own - summed / table.shape[0])
+    return (losses, (own >= top).astype(jnp.float32)), (hidden, table, targets, normalizer, None)
 
 
-def _backward(chunks: int, kept: Any, cotangent: jax.Array) -> Any:
+def _backward(chunks: int, smoothing: float, kept: Any, cotangents: Any) -> Any:
     hidden, table, targets, normalizer, logits = kept
+    cotangent, _ = cotangents
 
     def of_logits(logits: jax.Array, first: Any, new: Any) -> jax.Array:
         """The gradient of the logits of rows `first`..., in the dtype of the computation."""
         columns = first + jnp.arange(logits.shape[1])
         probabilities = jnp.exp(logits - normalizer[:, None])
-        difference = probabilities - (columns[None] == targets[:, None])
+        difference = probabilities - (1 - smoothing) * (columns[None] == targets[:, None])
+        if smoothing:
+            difference -= smoothing / table.shape[0]
         return jnp.where(new, difference * cotangent[:, None], 0).astype(hidden.dtype)
 
     if chunks == 1:
@@ -104,4 +146,4 @@ def _backward(chunks: int, kept: Any, cotangent: jax.Array) -> Any:
     return d_hidden.astype(hidden.dtype), d_table, None
 
 
-token_losses.defvjp(lambda hidden, table, targets, chunks: _forward(hidden, table, targets, chunks), _backward)
+token_losses.defvjp(_forward, _backward)

@@ -119,37 +119,60 @@ def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, 
 
 
 def update(
-    transform: optax.GradientTransformation, gradients: Flat, state: Any, weights: Flat, rate: Any, key: jax.Array
-) -> tuple[dict[str, Any], Any]:
+    transform: optax.GradientTransformation,
+    gradients: Flat,
+    state: Any,
+    weights: Flat,
+    rate: Any,
+    key: jax.Array,
+    finite: Any = True,
+) -> tuple[dict[str, Any], Any, jax.Array]:
     """New weights and state of one group of tensors: one layer of a stack, or a whole segment that is none.
 
     The rule's updates count `rate` times. The arithmetic is float32; weights of 16 bit are rounded stochastically with
-    `key`.
+    `key`. Where `finite` is false, or becomes false because a gradient has a number that is none, weights and state
+    stay as they are; it is returned.
     """
     gradients = {path: gradient.astype(jnp.float32) for path, gradient in gradients.items()}
     exact = {path: weight.astype(jnp.float32) for path, weight in weights.items()}
-    updates, state = transform.update(gradients, state, exact)
-    return {path: _moved(path, weights[path], rate * updates[path], key) for path in weights}, state
+    for gradient in gradients.values():
+        finite &= jnp.isfinite(gradient).all()
+    updates, new_state = transform.update(gradients, state, exact)
+    moved = {path: _moved(path, weights[path], rate * updates[path], key) for path in weights}
+    chosen = jax.tree.map(
+        lambda new, old: jnp.where(finite, new, old),
+        (moved, new_state),
+        ({path: weights[path] for path in moved}, state),
+    )
+    return *chosen, jnp.asarray(finite)
 
 
 def update_all(
-    transform: optax.GradientTransformation, gradients: Flat, state: Any, weights: Flat, rate: Any, key: jax.Array
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """`update` of every segment, when all gradients are there."""
+    transform: optax.GradientTransformation,
+    gradients: Flat,
+    state: Any,
+    weights: Flat,
+    rate: Any,
+    key: jax.Array,
+    finite: Any = True,
+) -> tuple[dict[str, Any], dict[str, Any], jax.Array]:
+    """`update` of every segment, when all gradients are there: all of it or nothing."""
     groups, new_weights, new_state = group(gradients), {}, {}
+    for gradient in gradients.values():
+        finite &= jnp.isfinite(gradient).all()
     for segment, leaves in group(weights).items():
         arguments = (groups[segment], state[segment], leaves)
         if segment in STACKS:
             depth = next(iter(leaves.values())).shape[0]
             keys = jax.vmap(lambda layer: jax.random.fold_in(key, layer))(jnp.arange(depth))
             of_layers = jax.vmap(
-                lambda gradients, state, leaves, key: update(transform, gradients, state, leaves, rate, key)
+                lambda gradients, state, leaves, key: update(transform, gradients, state, leaves, rate, key, finite)
             )
-            changed, new_state[segment] = of_layers(*arguments, keys)
+            changed, new_state[segment], _ = of_layers(*arguments, keys)
         else:
-            changed, new_state[segment] = update(transform, *arguments, rate, key)
+            changed, new_state[segment], _ = update(transform, *arguments, rate, key, finite)
         new_weights.update(changed)
-    return new_weights, new_state
+    return new_weights, new_state, jnp.asarray(finite)
 
 
 def _moved(path: str, weight: jax.Array, change: jax.Array, key: jax.Array) -> jax.Array:

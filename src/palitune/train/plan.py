@@ -22,7 +22,8 @@ from palitune.errors import ConfigurationError
 from palitune.models import lora
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import optimizers
-from palitune.train.step import Options, Step, configured, init_state, make_step, resident_dtype, weights_dtype
+from palitune.train.options import Options
+from palitune.train.step import Step, configured, init_state, make_step, resident_dtype, weights_dtype
 
 CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
 # How far `estimate` was at most from XLA's count for the RTX 4070's description, where both were run: bench/README.md
@@ -125,6 +126,11 @@ def device_memory() -> int | None:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats.get("bytes_limit")
+    return free_memory()
+
+
+def free_memory() -> int | None:
+    """Bytes of this machine's own memory that are free; None where that cannot be known."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

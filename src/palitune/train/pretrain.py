@@ -24,6 +24,7 @@ from palitune.data.tokens import Text, Tokenizer
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
 from palitune.train import step
+from palitune.train.options import Options
 
 VOCAB_SIZE = hub.TINY_VOCAB_SIZE
 CONFIG = PaliGemmaConfig(
@@ -172,13 +173,13 @@ def pretrain(folder: Path, *, pictures: int, tower_steps: int, steps: int, seed:
     trainable: Any
     trainable, frozen = trees.split(trees.flatten(tree), trees.Rules([(r"llm/.*", True), (r"img/.*", False)]))
     rule = optimizer(2e-3, steps)
-    options = step.Options(clip_global=CLIP)
+    options = Options(clip_global=CLIP)
     update = step.make_step(CONFIG, rule, options=options)
     state = step.init_state(rule, trainable, options)
     losses = []
     feed = exercises(scenes, pixels, tokenizer, rng)
     for number in range(1, steps + 1):
-        trainable, state, loss = update(trainable, state, frozen, next(feed))
-        losses.append(loss)
+        trainable, state, outcome = update(trainable, state, frozen, next(feed))
+        losses.append(outcome.loss)
         report("model", number, steps, losses)
     return dict(jax.device_get({**trainable, **frozen}))

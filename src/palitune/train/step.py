@@ -1,6 +1,5 @@
 """One update: loss, gradients of the trainable parameters alone, optimizer."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,45 +9,13 @@ import optax
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.errors import ConfigurationError
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import layerwise, objective, optimizers, schedule
+from palitune.train.options import Options, Outcome, check
 
 Flat = Mapping[str, Any]
 State = dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    """How a step goes about its work; what it computes does not depend on the last three.
-
-    Raises:
-      ConfigurationError: on options that exclude each other.
-    """
-
-    accumulate: int = 1  # batches whose mean gradient makes one update
-    clip_global: float | None = None  # largest norm of all gradients together
-    ema: float | None = None  # decay of the moving average of the trainable parameters
-    seed: int = 0  # of stochastic rounding
-    layerwise: bool = True  # update layer by layer in the backward pass, where that can be
-    chunks: int = 1  # pieces in which the vocabulary goes by: objective.token_losses
-    kept_layers: int = 0  # layers that keep activations: layerwise.make_update
-
-    def whole_gradient(self) -> list[str]:
-        """Options for which all gradients have to be there before the first update."""
-        return [
-            name for name, used in (("--accumulate", self.accumulate > 1), ("--clip-global", self.clip_global)) if used
-        ]
-
-
-def check(options: Options, method: str) -> None:
-    """Raises ConfigurationError where a method cannot do what the options ask."""
-    if method == "full" and (names := options.whole_gradient()):
-        raise ConfigurationError(
-            f"--method full cannot take {' and '.join(names)}: it updates each layer as soon as its gradient is known "
-            "and never holds the gradients of the whole model, which would double the memory",
-            hint="Use --clip-tensor, a larger --batch-size, or --method lora or attention",
-        )
+DEFAULTS = Options()
 
 
 def configured(config: Any, steps: int, kept_layers: int) -> tuple[optax.GradientTransformation, Options]:
@@ -61,7 +28,8 @@ def configured(config: Any, steps: int, kept_layers: int) -> tuple[optax.Gradien
         accumulate=config.accumulate,
         clip_global=config.clip_global or None,
         ema=config.ema or None,
-        seed=config.seed,
+        label_smoothing=config.label_smoothing,
+        lora_dropout=config.lora_dropout,
         chunks=config.vocabulary_chunks,
         kept_layers=kept_layers,
     )
@@ -83,14 +51,20 @@ def weights_dtype(config: Any, dtype: Any) -> Any:
 
 
 def init_state(
-    transform: optax.GradientTransformation, trainable: Flat, options: Options, learning_rate: float = 1.0
+    transform: optax.GradientTransformation,
+    trainable: Flat,
+    options: Options,
+    learning_rate: float = 1.0,
+    seed: int = 0,
 ) -> State:
     """A run's state beside its parameters: how many updates it has made, the rule's state, the moving average.
 
-    The learning rate multiplies the rule's own schedule; it is here so that one program serves all rates.
+    The learning rate multiplies the rule's own schedule, the seed is that of rounding and dropout; they are here so
+    that one program serves all of them.
     """
     state: State = {
         "count": jnp.zeros((), jnp.int32),
+        "seed": jnp.uint32(seed),
         "learning_rate": jnp.float32(learning_rate),
         "optimizer": optimizers.init(transform, trainable),
     }
@@ -101,11 +75,10 @@ def init_state(
 
 
 class Step:
-    """`step(trainable, state, frozen, batch) -> (trainable, state, loss)`, compiled once for each shape of batch.
+    """`step(trainable, state, frozen, batch) -> (trainable, state, outcome)`, compiled once for each shape of batch.
 
     Parameters are flat dicts by path. The trainable ones and the state (`init_state`) are donated: the caller's are
-    gone after the call. With `accumulate` every array of the batch has that many batches on a new first axis. The loss
-    is that before the update.
+    gone after the call. With `accumulate` every array of the batch has that many batches on a new first axis.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -121,8 +94,8 @@ class Step:
 
     def __call__(
         self, trainable: Flat, state: State, frozen: Flat, batch: Batch
-    ) -> tuple[dict[str, Any], State, jax.Array]:
-        result: tuple[dict[str, Any], State, jax.Array] = self.compile(trainable, state, frozen, batch)(
+    ) -> tuple[dict[str, Any], State, Outcome]:
+        result: tuple[dict[str, Any], State, Outcome] = self.compile(trainable, state, frozen, batch)(
             trainable, state, frozen, batch
         )
         return result
@@ -132,53 +105,69 @@ def make_step(
     config: PaliGemmaConfig,
     transform: optax.GradientTransformation,
     dtype: Any = jnp.float32,
-    options: Options = Options(),
+    options: Options = DEFAULTS,
 ) -> Step:
     """The step for a rule that looks at one tensor at a time (`optimizers`)."""
     whole = options.whole_gradient() or not options.layerwise
     update = (
         _whole_update(config, transform, dtype, options)
         if whole
-        else layerwise.make_update(config, transform, dtype, chunks=options.chunks, kept_layers=options.kept_layers)
+        else layerwise.make_update(config, transform, dtype, options)
     )
 
-    def step(trainable: Flat, state: State, frozen: Flat, batch: Batch) -> tuple[dict[str, Any], State, jax.Array]:
-        key = jax.random.fold_in(jax.random.key(options.seed), state["count"])
-        trainable, rule_state, loss = update(trainable, state["optimizer"], frozen, batch, state["learning_rate"], key)
+    def step(trainable: Flat, state: State, frozen: Flat, batch: Batch) -> tuple[dict[str, Any], State, Outcome]:
+        key = jax.random.fold_in(jax.random.key(state["seed"]), state["count"])
+        rate = state["learning_rate"]
+        trainable, rule_state, outcome = update(trainable, state["optimizer"], frozen, batch, rate, key)
         new_state = {**state, "count": state["count"] + 1, "optimizer": rule_state}
         if options.ema is not None:
             new_state["ema"] = {
                 path: options.ema * average + (1 - options.ema) * trainable[path].astype(jnp.float32)
                 for path, average in state["ema"].items()
             }
-        return trainable, new_state, loss
+        return trainable, new_state, outcome
 
     return Step(step)
 
 
 def _whole_update(
     config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, options: Options
-) -> Callable[..., tuple[dict[str, Any], Any, jax.Array]]:
+) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
     """As `layerwise.make_update`, with all gradients at once."""
 
     def update(trainable: Flat, state: Any, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
-        def loss_of(trainable: Flat, batch: Batch) -> jax.Array:
-            return objective.loss(config, trees.unflatten({**trainable, **frozen}), batch, dtype, options.chunks)
+        def loss_of(trainable: Flat, batch: Batch, key: jax.Array) -> Any:
+            params = trees.unflatten({**trainable, **frozen})
+            loss = objective.loss(
+                config,
+                params,
+                batch,
+                dtype,
+                options.chunks,
+                options.label_smoothing,
+                (options.lora_dropout, key) if options.lora_dropout else None,
+            )
+            return loss.value, loss
 
-        gradient_of = jax.value_and_grad(loss_of)
+        gradient_of = jax.grad(loss_of, has_aux=True)
         if options.accumulate > 1:
 
-            def add(total: Any, batch: Batch) -> Any:
-                return jax.tree.map(jnp.add, total, gradient_of(trainable, batch)), None
+            def add(total: Any, numbered: Any) -> Any:
+                number, batch = numbered
+                return jax.tree.map(
+                    jnp.add, total, gradient_of(trainable, batch, jax.random.fold_in(key, number))
+                ), None
 
-            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), (jnp.zeros(()), dict(trainable)))
-            total, _ = jax.lax.scan(add, zeros, batch)
-            loss, gradients = jax.tree.map(lambda leaf: leaf / options.accumulate, total)
+            nothing = (dict(trainable), objective.Loss(jnp.zeros(()), jnp.zeros(())))
+            zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), nothing)
+            total, _ = jax.lax.scan(add, zeros, (jnp.arange(options.accumulate), batch))
+            gradients, loss = jax.tree.map(lambda leaf: leaf / options.accumulate, total)
         else:
-            loss, gradients = gradient_of(trainable, batch)
+            gradients, loss = gradient_of(trainable, batch, key)
         if options.clip_global:
             gradients, _ = optax.clip_by_global_norm(options.clip_global).update(gradients, optax.EmptyState())
-        trainable, state = optimizers.update_all(transform, gradients, state, trainable, rate, key)
-        return trainable, state, loss
+        finite = jnp.isfinite(loss.value)
+        trainable, state, finite = optimizers.update_all(transform, gradients, state, trainable, rate, key, finite)
+        return trainable, state, Outcome(loss.value, loss.accuracy, finite)
 
     return update

@@ -1,0 +1,79 @@
+"""What repeating a run buys, and what it costs: single runs from five seeds, and the best of five in one process.
+
+    python bench/lottery.py [--sets 5]
+
+Every data set is drawn anew, learned by the defaults of `palitune learn`, and judged on 200 advertisements that nothing
+else uses.
+"""
+
+import argparse
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+
+SEEDS = 5
+NEW, NEW_SEED = 200, 1_000_000
+
+
+def palitune(folder: Path, *arguments: str) -> str:
+    environment = {**os.environ, "PALITUNE_HOME": str(folder), "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-m", "palitune", *arguments, "--quiet"]
+    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
+
+
+def learned(folder: Path, name: str, *arguments: str) -> float:
+    """Seconds."""
+    start = time.perf_counter()
+    palitune(folder, "learn", "-w", name, *arguments)
+    return time.perf_counter() - start
+
+
+def accuracy(folder: Path, name: str) -> float:
+    block = palitune(folder, "validate", "-m", name, "new/data.jsonl")
+    return float(re.search(r"accuracy:  (\S+)", block)[1])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sets", type=int, default=5, help="data sets (default: %(default)s)")
+    parser.add_argument("--validation", default="10", help="records for validation (default: %(default)s)")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        palitune(folder, "download", "--model", "tiny")
+        palitune(folder, "demo-data", "-o", "new", "--count", str(NEW), "--seed", str(NEW_SEED))
+        print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; accuracy on {NEW} new advertisements")
+        print("set  single runs                          median  best of 5  seconds: one  five  ratio")
+        better, ratios = 0, []
+        for number in range(args.sets):
+            data = f"set{number}"
+            palitune(folder, "demo-data", "-o", data, "--seed", str(number))
+            palitune(folder, "split", "-d", f"{data}/data.jsonl", "-v", args.validation, "-n", "split")
+            split = ("-d", f"{data}/split")
+            if not number:
+                learned(folder, "warm-up", *split)  # programs and image tokens are then in the cache, as on most days
+            times, singles = [], []
+            for seed in range(SEEDS):
+                times.append(learned(folder, f"{data}-{seed}", *split, "--seed", str(seed)))
+                singles.append(accuracy(folder, f"{data}-{seed}"))
+            repeated = learned(folder, f"{data}-best", *split, "--repeat", str(SEEDS))
+            best = accuracy(folder, f"{data}-best")
+            one, middle = statistics.median(times), statistics.median(singles)
+            better += best > middle
+            ratios.append(repeated / one)
+            shown = " ".join(f"{value:.3f}" for value in singles)
+            cost = f"{one:12.1f} {repeated:5.1f}  {ratios[-1]:5.2f}"
+            print(f"{number:3}  {shown:35}  {middle:6.3f}  {best:9.3f}  {cost}", flush=True)
+        cost = statistics.median(ratios)
+        print(f"better than the median single run: {better} of {args.sets}; median cost {cost:.2f} runs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,201 @@
+"""What a run leaves beside its checkpoint: `NAME.run/` with its configuration, metrics and, until it ends, its state.
+
+One process at a time may hold it.
+"""
+
+import contextlib
+import csv
+import fcntl
+import io
+import json
+import math
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from palitune import files
+from palitune.checkpoint import manifest
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError
+
+# The first five are the names that hosted fine-tuning services use.
+COLUMNS = (
+    *("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"),
+    *("valid_accuracy", "valid_balanced_accuracy", "valid_precision", "valid_recall", "valid_f_measure"),
+    *("learning_rate", "trial", "pass", "attempt", "best"),
+)
+
+
+class RunFolder:
+    """The folder of the run that makes a checkpoint."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.path = target.with_suffix(".run")
+        self.config = self.path / "config.json"
+        self.state = self.path / "state.npz"
+        self.best = self.path / "best.npz"
+        self.metrics = self.path / "metrics.jsonl"
+        self.table = self.path / "metrics.csv"
+        self.picture = self.path / "loss.png"
+        self.blocks = self.path / "results.txt"
+        self.lock = self.path / "lock"
+
+    def outputs(self) -> list[Path]:
+        """Everything that a run writes, the lock aside."""
+        inside = [self.config, self.state, self.best, self.metrics, self.table, self.picture, self.blocks]
+        return [self.target, manifest.path_of(self.target), *inside]
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder and keeps other processes out of it.
+
+        The operating system gives the lock back when its holder ends, however it ends, so that none is left over.
+
+        Raises:
+          OutputExistsError: another process holds it; it is named.
+          StorageError: the folder cannot be made.
+        """
+        descriptor = self._locked()
+        try:
+            started = time.strftime("%Y-%m-%d %H:%M:%S")
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+            yield
+        finally:
+            if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
+                self.lock.unlink()
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
+            os.close(descriptor)
+
+    def _locked(self) -> int:
+        """Descriptor of the lock, which is this process's."""
+        while True:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
+            except FileNotFoundError:
+                continue  # its last holder has just removed the folder
+            except OSError as error:
+                hint = "Name another place, or make this one writable"
+                raise StorageError(f"cannot write: {error.strerror}", where=str(self.path), hint=hint) from None
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if self.lock.exists() and os.path.samestat(os.fstat(descriptor), self.lock.stat()):
+                    return descriptor
+            except FileNotFoundError:
+                pass  # removed by its last holder: what is locked is nothing any more
+            except BlockingIOError:
+                holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "another process"
+                os.close(descriptor)
+                hint = "Wait for it, stop it, or use another name with -w"
+                raise OutputExistsError(f"this run is at work: {holder}", where=str(self.path), hint=hint) from None
+            except OSError as error:  # some network volumes know no locks
+                print(f"{self.path}: no lock ({error.strerror}); start no other run of this name", file=sys.stderr)
+                return descriptor
+            os.close(descriptor)
+
+    def clean(self) -> None:
+        """Removes what a killed process left half-written."""
+        for path in self.outputs():
+            for temporary in files.temporaries(path):
+                temporary.unlink(missing_ok=True)
+
+    def clear(self) -> None:
+        """Removes an earlier run's files; its checkpoint stays until there is a new one."""
+        for path in self.outputs()[2:]:
+            path.unlink(missing_ok=True)
+        files.sync_folder(self.path)
+
+    def check_space(self, size: int) -> None:
+        """Raises StorageError unless so many bytes are free where the run is written."""
+        files.check_space(self.path, size, "this run")
+
+    def write_config(self, content: Mapping[str, Any]) -> None:
+        files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def is_finished(folder: RunFolder) -> bool:
+    """Whether the run has come to its end."""
+    try:
+        last = folder.metrics.read_text("utf-8").splitlines()[-1]
+        return bool(json.loads(last).get("event") == "finished") and folder.target.is_file()
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """The configuration that a run stored.
+
+    Raises:
+      MissingInputError: there is none.
+      BadDataError: it is something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        for key in ("options", "config", "data", "base"):
+            if not isinstance(content[key], dict):
+                raise ValueError(f"its {key} is no object")
+    except FileNotFoundError:
+        raise MissingInputError("no such configuration of a run", where=str(path)) from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadDataError(f"not the configuration of a run ({error})", where=str(path)) from None
+    return dict(content)
+
+
+class Metrics:
+    """`metrics.jsonl`, a line for every step, and the same as a table, `metrics.csv`."""
+
+    def __init__(self, folder: RunFolder, size: int = 0) -> None:
+        """Goes on after `size` bytes; what was written after them is made again.
+
+        Raises:
+          StorageError: the file cannot be written.
+        """
+        self.folder = folder
+        with _storage(folder.metrics):
+            self.file = folder.metrics.open("ab")
+            self.file.truncate(size)
+        lines = folder.metrics.read_text().splitlines()
+        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Values that are None or no number are left out."""
+        kept = {
+            key: value
+            for key, value in row.items()
+            if value is not None and not (isinstance(value, float) and not math.isfinite(value))
+        }
+        self.rows.append(kept)
+        with _storage(self.folder.metrics):
+            self.file.write(json.dumps(kept).encode() + b"\n")
+            self.file.flush()
+
+    def sync(self) -> int:
+        """Makes what was written last, and returns its size in bytes."""
+        with _storage(self.folder.metrics):
+            os.fsync(self.file.fileno())
+            return os.fstat(self.file.fileno()).st_size
+
+    def write_table(self) -> None:
+        text = io.StringIO()
+        table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        table.writeheader()
+        table.writerows(row for row in self.rows if "step" in row)
+        files.write(self.folder.table, text.getvalue().encode())
+
+    def close(self) -> None:
+        self.file.close()
+
+
+@contextmanager
+def _storage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror or error}", where=str(path)) from error

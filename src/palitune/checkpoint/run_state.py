@@ -1,0 +1,79 @@
+"""A run that can be taken up again: one archive with all arrays and, as JSON, all numbers and words.
+
+It is one file, which appears whole or not at all: after a kill or a power cut it is the last one or the one before.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune import files
+from palitune.checkpoint import npz
+from palitune.errors import BadDataError
+
+MEMBER = "state.json"
+VERSION = 1  # goes up when what is inside changes its meaning
+
+
+class Saved(NamedTuple):
+    """What was saved: groups of arrays, each under its own names, and a JSON object."""
+
+    arrays: dict[str, dict[str, Any]]
+    facts: dict[str, Any]
+
+
+def save(path: Path, arrays: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+    """Writes groups of arrays and a JSON object.
+
+    Raises:
+      StorageError: see `files.whole`; the file that was there is untouched.
+    """
+    flat = {f"{group}/{name}": leaf for group, leaves in arrays.items() for name, leaf in leaves.items()}
+    dtypes = {name: str(np.dtype(leaf.dtype)) for name, leaf in flat.items()}
+    content = {"version": VERSION, "dtypes": dtypes, "groups": list(arrays), "facts": facts}
+    npz.save(path, flat, texts={MEMBER: json.dumps(content)})
+
+
+def load(path: Path) -> Saved:
+    """Reads what `save` wrote; arrays are mapped from the file, and every checksum is looked at.
+
+    Raises:
+      BadDataError: it is damaged, or of another version of palitune.
+    """
+    hint = "Start the run anew with --overwrite"
+    found = files.member(path, MEMBER)
+    if found is None or npz.damaged(path):
+        raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint)
+    content = json.loads(found)
+    if content.get("version") != VERSION:
+        raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)
+    opened = npz.Checkpoint(path)
+    groups: dict[str, dict[str, Any]] = {group: {} for group in content["groups"]}
+    for name, dtype in content["dtypes"].items():
+        group, _, rest = name.partition("/")
+        array = opened[name]
+        groups[group][rest] = array if array.dtype == dtype else array.view(np.dtype(dtype))
+    return Saved(groups, content["facts"])
+
+
+def leaves_of(tree: Any) -> dict[str, Any]:
+    """The leaves of any tree of arrays by their place in it."""
+    return {jax.tree_util.keystr(place): leaf for place, leaf in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def tree_of(template: Any, leaves: Mapping[str, Any]) -> Any:
+    """The inverse of `leaves_of`, on the device, for a tree like `template`.
+
+    Raises:
+      BadDataError: the leaves are not those of such a tree.
+    """
+    expected = leaves_of(template)
+    if set(expected) != set(leaves) or any(tuple(leaves[k].shape) != tuple(expected[k].shape) for k in expected):
+        raise BadDataError("the saved state does not fit this run", hint="Start it anew with --overwrite")
+    # A copy: the step gives its inputs' memory away, and this memory is a file.
+    return jax.tree_util.tree_map_with_path(lambda place, _: jnp.array(leaves[jax.tree_util.keystr(place)]), template)

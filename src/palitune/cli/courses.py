@@ -1,0 +1,137 @@
+"""What learning needs before its first step, made from a model, its records and a configuration."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from palitune.checkpoint import delta, npz
+from palitune.checkpoint.run_folder import RunFolder
+from palitune.cli.model import Model
+from palitune.data import batches
+from palitune.data.records import Record
+from palitune.infer.features import Features
+from palitune.judge import confusion
+from palitune.models import lora
+from palitune.train import loop, plan
+from palitune.train.evaluation import Evaluation, Evaluator
+from palitune.train.loop import Course, is_finite
+from palitune.train.optimizers import TRAINABLE
+from palitune.train.step import init_state
+
+IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk
+RATIOS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
+# What a compiled step does not depend on.
+NOT_COMPILED = (
+    "seed",
+    "learning_rate",
+    "second_learning_rate",
+    "second_pass",
+    "balance",
+    "augment",
+    "evaluate_every",
+    "patience",
+    "second_patience",
+    "select",
+    "attempts",
+)
+
+
+class Courses:
+    """Courses for configurations of one method on one model; what can be shared is."""
+
+    def __init__(
+        self,
+        model: Model,
+        shown: Any,
+        train: Sequence[Record],
+        valid: Sequence[Record],
+        config: Any,
+        folder: RunFolder | None,
+    ) -> None:
+        """`folder` is where the best weights go when they are too large for the memory."""
+        self.model, self.shown, self.train, self.valid, self.folder = model, shown, train, valid, folder
+        self.train_texts = loop.examples_of(train, model.tokenizer, config.prompt)
+        valid_texts = loop.examples_of(valid, model.tokenizer, config.prompt)
+        self.evaluator = Evaluator(model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks)
+        self._prepared: dict[str, plan.Prepared] = {}
+
+    def work(self, config: Any) -> plan.Work:
+        model = self.model
+        length, answer = batches.longest(self.train_texts)
+        stored = {path: model.checkpoint[path] for path in model.checkpoint}
+        return plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
+
+    def prepared(self, config: Any) -> plan.Prepared:
+        """The compiled step. Raises ConfigurationError where it cannot fit."""
+        key = str({name: value for name, value in config.to_dict().items() if name not in NOT_COMPILED})
+        if key not in self._prepared:
+            self._prepared[key] = plan.prepare(self.work(config))
+        return self._prepared[key]
+
+    def sizes(self, config: Any) -> tuple[int, int]:
+        """Bytes of a saved checkpoint, and of a saved state with two more sets of weights beside its own."""
+        chosen, _ = plan.parameters(self.work(config))
+        prepared = self.prepared(config)
+        state = jax.eval_shape(lambda leaves: init_state(prepared.transform, leaves, prepared.options), chosen)
+        checkpoint = sum(leaf.size * self._stored(path, leaf.dtype).itemsize for path, leaf in chosen.items())
+        return checkpoint, sum(
+            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
+        ) + 2 * checkpoint
+
+    def course(self, config: Any, frozen: Mapping[str, Any]) -> Course:
+        prepared = self.prepared(config)
+        return Course(
+            step=prepared.step,
+            transform=prepared.transform,
+            options=prepared.options,
+            config=config,
+            weights_dtype=prepared.weights_dtype,
+            frozen=frozen,
+            evaluate=self.evaluator,
+            measure=self.measure,
+            keep=self.keep,
+            words=self.words,
+            right_words=self.words(self.evaluator.first_right),
+            interval=loop.evaluation_interval(config, len(self.valid)),
+        )
+
+    def measure(self, found: Evaluation) -> dict[str, float | None]:
+        """Ratios as in the result blocks: an answer that is not wholly right counts as the other class."""
+        labels = [record.suffix for record in self.valid]
+        answers = [label if right else "" for label, right in zip(labels, found.right, strict=True)]
+        counted = confusion.count(labels, answers)
+        return {name: getattr(counted, name) for name in RATIOS}
+
+    def words(self, tokens: Sequence[int]) -> list[str]:
+        return [self.model.tokenizer.answer([token]) for token in tokens]
+
+    def keep(self, learned: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A copy as it would be saved, so that what is judged is what is saved; on the disk where it is too large."""
+        rounded = {}
+        for path, leaf in learned.items():
+            smaller = leaf.astype(self._stored(path, leaf.dtype))
+            rounded[path] = smaller if is_finite(smaller) else leaf  # float16 ends at 65,504
+        size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()
+        if self.folder is not None and free is not None and size > IN_MEMORY * free:
+            npz.save(self.folder.best, rounded)
+            return npz.Checkpoint(self.folder.best)
+        return {path: np.array(leaf) for path, leaf in rounded.items()}
+
+    def changed(self, config: Any, frozen: Mapping[str, Any], learned: Mapping[str, Any]) -> dict[str, Any]:
+        """Everything that differs from the base after learning: what a delta has to hold."""
+        result: dict[str, Any] = {path: self.model.checkpoint[path] for path in delta.inherited(self.model.checkpoint)}
+        result |= {path: leaf for path, leaf in frozen.items() if lora.is_adapter(path)}
+        result |= {path: learned[path] for path in learned if TRAINABLE[config.method](path)}
+        return dict(sorted(result.items()))
+
+    def batches(self, config: Any, name: str, start: int) -> Any:
+        """A pass's batches after the first `start`."""
+        return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
+
+    def _stored(self, path: str, dtype: Any) -> np.dtype[Any]:
+        return delta.stored_dtype(self.model.checkpoint, path, dtype)
+
+
+Configured = Callable[[Any], Any]  # the configuration of a trial

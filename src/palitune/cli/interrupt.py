@@ -1,0 +1,35 @@
+"""Ctrl-C and SIGTERM while something is at work that can be saved: the first one is granted at the next step."""
+
+import os
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupt:
+    """While it is entered, a first signal only sets `wanted`; a second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self.wanted: int | None = None
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interrupt":
+        for number in SIGNALS:
+            self.before[number] = signal.signal(number, self._receive)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.wanted is not None:
+            os._exit(128 + number)  # what is half-written has another name, and the next start removes it
+        self.wanted = number
+        os.write(
+            sys.__stderr__.fileno() if sys.__stderr__ else 2,
+            b"\nstopping after this step; once more to leave at once\n",
+        )

@@ -1,0 +1,115 @@
+"""What a run says and writes down while it learns: lines, a progress bar, metrics, a picture, results."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from tqdm import tqdm
+
+from palitune import files
+from palitune.checkpoint.run_folder import Metrics, RunFolder
+from palitune.errors import ConfigurationError
+from palitune.train import loop
+from palitune.train.loop import Row
+
+
+class Journal:
+    """Lines on stdout, notes on stderr; the rest into a run's folder, if there is one."""
+
+    def __init__(self, folder: RunFolder | None, quiet: bool, tensorboard: bool, size: int = 0) -> None:
+        """`size` is that of the metrics that a run goes on after (`Metrics`)."""
+        self.folder, self.quiet = folder, quiet
+        self.metrics = Metrics(folder, size) if folder is not None else None
+        self.blocks: list[str] = []
+        self.bar: Any = None
+        self.board: Any = None
+        self.total = 0  # steps of passes that are over, for TensorBoard
+        if tensorboard and folder is not None:
+            try:
+                import tensorboardX
+            except ImportError:
+                hint = "Install it: pip install 'palitune[tensorboard]'"
+                raise ConfigurationError(
+                    "--tensorboard needs tensorboardX, which is not installed", hint=hint
+                ) from None
+            self.board = tensorboardX.SummaryWriter(str(folder.path / "tensorboard"))
+
+    def note(self, text: str) -> None:
+        """A line for a person."""
+        if not self.quiet:
+            with tqdm.external_write_mode(sys.stderr):
+                print(text, file=sys.stderr, flush=True)
+
+    def open_bar(self, name: str, steps: int, size: int, done: int) -> None:
+        """A progress bar in examples, on a terminal."""
+        silent = self.quiet or not sys.stderr.isatty()
+        self.bar = tqdm(
+            total=steps * size, initial=done * size, desc=name, unit="examples", leave=False, disable=silent
+        )
+        self.size = size
+
+    def close_bar(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def row(self, row: Row, steps: int, place: Mapping[str, Any]) -> None:
+        """Everything about one step; `place` says of which trial, pass and attempt."""
+        if row.step:
+            self.bar.update(self.size)
+        if row.step and loop.is_line_due(row.step, steps):
+            with tqdm.external_write_mode():
+                print(loop.line(row.step, steps, row.learning_rate, row.loss), flush=True)
+        found = row.evaluation
+        if found is not None:
+            best = "   best so far" if row.is_best else ""
+            right = sum(found.right) / len(found.right)
+            text = f"valid: {row.step}/{steps}   loss: {found.loss:.4f}   token accuracy: {found.token_accuracy:.4f}"
+            self.note(f"{text}   accuracy: {right:.4f}{best}")
+        for remark in row.remarks:
+            self.note(remark)
+            self.event("remark", **place, step=row.step, what=remark)
+        values: dict[str, Any] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
+        if found is not None:
+            values |= {"valid_loss": found.loss, "valid_mean_token_accuracy": found.token_accuracy}
+            values |= {f"valid_{name}": value for name, value in row.ratios.items()}
+            values["best"] = row.is_best
+        values["learning_rate"] = row.learning_rate
+        self._add(values | dict(place))
+        if found is not None and self.metrics is not None:
+            self.metrics.write_table()
+        if self.board is not None:
+            for name, value in values.items():
+                if isinstance(value, float) and math.isfinite(value):
+                    self.board.add_scalar(name, value, self.total + row.step)
+
+    def event(self, name: str, **facts: Any) -> None:
+        """Something that is no step: an attempt that diverged, the end."""
+        self._add({"event": name, **facts})
+
+    def _add(self, row: Mapping[str, Any]) -> None:
+        if self.metrics is not None:
+            self.metrics.add(row)
+
+    def block(self, text: str) -> None:
+        """A result, on stdout and in the folder."""
+        print(text, flush=True)
+        self.blocks.append(text)
+        if self.folder is not None:
+            files.write(self.folder.blocks, "".join(f"{block}\n" for block in self.blocks).encode())
+
+    def draw(self) -> None:
+        """The table and the picture of all losses so far."""
+        if self.folder is None or self.metrics is None:
+            return
+        from palitune.judge import plots
+
+        self.metrics.write_table()
+        plots.losses(self.folder.picture, self.metrics.rows)
+
+    def close(self) -> None:
+        self.close_bar()
+        if self.metrics is not None:
+            self.metrics.close()
+        if self.board is not None:
+            self.board.close()

@@ -1,0 +1,135 @@
+"""What a run depends on, written down, and a run made again from that."""
+
+import argparse
+import copy
+import hashlib
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import palitune
+from palitune.checkpoint import delta
+from palitune.checkpoint.run_folder import RunFolder, read_config
+from palitune.cli.model import Model
+from palitune.data.records import Record
+from palitune.errors import BadDataError, MissingInputError, UsageError
+
+# Options that change nothing of what is learned.
+NOT_RECORDED = {
+    "write",
+    "overwrite",
+    "resume",
+    "source",
+    "quiet",
+    "debug",
+    "typed",
+    "recorded",
+    "save_every",
+    "tensorboard",
+}
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
+
+
+def replayed(args: argparse.Namespace, resumed: Path | None = None) -> argparse.Namespace:
+    """The arguments, with what a recorded run had in place of what was not typed.
+
+    Args:
+      resumed: the configuration of the run to go on with, of which nothing can change any more.
+
+    Raises:
+      MissingInputError, BadDataError: there is no such configuration.
+      UsageError: something was typed that going on cannot change.
+    """
+    own = copy.copy(args)
+    own.recorded = None
+    path = resumed or (Path(args.source) if args.source else None)
+    if path is None:
+        return own
+    own.recorded = read_config(path)
+    for name, value in own.recorded["options"].items():
+        if name in NOT_RECORDED or not hasattr(args, name):
+            raise BadDataError(f"the option {name} is none of learning's", where=str(path))
+        if isinstance(value, list):
+            value = [tuple(item) if isinstance(item, list) else item for item in value]
+        if name not in args.typed:
+            setattr(own, name, value)
+        elif resumed is not None and _plain(getattr(args, name)) != _plain(value):
+            hint = "Leave it out, or start a run of another name"
+            raise UsageError(f"--{name.replace('_', '-')} cannot change while a run goes on", hint=hint)
+    return own
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def require_run(folder: RunFolder, name: str) -> None:
+    """Raises MissingInputError if there is nothing to go on with."""
+    if not folder.config.is_file():
+        hint = "Start it without --resume"
+        raise MissingInputError(f"there is no run {name} to go on with", where=str(folder.path), hint=hint)
+
+
+def facts(
+    args: argparse.Namespace,
+    model_name: str,
+    model: Model,
+    config: Any,
+    sets: Mapping[Path, Sequence[Record]],
+) -> dict[str, Any]:
+    """The content of a run's `config.json`. It is compared with what was recorded, if the run is made again.
+
+    Raises:
+      BadDataError: data or base are others than recorded.
+    """
+    options = {name: value for name, value in vars(args).items() if name not in NOT_RECORDED}
+    found = {
+        "palitune": palitune.__version__,
+        "code": code_hash(),
+        "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
+        "command": sys.argv[1:],
+        "options": options | {"model": model_name, "seed": args.seed or 0},
+        "config": config.to_dict(),
+        "data": {path.name: {"file": str(path), **fingerprint(path, records)} for path, records in sets.items()},
+        "base": delta.describe(model.checkpoint, model.path.stem),
+    }
+    if args.recorded is not None:
+        _compare(args.recorded, found, args.typed)
+    return found
+
+
+def _compare(recorded: Mapping[str, Any], found: Mapping[str, Any], typed: set[str]) -> None:
+    if "data" not in typed:
+        for name, known in recorded["data"].items():
+            now = found["data"].get(name, {})
+            for key, what in (("sha256", "its lines"), ("pictures", "its pictures")):
+                if known.get(key) != now.get(key):
+                    hint = "Put back what it was, or start another run"
+                    raise BadDataError(f"{what} have changed since the run", where=str(known.get("file")), hint=hint)
+    if "model" not in typed and recorded["base"].get("hash") != found["base"]["hash"]:
+        raise BadDataError(f"the base {found['base']['file']} is not that of the run")
+    if recorded.get("code") != found["code"] or recorded.get("versions") != found["versions"]:
+        print("the run was made by other versions of palitune or its libraries: figures may differ", file=sys.stderr)
+
+
+def code_hash() -> str:
+    """SHA-256 of palitune's own source."""
+    folder = Path(palitune.__file__).parent
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        total.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return total.hexdigest()
+
+
+def fingerprint(path: Path, records: Sequence[Record]) -> dict[str, Any]:
+    """Count and SHA-256 of a file's lines, and SHA-256 of all its pictures in order."""
+    digests: dict[Path, bytes] = {}
+    for record in records:
+        if record.image not in digests:
+            with record.image.open("rb") as file:
+                digests[record.image] = hashlib.file_digest(file, "sha256").digest()
+    pictures = hashlib.sha256(b"".join(digests[record.image] for record in records)).hexdigest()
+    return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": pictures}

@@ -1,0 +1,178 @@
+"""A run of learning from what was typed to what is saved: everything is looked at before anything costs time."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from palitune import files
+from palitune.checkpoint import delta, manifest, run_state
+from palitune.checkpoint.run_folder import RunFolder, is_finished
+from palitune.cli import arguments, lottery, reproduction, workspace
+from palitune.cli.courses import Courses
+from palitune.cli.journal import Journal
+from palitune.cli.judging import Judge, check_pictures, load_records
+from palitune.cli.main import Stopped
+from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
+from palitune.cli.training import Training
+from palitune.config import PROMPT
+from palitune.data.records import Record
+from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
+from palitune.judge.report import result_block, trial_table
+from palitune.models import lora
+from palitune.train import plan
+from palitune.train.optimizers import TRAINABLE
+
+
+def run(args: argparse.Namespace) -> None:
+    """Learns, in a folder of the run's own where there is something to save."""
+    if args.write is None:
+        _learn(reproduction.replayed(args), None)
+        return
+    folder = RunFolder(workspace.checkpoint_to_write(args.write))
+    again = f"{Path(sys.argv[0]).name} {'learn ' * (Path(sys.argv[0]).name == 'palitune')}--resume -w {args.write}"
+    if args.resume:
+        reproduction.require_run(folder, args.write)
+    else:
+        _check_free(folder, args.overwrite, again)  # before anything is made
+    files.check_writable(folder.target)
+    with folder.held():
+        if not args.resume:
+            _check_free(folder, args.overwrite, again)  # and once more, now that nobody else can
+        folder.clean()
+        try:
+            _learn(reproduction.replayed(args, folder.config if args.resume else None), folder)
+        except ResumableError as error:
+            raise ResumableError(error.what, hint=f"Go on with {again}") from None
+        except Stopped as stopped:
+            if folder.config.is_file():
+                stopped.hint = f"go on with {again}"
+            raise
+
+
+def _check_free(folder: RunFolder, overwrite: bool, again: str) -> None:
+    if folder.config.exists() and not folder.target.exists() and not overwrite:
+        hint = f"Go on with it: {again}. Or use another name with -w, or --overwrite"
+        raise OutputExistsError("a run of this name was begun", where=str(folder.path), hint=hint)
+    workspace.check_free(folder.target, overwrite)
+
+
+def _learn(args: argparse.Namespace, folder: RunFolder | None) -> None:
+    if args.resume and folder is not None and is_finished(folder):
+        print(f"{folder.target}: this run has come to its end", file=sys.stderr)
+        return
+    data = workspace.data_set(args.data)
+    source = workspace.checkpoint_to_read(args.model)
+    settings = lottery.settings_of(args.sweep or [], bool(args.search))
+    trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
+    prompt = manifest.prompt(source, PROMPT)
+    # What is wrong with the options alone is said before a model is opened.
+    first = lottery.Trial(args.seed or 0, {}) if args.search else trials[0]
+    _configured(args, first, prompt)
+    model = load(source, args)
+    if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
+        raise UsageError(f"-w {args.write} would replace the model that it learns from")
+
+    def configured(trial: lottery.Trial) -> Any:
+        config = _configured(args, trial, prompt)
+        _go_on_with_adapters(model.checkpoint, args, config)
+        return config
+
+    configs = [configured(first)] if args.search else [configured(trials[number]) for number in range(trials.count)]
+    # A tower that learns needs pixels, and so do pictures that change.
+    args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
+    shown = pictures(model, args)
+    paths = [data / part for part in workspace.PARTS]
+    train, valid = sets = [load_records(path, args) for path in paths]
+    courses = Courses(model, shown, train, valid, configs[0], folder)
+    _check(courses, configs, folder, args)
+    check_pictures(sets, shown)
+    if not args.quiet:
+        announce(model)
+    named = args.model or workspace.latest_model()
+    facts = reproduction.facts(args, named, model, configs[0], dict(zip(paths, sets, strict=True)))
+    saved = run_state.load(folder.state) if args.resume and folder is not None and folder.state.is_file() else None
+    if folder is not None and not args.resume:
+        folder.clear()
+        folder.write_config(facts)
+    journal = Journal(folder, args.quiet, args.tensorboard, saved.facts["metrics"] if saved else 0)
+    judge = Verdicts(model, shown, configs[0].prompt, dict(zip(paths, sets, strict=True)), journal)
+
+    def describe(content: Mapping[str, Any]) -> str:
+        return manifest.text(base=delta.describe(model.checkpoint, model.path.stem), data=str(data), **content)
+
+    params = shown_params(model, shown)
+    if saved is None:
+        judge(params, "zero trained")
+    frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[configs[0].method](path)}
+    del params
+    training = Training(courses, frozen, trials, configured, journal, judge, describe, args.save_every)
+    if saved is not None:
+        training.resume(saved)
+    try:
+        training()
+        progress = training.progress
+        if trials.count > 1 and training.kept is not None:
+            journal.block(trial_table(progress.results, progress.winner, configs[0].select))
+            judge(training.all_params(training.kept), f"{'2nd' if configs[0].second_pass else '1st'} trained")
+        training.finish()
+        journal.draw()
+    except DivergedError:
+        journal.draw()
+        raise
+    finally:
+        journal.close()
+    if folder is not None and not args.quiet:
+        print(f"saved {folder.target}; the run is in {folder.path}", file=sys.stderr)
+
+
+def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str) -> Any:
+    """The configuration of a trial. Raises UsageError where its settings contradict each other."""
+    config = arguments.configured(lottery.changed(args, trial), prompt)
+    if config.examples < config.batch_size * config.accumulate:
+        one = f"one batch of {config.batch_size}" + (f" x {config.accumulate}" if config.accumulate > 1 else "")
+        raise UsageError(f"--examples {config.examples} is less than {one}")
+    return config
+
+
+def _go_on_with_adapters(checkpoint: Mapping[str, Any], args: argparse.Namespace, config: Any) -> None:
+    """Makes the configuration say what the adapters are, where the checkpoint has some.
+
+    Raises:
+      UsageError: others were asked for.
+    """
+    if config.method != "lora" or not (adapted := lora.adapted(checkpoint)):
+        return
+    if typed := [name for name in ("lora_rank", "lora_alpha", "lora_targets") if getattr(args, name) is not None]:
+        option = f"--{typed[0].replace('_', '-')}"
+        hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
+        raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
+    config.lora_rank = int(checkpoint[adapted[0] + lora.A].shape[-1])
+    config.lora_alpha = float(checkpoint[adapted[0] + lora.ALPHA][0])
+
+
+def _check(courses: Courses, configs: Sequence[Any], folder: RunFolder | None, args: argparse.Namespace) -> None:
+    """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
+    learning = list(plan.parameters(courses.work(configs[0]))[0])
+    for config in configs:
+        arguments.check_rules(config, learning)
+    checkpoint, state = courses.sizes(configs[0])
+    if folder is not None:
+        # While a file is written, the one that it replaces is still there.
+        folder.check_space(2 * checkpoint + (0 if args.save_every == 0 else 2 * state))
+
+
+class Verdicts:
+    """Prints and keeps the result blocks of parameters on some sets of records."""
+
+    def __init__(
+        self, model: Model, shown: Any, prompt: str, sets: Mapping[Path, Sequence[Record]], journal: Journal
+    ) -> None:
+        self.sets, self.journal = sets, journal
+        self.judge = Judge(model, shown, prompt, journal.quiet)
+
+    def __call__(self, params: Mapping[str, Any], label: str) -> None:
+        for path, records in self.sets.items():
+            named = str(path) if path.is_absolute() else f"./{path}"
+            self.journal.block(result_block(named, self.judge(params, records).confusion, label))

@@ -1,0 +1,100 @@
+"""Watches the losses of one attempt at learning and says when it has gone astray.
+
+It sees numbers and says words; it reads and writes nothing. All that it remembers is in its fields, so that it can be
+stored with a run and taken up again.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+HOPELESS_LOSS = 100.0  # a healthy run starts far below; what rises above does not come back
+HIGH_LOSS = 1.0  # below this a run is never called diverged
+RISE = 2.0  # how many times its level at the end of warm-up a loss may reach
+MEMORY = 10  # steps over which the loss is smoothed: batches of two jump
+STAYS = 8  # steps that the smoothed loss has to stay up
+PATIENCE = 3  # evaluations with a rising validation loss, where nothing else was asked for
+
+
+@dataclasses.dataclass
+class Guard:
+    """One attempt. Losses are means over a batch, of each step in turn; steps count from 1."""
+
+    warmup: int  # steps
+    patience: int = PATIENCE
+    seen: int = 0  # steps
+    smoothed: float = 0.0  # exponential mean, before its correction for the start
+    level: float | None = None  # smoothed loss at the end of warm-up
+    above: int = 0  # steps in a row for which the smoothed loss was too high
+    first_valid: float | None = None  # validation loss before learning
+    high: int = 0  # evaluations in a row with a validation loss that is too high
+    last_valid: float | None = None
+    risen: int = 0  # evaluations in a row with a rising validation loss and a falling training loss
+    last_train: float | None = None
+    said: list[str] = dataclasses.field(default_factory=list)  # kinds of remarks that were made
+
+    def step(self, loss: float, finite: bool = True) -> str | None:
+        """Why learning has to end after a step with this loss; None while it may go on.
+
+        Args:
+          finite: whether all gradients were numbers.
+        """
+        self.seen += 1
+        if not math.isfinite(loss):
+            return f"loss {loss:.4g}"
+        if not finite:
+            return "a gradient is no number"
+        if loss > HOPELESS_LOSS:
+            return f"loss {loss:.4g}"
+        decay = 1 - 1 / MEMORY
+        self.smoothed = decay * self.smoothed + (1 - decay) * loss
+        mean = self.smoothed / (1 - decay**self.seen)
+        if self.seen <= max(1, self.warmup):
+            self.level = mean
+            return None
+        limit = max(HIGH_LOSS, RISE * (self.level or 0.0))
+        self.above = self.above + 1 if mean > limit else 0
+        if self.above >= STAYS:
+            return f"loss {mean:.4g} on average, for {STAYS} steps above {limit:.4g}"
+        return None
+
+    def evaluated(self, valid_loss: float, train_loss: float | None = None, last: bool = False) -> str | None:
+        """As `step`, for a validation loss; the one before learning is what later ones are held against.
+
+        A model that stumbles when the rate is highest comes back, so it takes two in a row, or the last one.
+
+        Args:
+          train_loss: mean over the steps since the last evaluation.
+          last: no other will follow.
+        """
+        if not math.isfinite(valid_loss):
+            return f"validation loss {valid_loss:.4g}"
+        if self.first_valid is None:
+            self.first_valid = valid_loss
+        fell = train_loss is not None and self.last_train is not None and train_loss < self.last_train
+        rose = self.last_valid is not None and valid_loss > self.last_valid
+        self.risen = self.risen + 1 if rose and fell else 0
+        self.last_valid, self.last_train = valid_loss, train_loss
+        limit = max(HIGH_LOSS, RISE * self.first_valid)
+        self.high = self.high + 1 if valid_loss > limit and self.seen > self.warmup else 0
+        if self.high > 1 or (self.high and last):
+            return f"validation loss {valid_loss:.4g}, above {limit:.4g}"
+        return None
+
+    def remarks(self, answers: Sequence[str], labels: Sequence[str]) -> list[str]:
+        """What a person should know after an evaluation; each kind is said once.
+
+        Args:
+          answers: first words that the model says of the validation set.
+          labels: first words of the right answers.
+        """
+        made = []
+        if self.seen > self.warmup and len(set(answers)) == 1 and len(set(labels)) > 1:
+            what = f'collapse: every answer on the validation set is "{answers[0]}"; try --balance weights or more data'
+            made.append(("collapse", what))
+        if self.risen >= self.patience:
+            what = f"over-fitting: the validation loss has risen {self.risen} times while the training loss fell"
+            made.append(("over-fitting", what))
+        new = [(kind, text) for kind, text in made if kind not in self.said]
+        self.said += [kind for kind, _ in new]
+        return [text for _, text in new]

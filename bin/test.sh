@@ -2,6 +2,7 @@
 # Every check of the project: format, lint, types, tests. Arguments go to pytest: bin/test.sh -k golden
 # bin/test.sh --gpu-plan: memory at real sizes, compiled for a described card in a second environment (.venv-cuda,
 # 5.5 GB, with JAX's CUDA plugin); it needs no GPU.
+# bin/test.sh --faults: the whole campaign of kills, full disks and signals, of which the tests run a small part.
 set -eu
 repository=$(cd "$(dirname "$0")/.." && pwd)
 . "$repository/bin/environment.sh"
@@ -14,6 +15,10 @@ if [ "${1:-}" = --gpu-plan ]; then
 fi
 make_environment "$repository" dev
 cd "$repository"
+if [ "${1:-}" = --faults ]; then
+  shift
+  exec pytest tests/faults --faults -rP "$@"
+fi
 ruff format --check .
 ruff check .
 mypy

@@ -20,6 +20,16 @@ GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("paligemma1_mqa", "paligemma2_gqa_softcap", "paligemma2_28b_prenorm", "gemma7b_mha")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--faults", action="store_true", help="the whole campaigns of tests/faults, an hour of them")
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
+    """How often a fault is tried: the first number in the normal tests, the second in the whole campaign."""
+    return lambda few, many: many if request.config.getoption("--faults") else few
+
+
 class Golden(NamedTuple):
     """One golden file: sizes read off its parameters, flat parameters, and everything else by key."""
 

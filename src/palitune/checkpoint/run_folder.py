@@ -67,6 +67,7 @@ class RunFolder:
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
             yield
         finally:
+            os.ftruncate(descriptor, 0)
             if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
                 self.lock.unlink()
                 with contextlib.suppress(OSError):
@@ -91,7 +92,7 @@ class RunFolder:
             except FileNotFoundError:
                 pass  # removed by its last holder: what is locked is nothing any more
             except BlockingIOError:
-                holder = os.pread(descriptor, 1000, 0).decode(errors="replace").strip() or "another process"
+                holder = _holder(descriptor)
                 os.close(descriptor)
                 hint = "Wait for it, stop it, or use another name with -w"
                 raise OutputExistsError(f"this run is at work: {holder}", where=str(self.path), hint=hint) from None
@@ -118,6 +119,15 @@ class RunFolder:
 
     def write_config(self, content: Mapping[str, Any]) -> None:
         files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds a lock; a holder needs a moment to write its name."""
+    for _ in range(40):
+        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
+            return name
+        time.sleep(0.025)
+    return "another process"
 
 
 def is_finished(folder: RunFolder) -> bool:
@@ -159,8 +169,12 @@ class Metrics:
         """
         self.folder = folder
         with _storage(folder.metrics):
-            self.file = folder.metrics.open("ab")
-            self.file.truncate(size)
+            self.file = folder.metrics.open("ab", buffering=0)
+            try:
+                self.file.truncate(size)
+            except OSError:
+                self.file.close()
+                raise
         lines = folder.metrics.read_text().splitlines()
         self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
@@ -174,7 +188,6 @@ class Metrics:
         self.rows.append(kept)
         with _storage(self.folder.metrics):
             self.file.write(json.dumps(kept).encode() + b"\n")
-            self.file.flush()
 
     def sync(self) -> int:
         """Makes what was written last, and returns its size in bytes."""

@@ -7,25 +7,16 @@ else uses.
 """
 
 import argparse
-import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import jax
+from stages import accuracy, palitune
 
 SEEDS = 5
 NEW, NEW_SEED = 200, 1_000_000
-
-
-def palitune(folder: Path, *arguments: str) -> str:
-    environment = {**os.environ, "PALITUNE_HOME": str(folder), "JAX_PLATFORMS": "cpu"}
-    command = [sys.executable, "-m", "palitune", *arguments, "--quiet"]
-    return subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True, text=True).stdout
 
 
 def learned(folder: Path, name: str, *arguments: str) -> float:
@@ -35,9 +26,8 @@ def learned(folder: Path, name: str, *arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def accuracy(folder: Path, name: str) -> float:
-    block = palitune(folder, "validate", "-m", name, "new/data.jsonl")
-    return float(re.search(r"accuracy:  (\S+)", block)[1])
+def judged(folder: Path, name: str) -> float:
+    return accuracy(palitune(folder, "validate", "-m", name, "new/data.jsonl"))
 
 
 def main() -> None:
@@ -62,9 +52,9 @@ def main() -> None:
             times, singles = [], []
             for seed in range(SEEDS):
                 times.append(learned(folder, f"{data}-{seed}", *split, "--seed", str(seed)))
-                singles.append(accuracy(folder, f"{data}-{seed}"))
+                singles.append(judged(folder, f"{data}-{seed}"))
             repeated = learned(folder, f"{data}-best", *split, "--repeat", str(SEEDS))
-            best = accuracy(folder, f"{data}-best")
+            best = judged(folder, f"{data}-best")
             one, middle = statistics.median(times), statistics.median(singles)
             better += best > middle
             ratios.append(repeated / one)

@@ -58,18 +58,12 @@ def main() -> None:
 
         def learned(train: Any, dtype: Any, update: Any) -> float:
             texts = loop.examples_of(train, tokenizer, settings.prompt)
-            result = loop.learn(
-                dict(params),
-                loop.training_batches(train, texts, pictures, settings, "1st"),
-                update,
-                transform,
-                options,
-                config=settings,
-                learning_rate=settings.learning_rate,
-                weights_dtype=dtype,
-                progress=lambda *state: None,
-            )
-            return float(judge({key: array.astype(jnp.float32) for key, array in result.items()}))
+            chosen, frozen = trees.split(params, optimizers.TRAINABLE["full"])
+            weights: Any = {key: jnp.array(array, dtype) for key, array in chosen.items()}
+            state = step.init_state(transform, weights, options, settings.learning_rate, settings.seed)
+            for batch in loop.training_batches(train, texts, pictures, settings, "1st"):
+                weights, state, _ = update(weights, state, frozen, batch)
+            return float(judge({key: array.astype(jnp.float32) for key, array in {**weights, **frozen}.items()}))
 
         exact, stochastic, nearest = (step.make_step(sizes, transform, jnp.float32, options) for _ in range(3))
         print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; before learning {float(judge(params)):.4f}")

@@ -114,6 +114,8 @@ def test_one_answer_for_everything() -> None:
     (remark,) = guard.remarks(["yes"] * 3, ["yes", "no", "yes"])
     assert remark.startswith('collapse: every answer on the validation set is "yes"')
     assert guard.remarks(["yes"] * 3, ["yes", "no", "yes"]) == []
+    assert guard.remarks(["yes", "no"], ["yes", "no"]) == []
+    assert guard.remarks(["no"] * 2, ["yes", "no"]) != []
 
 
 def test_a_guard_taken_up_again_goes_on() -> None:

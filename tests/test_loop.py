@@ -97,6 +97,12 @@ class School:
         return rows
 
 
+def seen(loss: float, right: list[bool] | None = None, spread: float = 0.0) -> Evaluation:
+    """An evaluation of five examples with this mean loss; with a spread the first has more of it."""
+    losses = [loss + 4 * spread, *[loss - spread] * 4]
+    return Evaluation(loss, 0.5, losses, right or [True] * 5, [ord("y"), ord("n")])
+
+
 def test_the_seed_and_the_pass_decide_the_order(records: list[Record]) -> None:
     first, again = batches_of(records), batches_of(records)
     assert all(map(same, first, again))
@@ -169,7 +175,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(golden: Golden, recor
 
     def evaluate(params: Any) -> Evaluation:
         kept.append({path: np.array(params[path]) for path in school.start})
-        return Evaluation(next(losses), 0.5, [True, False, True, True, True], [ord("y"), ord("n")])
+        return seen(next(losses), [True, False, True, True, True])
 
     attempt = school.attempt(evaluate=evaluate)
     rows = school.learn(attempt)
@@ -188,17 +194,42 @@ def test_ties_are_broken_by_the_loss(golden: Golden, records: list[Record]) -> N
 
     def evaluate(params: Any) -> Evaluation:
         loss, right = next(answers)
-        return Evaluation(loss, 0.5, [number < right for number in range(5)], [ord("y"), ord("n")])
+        return seen(loss, [number < right for number in range(5)])
 
     attempt = school.attempt(evaluate=evaluate)
     assert [row.step for row in school.learn(attempt) if row.is_best] == [2, 4]
 
 
 @ONE
+@pytest.mark.parametrize(
+    ("select", "looks", "best"),
+    [
+        ("loss", [(3.0, 0.0), (1.0, 0.0), (1.1, 0.1), (1.2, 0.0)], 4),  # one example makes all the difference
+        ("loss", [(3.0, 0.0), (1.0, 0.0), (1.1, 0.0), (1.2, 0.2)], 5),  # every example, and then one
+        ("loss", [(3.0, 0.0), (1.0, 0.0), (1.1, 0.05), (1.2, 0.1)], 2),  # more than chance, both times
+        ("lowest_loss", [(3.0, 0.0), (1.0, 0.0), (1.1, 0.1), (1.2, 0.2)], 2),
+    ],
+)
+def test_a_later_look_that_is_as_good_is_taken(
+    golden: Golden, records: list[Record], select: str, looks: list[tuple[float, float]], best: int
+) -> None:
+    school = School(golden, records, select=select)
+    given = iter(looks)
+    attempt = school.attempt(evaluate=lambda params: seen_with(next(given)))
+    school.learn(attempt)
+    assert attempt.best is not None
+    assert attempt.best.step == best
+
+
+def seen_with(look: tuple[float, float]) -> Evaluation:
+    return seen(look[0], spread=look[1])
+
+
+@ONE
 def test_an_attempt_ends_early_when_nothing_gets_better(golden: Golden, records: list[Record]) -> None:
     school = School(golden, records, patience=2, examples=40)
     losses = iter([3.0, 1.0, 1.1, 1.2, 0.5])
-    attempt = school.attempt(evaluate=lambda params: Evaluation(next(losses), 0.5, [True] * 5, [ord("y")]))
+    attempt = school.attempt(evaluate=lambda params: seen(next(losses)))
     rows = school.learn(attempt)
     assert rows[-1].step == 6
     assert attempt.best is not None
@@ -210,7 +241,7 @@ def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Re
     school = School(golden, records)
     first = Best(0, -1.0, 1.0, {}, {"sentinel": np.zeros(1)})
     attempt = Attempt(
-        school.course._replace(evaluate=lambda params: Evaluation(1.5, 0.5, [True] * 5, [ord("y")])),
+        school.course._replace(evaluate=lambda params: seen(1.5)),
         school.start,
         0.003,
         warmup=1,

@@ -199,7 +199,7 @@ class Metrics:
         text = io.StringIO()
         table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
-        table.writerows(row for row in self.rows if "step" in row)
+        table.writerows(row for row in self.rows if "event" not in row)
         files.write(self.folder.table, text.getvalue().encode())
 
     def close(self) -> None:

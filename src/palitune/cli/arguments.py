@@ -25,7 +25,7 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 BALANCES = ("none", "weights", "sample")
 AUGMENTATIONS = ("flip", "crop", "color")
-SELECTIONS = ("loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
+SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
 LARGEST = 10**9
 MOST_CHUNKS = 1024
 
@@ -188,7 +188,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--second-learning-rate", type=positive_float, metavar="R", help=text)
     text = "steps between two looks at the validation set (8 looks in a pass, fewer if the set is large)"
     group.add_argument("--evaluate-every", type=positive_int, metavar="N", help=text)
-    text = "which look is the best, and which time of several (loss, the validation set's)"
+    text = "which look is the best, and which time of several (loss: the lowest, or a later look that is as good)"
     group.add_argument("--select", choices=SELECTIONS, help=text)
     text = "end a pass after so many looks without a better one (0 is never)"
     group.add_argument("--patience", type=non_negative_int, metavar="N", help=text)

@@ -9,8 +9,12 @@ Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl and v
 
 Learning is a lottery: a run can fail, so keep it short, look at the blocks it prints, and run it again with another
 --seed, prompt or data. When the "trained" block of train.jsonl says accuracy 1.0, learning has converged; what the
-model is worth is what the block of valid.jsonl says. A run whose loss runs away stops with exit code 79 and saves
-nothing. A run that cannot fit into memory is refused before it starts (`palitune plan` shows what fits).
+model is worth is what the block of valid.jsonl says. --repeat and --sweep learn several times and keep the best.
+
+While it learns, valid.jsonl is looked at again and again, and the weights of the best look are what is kept. A run
+whose loss runs away begins again from the base, and ends with exit code 79 when all --attempts fail. With -w, Ctrl-C
+saves the run and ends with exit code 75; --resume goes on, after a crash too. A run that cannot fit into memory is
+refused before it starts (`palitune plan` shows what fits).
 """
 EXAMPLES = """\
 examples:
@@ -18,10 +22,17 @@ examples:
   ./03-do_learn.py -d set2 -w trained-set2 -2     and once more at a tenth of the learning rate
   ./03-do_learn.py -d set1 -m pt-224 --seed 7     from PaliGemma 3B, with another order of the examples
   ./03-do_learn.py -d set1 --method lora -b 8     adapters beside frozen weights
+  ./03-do_learn.py -d set1 --repeat 5 -w best     from five seeds, the best is saved
+  ./03-do_learn.py -d set1 --sweep lr=0.01,0.03 batch=2,8 -w best
+                                                  for each of four settings
+  ./03-do_learn.py --resume -w best               what was stopped or killed
+  ./03-do_learn.py --from ../checkpoints/best.run/config.json --balance weights -w other
+                                                  the same run but for one option
   ./03-do_learn.py -d set1 --method full --learning-rate-scale 'img/.*=0.1'
                                                   every parameter, the image tower at a tenth of the rate
 
-NAME.npz holds what was learned and NAME.json which base it belongs to; `palitune merge` makes one whole file of both.
+NAME.npz holds what was learned and which base it belongs to, NAME.run/ how it was learned: metrics.csv, loss.png,
+config.json. `palitune merge` makes one whole file of what was learned and its base.
 """
 
 

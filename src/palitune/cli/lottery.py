@@ -41,6 +41,7 @@ def settings_of(sweep: Sequence[str], searching: bool) -> list[Setting]:
     arguments.add_run(parser)
     known = {name[2:]: action for action in parser._actions for name in action.option_strings if name[:2] == "--"}
     made = []
+    del known["method"]  # which all trials share, with the weights that rest
     for text in sweep:
         name, equals, values = text.partition("=")
         option = SHORT.get(name, name)

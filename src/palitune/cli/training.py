@@ -145,8 +145,8 @@ class Training:
             try:
                 self.watch(attempt, config)
             except DivergedError as error:
-                p.failures += 1
                 self.journal.event("diverged", **self.place(), step=attempt.count, what=error.what)
+                p.failures += 1
                 if p.failures >= config.attempts:
                     again = f", attempt {p.failures} of {p.failures}" if p.failures > 1 else ""
                     raise DivergedError(error.what + again, hint=error.hint) from None

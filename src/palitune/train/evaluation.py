@@ -31,6 +31,7 @@ class Evaluation(NamedTuple):
 
     loss: float  # mean over an answer's tokens, then over the examples
     token_accuracy: float  # share of all answers' tokens that are the likeliest ones
+    losses: list[float]  # of each example
     right: list[bool]  # whether greedy decoding would say the whole answer
     first: list[int]  # the likeliest first token
 
@@ -72,6 +73,7 @@ class Evaluator:
         return Evaluation(
             loss=float(each.mean()),
             token_accuracy=float((right * real).sum() / real.sum()),
+            losses=each.tolist(),
             right=np.all(right >= real, axis=1).tolist(),
             first=[int(token) for token in first],
         )

@@ -82,13 +82,15 @@ class Guard:
         return None
 
     def remarks(self, answers: Sequence[str], labels: Sequence[str]) -> list[str]:
-        """What a person should know after an evaluation; each kind is said once.
+        """What a person should know after an evaluation; what goes on is said once.
 
         Args:
           answers: first words that the model says of the validation set.
           labels: first words of the right answers.
         """
         made = []
+        if len(set(answers)) > 1 and "collapse" in self.said:
+            self.said.remove("collapse")  # it has come back, and may go again
         if self.seen > self.warmup and len(set(answers)) == 1 and len(set(labels)) > 1:
             what = f'collapse: every answer on the validation set is "{answers[0]}"; try --balance weights or more data'
             made.append(("collapse", what))

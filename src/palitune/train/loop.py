@@ -127,10 +127,22 @@ class Best:
 
 def found_score(select: str, loss: float, ratios: Mapping[str, float | None]) -> float:
     """What evaluations are compared by, higher is better; a ratio without a value is the worst."""
-    if select == "loss":
+    if select in ("loss", "lowest_loss"):
         return -loss
     value = ratios[select]
     return -1.0 if value is None else value
+
+
+def is_as_good(losses: Sequence[float], lowest: Sequence[float]) -> bool:
+    """Whether losses of some examples are no higher than the lowest ones by more than chance would make them.
+
+    That is by one standard error of the mean difference, both being of the same examples.
+    """
+    difference = np.subtract(losses, lowest)
+    if len(difference) < 2:
+        return False
+    error = difference.std(ddof=1) / math.sqrt(len(difference))
+    return bool(difference.mean() <= error * (1 + 1e-9))  # one example that differs is one standard error
 
 
 class Attempt:
@@ -157,6 +169,7 @@ class Attempt:
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.guard = Guard(warmup, patience or guard.PATIENCE)
         self.best = best
+        self.lowest: list[float] = []  # losses of each example at the look with the lowest loss
 
     @property
     def result(self) -> Flat:
@@ -170,6 +183,7 @@ class Attempt:
             "count": self.count,
             "stalled": self.stalled,
             "losses": self.losses,
+            "lowest": self.lowest,
             "guard": dataclasses.asdict(self.guard),
             "best": {"step": best.step, "score": best.score, "loss": best.loss, "ratios": best.ratios}
             if best
@@ -187,7 +201,8 @@ class Attempt:
         """
         trainable = run_state.tree_of(self.trainable, run_state.leaves_of(dict(arrays["trainable"])))
         self.trainable, self.state = trainable, run_state.tree_of(self.state, arrays["state"])
-        self.count, self.stalled, self.losses = facts["count"], facts["stalled"], list(facts["losses"])
+        self.count, self.stalled = facts["count"], facts["stalled"]
+        self.losses, self.lowest = list(facts["losses"]), list(facts["lowest"])
         self.guard = Guard(**facts["guard"])
         self.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
 
@@ -230,12 +245,27 @@ class Attempt:
         self._end_if(self.guard.evaluated(found.loss, train_loss, last=step == steps), steps)
         ratios = course.measure(found)
         score = found_score(course.config.select, found.loss, ratios)
-        better = self.count > 0 and (self.best is None or self.best.is_worse_than(score, found.loss))
+        better = self.count > 0 and self._is_best(score, found)
         if better:
             self.best = Best(self.count, score, found.loss, ratios, course.keep(self.result))
-        self.stalled = 0 if better or not self.count else self.stalled + 1
         remarks = self.guard.remarks(course.words(found.first), course.right_words)
         return Row(step, rate, loss, accuracy, found, ratios, better, remarks)
+
+    def _is_best(self, score: float, found: Evaluation) -> bool:
+        """Whether this look is better than all before it, or as good as the best of them and later.
+
+        A few examples cannot tell weights apart whose losses differ by chance, and later ones have learned more.
+        """
+        surpasses = self.best is None or self.best.is_worse_than(score, found.loss)
+        if self.course.config.select != "loss":
+            self.stalled = 0 if surpasses else self.stalled + 1
+            return surpasses
+        first = not self.lowest and self.best is not None  # of a pass that has an earlier one to surpass
+        if surpasses if not self.lowest else found.loss < sum(self.lowest) / len(self.lowest):
+            self.lowest, self.stalled = found.losses, 0
+            return True
+        self.stalled += 1
+        return not first and is_as_good(found.losses, self.lowest)
 
     def _end_if(self, reason: str | None, steps: int) -> None:
         if reason:

@@ -338,7 +338,7 @@ def test_signals_leave_nothing_behind(
         _, errors = process.communicate(timeout=60)
     assert process.returncode == (75 if saving else code)
     assert "Traceback" not in errors
-    assert ("03-do_learn.py --resume -w" in errors) == saving
+    assert ("./03-do_learn.py --resume -w" in errors) == saving
     checkpoints = playground.parent / "checkpoints"
     assert not list(checkpoints.glob(f"*{name}.npz*"))
     assert (checkpoints / f"{name}.run").exists() == saving

@@ -84,7 +84,9 @@ class School:
         )
 
     def attempt(self, rate: float = 0.03, **changes: Any) -> Attempt:
-        return Attempt(self.course._replace(**changes), self.start, rate, warmup=1, patience=self.settings.patience)
+        return Attempt(
+            self.course._replace(**changes), dict(self.start), rate, warmup=1, patience=self.settings.patience
+        )
 
     def feed(self, attempt: Attempt) -> Any:
         settings = self.settings
@@ -242,7 +244,7 @@ def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Re
     first = Best(0, -1.0, 1.0, {}, {"sentinel": np.zeros(1)})
     attempt = Attempt(
         school.course._replace(evaluate=lambda params: seen(1.5)),
-        school.start,
+        dict(school.start),
         0.003,
         warmup=1,
         patience=0,

@@ -178,8 +178,10 @@ def test_a_diverged_attempt_is_made_again(workspace: Path, run: Run) -> None:
     assert rates[2] == pytest.approx(rates[1])
     assert rates[3] == pytest.approx(rates[1] / 2)
     assert rates[4] == pytest.approx(rates[1] / 4)
+    assert rows[-1] == {"event": "failed"}
     assert not (workspace / "checkpoints/lost.npz").exists()
     assert (workspace / "checkpoints/lost.run/loss.png").exists()
+    learn(run, workspace, "-w", "lost", "--quiet")  # nothing of it is in the way
 
 
 def test_an_attempt_that_diverges_is_saved_by_the_next(workspace: Path, run: Run) -> None:

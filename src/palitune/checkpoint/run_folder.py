@@ -130,13 +130,13 @@ def _holder(descriptor: int) -> str:
     return "another process"
 
 
-def is_finished(folder: RunFolder) -> bool:
-    """Whether the run has come to its end."""
+def end_of(folder: RunFolder) -> str | None:
+    """How the run ended, "finished" or "failed"; None for one that can go on, or was never begun."""
     try:
-        last = folder.metrics.read_text("utf-8").splitlines()[-1]
-        return bool(json.loads(last).get("event") == "finished") and folder.target.is_file()
+        event = json.loads(folder.metrics.read_text("utf-8").splitlines()[-1]).get("event")
     except (OSError, ValueError, IndexError):
-        return False
+        return None
+    return event if event in ("finished", "failed") else None
 
 
 def read_config(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from palitune.checkpoint.run_folder import Metrics, RunFolder
 from palitune.errors import ConfigurationError
 from palitune.train import loop
 from palitune.train.loop import Row
+
+TABLE_SECONDS = 10.0  # between two versions of the table while learning, which is written whole
 
 
 class Journal:
@@ -24,6 +27,7 @@ class Journal:
         self.blocks: list[str] = []
         self.bar: Any = None
         self.board: Any = None
+        self.written = -TABLE_SECONDS  # when the table was
         self.total = 0  # steps of passes that are over, for TensorBoard
         if tensorboard and folder is not None:
             try:
@@ -76,8 +80,9 @@ class Journal:
             values["best"] = row.is_best
         values["learning_rate"] = row.learning_rate
         self._add(values | dict(place))
-        if found is not None and self.metrics is not None:
+        if found is not None and self.metrics is not None and time.monotonic() - self.written >= TABLE_SECONDS:
             self.metrics.write_table()
+            self.written = time.monotonic()
         if self.board is not None:
             for name, value in values.items():
                 if isinstance(value, float) and math.isfinite(value):
@@ -98,14 +103,14 @@ class Journal:
         if self.folder is not None:
             files.write(self.folder.blocks, "".join(f"{block}\n" for block in self.blocks).encode())
 
-    def draw(self) -> None:
-        """The table and the picture of all losses so far."""
+    def draw(self, winner: int | None) -> None:
+        """The table and the picture of all losses so far; `winner` is the best trial, from 0."""
         if self.folder is None or self.metrics is None:
             return
         from palitune.judge import plots
 
         self.metrics.write_table()
-        plots.losses(self.folder.picture, self.metrics.rows)
+        plots.losses(self.folder.picture, self.metrics.rows, winner or 0)
 
     def close(self) -> None:
         self.close_bar()

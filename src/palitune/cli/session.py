@@ -1,14 +1,15 @@
 """A run of learning from what was typed to what is saved: everything is looked at before anything costs time."""
 
 import argparse
+import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from palitune import files
 from palitune.checkpoint import delta, manifest, run_state
-from palitune.checkpoint.run_folder import RunFolder, is_finished
+from palitune.checkpoint.run_folder import RunFolder, end_of
 from palitune.cli import arguments, lottery, reproduction, workspace
 from palitune.cli.courses import Courses
 from palitune.cli.journal import Journal
@@ -21,8 +22,8 @@ from palitune.data.records import Record
 from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
 from palitune.judge.report import result_block, trial_table
 from palitune.models import lora
-from palitune.train import plan
 from palitune.train.optimizers import TRAINABLE
+from palitune.train.plan import parameters
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,9 +32,13 @@ def run(args: argparse.Namespace) -> None:
         _learn(reproduction.replayed(args), None)
         return
     folder = RunFolder(workspace.checkpoint_to_write(args.write))
-    again = f"{Path(sys.argv[0]).name} {'learn ' * (Path(sys.argv[0]).name == 'palitune')}--resume -w {args.write}"
+    program = "palitune learn" if Path(sys.argv[0]).name == "palitune" else f"./{Path(sys.argv[0]).name}"
+    again = f"{program} --resume -w {shlex.quote(args.write)}"
     if args.resume:
         reproduction.require_run(folder, args.write)
+        if end_of(folder) == "finished":
+            print(f"{folder.target}: this run has come to its end", file=sys.stderr)
+            return
     else:
         _check_free(folder, args.overwrite, again)  # before anything is made
     files.check_writable(folder.target)
@@ -52,24 +57,53 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check_free(folder: RunFolder, overwrite: bool, again: str) -> None:
-    if folder.config.exists() and not folder.target.exists() and not overwrite:
+    """Raises OutputExistsError if a checkpoint, or a run that can go on, would be replaced unasked."""
+    if folder.config.exists() and end_of(folder) is None and not overwrite:
         hint = f"Go on with it: {again}. Or use another name with -w, or --overwrite"
         raise OutputExistsError("a run of this name was begun", where=str(folder.path), hint=hint)
     workspace.check_free(folder.target, overwrite)
 
 
 def _learn(args: argparse.Namespace, folder: RunFolder | None) -> None:
-    if args.resume and folder is not None and is_finished(folder):
-        print(f"{folder.target}: this run has come to its end", file=sys.stderr)
-        return
+    """Looks at everything, then learns."""
+    plan = _planned(args, folder)
+    saved = run_state.load(folder.state) if args.resume and folder is not None and folder.state.is_file() else None
+    if folder is not None and not args.resume:
+        folder.clear()
+        folder.write_config(plan.facts)
+    journal = Journal(folder, args.quiet, args.tensorboard, saved.facts["metrics"] if saved else 0)
+    try:
+        _run(plan, args, journal, saved)
+    finally:
+        journal.close()
+    if folder is not None and not args.quiet:
+        print(f"saved {folder.target}; the run is in {folder.path}", file=sys.stderr)
+
+
+class Planned(NamedTuple):
+    """A run that nothing speaks against."""
+
+    model: Model
+    shown: Any  # what the model is shown for a picture
+    sets: dict[Path, list[Record]]
+    data: Path
+    courses: Courses
+    trials: lottery.Trials
+    configured: Callable[[lottery.Trial], Any]
+    config: Any  # of the first trial, for what all have in common
+    facts: dict[str, Any]  # what the run depends on
+
+
+def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
+    """Raises a PalituneError for everything that can be wrong with options, model, data and room."""
     data = workspace.data_set(args.data)
     source = workspace.checkpoint_to_read(args.model)
     settings = lottery.settings_of(args.sweep or [], bool(args.search))
     trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
-    # What is wrong with the options alone is said before a model is opened.
-    first = lottery.Trial(args.seed or 0, {}) if args.search else trials[0]
-    _configured(args, first, prompt)
+    # Of a search the settings are not known yet.
+    known = [lottery.Trial(args.seed or 0, {})] if args.search else [trials[number] for number in range(trials.count)]
+    _configured(args, known[0], prompt)  # what is wrong with the options alone is said before a model is opened
     model = load(source, args)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
@@ -79,52 +113,49 @@ def _learn(args: argparse.Namespace, folder: RunFolder | None) -> None:
         _go_on_with_adapters(model.checkpoint, args, config)
         return config
 
-    configs = [configured(first)] if args.search else [configured(trials[number]) for number in range(trials.count)]
+    configs = [configured(trial) for trial in known]
     # A tower that learns needs pixels, and so do pictures that change.
     args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
     shown = pictures(model, args)
-    paths = [data / part for part in workspace.PARTS]
-    train, valid = sets = [load_records(path, args) for path in paths]
+    sets = {data / part: load_records(data / part, args) for part in workspace.PARTS}
+    train, valid = sets.values()
     courses = Courses(model, shown, train, valid, configs[0], folder)
     _check(courses, configs, folder, args)
-    check_pictures(sets, shown)
+    check_pictures(sets.values(), shown)
     if not args.quiet:
         announce(model)
-    named = args.model or workspace.latest_model()
-    facts = reproduction.facts(args, named, model, configs[0], dict(zip(paths, sets, strict=True)))
-    saved = run_state.load(folder.state) if args.resume and folder is not None and folder.state.is_file() else None
-    if folder is not None and not args.resume:
-        folder.clear()
-        folder.write_config(facts)
-    journal = Journal(folder, args.quiet, args.tensorboard, saved.facts["metrics"] if saved else 0)
-    judge = Verdicts(model, shown, configs[0].prompt, dict(zip(paths, sets, strict=True)), journal)
+    facts = reproduction.facts(args, args.model or workspace.latest_model(), model, configs[0], sets)
+    return Planned(model, shown, sets, data, courses, trials, configured, configs[0], facts)
+
+
+def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_state.Saved | None) -> None:
+    """Judges, learns, and judges what was learned."""
+    model, config = plan.model, plan.config
+    judge = Verdicts(model, plan.shown, config.prompt, plan.sets, journal)
 
     def describe(content: Mapping[str, Any]) -> str:
-        return manifest.text(base=delta.describe(model.checkpoint, model.path.stem), data=str(data), **content)
+        return manifest.text(base=delta.describe(model.checkpoint, model.path.stem), data=str(plan.data), **content)
 
-    params = shown_params(model, shown)
+    params = shown_params(model, plan.shown)
     if saved is None:
         judge(params, "zero trained")
-    frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[configs[0].method](path)}
+    frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[config.method](path)}
     del params
-    training = Training(courses, frozen, trials, configured, journal, judge, describe, args.save_every)
+    training = Training(plan.courses, frozen, plan.trials, plan.configured, journal, judge, describe, args.save_every)
     if saved is not None:
         training.resume(saved)
     try:
         training()
-        progress = training.progress
-        if trials.count > 1 and training.kept is not None:
-            journal.block(trial_table(progress.results, progress.winner, configs[0].select))
-            judge(training.all_params(training.kept), f"{'2nd' if configs[0].second_pass else '1st'} trained")
-        training.finish()
-        journal.draw()
     except DivergedError:
-        journal.draw()
+        training.finish("failed")
+        journal.draw(None)
         raise
-    finally:
-        journal.close()
-    if folder is not None and not args.quiet:
-        print(f"saved {folder.target}; the run is in {folder.path}", file=sys.stderr)
+    progress = training.progress
+    if plan.trials.count > 1 and training.kept is not None:
+        journal.block(trial_table(progress.results, progress.winner, config.select))
+        judge(training.all_params(training.kept), f"{'2nd' if config.second_pass else '1st'} trained")
+    training.finish("finished")
+    journal.draw(progress.winner)
 
 
 def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str) -> Any:
@@ -154,7 +185,7 @@ def _go_on_with_adapters(checkpoint: Mapping[str, Any], args: argparse.Namespace
 
 def _check(courses: Courses, configs: Sequence[Any], folder: RunFolder | None, args: argparse.Namespace) -> None:
     """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
-    learning = list(plan.parameters(courses.work(configs[0]))[0])
+    learning = list(parameters(courses.work(configs[0]))[0])
     for config in configs:
         arguments.check_rules(config, learning)
     checkpoint, state = courses.sizes(configs[0])

@@ -259,9 +259,9 @@ class Training:
         self.journal.total = saved.facts["total"]
         self.resumed = saved
 
-    def finish(self) -> None:
-        """Marks the run as ended and removes what only going on would need."""
-        self.journal.event("finished", winner=self.progress.winner)
+    def finish(self, event: str) -> None:
+        """Marks the run as ended, "finished" or "failed", and removes what only going on would need."""
+        self.journal.event(event, winner=self.progress.winner)
         if self.folder is not None and self.journal.metrics is not None:
             self.journal.metrics.sync()
             for path in (self.folder.state, self.folder.best):

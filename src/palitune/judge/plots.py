@@ -14,7 +14,7 @@ from palitune.judge.confusion import judged
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
 TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
-PANELS, PANEL_COLUMNS = 12, 2  # attempts in one picture of losses
+PANELS, PANEL_COLUMNS = 6, 2  # attempts in one picture of losses
 
 
 def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
@@ -46,10 +46,14 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
     _save(path, figure)
 
 
-def losses(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A PNG of a run's metrics (`checkpoint.run_folder.Metrics`): losses and learning rate, one panel for each attempt.
+def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> None:
+    """A PNG of a run's metrics (`checkpoint.run_folder.Metrics`): losses and learning rate over the steps.
 
-    It marks where each was best and where it diverged. Of many attempts it shows the last.
+    Every attempt of the best trial has a panel, the last ones if they are many, with marks where it was best and where
+    it diverged. Of several trials there is one more, with the validation losses of all.
+
+    Args:
+      winner: the best trial, from 0.
 
     Raises:
       StorageError: the file cannot be written.
@@ -58,20 +62,35 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     for row in rows:
         if "trial" in row:
             parts.setdefault((row["trial"], row["pass"], row["attempt"]), []).append(row)
-    shown = list(parts.items())[-PANELS:]
-    if not shown:
+    own = [(place, part) for place, part in parts.items() if place[0] == winner + 1][-PANELS:]
+    several = len({trial for trial, _, _ in parts}) > 1
+    count = len(own) + several
+    if not own:
         return
-    columns = min(PANEL_COLUMNS, len(shown))
-    lines = -(-len(shown) // columns)
-    figure = Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4), layout="constrained")
-    cells = figure.subplots(lines, columns, squeeze=False).flat
-    for cell, ((trial, number, attempt), own) in zip(cells, shown, strict=False):
-        _losses_of(cell, own)
+    columns = min(PANEL_COLUMNS, count)
+    lines = -(-count // columns)
+    figure = Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4), layout="tight")
+    cells = list(figure.subplots(lines, columns, squeeze=False).flat)
+    for cell, ((trial, number, attempt), part) in zip(cells, own, strict=False):
+        _losses_of(cell, part)
         cell.set_title(f"trial {trial}, pass {number}, attempt {attempt}", fontsize=10)
-    for cell in figure.axes:
-        if not cell.lines and not cell.collections:
-            cell.set_axis_off()
+    if several:
+        _all_trials(cells[len(own)], parts, winner)
+    for cell in cells[count:]:
+        cell.set_axis_off()
     _save(path, figure)
+
+
+def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
+    for (trial, _, _), part in parts.items():
+        best = trial == winner + 1
+        looks = [(row["step"], row["valid_loss"]) for row in part if "valid_loss" in row]
+        if looks:
+            style: dict[str, Any] = {"color": RIGHT, "zorder": 3} if best else {"color": RATE, "alpha": 0.6}
+            cell.plot(*zip(*looks, strict=True), linewidth=2 if best else 1, **style)
+    cell.set_title(f"validation loss of all trials; green is the best, trial {winner + 1}", fontsize=10)
+    cell.set(xlabel="step", ylabel="loss", yscale="log")
+    cell.grid(alpha=0.3)
 
 
 def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +24,7 @@ from palitune.train.options import Options
 from palitune.train.step import Step, init_state
 
 ADVICE = "Halve the --learning-rate, raise --batch-size, or look at the data"
+BLOCK = 4096  # values of a schedule that are computed together
 LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
 
 Flat = Mapping[str, Any]
@@ -153,16 +154,23 @@ class Attempt:
     """
 
     def __init__(
-        self, course: Course, start: Flat, learning_rate: float, *, warmup: int, patience: int, best: Best | None = None
+        self,
+        course: Course,
+        start: MutableMapping[str, Any],
+        learning_rate: float,
+        *,
+        warmup: int,
+        patience: int,
+        best: Best | None = None,
     ) -> None:
         """Args:
-        start: what learns, as it is before the first step.
+        start: what learns, as it is before the first step; taken over and emptied, to have it in memory only once.
         best: what has to be surpassed.
         """
         self.course, self.learning_rate, self.patience = course, learning_rate, patience
         # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
         place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
-        self.trainable: Flat = {path: place(leaf, course.weights_dtype) for path, leaf in start.items()}
+        self.trainable: Flat = {path: place(start.pop(path), course.weights_dtype) for path in list(start)}
         self.state = init_state(course.transform, self.trainable, course.options, learning_rate, course.config.seed)
         self.count = 0  # steps made
         self.stalled = 0  # evaluations since the best one
@@ -213,17 +221,17 @@ class Attempt:
         rate = schedule.make(config.schedule, steps, self.learning_rate, config.warmup)
         if self.count == 0 and self.guard.first_valid is None:
             observe(self._evaluated(0, 0.0, math.nan, math.nan))
-        for batch in feed:
+        for batch, now in zip(feed, _values(rate, self.count + 1, steps), strict=True):
             if self.is_over(steps):
                 return
             self.trainable, self.state, outcome = self.course.step(
                 self.trainable, self.state, self.course.frozen, batch
             )
             self.count += 1
-            loss = float(outcome.loss)
+            loss, accuracy, finite = (value.item() for value in jax.device_get(outcome))
             self.losses.append(loss)
-            self._end_if(self.guard.step(loss, bool(outcome.finite)), steps)
-            known = (self.count, float(rate(self.count)), loss, float(outcome.accuracy))
+            self._end_if(self.guard.step(loss, finite), steps)
+            known = (self.count, now, loss, accuracy)
             due = self.count % self.course.interval == 0 or self.count == steps
             observe(self._evaluated(*known) if due else Row(*known, None, {}, False, []))
 
@@ -270,6 +278,12 @@ class Attempt:
     def _end_if(self, reason: str | None, steps: int) -> None:
         if reason:
             raise DivergedError(f"learning diverged at step {self.count} of {steps} ({reason})", hint=ADVICE)
+
+
+def _values(rate: Callable[[Any], Any], first: int, last: int) -> Iterator[float]:
+    """A schedule's values at the steps first … last, many at a time: one by one they would cost as much as a step."""
+    for start in range(first, last + 1, BLOCK):
+        yield from np.asarray(rate(jnp.arange(start, min(start + BLOCK, last + 1)))).tolist()
 
 
 @jax.jit

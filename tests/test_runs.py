@@ -150,6 +150,26 @@ def test_the_best_of_several(workspace: Path, run: Run) -> None:
     assert all((one[path] == other[path]).all() for path in one)
 
 
+def test_the_best_weights_may_be_on_the_disk(workspace: Path, run: Run) -> None:
+    """As with a model that is large beside the memory: the same comes out of it."""
+    code = "import palitune.cli.courses as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
+    options = ["-2", "--repeat", "2", "--evaluate-every", "1", "--quiet"]
+    learn(run, workspace, *options, "-w", "in-memory")
+    done = run("python", "-c", code.format([*QUICK, *options, "-w", "on-disk"]), cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert content(workspace, "on-disk") == content(workspace, "in-memory")
+    assert not (workspace / "checkpoints/on-disk.run/best.npz").exists()
+
+
+def test_adapters_of_several_sizes(workspace: Path, run: Run) -> None:
+    """What is judged in the end is the best trial's, its scale too, and not the last one's."""
+    sweep = ("--method", "lora", "--sweep", "lora-alpha=16,64", "lora-rank=8,2", "-w", "sized")
+    done = learn(run, workspace, *sweep, "--quiet")
+    path = "./dataset/set1/valid.jsonl"
+    judged = run("palitune", "validate", "-m", "sized", path, cwd=workspace).stdout
+    assert done.stdout.endswith(judged.replace(path, f"{path} (1st trained)"))
+
+
 def test_a_grid(workspace: Path, run: Run) -> None:
     done = learn(run, workspace, "--sweep", "lr=0.01,0.03", "batch=2,4", "--quiet", "--examples", "8")
     table = done.stdout[done.stdout.index("trial  seed") :].splitlines()

@@ -19,18 +19,21 @@ from palitune.errors import MissingInputError
 
 Campaign = Callable[[int, int], int]
 LEARN = ["palitune", "learn", "-d", "set1", "--examples", "120", "--evaluate-every", "8", "--quiet"]
-SECOND = ["-2", "--optimizer", "adamw", "-r", "0.001"]  # two passes, and a rule with a state of its own
+KINDS = {
+    "passes": ["-2", "--optimizer", "adamw", "-r", "0.001"],  # two passes, and a rule with a state of its own
+    "trials": ["--repeat", "2", "--examples", "60", "--ema", "0.9"],
+}
 
 
 @pytest.fixture(scope="module")
 def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """The tiny model, a small split, and `reference.npz`, which nothing has interrupted."""
+    """The tiny model, a small split, and a run of each kind that nothing has interrupted."""
     folder = tmp_path_factory.mktemp("faults")
     for command in (
         ["palitune", "download", "--model", "tiny"],
         ["palitune", "demo-data", "--count", "24"],
         ["palitune", "split", "-v", "6"],
-        [*LEARN, *SECOND, "-w", "reference"],
+        *([*LEARN, *options, "-w", kind] for kind, options in KINDS.items()),
         [*LEARN, "--examples", "4", "-w", "earlier"],
     ):
         done = run(*command, cwd=folder)
@@ -41,8 +44,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
 class Case:
     """One run that is disturbed until it ends, over an earlier checkpoint of its name."""
 
-    def __init__(self, workspace: Path, name: str, environment: dict[str, str]) -> None:
-        self.workspace, self.name, self.environment = workspace, name, environment
+    def __init__(self, workspace: Path, name: str, kind: str, environment: dict[str, str]) -> None:
+        self.workspace, self.name, self.kind, self.environment = workspace, name, kind, environment
         self.folder = RunFolder(workspace / "checkpoints" / f"{name}.npz")
         for suffix in (".npz", ".json"):
             shutil.copy(workspace / "checkpoints" / f"earlier{suffix}", workspace / "checkpoints" / f"{name}{suffix}")
@@ -52,7 +55,7 @@ class Case:
     def start(self) -> "subprocess.Popen[bytes]":
         # Begun is what has a configuration; before it there is nothing to go on with.
         self.begun = self.begun or self.folder.config.exists()
-        options = ["--resume"] if self.begun else [*LEARN[2:], *SECOND, "--save-every", "1", "--overwrite"]
+        options = ["--resume"] if self.begun else [*LEARN[2:], *KINDS[self.kind], "--save-every", "1", "--overwrite"]
         return subprocess.Popen(
             ["palitune", "learn", *options, "-w", self.name, "--quiet"],
             cwd=self.workspace,
@@ -79,12 +82,13 @@ class Case:
 
     def check_end(self) -> None:
         checkpoints = self.workspace / "checkpoints"
-        assert self.folder.target.read_bytes() == (checkpoints / "reference.npz").read_bytes()
+        assert self.folder.target.read_bytes() == (checkpoints / f"{self.kind}.npz").read_bytes()
         assert self.temporaries() == []
         assert not self.folder.state.exists()
         # What it measured is the same too, line by line.
-        assert self.folder.metrics.read_bytes() == (checkpoints / "reference.run/metrics.jsonl").read_bytes()
-        assert self.folder.table.read_bytes() == (checkpoints / "reference.run/metrics.csv").read_bytes()
+        for name in ("metrics.jsonl", "metrics.csv", "results.txt"):
+            wanted = (checkpoints / f"{self.kind}.run" / name).read_bytes()
+            assert (self.folder.path / name).read_bytes() == wanted, name
         shutil.rmtree(self.folder.path)
 
 
@@ -92,7 +96,7 @@ def cases(workspace: Path, environment: dict[str, str]) -> Iterator[Case]:
     number = 0
     while True:
         number += 1
-        yield Case(workspace, f"disturbed{number}", environment)
+        yield Case(workspace, f"disturbed{number}", list(KINDS)[number % len(KINDS)], environment)
 
 
 def caught_saving(case: Case, process: "subprocess.Popen[bytes]", rng: random.Random) -> bool:
@@ -225,7 +229,7 @@ def test_there_has_to_be_a_run_to_go_on_with(workspace: Path, run: Run) -> None:
     done = run("palitune", "learn", "--resume", "-w", "never", cwd=workspace)
     assert done.returncode == MissingInputError.exit_code
     assert "there is no run never to go on with. Start it without --resume" in done.stderr
-    done = run("palitune", "learn", "--resume", "-w", "reference", cwd=workspace)
+    done = run("palitune", "learn", "--resume", "-w", "passes", cwd=workspace)
     assert (done.returncode, done.stdout) == (0, "")
     assert "this run has come to its end" in done.stderr
     assert not (workspace / "checkpoints/never.run").exists()

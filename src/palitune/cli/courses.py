@@ -1,6 +1,6 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -116,7 +116,9 @@ class Courses:
         size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()
         if self.folder is not None and free is not None and size > IN_MEMORY * free:
             npz.save(self.folder.best, rounded)
-            return npz.Checkpoint(self.folder.best)
+            opened = npz.Checkpoint(self.folder.best)
+            # Mapped now: these stay what they are when the file is replaced by the next.
+            return {path: opened[path] for path in opened}
         return {path: np.array(leaf) for path, leaf in rounded.items()}
 
     def changed(self, config: Any, frozen: Mapping[str, Any], learned: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,6 +134,3 @@ class Courses:
 
     def _stored(self, path: str, dtype: Any) -> np.dtype[Any]:
         return delta.stored_dtype(self.model.checkpoint, path, dtype)
-
-
-Configured = Callable[[Any], Any]  # the configuration of a trial

@@ -21,6 +21,7 @@ from palitune.cli.lottery import Trial, Trials
 from palitune.cli.model import learning_params
 from palitune.errors import DivergedError, ResumableError
 from palitune.judge.report import TrialResult
+from palitune.models import lora
 from palitune.train import loop, schedule
 from palitune.train.loop import Attempt, Best, Row
 
@@ -37,6 +38,7 @@ class Progress:
     number: int = 0  # of the pass, from 0
     failures: int = 0  # attempts at this pass that diverged
     attempts: int = 0  # attempts in this trial so far
+    passed: dict[str, Any] | None = None  # what the pass before was at its best, the arrays aside
 
 
 class Training:
@@ -87,7 +89,7 @@ class Training:
             trial = self.trials.next([None if result.diverged else result.score for result in p.results])
             self.learn_trial(trial, self.configured(trial))
             p.number = p.failures = p.attempts = 0
-            self.start = None
+            p.passed = self.start = None
         if p.winner is None:
             raise DivergedError(f"all {count} trials diverged; no model was saved", hint=loop.ADVICE)
 
@@ -96,7 +98,7 @@ class Training:
         if count > 1:
             changes = "".join(f", {name} {value}" for name, value in trial.changes.items())
             self.journal.note(f"trial {len(p.results) + 1} of {count}: seed {trial.seed}{changes}")
-        best: Best | None = None
+        best = Best(**p.passed, arrays=self.start) if p.passed and self.start else None
         passes = 2 if config.second_pass else 1
         while p.number < passes:
             try:
@@ -109,7 +111,7 @@ class Training:
                 return
             p.number += 1
             p.failures = 0
-            self.start = best.arrays
+            self.start, p.passed = best.arrays, best.facts()
             if count == 1:
                 # At once and after each pass, so that nothing that comes later can cost what was learned.
                 self.save(config, best.arrays)
@@ -122,7 +124,8 @@ class Training:
         )
         if p.winner is None or p.results[-1].is_better(p.results[p.winner]):
             p.winner = len(p.results) - 1
-            self.kept = best.arrays
+            adapters = {path: leaf for path, leaf in self.frozen.items() if lora.is_adapter(path)}
+            self.kept = {**adapters, **best.arrays}  # with what this trial had beside what learned
             if count > 1:
                 self.save(config, best.arrays)
 

@@ -122,6 +122,10 @@ class Best:
     ratios: Mapping[str, float | None]
     arrays: Flat
 
+    def facts(self) -> dict[str, Any]:
+        """Everything but the arrays."""
+        return {"step": self.step, "score": self.score, "loss": self.loss, "ratios": dict(self.ratios)}
+
     def is_worse_than(self, score: float, loss: float) -> bool:
         return (score, -loss) > (self.score, -self.loss)
 
@@ -186,16 +190,13 @@ class Attempt:
 
     def facts(self) -> dict[str, Any]:
         """Everything about where it stands that is no array, as JSON has it."""
-        best = self.best
         return {
             "count": self.count,
             "stalled": self.stalled,
             "losses": self.losses,
             "lowest": self.lowest,
             "guard": dataclasses.asdict(self.guard),
-            "best": {"step": best.step, "score": best.score, "loss": best.loss, "ratios": best.ratios}
-            if best
-            else None,
+            "best": self.best.facts() if self.best else None,
         }
 
     def restore(self, arrays: Mapping[str, Flat], facts: Mapping[str, Any]) -> None:

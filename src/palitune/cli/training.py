@@ -148,7 +148,8 @@ class Training:
             try:
                 self.watch(attempt, config)
             except DivergedError as error:
-                self.journal.event("diverged", **self.place(), step=attempt.count, what=error.what)
+                facts = {"step": attempt.count, "highest_learning_rate": attempt.learning_rate, "what": error.what}
+                self.journal.event("diverged", **self.place(), **facts)
                 p.failures += 1
                 if p.failures >= config.attempts:
                     again = f", attempt {p.failures} of {p.failures}" if p.failures > 1 else ""

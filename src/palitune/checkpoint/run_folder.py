@@ -107,6 +107,12 @@ class RunFolder:
             for temporary in files.temporaries(path):
                 temporary.unlink(missing_ok=True)
 
+    def clean_state(self) -> None:
+        """Removes what only going on would need."""
+        for path in (self.state, self.best):
+            path.unlink(missing_ok=True)
+        files.sync_folder(self.path)
+
     def clear(self) -> None:
         """Removes an earlier run's files; its checkpoint stays until there is a new one."""
         for path in self.outputs()[2:]:

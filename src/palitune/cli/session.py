@@ -36,9 +36,6 @@ def run(args: argparse.Namespace) -> None:
     again = f"{program} --resume -w {shlex.quote(args.write)}"
     if args.resume:
         reproduction.require_run(folder, args.write)
-        if end_of(folder) == "finished":
-            print(f"{folder.target}: this run has come to its end", file=sys.stderr)
-            return
     else:
         _check_free(folder, args.overwrite, again)  # before anything is made
     files.check_writable(folder.target)
@@ -46,6 +43,10 @@ def run(args: argparse.Namespace) -> None:
         if not args.resume:
             _check_free(folder, args.overwrite, again)  # and once more, now that nobody else can
         folder.clean()
+        if args.resume and end_of(folder) is not None:
+            folder.clean_state()
+            print(f"{folder.target}: this run has come to its end", file=sys.stderr)
+            return
         try:
             _learn(reproduction.replayed(args, folder.config if args.resume else None), folder)
         except ResumableError as error:
@@ -147,15 +148,15 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     try:
         training()
     except DivergedError:
-        training.finish("failed")
         journal.draw(None)
+        training.finish("failed")
         raise
     progress = training.progress
     if plan.trials.count > 1 and training.kept is not None:
         journal.block(trial_table(progress.results, progress.winner, config.select))
         judge(training.all_params(training.kept), f"{'2nd' if config.second_pass else '1st'} trained")
-    training.finish("finished")
     journal.draw(progress.winner)
+    training.finish("finished")
 
 
 def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str) -> Any:

@@ -11,7 +11,6 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from palitune import files
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.checkpoint.run_folder import RunFolder
 from palitune.cli.courses import Courses
@@ -268,6 +267,4 @@ class Training:
         self.journal.event(event, winner=self.progress.winner)
         if self.folder is not None and self.journal.metrics is not None:
             self.journal.metrics.sync()
-            for path in (self.folder.state, self.folder.best):
-                path.unlink(missing_ok=True)
-            files.sync_folder(self.folder.path)
+            self.folder.clean_state()

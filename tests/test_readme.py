@@ -59,7 +59,8 @@ def outputs(clone: Path, run: Run) -> dict[str, tuple[int, str]]:
 
 
 def shape(text: str) -> list[str]:
-    return [NUMBER.sub("#", line).rstrip() for line in text.splitlines() if line.strip()]
+    # Columns are as wide as their numbers.
+    return [re.sub(" +", " ", NUMBER.sub("#", line)).rstrip() for line in text.splitlines() if line.strip()]
 
 
 def test_commands_end_well(outputs: dict[str, tuple[int, str]]) -> None:
@@ -79,7 +80,7 @@ def test_shown_output_is_printed(command: str, shown: str, outputs: dict[str, tu
 
 def test_the_demo_teaches_the_rule(outputs: dict[str, tuple[int, str]]) -> None:
     text = outputs["bin/demo.sh"][1]
-    accuracies = [float(value) for value in re.findall(r"accuracy: +(\S+)", text)]
+    accuracies = [float(value) for value in re.findall(r"^  accuracy:  (\S+)$", text, re.MULTILINE)]
     before_train, _, after_train, _, before_new, after_new = accuracies
     assert after_train == 1.0
     assert after_new >= 0.9

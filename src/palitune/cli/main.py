@@ -42,6 +42,7 @@ OUT_OF_MEMORY = (
     "the device ran out of memory. Use a smaller --batch-size (with --accumulate for the rest) or --method lora, or "
     "close what else uses the GPU; palitune plan shows what fits, docs/memory.md what --allocator does"
 )
+signals: list[int] = []  # that have asked to end
 STOP_INTERVAL = 0.5  # seconds; longer than any clean-up takes
 
 
@@ -98,6 +99,7 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
 
 def _run(run: object, args: argparse.Namespace, program: str) -> int:
     """The exit code; what went wrong is one line on stderr."""
+    signals.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     # Streams that the caller has closed are None in Python.
@@ -119,12 +121,7 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except Stopped as stopped:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-            signal.signal(number, signal.SIG_IGN)
-        what = stopped.hint or "nothing half-written is left"
-        print(f"{name}: interrupted; {what}", file=sys.stderr, flush=True)
-        # Without Python's own end: XLA's threads are still at work, and may crash while it takes things apart.
-        os._exit(ResumableError.exit_code if stopped.hint else 128 + stopped.number)
+        _leave(stopped, name)
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE
@@ -136,6 +133,8 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         _abandon_stdout()
         return StorageError.exit_code
     except Exception as error:
+        if signals:
+            _leave(Stopped(signals[-1]), name)  # a library that was being loaded made something else of it
         if args.debug:
             raise
         if "RESOURCE_EXHAUSTED" in str(error):
@@ -150,6 +149,15 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     return 0
 
 
+def _leave(stopped: Stopped, name: str) -> NoReturn:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    what = stopped.hint or "nothing half-written is left"
+    print(f"{name}: interrupted; {what}", file=sys.stderr, flush=True)
+    # Without Python's own end: XLA's threads are still at work, and may crash while it takes things apart.
+    os._exit(ResumableError.exit_code if stopped.hint else 128 + stopped.number)
+
+
 def _abandon_stdout() -> None:
     """What stdout still holds goes nowhere: Python would try once more, and complain, while it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -161,6 +169,7 @@ def _stop(number: int, frame: object) -> NoReturn:
     def again(alarm: int, frame: object) -> NoReturn:
         raise Stopped(number)
 
+    signals.append(number)
     sys.unraisablehook = lambda lost: None
     signal.signal(signal.SIGALRM, again)
     signal.setitimer(signal.ITIMER_REAL, STOP_INTERVAL, STOP_INTERVAL)

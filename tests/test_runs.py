@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -114,10 +115,16 @@ def test_other_data_is_not_taken_for_the_run_s(workspace: Path, noted: object, r
         (None, 66, "no such configuration of a run"),
         ("mine", 65, "not the configuration of a run"),
         ('{"options": 3}', 65, "not the configuration of a run"),
-        (
-            '{"options": {"speed": 1}, "config": {}, "data": {}, "base": {}}',
-            65,
-            "the option speed is none of learning's",
+        *(
+            (f'{{"options": {{{option}}}, "config": {{}}, "data": {{}}, "base": {{}}}}', 65, message)
+            for option, message in (
+                ('"speed": 1', "the option speed is none of learning's"),
+                ('"write": "x"', "the option write is none of learning's"),
+                ('"batch_size": "two"', "invalid positive_int value"),
+                ('"batch_size": [[2]]', "batch_size cannot be [[2]]"),
+                ('"features": "no"', "features cannot be 'no'"),
+                ('"weight_decay": [3]', "weight_decay cannot be [3]"),
+            )
         ),
     ],
 )
@@ -128,6 +135,40 @@ def test_no_configuration(workspace: Path, run: Run, tmp_path: Path, text: str |
     done = run("palitune", "learn", "--from", str(path), cwd=workspace)
     assert done.returncode == code
     assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "message"),
+    [
+        ("metrics.jsonl", lambda content: content[:50], "the metrics of this run are damaged"),
+        ("metrics.jsonl", lambda content: b"x" + content, "the metrics of this run are damaged"),
+        ("state.npz", lambda content: content[:5000], "the saved state of this run is damaged"),
+        (
+            "state.npz",
+            lambda content: content[:9000] + b"xx" + content[9002:],
+            "the saved state of this run is damaged",
+        ),
+        ("config.json", lambda content: b"{", "not the configuration of a run"),
+    ],
+)
+def test_a_run_that_was_tampered_with(
+    workspace: Path, run: Run, name: str, spoil: Callable[[bytes], bytes], message: str
+) -> None:
+    folder = workspace / "checkpoints/spoiled.run"
+    if not folder.exists():
+        code = (
+            "import palitune.checkpoint.run_state as s, os; save = s.save\n"
+            "s.save = lambda *a: (save(*a), os._exit(9))\n"  # killed right after its first state
+            f"from palitune.cli import main; main('learn', {[*QUICK, '-w', 'spoiled', '--save-every', '4']})"
+        )
+        assert run("python", "-c", code, cwd=workspace).returncode == 9
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(spoil(whole))
+    done = run("palitune", "learn", "--resume", "-w", "spoiled", "--quiet", cwd=workspace)
+    (folder / name).write_bytes(whole)
+    assert (done.returncode, done.stdout) == (65, ""), done.stderr
+    assert f"{name}: {message}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

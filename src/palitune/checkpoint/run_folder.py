@@ -67,10 +67,10 @@ class RunFolder:
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
             yield
         finally:
-            os.ftruncate(descriptor, 0)
-            if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
-                self.lock.unlink()
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError):  # somebody has removed the folder
+                os.ftruncate(descriptor, 0)
+                if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
+                    self.lock.unlink()
                     self.path.rmdir()
             os.close(descriptor)
 
@@ -111,7 +111,8 @@ class RunFolder:
         """Removes what only going on would need."""
         for path in (self.state, self.best):
             path.unlink(missing_ok=True)
-        files.sync_folder(self.path)
+        if self.path.is_dir():
+            files.sync_folder(self.path)
 
     def clear(self) -> None:
         """Removes an earlier run's files; its checkpoint stays until there is a new one."""
@@ -172,8 +173,17 @@ class Metrics:
 
         Raises:
           StorageError: the file cannot be written.
+          BadDataError: what is there is not what a run wrote.
         """
         self.folder = folder
+        kept = folder.metrics.read_bytes()[:size] if size and folder.metrics.is_file() else b""
+        try:
+            self.rows: list[dict[str, Any]] = [json.loads(line) for line in kept.splitlines()]
+            if len(kept) != size or not all(isinstance(row, dict) for row in self.rows):
+                raise ValueError
+        except (ValueError, RecursionError):
+            hint = "Start the run anew with --overwrite"
+            raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
         with _storage(folder.metrics):
             self.file = folder.metrics.open("ab", buffering=0)
             try:
@@ -181,8 +191,6 @@ class Metrics:
             except OSError:
                 self.file.close()
                 raise
-        lines = folder.metrics.read_text().splitlines()
-        self.rows: list[dict[str, Any]] = [json.loads(line) for line in lines]
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Values that are None or no number are left out."""

@@ -47,10 +47,14 @@ def load(path: Path) -> Saved:
     """
     hint = "Start the run anew with --overwrite"
     found = files.member(path, MEMBER)
-    if found is None or npz.damaged(path):
-        raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint)
-    content = json.loads(found)
-    if content.get("version") != VERSION:
+    try:
+        if found is None or npz.damaged(path):
+            raise ValueError
+        content = json.loads(found)
+        version = content["version"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint) from None
+    if version != VERSION:
         raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)
     opened = npz.Checkpoint(path)
     groups: dict[str, dict[str, Any]] = {group: {} for group in content["groups"]}

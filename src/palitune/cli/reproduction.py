@@ -8,11 +8,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import palitune
 from palitune.checkpoint import delta
 from palitune.checkpoint.run_folder import RunFolder, read_config
+from palitune.cli.main import Parser
 from palitune.cli.model import Model
 from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError, UsageError
@@ -49,17 +50,58 @@ def replayed(args: argparse.Namespace, resumed: Path | None = None) -> argparse.
     if path is None:
         return own
     own.recorded = read_config(path)
-    for name, value in own.recorded["options"].items():
-        if name in NOT_RECORDED or not hasattr(args, name):
-            raise BadDataError(f"the option {name} is none of learning's", where=str(path))
-        if isinstance(value, list):
-            value = [tuple(item) if isinstance(item, list) else item for item in value]
+    for name, value in _checked(own.recorded["options"], path).items():
         if name not in args.typed:
             setattr(own, name, value)
         elif resumed is not None and _plain(getattr(args, name)) != _plain(value):
             hint = "Leave it out, or start a run of another name"
             raise UsageError(f"--{name.replace('_', '-')} cannot change while a run goes on", hint=hint)
     return own
+
+
+class _Recorded(Parser):
+    """The parser of what was recorded, where a mistake is the file's and not the user's."""
+
+    def error(self, message: str) -> NoReturn:
+        raise BadDataError(message, where=self.prog)
+
+
+def _checked(options: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Recorded options as if they had been typed: by the same rules.
+
+    Raises:
+      BadDataError: one of them is none of learning's, or has no such value.
+    """
+    from palitune.cli import learn
+
+    parser = _Recorded(prog=str(path), add_help=False)
+    learn.add_arguments(parser)
+    actions = {action.dest: action for action in parser._actions if action.dest not in NOT_RECORDED}
+    arguments: list[str] = []
+    for name, value in options.items():
+        if name not in actions:
+            raise BadDataError(f"the option {name} is none of learning's", where=str(path))
+        flag = actions[name].option_strings[-1]
+        if value is None or (actions[name].nargs == 0 and value is not actions[name].const and value in (True, False)):
+            continue
+        try:
+            arguments += _typed(actions[name], flag, value)
+        except (TypeError, ValueError, KeyError, IndexError):
+            raise BadDataError(f"the option {name} cannot be {value!r:.60}", where=str(path)) from None
+    return {name: value for name, value in vars(parser.parse_args(arguments)).items() if name in options}
+
+
+def _typed(action: argparse.Action, flag: str, value: Any) -> list[str]:
+    """What a person would have typed for a value."""
+    if action.nargs == 0:
+        if value is not action.const:
+            raise ValueError
+        return [flag]
+    if action.nargs == "+":
+        return [flag, *(str(item) for item in value)]
+    if isinstance(action, argparse._AppendAction):
+        return [f"{flag}={pattern}={number}" for pattern, number in value]
+    return [f"{flag}={','.join(value) if isinstance(value, list) else value}"]
 
 
 def _plain(value: Any) -> Any:

@@ -46,7 +46,7 @@ def test_what_a_run_leaves(workspace: Path, noted: "subprocess.CompletedProcess[
         *("config.json", "lock", "loss.png", "metrics.csv", "metrics.jsonl", "results.txt"),
     }
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1] == {"event": "finished", "winner": 0}
+    assert rows[-1] == {"event": "finished", "winner": 1}
     assert [(row["pass"], row["step"]) for row in rows if "event" not in row] == [
         (p, s) for p in (1, 2) for s in range(9)
     ]
@@ -239,6 +239,9 @@ def test_a_diverged_attempt_is_made_again(workspace: Path, run: Run) -> None:
     assert rows[-1] == {"event": "failed"}
     assert not (workspace / "checkpoints/lost.npz").exists()
     assert (workspace / "checkpoints/lost.run/loss.png").exists()
+    again = run("palitune", "learn", "--resume", "-w", "lost", cwd=workspace)
+    assert again.returncode == 79
+    assert "this run diverged in every attempt" in again.stderr
     learn(run, workspace, "-w", "lost", "--quiet")  # nothing of it is in the way
 
 
@@ -248,7 +251,7 @@ def test_an_attempt_that_diverges_is_saved_by_the_next(workspace: Path, run: Run
     assert "begun again with another order of the examples at half the learning rate" in done.stderr
     assert (workspace / "checkpoints/saved.npz").exists()
     rows = [json.loads(line) for line in (workspace / "checkpoints/saved.run/metrics.jsonl").read_text().splitlines()]
-    assert rows[-1] == {"event": "finished", "winner": 0}
+    assert rows[-1] == {"event": "finished", "winner": 1}
 
 
 def test_trials_that_diverge_are_no_end(workspace: Path, run: Run) -> None:
@@ -277,7 +280,7 @@ def test_tensorboard(workspace: Path, run: Run) -> None:
         (["--sweep", "lr=0.1,"], 2, "a value is empty"),
         (["--sweep", "lr=0.1..0.2"], 2, "a range needs --search"),
         (["--sweep", "lr=1,2", "lr=3"], 2, "names a setting twice"),
-        (["--sweep", "method=full"], 2, "is no NAME=VALUE"),
+        (["--sweep", "method=full"], 2, "--sweep cannot vary method"),
         (["--search", "3"], 2, "--search needs --sweep"),
         (["--search", "3", "--sweep", "batch=1..4"], 2, "a range is of two numbers above 0"),
         (["--repeat", "100000"], 2, "100,000 times of learning are more than 10,000"),

@@ -241,7 +241,7 @@ def test_a_file_that_may_not_grow(workspace: Path, run: Run) -> None:
         shutil.copy(workspace / f"checkpoints/earlier{suffix}", workspace / f"checkpoints/limited{suffix}")
     before = (workspace / "checkpoints/limited.npz").read_bytes()
     limit = len(before) // 1024 // 2
-    command = " ".join([*LEARN, "-w", "limited", "--overwrite", "--examples", "8"])
+    command = " ".join([*LEARN, "-w", "limited", "--overwrite", "--examples", "8", "--save-every", "0"])
     done = run("bash", "-c", f"ulimit -f {limit}; {command}", cwd=workspace)
     assert done.returncode == 74, done.stderr
     assert "limited.npz: cannot write: File too large" in done.stderr

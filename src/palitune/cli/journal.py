@@ -66,7 +66,7 @@ class Journal:
                 print(loop.line(row.step, steps, row.learning_rate, row.loss), flush=True)
         found = row.evaluation
         if found is not None:
-            best = "   best so far" if row.is_best else ""
+            best = "   kept" if row.is_best else ""
             right = sum(found.right) / len(found.right)
             text = f"valid: {row.step}/{steps}   loss: {found.loss:.4f}   token accuracy: {found.token_accuracy:.4f}"
             self.note(f"{text}   accuracy: {right:.4f}{best}")

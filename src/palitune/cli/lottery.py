@@ -47,7 +47,8 @@ def settings_of(sweep: Sequence[str], searching: bool) -> list[Setting]:
         option = SHORT.get(name, name)
         if not equals or option not in known or known[option].nargs == 0:
             there = ", ".join([*SHORT, *sorted(name for name in known if known[name].nargs != 0)])
-            raise UsageError(f"--sweep {text!r} is no NAME=VALUE,VALUE", hint=f"Names are {there}")
+            what = f"--sweep cannot vary {name}" if equals else f"--sweep {text!r} is no NAME=VALUE,VALUE"
+            raise UsageError(what, hint=f"Names are {there}")
         low, dots, high = values.partition("..")
         if dots:
             if not searching:

@@ -49,6 +49,8 @@ def replayed(args: argparse.Namespace, resumed: Path | None = None) -> argparse.
     path = resumed or (Path(args.source) if args.source else None)
     if path is None:
         return own
+    if path.is_dir():
+        path /= "config.json"
     own.recorded = read_config(path)
     for name, value in _checked(own.recorded["options"], path).items():
         if name not in args.typed:

@@ -45,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
         folder.clean()
         if args.resume and end_of(folder) is not None:
             folder.clean_state()
+            if end_of(folder) == "failed":
+                hint = "Start another, with --overwrite or of another name"
+                raise DivergedError("this run diverged in every attempt", where=str(folder.path), hint=hint)
             print(f"{folder.target}: this run has come to its end", file=sys.stderr)
             return
         try:
@@ -145,6 +148,8 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     training = Training(plan.courses, frozen, plan.trials, plan.configured, journal, judge, describe, args.save_every)
     if saved is not None:
         training.resume(saved)
+    elif args.resume:
+        journal.note("no state of this run had been saved: it begins from the start")
     try:
         training()
     except DivergedError:

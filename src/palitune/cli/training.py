@@ -181,6 +181,8 @@ class Training:
         if self.resumed is not None:
             attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
             self.resumed = None
+            place = ", ".join(f"{key} {value}" for key, value in self.place().items())
+            self.journal.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
         else:
             p.attempts += 1
         return attempt
@@ -197,12 +199,18 @@ class Training:
             if self.interrupt.wanted is not None or (not last and self.is_save_due(row.step)):
                 self.save_state(attempt)
             if self.interrupt.wanted is not None:
+                self.journal.draw(p.winner)
                 raise ResumableError(f"stopped at step {row.step} of {steps}, and saved")
 
         self.journal.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
         try:
             with self.interrupt if self.folder is not None else contextlib.nullcontext():
                 attempt.learn(self.courses.batches(config, order, attempt.count), observe)
+            if attempt.count < steps:
+                looks = f"{attempt.stalled} looks without a better one"
+                self.journal.note(f"the {name} pass ends at step {attempt.count} of {steps}: {looks}")
+            if self.save_every != 0:
+                self.save_state(attempt)  # what comes next, judging and writing, takes time too
         finally:
             self.journal.close_bar()
         self.journal.total += steps
@@ -264,7 +272,8 @@ class Training:
 
     def finish(self, event: str) -> None:
         """Marks the run as ended, "finished" or "failed", and removes what only going on would need."""
-        self.journal.event(event, winner=self.progress.winner)
+        winner = self.progress.winner
+        self.journal.event(event, winner=None if winner is None else winner + 1)
         if self.folder is not None and self.journal.metrics is not None:
             self.journal.metrics.sync()
             self.folder.clean_state()

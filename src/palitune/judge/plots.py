@@ -104,7 +104,7 @@ def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if looks:
         cell.plot(*zip(*looks, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
     if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
-        cell.plot(*best[-1], "*", color=RIGHT, markersize=16, label=f"best: {best[-1][1]:.4f} at step {best[-1][0]}")
+        cell.plot(*best[-1], "*", color=RIGHT, markersize=16, label=f"kept: {best[-1][1]:.4f} at step {best[-1][0]}")
     if lost := [row for row in rows if row.get("event") == "diverged"]:
         cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
     cell.set(xlabel="step", ylabel="loss", yscale="log")

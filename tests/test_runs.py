@@ -211,6 +211,24 @@ def test_adapters_of_several_sizes(workspace: Path, run: Run) -> None:
     assert done.stdout.endswith(judged.replace(path, f"{path} (1st trained)"))
 
 
+def test_adapters_of_other_weights(workspace: Path, run: Run) -> None:
+    targets = r"lora-targets=llm/layers/attn/.*/w,llm/layers/mlp/linear"
+    learn(run, workspace, "--method", "lora", "--sweep", targets, "-w", "aimed", "--quiet", "--examples", "8")
+    saved = npz.Checkpoint(workspace / "checkpoints/aimed.npz")
+    assert len(saved) % 3 == 0
+
+
+def test_a_reader_that_has_enough_costs_nothing(workspace: Path, run: Run) -> None:
+    command = " ".join(["palitune", "learn", *QUICK, "--quiet"])
+    run("bash", "-c", f"{command} -w whole; {command} -w headed | head -12", cwd=workspace)
+    assert not (workspace / "checkpoints/headed.npz").exists()
+    assert (workspace / "checkpoints/headed.run/state.npz").exists()
+    done = run("palitune", "learn", "--resume", "-w", "headed", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert "going on after step" in done.stderr
+    assert content(workspace, "headed") == content(workspace, "whole")
+
+
 def test_a_grid(workspace: Path, run: Run) -> None:
     done = learn(run, workspace, "--sweep", "lr=0.01,0.03", "batch=2,4", "--quiet", "--examples", "8")
     table = done.stdout[done.stdout.index("trial  seed") :].splitlines()
@@ -282,6 +300,7 @@ def test_tensorboard(workspace: Path, run: Run) -> None:
         (["--sweep", "lr=1,2", "lr=3"], 2, "names a setting twice"),
         (["--sweep", "method=full"], 2, "--sweep cannot vary method"),
         (["--search", "3"], 2, "--search needs --sweep"),
+        (["--search", "3", "--sweep", "batch=4,64"], 2, "--examples 32 is less than one batch of 64"),
         (["--search", "3", "--sweep", "batch=1..4"], 2, "a range is of two numbers above 0"),
         (["--repeat", "100000"], 2, "100,000 times of learning are more than 10,000"),
         (["--resume"], 2, "--resume needs -w NAME"),

@@ -78,7 +78,7 @@ def check_writable(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):  # a name as long as it will be
             pass
     except OSError as error:
         hint = "Name another place, or make this one writable"
@@ -90,7 +90,7 @@ def member(archive: Path, name: str) -> str | None:
     try:
         with zipfile.ZipFile(archive) as opened:
             return opened.read(name).decode() if name in opened.namelist() else None
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # of which some damage makes NotImplementedError
         return None
 
 

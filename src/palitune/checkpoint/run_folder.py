@@ -29,6 +29,8 @@ COLUMNS = (
     *("learning_rate", "trial", "pass", "attempt", "best"),
 )
 
+LOCK_TRIALS = 1000  # at a folder that its last holders remove again and again
+
 
 class RunFolder:
     """The folder of the run that makes a checkpoint."""
@@ -44,6 +46,7 @@ class RunFolder:
         self.picture = self.path / "loss.png"
         self.blocks = self.path / "results.txt"
         self.lock = self.path / "lock"
+        self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
 
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
@@ -76,7 +79,7 @@ class RunFolder:
 
     def _locked(self) -> int:
         """Descriptor of the lock, which is this process's."""
-        while True:
+        for _ in range(LOCK_TRIALS):
             try:
                 self.path.mkdir(parents=True, exist_ok=True)
                 descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
@@ -100,6 +103,7 @@ class RunFolder:
                 print(f"{self.path}: no lock ({error.strerror}); start no other run of this name", file=sys.stderr)
                 return descriptor
             os.close(descriptor)
+        raise StorageError("this folder cannot be locked", where=str(self.path), hint="Remove it, or use another name")
 
     def clean(self) -> None:
         """Removes what a killed process left half-written."""
@@ -125,6 +129,7 @@ class RunFolder:
         files.check_space(self.path, size, "this run")
 
     def write_config(self, content: Mapping[str, Any]) -> None:
+        self.begun = True
         files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -141,7 +146,7 @@ def end_of(folder: RunFolder) -> str | None:
     """How the run ended, "finished" or "failed"; None for one that can go on, or was never begun."""
     try:
         event = json.loads(folder.metrics.read_text("utf-8").splitlines()[-1]).get("event")
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, AttributeError, RecursionError):
         return None
     return event if event in ("finished", "failed") else None
 
@@ -158,6 +163,8 @@ def read_config(path: Path) -> dict[str, Any]:
         for key in ("options", "config", "data", "base"):
             if not isinstance(content[key], dict):
                 raise ValueError(f"its {key} is no object")
+        if not all(isinstance(part, dict) for part in content["data"].values()):
+            raise ValueError("its data are no objects")
     except FileNotFoundError:
         raise MissingInputError("no such configuration of a run", where=str(path)) from None
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

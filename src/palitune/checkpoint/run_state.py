@@ -52,7 +52,7 @@ def load(path: Path) -> Saved:
             raise ValueError
         content = json.loads(found)
         version = content["version"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (ValueError, KeyError, TypeError, RuntimeError, OSError):  # what zipfile raises has no common family
         raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint) from None
     if version != VERSION:
         raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)

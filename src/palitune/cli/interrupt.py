@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM while something is at work that can be saved: the first one is granted at the next step."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -29,7 +30,8 @@ class Interrupt:
         if self.wanted is not None:
             os._exit(128 + number)  # what is half-written has another name, and the next start removes it
         self.wanted = number
-        os.write(
-            sys.__stderr__.fileno() if sys.__stderr__ else 2,
-            b"\nstopping after this step; once more to leave at once\n",
-        )
+        with contextlib.suppress(OSError):  # whoever read it may have been stopped too
+            os.write(
+                sys.__stderr__.fileno() if sys.__stderr__ else 2,
+                b"\nstopping after this step; once more to leave at once\n",
+            )

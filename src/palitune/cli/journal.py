@@ -59,20 +59,7 @@ class Journal:
 
     def row(self, row: Row, steps: int, place: Mapping[str, Any]) -> None:
         """Everything about one step; `place` says of which trial, pass and attempt."""
-        if row.step:
-            self.bar.update(self.size)
-        if row.step and loop.is_line_due(row.step, steps):
-            with tqdm.external_write_mode():
-                print(loop.line(row.step, steps, row.learning_rate, row.loss), flush=True)
         found = row.evaluation
-        if found is not None:
-            best = "   kept" if row.is_best else ""
-            right = sum(found.right) / len(found.right)
-            text = f"valid: {row.step}/{steps}   loss: {found.loss:.4f}   token accuracy: {found.token_accuracy:.4f}"
-            self.note(f"{text}   accuracy: {right:.4f}{best}")
-        for remark in row.remarks:
-            self.note(remark)
-            self.event("remark", **place, step=row.step, what=remark)
         values: dict[str, Any] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
         if found is not None:
             values |= {"valid_loss": found.loss, "valid_mean_token_accuracy": found.token_accuracy}
@@ -83,6 +70,19 @@ class Journal:
         if found is not None and self.metrics is not None and time.monotonic() - self.written >= TABLE_SECONDS:
             self.metrics.write_table()
             self.written = time.monotonic()
+        if row.step:
+            self.bar.update(self.size)
+        if row.step and loop.is_line_due(row.step, steps):
+            with tqdm.external_write_mode():
+                print(loop.line(row.step, steps, row.learning_rate, row.loss), flush=True)
+        if found is not None:
+            best = "   kept" if row.is_best else ""
+            right = sum(found.right) / len(found.right)
+            text = f"valid: {row.step}/{steps}   loss: {found.loss:.4f}   token accuracy: {found.token_accuracy:.4f}"
+            self.note(f"{text}   accuracy: {right:.4f}{best}")
+        for remark in row.remarks:
+            self.note(remark)
+            self.event("remark", **place, step=row.step, what=remark)
         if self.board is not None:
             for name, value in values.items():
                 if isinstance(value, float) and math.isfinite(value):

@@ -43,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
         if not args.resume:
             _check_free(folder, args.overwrite, again)  # and once more, now that nobody else can
         folder.clean()
+        folder.begun = args.resume
         if args.resume and end_of(folder) is not None:
             folder.clean_state()
             if end_of(folder) == "failed":
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
         except ResumableError as error:
             raise ResumableError(error.what, hint=f"Go on with {again}") from None
         except Stopped as stopped:
-            if folder.config.is_file():
+            if folder.begun:
                 stopped.hint = f"go on with {again}"
             raise
 
@@ -106,8 +107,14 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
     # Of a search the settings are not known yet.
-    known = [lottery.Trial(args.seed or 0, {})] if args.search else [trials[number] for number in range(trials.count)]
-    _configured(args, known[0], prompt)  # what is wrong with the options alone is said before a model is opened
+    seed = args.seed or 0
+    known = [lottery.Trial(seed, {})] if args.search else [trials[number] for number in range(trials.count)]
+    if args.search:
+        known += [
+            lottery.Trial(seed, {one.option: value}) for one in settings for value in one.values or one.range or ()
+        ]
+    for trial in known:
+        _configured(args, trial, prompt)  # what is wrong with the options alone is said before a model is opened
     model = load(source, args)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")

@@ -168,7 +168,10 @@ class Training:
         """A new attempt at the current pass, or the one that was saved."""
         p = self.progress
         base, more = learning_params(self.courses.model, config)
-        self.frozen |= more
+        own = self.courses.model.checkpoint
+        # Without what an earlier trial had beside its adapters.
+        resting = {path: leaf for path, leaf in self.frozen.items() if path in own or not lora.is_adapter(path)}
+        self.frozen = resting | more
         if self.start is not None:
             base = {path: self.start[path] for path in base}
         patience = config.patience if p.number == 0 or config.second_patience < 0 else config.second_patience
@@ -194,7 +197,13 @@ class Training:
         order = name if not p.failures else f"{name}, attempt {p.failures + 1}"
 
         def observe(row: Row) -> None:
-            self.journal.row(row, steps, self.place())
+            try:
+                self.journal.row(row, steps, self.place())
+            except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
+                if self.save_every != 0:
+                    self.save_state(attempt)
+                if self.interrupt.wanted is None:
+                    raise
             last = attempt.is_over(steps)
             if self.interrupt.wanted is not None or (not last and self.is_save_due(row.step)):
                 self.save_state(attempt)

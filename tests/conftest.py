@@ -86,3 +86,13 @@ def run(environment: dict[str, str]) -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """A folder with the tiny model and a small split."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for command in (["download", "--model", "tiny"], ["demo-data", "--count", "24"], ["split", "-v", "6"]):
+        done = run("palitune", *command, cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder

@@ -13,16 +13,6 @@ from palitune.checkpoint import manifest, npz
 QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
 
 
-@pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
-    """A folder with the tiny model and a small split."""
-    folder = tmp_path_factory.mktemp("methods")
-    for command in (["download", "--model", "tiny"], ["demo-data", "--count", "24"], ["split", "-v", "6"]):
-        done = run("palitune", *command, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    return folder
-
-
 def learn(run: Run, workspace: Path, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
     done = run("palitune", "learn", *QUICK, *arguments, cwd=workspace)
     assert done.returncode == code, done.stderr

@@ -90,7 +90,7 @@ def member(archive: Path, name: str) -> str | None:
     try:
         with zipfile.ZipFile(archive) as opened:
             return opened.read(name).decode() if name in opened.namelist() else None
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # of which some damage makes NotImplementedError
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # damage can look like an unknown kind of archive
         return None
 
 

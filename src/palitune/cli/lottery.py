@@ -106,6 +106,13 @@ class Trials:
         changes = {setting.option: value for setting, value in zip(self.settings, values, strict=True)}
         return Trial(self.seed + number % self.repeat, changes)
 
+    def known(self) -> list[Trial]:
+        """Trials that show everything that can be wrong: all of a grid; of a search each value and end of a range."""
+        if not self.search:
+            return [self[number] for number in range(self.count)]
+        alone = [{one.option: value} for one in self.settings for value in one.values or one.range or ()]
+        return [Trial(self.seed, changes) for changes in ({}, *alone)]
+
     def next(self, scores: Sequence[float | None]) -> Trial:
         """The trial after those that have ended with these scores; None is one that diverged."""
         if not self.search:

@@ -16,7 +16,7 @@ from palitune.cli.journal import Journal
 from palitune.cli.judging import Judge, check_pictures, load_records
 from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
-from palitune.cli.training import Training
+from palitune.cli.training import PASSES, Training
 from palitune.config import PROMPT
 from palitune.data.records import Record
 from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
@@ -106,14 +106,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     settings = lottery.settings_of(args.sweep or [], bool(args.search))
     trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
-    # Of a search the settings are not known yet.
-    seed = args.seed or 0
-    known = [lottery.Trial(seed, {})] if args.search else [trials[number] for number in range(trials.count)]
-    if args.search:
-        known += [
-            lottery.Trial(seed, {one.option: value}) for one in settings for value in one.values or one.range or ()
-        ]
-    for trial in known:
+    for trial in trials.known():
         _configured(args, trial, prompt)  # what is wrong with the options alone is said before a model is opened
     model = load(source, args)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
@@ -124,7 +117,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         _go_on_with_adapters(model.checkpoint, args, config)
         return config
 
-    configs = [configured(trial) for trial in known]
+    configs = [configured(trial) for trial in trials.known()]
     # A tower that learns needs pixels, and so do pictures that change.
     args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
     shown = pictures(model, args)
@@ -166,7 +159,7 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     progress = training.progress
     if plan.trials.count > 1 and training.kept is not None:
         journal.block(trial_table(progress.results, progress.winner, config.select))
-        judge(training.all_params(training.kept), f"{'2nd' if config.second_pass else '1st'} trained")
+        judge(training.all_params(training.kept), f"{PASSES[config.second_pass]} trained")
     journal.draw(progress.winner)
     training.finish("finished")
 

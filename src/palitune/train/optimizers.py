@@ -142,7 +142,7 @@ def update(
     chosen = jax.tree.map(
         lambda new, old: jnp.where(finite, new, old),
         (moved, new_state),
-        ({path: weights[path] for path in moved}, state),
+        (dict(weights), state),
     )
     return *chosen, jnp.asarray(finite)
 

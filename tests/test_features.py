@@ -12,6 +12,7 @@ from PIL import Image
 
 from palitune import trees
 from palitune.data import images
+from palitune.data.pictures import Wanted
 from palitune.errors import BadDataError, MissingInputError
 from palitune.infer import features
 from palitune.infer.features import Features
@@ -50,14 +51,14 @@ def opened(folder: Path, tower: Callable[[], dict[str, Any]]) -> Features:
 def test_the_same_numbers(pictures: list[Path], tmp_path: Path) -> None:
     tower = Tower()
     kept = opened(tmp_path, tower)
-    kept.check((path, "data:1") for path in pictures)
+    kept.check(Wanted(path, "data:1") for path in pictures)
     assert (tower.calls, kept.computed) == (1, 10)
     pixels = np.stack([images.load(path, CONFIG.image_size) for path in pictures])
     direct = siglip.image_tokens(CONFIG, trees.unflatten(PARAMS)["img"], pixels)
     np.testing.assert_allclose(np.stack([kept(path) for path in pictures]), direct, atol=1e-3)
     assert kept(pictures[0]).dtype == np.float16
     again = opened(tmp_path, tower)
-    again.check((path, "data:1") for path in pictures)
+    again.check(Wanted(path, "data:1") for path in pictures)
     assert (tower.calls, again.computed) == (1, 0)
     np.testing.assert_array_equal(again(pictures[3]), kept(pictures[3]))
 
@@ -102,7 +103,7 @@ def test_every_bad_picture_is_named_and_the_good_ones_are_kept(pictures: list[Pa
     pictures[2].write_text("no picture")
     missing = tmp_path / "missing.png"
     kept = opened(tmp_path, Tower())
-    lines = [(path, f"data:{number}") for number, path in enumerate([*pictures, missing], 1)]
-    with pytest.raises((BadDataError, MissingInputError), match=r"2 images cannot be used: .*missing.*not an image"):
+    lines = [Wanted(path, f"data:{number}") for number, path in enumerate([*pictures, missing], 1)]
+    with pytest.raises((BadDataError, MissingInputError), match=r"2 images cannot be used: .*not an image.*missing"):
         kept.check(lines)
     assert kept.computed == 9

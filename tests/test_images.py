@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from palitune.data import images
-from palitune.data.pictures import Pictures
+from palitune.data.images import Decoding
+from palitune.data.pictures import Pictures, Wanted
 from palitune.errors import BadDataError, MissingInputError
 
 GREY_LEVEL = 2 / 255  # pixels run from -1 to 1
@@ -125,11 +126,16 @@ def test_random_damage_raises_nothing_else(tmp_path: Path) -> None:
         assert decoded.mode == "RGB"
 
 
-def test_pixel_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_bombs_are_refused(tmp_path: Path) -> None:
     path = saved(tmp_path / "a.png", Image.new("L", (200, 200)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-    with pytest.raises(BadDataError, match="larger than 2,000 pixels"):
-        images.decode(path)
+    assert images.decode(path, how=Decoding(max_pixels=40_000)).size == (200, 200)
+    with pytest.raises(BadDataError, match="200 x 200 pixels, 39,999 are allowed"):
+        images.decode(path, how=Decoding(max_pixels=39_999))
+    frames = [Image.new("L", (200, 200), shade) for shade in (0, 255)]
+    animated = saved(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert images.decode(animated, how=Decoding(max_pixels=160_000)).size == (200, 200)
+    with pytest.raises(BadDataError, match="39,999 are allowed"):
+        images.decode(animated, how=Decoding(max_pixels=159_999))
 
 
 def test_missing_files(tmp_path: Path) -> None:
@@ -156,7 +162,8 @@ def test_pictures_are_kept_while_they_fit(tmp_path: Path) -> None:
 
 def test_every_bad_picture_is_named_at_once(tmp_path: Path) -> None:
     good = saved(tmp_path / "good.png", Image.new("RGB", (8, 8)))
-    places = [(good, "d:1"), (tmp_path / "a.png", "d:2"), (good, "d:3"), (tmp_path / "b.png", "d:4")]
+    names = [good, tmp_path / "a.png", good, tmp_path / "b.png"]
+    places = [Wanted(path, f"d:{number}") for number, path in enumerate(names, 1)]
     with pytest.raises(MissingInputError, match=r"2 images cannot be used: d:2: .*a\.png; d:4: .*b\.png"):
         Pictures(4).check(places)
     Pictures(4).check(places[:1])

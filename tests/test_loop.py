@@ -36,7 +36,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
     for number, colour in enumerate(("red", "lime", "blue", "white", "black")):
         path = folder / f"{number}.png"
         Image.new("RGB", (8, 8), colour).save(path)
-        made.append(Record(path, "", "yes" if number % 2 else "no", f"data:{number}"))
+        made.append(Record(path.name, "", "yes" if number % 2 else "no", f"data:{number}", image=path))
     return made
 
 

@@ -9,10 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palitune import config
-from palitune.data.split import split
+from palitune.data import split as splitting
+from palitune.data.split import Amount, Wish
 from palitune.errors import BadDataError, OutputExistsError, UsageError
 
 PARTS = ("shuffle.jsonl", "train.jsonl", "valid.jsonl")
+
+
+def split(source: Path, folder: Path, validation: int, seed: int, overwrite: bool = False) -> tuple[int, int]:
+    sizes = splitting.split(source, folder, Wish(Amount(validation)), seed, overwrite).sizes
+    return sizes["train"], sizes["valid"]
 
 
 def source(folder: Path, count: int) -> Path:

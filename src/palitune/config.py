@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
+MAX_PIXELS = 64_000_000  # of a picture: what a telephone takes, and no more memory than decoding may have
 
 
 # What a method needs beside its name: full fine-tuning moves everything at once, adapters start from nothing.
@@ -58,6 +59,8 @@ def learning(method: str = "attention") -> ml_collections.ConfigDict:
     config.second_patience = -1  # likewise of the second pass; -1 is as the first
     config.select = "loss"  # which evaluation is the best
     config.attempts = 3  # at a pass, when learning diverges
+    config.frames = "middle"  # of an animated picture: first, middle, last or a number from 0
+    config.max_pixels = MAX_PIXELS  # of a picture; larger ones are refused
     config.prompt = PROMPT  # where a record's prefix is empty
     config.dtype = "auto"  # of the computation; bfloat16 where the device has it
     config.seed = 0

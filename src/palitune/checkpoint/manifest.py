@@ -5,6 +5,7 @@ checkpoint has none inside, because big_vision would take it for a parameter.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,9 @@ def read(checkpoint: Path) -> dict[str, Any]:
 def prompt(checkpoint: Path, default: str) -> str:
     """The prompt a checkpoint was made with. Raises as `read` does."""
     return str(read(checkpoint).get("config", {}).get("prompt", default))
+
+
+def frames(checkpoint: Path, default: str) -> str:
+    """Which frame of an animated picture a checkpoint was made with. Raises as `read` does."""
+    found = str(read(checkpoint).get("config", {}).get("frames", default))
+    return found if re.fullmatch(r"first|middle|last|\d{1,9}", found) else default

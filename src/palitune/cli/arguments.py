@@ -25,6 +25,7 @@ SCHEDULES = ("cosine", "linear", "constant")
 
 BALANCES = ("none", "weights", "sample")
 AUGMENTATIONS = ("flip", "crop", "color")
+POOLS = ("worst", "mean", "best")
 SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
 LARGEST = 10**9
 MOST_CHUNKS = 1024
@@ -87,6 +88,16 @@ def augmentations(text: str) -> tuple[str, ...]:
         if kind not in AUGMENTATIONS:
             raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(AUGMENTATIONS)}")
     return kinds
+
+
+def frames(text: str) -> str:
+    if text not in ("first", "middle", "last") and not re.fullmatch(r"\d{1,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is none of first, middle, last and a number from 0")
+    return text
+
+
+def any_frames(text: str) -> str:
+    return text if text == "all" else frames(text)
 
 
 def expression(text: str) -> str:
@@ -176,6 +187,8 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("a run")
     text = "training examples shown in a pass; records come again as often as that takes (512)"
     group.add_argument("--examples", type=positive_int, metavar="N", help=text)
+    text = "times that every record is shown in a pass, instead of --examples"
+    group.add_argument("-t", "--epochs", type=positive_int, metavar="N", help=text)
     text = "against one-sided answers: count each label the same in the loss, or show each as often (none)"
     group.add_argument("--balance", choices=BALANCES, help=text)
     text = (
@@ -235,7 +248,7 @@ def check_rules(config: Any, learning: list[str]) -> None:
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Which model, and how it is run."""
     text = "a path, a bare name in checkpoints/, or a downloaded model's name (default: the latest downloaded)"
-    parser.add_argument("-m", "--model", metavar="NAME", help=text)
+    parser.add_argument("-m", "-l", "--model", metavar="NAME", help=text)
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
     text = "dtype of the computation (auto: bfloat16 on a GPU, float32 on a CPU)"
     parser.add_argument("--dtype", choices=DTYPES, default="auto", help=text)
@@ -245,9 +258,33 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allocator", choices=ALLOCATORS, default="grow", help=text)
 
 
-def add_records(parser: argparse.ArgumentParser) -> None:
-    """How records are turned into questions."""
+def add_records(parser: argparse.ArgumentParser, judging: bool = False) -> None:
+    """How records are turned into questions. `judging` as in `add_pictures`."""
     text = "the question where a record's prefix is empty (default: the model's own)"
     parser.add_argument("--prompt", type=prompt, metavar="TEXT", help=text)
+    add_pictures(parser, judging)
+
+
+def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None:
+    """Where pictures are, and how they are looked at.
+
+    Args:
+      judging: several frames of one picture can be looked at.
+    """
+    group = parser.add_argument_group("pictures")
     text = "folder that image names are relative to (default: the data file's, or the one above)"
-    parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
+    group.add_argument("-i", "--images", metavar="FOLDER", help=text)
+    text = "take pictures from anywhere: absolute paths, .. and links that leave the folder"
+    group.add_argument("--allow-outside", action="store_true", help=text)
+    text = "largest picture (64 million, a quarter of it if it is animated)"
+    group.add_argument("--max-pixels", type=positive_int, metavar="N", help=text)
+    if not judging:
+        text = "what an animated picture shows: first, middle, last or a number from 0 (the model's own; middle)"
+        group.add_argument("--frames", type=frames, metavar="FRAME", help=text)
+        return
+    text = "what an animated picture shows: first, middle, last, a number from 0, or all (the model's own; middle)"
+    group.add_argument("--frames", type=any_frames, metavar="FRAME", help=text)
+    text = "with --frames all: how many frames, evenly spaced, are looked at (5)"
+    group.add_argument("--most-frames", type=positive_int, default=5, metavar="N", help=text)
+    text = "with --frames all: the frame that counts: worst (least sure of yes), best, or the mean of all (worst)"
+    group.add_argument("--pool", choices=POOLS, default="worst", help=text)

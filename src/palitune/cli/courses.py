@@ -35,6 +35,8 @@ NOT_COMPILED = (
     "second_patience",
     "select",
     "attempts",
+    "frames",
+    "max_pixels",
 )
 
 

@@ -1,8 +1,10 @@
-"""Asking a model about records and counting its answers, as `learn` and `validate` do it."""
+"""Asking a model about records and counting its answers."""
 
 import argparse
+import collections
+import itertools
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,32 +12,60 @@ from tqdm import tqdm
 
 from palitune.cli.model import Model
 from palitune.data import records
-from palitune.data.pictures import Pictures
+from palitune.data.folders import ImageFolders
+from palitune.data.images import Decoding, shown_frames
+from palitune.data.pictures import Shown, Wanted, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
-from palitune.infer.decoding import Answerer
-from palitune.infer.features import Features
+from palitune.errors import PalituneError
+from palitune.infer.decoding import Answer, Answerer
 from palitune.judge import confusion
 
 
+def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
+    """Where the pictures of a data file are."""
+    if args.images:
+        return ImageFolders([Path(args.images)], args.allow_outside)
+    return ImageFolders.beside(path, args.allow_outside)
+
+
 def load_records(path: Path, args: argparse.Namespace) -> list[Record]:
-    """A file's records, each with a yes/no label.
+    """A file's records, each with a yes/no label and its picture's file.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
-    found = records.read(path, Path(args.images) if args.images else None)
+    found = records.read(path, folders(path, args))
     records.require_labels(found)
     return found
 
 
-def check_pictures(sets: Iterable[Sequence[Record]], pictures: Pictures | Features) -> None:
-    """Looks at every picture of some sets, so that nothing is found out halfway.
+def located(
+    asked: Iterable[Record], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
+) -> Iterator[Record]:
+    """Records with their pictures' files; `on_bad` as in `Judge.stream`."""
+    for record in asked:
+        try:
+            yield record._replace(image=images.locate(record.name, record.where))
+        except PalituneError as error:
+            _tell(error, on_bad)
 
-    Raises:
-      MissingInputError, BadDataError: naming all pictures that cannot be used.
-    """
-    pictures.check((record.image, record.where) for found in sets for record in found)
+
+def picture_problems(
+    asked: Iterable[Record], images: ImageFolders, pictures: Shown, frames: "Frames"
+) -> Iterator[PalituneError]:
+    """What is wrong with records' pictures, one after another; the device is left alone."""
+    found: list[PalituneError] = []
+    wanted = (
+        one
+        for _, all_wanted in _wanted(located(asked, images, found.append), frames, found.append)
+        for one in all_wanted
+    )
+    for problem in pictures.problems(wanted):
+        yield from found
+        found.clear()
+        yield problem
+    yield from found
 
 
 class Verdict(NamedTuple):
@@ -45,21 +75,110 @@ class Verdict(NamedTuple):
     confusion: confusion.Confusion
 
 
+class Frames(NamedTuple):
+    """Which frames of an animated picture are judged, and which of them counts."""
+
+    how: Decoding
+    most: int | None = None  # evenly spaced ones; None is the one that `how` says
+    pool: str = "worst"  # worst (least sure of yes), mean or best
+
+
+def check_pictures(sets: Iterable[Sequence[Record]], pictures: Shown, frames: Frames | None = None) -> None:
+    """Looks at every picture of some sets, so that nothing is found out halfway.
+
+    Raises:
+      MissingInputError, BadDataError: naming all pictures that cannot be used.
+    """
+    problems: list[PalituneError] = []
+    asked = (record for found in sets for record in found)
+    wanted = [one for _, several in _wanted(asked, frames, problems.append) for one in several]
+    raise_all(problems)
+    pictures.check(wanted)
+
+
+def frames_of(args: argparse.Namespace, how: Decoding) -> Frames:
+    return Frames(how, args.most_frames if args.frames == "all" else None, args.pool)
+
+
+def pooled(answers: Sequence[Answer], pool: str) -> Answer:
+    """One answer for the frames of a picture."""
+    if pool == "mean" and len(answers) > 1:
+        share = sum(answer.p_yes for answer in answers) / len(answers)
+        return Answer(confusion.POSITIVE if share >= 0.5 else confusion.NEGATIVE, share)
+    return (max if pool == "best" else min)(answers, key=lambda answer: answer.p_yes)
+
+
 class Judge:
     """Judges parameters of one model on any records, with one compiled program."""
 
-    def __init__(self, model: Model, pictures: Pictures | Features, prompt: str, quiet: bool) -> None:
-        self.answerer = Answerer(model.sizes, model.tokenizer, model.dtype)
-        self.tokenizer, self.pictures, self.prompt = model.tokenizer, pictures, prompt
+    def __init__(
+        self,
+        model: Model,
+        pictures: Shown,
+        prompt: str,
+        quiet: bool,
+        frames: Frames | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        self.answerer = Answerer(model.sizes, model.tokenizer, model.dtype, batch_size)
+        self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
         self.silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:
-        def questions() -> Iterator[tuple[Any, Text]]:
-            for record in asked:
-                prompt = self.tokenizer.prompt(record.prefix or self.prompt)
-                yield self.pictures(record.image, record.where), prompt
-
-        answering = self.answerer(params, questions())
+        answering = self.stream(params, asked)
         bar = tqdm(answering, "validating", len(asked), unit="pictures", leave=False, disable=self.silent)
-        answers = list(bar)
+        answers = [answer.text for _, answer in bar]
         return Verdict(answers, confusion.count([record.suffix for record in asked], answers))
+
+    def stream(
+        self,
+        params: Mapping[str, Any],
+        asked: Iterable[Record],
+        on_bad: Callable[[PalituneError], None] | None = None,
+    ) -> Iterator[tuple[Record, Answer]]:
+        """Records with answers, in order, as soon as their batch is done; keeps a few batches of them at a time.
+
+        Args:
+          on_bad: takes what is wrong with a picture, whose record is left out then; without it that is raised.
+        """
+        ahead, listed = itertools.tee(_wanted(asked, self.frames, on_bad))
+        shown = self.pictures.ahead(wanted for _, all_wanted in ahead for wanted in all_wanted)
+        pending: collections.deque[tuple[Record, int]] = collections.deque()
+
+        def questions() -> Iterator[tuple[Any, Text]]:
+            for record, wanted in listed:
+                found = [next(shown) for _ in wanted]
+                sound = [one for one in found if not isinstance(one, PalituneError)]
+                if len(sound) < len(found):
+                    problem = next(one for one in found if isinstance(one, PalituneError))
+                    _tell(problem, on_bad)
+                    continue
+                prompt = self.tokenizer.prompt(record.prefix or self.prompt)
+                pending.append((record, len(sound)))
+                for one in sound:
+                    yield one, prompt
+
+        answers = self.answerer(params, questions())
+        for first in answers:
+            record, count = pending.popleft()
+            said = [first, *(next(answers) for _ in range(count - 1))]
+            yield record, pooled(said, self.frames.pool if self.frames else "worst")
+
+
+def _wanted(
+    asked: Iterable[Record], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
+) -> Iterator[tuple[Record, list[Wanted]]]:
+    """Every record with the picture, or frames of it, that it is judged by."""
+    for record in asked:
+        try:
+            numbers = shown_frames(record.image, record.where, frames.how, frames.most) if frames else [None]
+        except PalituneError as error:
+            _tell(error, on_bad)
+            continue
+        yield record, [Wanted(record.image, record.where, number) for number in numbers]
+
+
+def _tell(problem: PalituneError, on_bad: Callable[[PalituneError], None] | None) -> None:
+    if on_bad is None:
+        raise problem
+    on_bad(problem)

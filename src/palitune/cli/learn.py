@@ -38,8 +38,12 @@ config.json. `palitune merge` makes one whole file of what was learned and its b
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("-d", "--data", default="set1", metavar="SET", help="a split in dataset/, or its folder (set1)")
-    parser.add_argument("-w", "--write", metavar="NAME", help="save the result: a bare name goes into checkpoints/")
+    text = "a split in dataset/, or its folder; or a file of records, JSONL or TSV (set1)"
+    parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
+    text = "what judges while it learns, where -d is no split (default: the records that it learns from)"
+    parser.add_argument("--valid-data", metavar="FILE", help=text)
+    text = "save the result: a bare name goes into checkpoints/"
+    parser.add_argument("-w", "-s", "--write", metavar="NAME", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint and its run")
     parser.add_argument("--seed", type=arguments.seed, help="another seed shows the examples in another order (0)")
     arguments.add_run(parser)

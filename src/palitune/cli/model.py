@@ -11,11 +11,13 @@ import jax
 import jax.numpy as jnp
 
 from palitune import trees
-from palitune.checkpoint import delta, hub
+from palitune.checkpoint import delta, hub, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
 from palitune.cli import workspace
-from palitune.data.pictures import Pictures
+from palitune.data import images
+from palitune.data.images import Decoding
+from palitune.data.pictures import LIMIT, Pictures
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.infer import features
@@ -130,13 +132,25 @@ def announce(model: Model) -> None:
     )
 
 
-def pictures(model: Model, args: argparse.Namespace) -> Pictures | features.Features:
-    """What the model is shown for a picture: image tokens, from `cache/features/` if they are there, or pixels."""
+def decoding(source: Path, args: argparse.Namespace) -> Decoding:
+    """How picture files are read: as typed, or as the checkpoint was made."""
+    usual = manifest.frames(source, images.DEFAULT.frames)
+    chosen = args.frames if args.frames not in (None, "all") else usual
+    return Decoding(chosen, args.max_pixels or images.DEFAULT.max_pixels)
+
+
+def pictures(model: Model, args: argparse.Namespace, limit: int = LIMIT) -> Pictures | features.Features:
+    """What the model is shown for a picture: image tokens, from `cache/features/` if they are there, or pixels.
+
+    Args:
+      limit: bytes of pixels that are kept in memory.
+    """
+    how = decoding(model.path, args)
     if not args.features:
-        return Pictures(model.sizes.img.image_size)
+        return Pictures(model.sizes.img.image_size, limit, how)
     fingerprints = {path: mark for path, mark in model.checkpoint.fingerprints().items() if path.startswith(TOWER)}
     folder = workspace.cache() / "features" / features.key(model.sizes.img, fingerprints, model.dtype)
-    return features.Features(model.sizes.img, folder, model.tower, model.dtype, args.quiet)
+    return features.Features(model.sizes.img, folder, model.tower, model.dtype, args.quiet, how)
 
 
 def shown_params(model: Model, shown: Pictures | features.Features) -> dict[str, Any]:

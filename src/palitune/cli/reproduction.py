@@ -5,7 +5,7 @@ import copy
 import hashlib
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NoReturn
@@ -137,12 +137,18 @@ def facts(
         "command": sys.argv[1:],
         "options": options | {"model": model_name, "seed": args.seed or 0},
         "config": config.to_dict(),
-        "data": {path.name: {"file": str(path), **fingerprint(path, records)} for path, records in sets.items()},
+        "data": {name: {"file": str(path), **fingerprint(path, records)} for name, (path, records) in _named(sets)},
         "base": delta.describe(model.checkpoint, model.path.stem),
     }
     if args.recorded is not None:
         _compare(args.recorded, found, args.typed)
     return found
+
+
+def _named(sets: Mapping[Path, Sequence[Record]]) -> Iterable[tuple[str, tuple[Path, Sequence[Record]]]]:
+    """Sets by their files' names, or by their paths where two have the same name."""
+    names = [path.name for path in sets]
+    return zip(names if len(set(names)) == len(names) else map(str, sets), sets.items(), strict=True)
 
 
 def _compare(recorded: Mapping[str, Any], found: Mapping[str, Any], typed: set[str]) -> None:

@@ -101,19 +101,24 @@ class Planned(NamedTuple):
 
 def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     """Raises a PalituneError for everything that can be wrong with options, model, data and room."""
-    data = workspace.data_set(args.data)
+    train_file, valid_file = workspace.data_files(args.data, args.valid_data)
     source = workspace.checkpoint_to_read(args.model)
     settings = lottery.settings_of(args.sweep or [], bool(args.search))
     trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
-    for trial in trials.known():
-        _configured(args, trial, prompt)  # what is wrong with the options alone is said before a model is opened
+    args.frames = args.frames or manifest.frames(source, "middle")
+    sets = {path: load_records(path, args) for path in (train_file, valid_file) if path is not None}
+    train, valid = sets[train_file], sets[valid_file or train_file]
+    if valid_file is None and not args.quiet:
+        print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
+    for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
+        _configured(args, trial, prompt, len(train))
     model = load(source, args)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
 
     def configured(trial: lottery.Trial) -> Any:
-        config = _configured(args, trial, prompt)
+        config = _configured(args, trial, prompt, len(train))
         _go_on_with_adapters(model.checkpoint, args, config)
         return config
 
@@ -121,15 +126,13 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     # A tower that learns needs pixels, and so do pictures that change.
     args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
     shown = pictures(model, args)
-    sets = {data / part: load_records(data / part, args) for part in workspace.PARTS}
-    train, valid = sets.values()
     courses = Courses(model, shown, train, valid, configs[0], folder)
     _check(courses, configs, folder, args)
     check_pictures(sets.values(), shown)
     if not args.quiet:
         announce(model)
     facts = reproduction.facts(args, args.model or workspace.latest_model(), model, configs[0], sets)
-    return Planned(model, shown, sets, data, courses, trials, configured, configs[0], facts)
+    return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)
 
 
 def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_state.Saved | None) -> None:
@@ -138,7 +141,9 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     judge = Verdicts(model, plan.shown, config.prompt, plan.sets, journal)
 
     def describe(content: Mapping[str, Any]) -> str:
-        return manifest.text(base=delta.describe(model.checkpoint, model.path.stem), data=str(plan.data), **content)
+        learned_from = plan.data.parent if plan.data.stem in workspace.PARTS else plan.data
+        base = delta.describe(model.checkpoint, model.path.stem)
+        return manifest.text(base=base, data=str(learned_from), **content)
 
     params = shown_params(model, plan.shown)
     if saved is None:
@@ -164,9 +169,14 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     training.finish("finished")
 
 
-def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str) -> Any:
-    """The configuration of a trial. Raises UsageError where its settings contradict each other."""
-    config = arguments.configured(lottery.changed(args, trial), prompt)
+def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str, count: int) -> Any:
+    """The configuration of a trial on `count` records. Raises UsageError where its settings contradict each other."""
+    args = lottery.changed(args, trial)
+    config = arguments.configured(args, prompt)
+    if args.epochs is not None:
+        if args.examples is not None:
+            raise UsageError("--epochs and --examples both say how long a pass is: leave one out")
+        config.examples = args.epochs * count
     if config.examples < config.batch_size * config.accumulate:
         one = f"one batch of {config.batch_size}" + (f" x {config.accumulate}" if config.accumulate > 1 else "")
         raise UsageError(f"--examples {config.examples} is less than {one}")

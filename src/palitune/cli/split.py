@@ -1,21 +1,66 @@
 """Stage 2: which records teach, and which judge."""
 
 import argparse
+import re
 import sys
 
 from palitune.cli import arguments
+from palitune.errors import UsageError
 
 DESCRIPTION = """\
-Shuffles a data set and writes NAME/{shuffle,train,valid}.jsonl beside it (dataset/NAME for dataset/data.jsonl): the
-first records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
-different splits that anybody can repeat.
+Shuffles a data set (JSONL or TSV) and writes NAME/{shuffle,train,valid} beside it, dataset/NAME for dataset/data.jsonl:
+some records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
+different splits that anybody can repeat. Lines are copied as they are, each into exactly one part.
+
+A model that has seen a picture knows its answer. So lines that show the same picture stay on one side, pictures that
+look alike (copies in another size or quality) too, and with --group whatever else belongs together.
+"""
+EXAMPLES = """\
+examples:
+  ./02-shuffle_data.sh -v 10 -n set1              10 records judge, the rest teaches
+  ./02-shuffle_data.sh -v 20% --test 10% --stratify -n set2
+                                                  a fifth and a tenth, each with the labels' shares
+  ./02-shuffle_data.sh --folds 5 -n five          five splits: ./03-do_learn.py -d five/fold1
+  ./02-shuffle_data.sh --group advertiser -n set3 all records of an advertiser on one side
+  ./02-shuffle_data.sh --group 'image:^([^_]+)_'  likewise a_1.jpg and a_2.jpg
+  shuf all.tsv | head -1000 | ./02-shuffle_data.sh -d - -n set4
 """
 
 
+def amount(text: str) -> tuple[float, bool]:
+    found = re.fullmatch(r"(-?\d{1,12})|(\d{1,3}(?:\.\d+)?)%", text)
+    if not found or (found[2] and float(found[2]) >= 100):
+        raise argparse.ArgumentTypeError(f"{text!r} is neither a number of records nor a percentage like 10%")
+    return (float(found[1]), False) if found[1] else (float(found[2]), True)
+
+
+def group(text: str) -> str:
+    what, colon, expression = text.partition(":")
+    if what == "image" and colon:
+        arguments.expression(expression)
+    return text
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("-v", "--validation", type=int, default=10, metavar="N", help="records for validation (10)")
+    parser.epilog = EXAMPLES
+    text = "records for validation, a number or a percentage (10)"
+    parser.add_argument("-v", "--validation", type=amount, metavar="N|P%", help=text)
+    text = "records for a third part, which neither teaches nor chooses (none)"
+    parser.add_argument("--test", type=amount, default=(0.0, False), metavar="N|P%", help=text)
+    text = "make K splits, NAME/fold1 and so on: each record is in the validation set of one"
+    parser.add_argument("--folds", type=arguments.positive_int, metavar="K", help=text)
+    text = "give every part the labels' shares of the whole, to within one record"
+    parser.add_argument("--stratify", action="store_true", help=text)
+    text = "keep records together in which this key is the same, or a part of the image's name: image:REGEX"
+    parser.add_argument("--group", type=group, metavar="KEY", help=text)
+    text = "keep near-duplicate pictures on one side (auto: where pictures are, up to 100,000 lines)"
+    parser.add_argument("--near-duplicates", choices=("auto", "together", "ignore"), default="auto", help=text)
     parser.add_argument("-n", "--name", default="set1", help="name of the split (default: %(default)s)")
-    parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help="(default: %(default)s)")
+    text = "records, JSONL or TSV; - is standard input (default: %(default)s)"
+    parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help=text)
+    text = "folder that image names are relative to (default: the data file's, or the one above)"
+    parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
+    parser.add_argument("--allow-outside", action="store_true", help="look at pictures outside of that folder too")
     parser.add_argument(
         "--seed", type=arguments.seed, default=0, help="another seed gives another order (default: %(default)s)"
     )
@@ -25,16 +70,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.data.split import split
-    from palitune.errors import MissingInputError, UsageError
+    from palitune.data.folders import ImageFolders
+    from palitune.data.records import STDIN
+    from palitune.data.split import Amount, Wish, split
+    from palitune.errors import MissingInputError
 
     source = Path(args.data)
+    home = Path("dataset") if source == STDIN else source.parent
     if args.name in ("", ".", "..") or Path(args.name).name != args.name:
-        raise UsageError(f"-n {args.name!r} must be a plain name; the split goes to {source.parent}/NAME")
-    if not source.exists():
+        raise UsageError(f"-n {args.name!r} must be a plain name; the split goes to {home}/NAME")
+    if args.folds and args.validation is not None:
+        raise UsageError("--folds makes every record judge once: leave out -v")
+    if source != STDIN and not source.exists():
         hint = "Put your data there, name it with -d, or draw some with: palitune demo-data"
         raise MissingInputError("no such file", where=str(source), hint=hint)
-    folder = source.parent / args.name
-    train, valid = split(source, folder, args.validation, args.seed, args.overwrite)
-    if not args.quiet:
-        print(f"{folder}: {train} for training, {valid} for validation", file=sys.stderr)
+    wish = Wish(
+        validation=Amount(*(args.validation or (10, False))),
+        test=Amount(*args.test),
+        folds=args.folds or 0,
+        stratify=args.stratify,
+        group=args.group,
+        near=args.near_duplicates,
+    )
+    folder = home / args.name
+    beside = [home] if source == STDIN else ImageFolders.beside(source).folders
+    images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
+    result = split(source, folder, wish, args.seed, args.overwrite, images)
+    if args.quiet:
+        return
+    for remark in result.remarks:
+        print(remark, file=sys.stderr)
+    sizes = dict(result.sizes)
+    if args.folds:
+        folds = [sizes[name] for name in sizes if name != "test"]
+        text = f"{args.folds} folds of {min(folds)}" + (f" to {max(folds)}" if max(folds) > min(folds) else "")
+    else:
+        text = f"{sizes['train']} for training, {sizes['valid']} for validation"
+    print(f"{folder}: {text}" + (f", {sizes['test']} for testing" if "test" in sizes else ""), file=sys.stderr)

@@ -12,10 +12,10 @@ Asks a model about every record of each FILE and prints a block for each: true a
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("files", nargs="+", metavar="FILE", help="JSONL files of records")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="files of records, JSONL or TSV")
     parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
     arguments.add_model(parser)
-    arguments.add_records(parser)
+    arguments.add_records(parser, judging=True)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -23,8 +23,8 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
-    from palitune.cli.judging import Judge, check_pictures, load_records
-    from palitune.cli.model import announce, load, pictures, shown_params
+    from palitune.cli.judging import Judge, check_pictures, frames_of, load_records
+    from palitune.cli.model import announce, decoding, load, pictures, shown_params
     from palitune.config import PROMPT
     from palitune.data.records import Record
     from palitune.judge.report import result_block
@@ -34,10 +34,11 @@ def run(args: argparse.Namespace) -> None:
     model = load(source, args)
     shown = pictures(model, args)
     sets = {path: load_records(Path(path), args) for path in args.files}
-    check_pictures(sets.values(), shown)
+    frames = frames_of(args, decoding(source, args))
+    check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)
-    judge = Judge(model, shown, prompt, args.quiet)
+    judge = Judge(model, shown, prompt, args.quiet, frames)
     params = shown_params(model, shown)
     judged: list[tuple[Record, str]] = []
     for path, records in sets.items():

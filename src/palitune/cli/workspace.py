@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from palitune.checkpoint import hub, manifest
+from palitune.data.records import KINDS
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 
-PARTS = ("train.jsonl", "valid.jsonl")
+PARTS = ("train", "valid")
 
 
 def root() -> Path:
@@ -97,17 +98,28 @@ def check_free(target: Path, overwrite: bool) -> None:
             raise OutputExistsError("this file exists", where=str(path), hint=hint)
 
 
-def data_set(name: str) -> Path:
-    """The folder of a split, with all its `PARTS`: a bare name in `dataset/`, or a path.
+def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
+    """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
+
+    Args:
+      validation: a file; without it a split's own, and of a single file none.
 
     Raises:
       MissingInputError: a part is not there.
     """
-    folder = Path("dataset") / name if Path(name).name == name else Path(name)
+    folder, judging = Path(name), Path(validation) if validation else None
+    if folder.is_file():
+        return folder, judging
+    if not folder.is_absolute() and (not folder.is_dir() or folder.name == name):
+        folder = Path("dataset") / folder
+    found = []
     for part in PARTS:
-        if not (folder / part).is_file():
+        named = [folder / f"{part}.{kind}" for kind in KINDS]
+        path = next((path for path in named if path.is_file()), None)
+        if path is None:
             make = f"Make it with ./02-shuffle_data.sh -n {name}"
-            other = "A split elsewhere is named by its folder"
-            hint = f"{make}. {other}" if Path(name).name == name else f"{other}, which ./02-shuffle_data.sh makes"
-            raise MissingInputError("no such file", where=str(folder / part), hint=hint)
-    return folder
+            other = "A split elsewhere is named by its folder, and a file of records by its path"
+            hint = f"{make}. {other}" if Path(name).name == name else other
+            raise MissingInputError("no such file", where=str(named[0]), hint=hint)
+        found.append(path)
+    return found[0], judging or found[1]

@@ -1,53 +1,162 @@
 """Pictures from files to what the image tower takes: float32[size, size, 3] in [-1, 1].
 
-Formats are recognised by content, not by name. Of an animated picture the middle frame counts.
+Formats are recognised by content, not by name, and there are no others.
 """
 
+import contextlib
+import functools
 import struct
+import threading
 import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from palitune.errors import BadDataError, MissingInputError
+from palitune.config import MAX_PIXELS
+from palitune.errors import BadDataError, MissingInputError, PalituneError
 
-PREPROCESSING = 1  # goes up with every change to the pixels that a file gives
+PREPROCESSING = 2  # goes up with every change to the pixels that a file gives
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
+FRAMES = ("first", "middle", "last")
+LARGEST_FILE = 256 << 20  # bytes
+ANIMATED_SHARE = 4  # an animated picture takes several copies of its canvas, so it may have this much less pixels
+ONE_AT_A_TIME = 8_000_000  # pixels from which on pictures are not decoded beside each other
+ROWS = 4  # of the result that are computed together: what they are made of stays in the processor's cache
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 # What Pillow's decoders are known to raise on damaged files.
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+DECODER_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+Image.MAX_IMAGE_PIXELS = None  # `_checked` is the limit: it refuses where Pillow warns
+_large = threading.Lock()
 
 
-def decode(path: Path, where: str | None = None) -> Image.Image:
+class Decoding(NamedTuple):
+    """How files are read."""
+
+    frames: str = "middle"  # of an animated picture: one of FRAMES, or a number from 0
+    max_pixels: int = MAX_PIXELS
+
+
+DEFAULT = Decoding()
+
+
+def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Image.Image:
     """The picture in a file as RGB: upright by its EXIF rotation, alpha composited on white, greyscale widened.
 
+    Args:
+      where: `file:line` of the record, for messages.
+      frame: of an animated picture, instead of what `how` says.
+
     Raises:
-      MissingInputError: there is no such file. `where` (`file:line` of the record) is named with it.
-      BadDataError: it is no picture in one of `FORMATS`, is damaged, or has more pixels than Pillow's limit.
+      MissingInputError: there is no such file.
+      BadDataError: it is no picture in one of `FORMATS`, is damaged, or has too many pixels.
     """
+    with _opened(path, where, how) as (picture, count), _room(picture):
+        return _upright(picture, count, how, frame)
+
+
+def load(path: Path, size: int, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Pixels:
+    """`decode` and `to_pixels`."""
+    with contextlib.ExitStack() as held:
+        with _opened(path, where, how) as (picture, count):
+            held.enter_context(_room(picture))
+            upright = _upright(picture, count, how, frame)
+        return to_pixels(upright, size)
+
+
+def count_frames(path: Path, where: str | None = None, how: Decoding = DEFAULT) -> int:
+    """1 for what is not animated. Raises as `decode`, but looks at no pixels."""
+    with _opened(path, where, how) as (_, count):
+        return count
+
+
+def shown_frames(path: Path, where: str, how: Decoding, most: int | None) -> Sequence[int | None]:
+    """The frames by which a picture is judged: `most` of them evenly spaced, or with None the one that `how` says."""
+    return [None] if most is None else list(evenly(count_frames(path, where, how), most))
+
+
+@contextlib.contextmanager
+def _opened(path: Path, where: str | None, how: Decoding) -> Iterator[tuple[Image.Image, int]]:
+    """A picture with its number of frames, of which nothing has been decoded; errors in here are the file's."""
     try:
-        if path.exists() and not path.is_file():
-            # A folder has no pixels; a pipe or a device may never end.
+        with Image.open(_checked_file(path, where), formats=FORMATS) as picture:
+            yield picture, _checked(picture, path, where, how)
+    except (*DECODER_ERRORS, UnidentifiedImageError) as error:
+        raise _named(error, path, where) from None
+
+
+def _room(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
+    """Large pictures one after another, so that threads do not add up their memory."""
+    return _large if picture.width * picture.height > ONE_AT_A_TIME else contextlib.nullcontext()
+
+
+def _upright(picture: Image.Image, count: int, how: Decoding, frame: int | None) -> Image.Image:
+    if count > 1:
+        picture.seek(frame_index(count, how.frames) if frame is None else min(frame, count - 1))
+    picture.load()
+    ImageOps.exif_transpose(picture, in_place=True)
+    return _to_rgb(picture)
+
+
+def frame_index(count: int, frames: str) -> int:
+    """Which of `count` frames "first", "middle", "last" or a number from 0 is; beyond the last it is the last."""
+    named = {"first": 0, "middle": count // 2, "last": count - 1}
+    return named[frames] if frames in named else min(int(frames), count - 1)
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of `count` frames, evenly spaced, the first and the last among them; of one, the middle."""
+    if most == 1:
+        return [count // 2]
+    return sorted({round(i * (count - 1) / (min(most, count) - 1)) for i in range(most)}) if count > 1 else [0]
+
+
+def _checked_file(path: Path, where: str | None) -> Path:
+    if path.exists():
+        if not path.is_file():  # a folder has no pixels; a pipe or a device may never end
             raise BadDataError(f"not a file: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
-        with Image.open(path, formats=FORMATS) as picture:
-            frames: int = getattr(picture, "n_frames", 1)
-            picture.seek(frames // 2)
-            return _to_rgb(ImageOps.exif_transpose(picture))
-    except (FileNotFoundError, NotADirectoryError):
+        if (size := path.stat().st_size) > LARGEST_FILE:
+            raise BadDataError(f"image file of {size:,} bytes: {path}", where=where, hint="Make it smaller")
+    return path
+
+
+def _checked(picture: Image.Image, path: Path, where: str | None, how: Decoding) -> int:
+    """The number of frames. Before any pixel is decoded: a small file can ask for all of the memory."""
+    pixels = picture.width * picture.height
+    if pixels <= how.max_pixels:
+        count: int = getattr(picture, "n_frames", 1)
+        if count < 2 or pixels <= how.max_pixels // ANIMATED_SHARE:
+            return count
+    limit = how.max_pixels if pixels > how.max_pixels else how.max_pixels // ANIMATED_SHARE
+    what = f"image has {picture.width} x {picture.height} pixels, {limit:,} are allowed: {path}"
+    raise BadDataError(what, where=where, hint="Make it smaller, or raise --max-pixels")
+
+
+def _named(error: Exception, path: Path, where: str | None) -> PalituneError:
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         hint = "Images are looked for beside the record's file and one folder up; --images names another folder"
-        raise MissingInputError(f"no such image: {path}", where=where, hint=hint) from None
-    except PermissionError:
-        raise MissingInputError(f"image cannot be read: {path}", where=where, hint="Check its permissions") from None
-    except Image.DecompressionBombError:
-        limit = f"{2 * (Image.MAX_IMAGE_PIXELS or 0):,} pixels"
-        raise BadDataError(f"image is larger than {limit}: {path}", where=where, hint="Make it smaller") from None
-    except UnidentifiedImageError:
-        hint = f"Formats are {', '.join(FORMATS)}"
-        raise BadDataError(f"not an image: {path}", where=where, hint=hint) from None
-    except DECODER_ERRORS as error:
-        raise BadDataError(f"image does not decode ({error}): {path}", where=where, hint="Replace the file") from None
+        return MissingInputError(f"no such image: {path}", where=where, hint=hint)
+    if isinstance(error, PermissionError):
+        return MissingInputError(f"image cannot be read: {path}", where=where, hint="Check its permissions")
+    if isinstance(error, UnidentifiedImageError):
+        return BadDataError(f"not an image: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
+    detail = str(error) or type(error).__name__
+    return BadDataError(f"image does not decode ({detail}): {path}", where=where, hint="Replace the file")
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -57,26 +166,49 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
         return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
     if picture.has_transparency_data:
         rgba = picture.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return picture.convert("RGB")
+        white = Image.new("RGB", rgba.size, (255, 255, 255))
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    # What has one frame keeps its pixels when its file is closed; others may want to look into it again.
+    return picture if picture.mode == "RGB" and picture.format in ("JPEG", "BMP") else picture.convert("RGB")
+
+
+@functools.lru_cache(1024)
+def _filter(length: int, size: int) -> list[tuple[int, int, Pixels]]:
+    """What each `ROWS` rows of a resize from `length` to `size` are made of: from, to, and their weights.
+
+    Pillow's triangle filter: its width is that of the scale where it shrinks. Pillow 12, `precompute_coeffs`.
+    """
+    scale = length / size
+    support = max(scale, 1.0)
+    parts = []
+    for first in range(0, size, ROWS):
+        centers = (np.arange(first, min(first + ROWS, size)) + 0.5) * scale
+        start, end = max(0, int(centers[0] - support + 0.5)), min(length, int(centers[-1] + support + 0.5))
+        weights = np.maximum(1 - np.abs(np.arange(start, end) + 0.5 - centers[:, None]) / support, 0)
+        parts.append((start, end, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)))
+    return parts
+
+
+def _resize_rows(rows: np.ndarray[Any, Any], size: int) -> Pixels:
+    """[length, W] of any dtype to float32[size, W]."""
+    resized = np.empty((size, rows.shape[1]), np.float32)
+    for number, (start, end, weights) in enumerate(_filter(len(rows), size)):
+        first = number * ROWS
+        np.matmul(weights, rows[start:end].astype(np.float32, copy=False), out=resized[first : first + ROWS])
+    return resized
 
 
 def to_pixels(picture: Image.Image, size: int) -> Pixels:
     """An RGB picture squeezed to a square: float32[size, size, 3] in [-1, 1].
 
-    Pillow's bilinear filter widens with the scale when it shrinks, which is `jax.image.resize(..., antialias=True)`
-    and TensorFlow's antialiased resize. It runs on float bands: on bytes it would round after each direction, and the
-    sum of both can exceed one grey level.
+    The bilinear filter widens with the scale when it shrinks, which is `jax.image.resize(..., antialias=True)`,
+    TensorFlow's antialiased resize and Pillow's on float bands. Pillow's on bytes rounds after each direction, and the
+    sum of both can exceed one grey level. Done here a few rows at a time: no float copy of a large picture is made.
     """
-    bands = [
-        np.asarray(band.convert("F").resize((size, size), Image.Resampling.BILINEAR), np.float32)
-        for band in picture.split()
-    ]
-    pixels: Pixels = np.stack(bands, axis=-1) / np.float32(127.5) - np.float32(1)
-    return pixels
-
-
-def load(path: Path, size: int, where: str | None = None) -> Pixels:
-    """`decode` and `to_pixels`."""
-    return to_pixels(decode(path, where), size)
+    width, height = picture.size
+    tall = _resize_rows(np.asarray(picture).reshape(height, width * 3), size)
+    turned = np.ascontiguousarray(tall.reshape(size, width, 3).transpose(1, 0, 2)).reshape(width, size * 3)
+    square = _resize_rows(turned, size).reshape(size, size, 3).transpose(1, 0, 2)
+    pixels = np.ascontiguousarray(square) / np.float32(127.5) - np.float32(1)
+    return np.clip(pixels, -1, 1, out=pixels)  # what sums of weights make of white

@@ -1,45 +1,107 @@
-"""Decoded pictures kept in memory while they fit, because short runs show the same ones again and again."""
+"""Decoded pictures: in threads ahead of whoever looks at them, and kept in memory while they fit."""
 
-from collections.abc import Iterable
+import collections
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from palitune.data import images
+from palitune.data.images import Decoding
 from palitune.errors import PalituneError
 
 LIMIT = 2 << 30  # bytes: some 3,500 pictures at 224 pixels
 LISTED = 20  # bad pictures named in one message
+# Pillow lets other threads run while it decodes.
+THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+AHEAD = 16  # pictures decoded before they are asked for
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Wanted(NamedTuple):
+    """A picture to look at."""
+
+    path: Path
+    where: str  # of its record, for messages
+    frame: int | None = None  # of an animated picture, where it is not the usual one
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneError]:
+    """`map(work, items)` in threads, in order and a little ahead; what cannot be used comes out as its error."""
+
+    def done(future: "Future[R]") -> R | PalituneError:
+        try:
+            return future.result()
+        except PalituneError as error:
+            return error
+
+    pool = ThreadPoolExecutor(THREADS)
+    try:
+        waiting: collections.deque[Future[R]] = collections.deque()
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > AHEAD:
+                yield done(waiting.popleft())
+        while waiting:
+            yield done(waiting.popleft())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class Shown(Protocol):
+    """What a model is shown for a picture: its pixels, or image tokens of it."""
+
+    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
+        """Every picture in order, or what is wrong with it."""
+
+    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+        """What is wrong with pictures; the device is left alone."""
+
+    def check(self, wanted: Iterable[Wanted]) -> None:
+        """Looks at everything once; raises one error that names every bad picture."""
+
+
+def sound(found: Iterable[R | PalituneError]) -> Iterator[R]:
+    """What was found, where nothing can be wrong any more. Raises the first PalituneError if something is."""
+    for one in found:
+        if isinstance(one, PalituneError):
+            raise one
+        yield one
 
 
 class Pictures:
     """float32[size, size, 3] in [-1, 1] by path; decoded anew beyond `limit` bytes."""
 
-    def __init__(self, size: int, limit: int = LIMIT) -> None:
-        self.size = size
+    def __init__(self, size: int, limit: int = LIMIT, how: Decoding = images.DEFAULT) -> None:
+        self.size, self.how = size, how
         self.room = limit
-        self.kept: dict[Path, np.ndarray[Any, Any]] = {}
+        self.kept: dict[tuple[Path, int | None], np.ndarray[Any, Any]] = {}
 
-    def __call__(self, path: Path, where: str | None = None) -> np.ndarray[Any, Any]:
+    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> np.ndarray[Any, Any]:
         """Raises what `images.decode` raises."""
-        if path in self.kept:
-            return self.kept[path]
-        pixels = images.load(path, self.size, where)
+        if (path, frame) in self.kept:
+            return self.kept[path, frame]
+        pixels = images.load(path, self.size, where, self.how, frame)
         if pixels.nbytes <= self.room:
-            self.kept[path] = pixels
+            self.kept[path, frame] = pixels
             self.room -= pixels.nbytes
         return pixels
 
-    def check(self, paths: Iterable[tuple[Path, str]]) -> None:
-        """Decodes every (path, where); raises one error that names every bad one, before time goes into learning."""
-        problems: list[PalituneError] = []
-        for path, where in paths:
-            try:
-                self(path, where)
-            except PalituneError as error:
-                problems.append(error)
-        raise_all(problems)
+    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
+        """Every picture in order, or what is wrong with it."""
+        return ahead(lambda one: self(*one), wanted)
+
+    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+        """What is wrong with pictures, found by decoding every one."""
+        return (found for found in self.ahead(wanted) if isinstance(found, PalituneError))
+
+    def check(self, wanted: Iterable[Wanted]) -> None:
+        """Decodes every picture; raises one error that names every bad one, before time goes into learning."""
+        raise_all(list(self.problems(wanted)))
 
 
 def raise_all(problems: list[PalituneError]) -> None:

@@ -1,111 +1,291 @@
-"""Labelled pictures as lines of JSON: `{"image": "images/a.jpg", "prefix": "", "suffix": "yes"}`."""
+"""Labelled pictures as lines of text: JSONL, or TSV without a header; which of them, the first line tells.
+
+JSONL: `{"image": "images/a.jpg", "prefix": "", "suffix": "yes"}`, and any other keys.
+TSV: `image, label`, or as inference writes it `image, correct, p_yes, label, answer`.
+"""
 
 import json
-from collections.abc import Sequence
+import math
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
+from palitune.data.folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError
 
 LABELS = ("yes", "no")
 LONGEST = 2000  # characters of a text; attention's memory grows with the square
+LONGEST_LINE = 1 << 20  # bytes; no record comes near it, and what does is no record
+STDIN = Path("-")
+KINDS = ("jsonl", "tsv")
+NOWHERE = Path()
+HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")
+EXAMPLES = {
+    "jsonl": 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}',
+    "tsv": "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer",
+}
 
 
 class Record(NamedTuple):
-    """One line. `where` is its `file:line`, for messages."""
+    """One line.
 
-    image: Path
+    Attributes:
+      name: the picture as the line names it.
+      suffix: the right answer; empty where none is known.
+      where: `file:line`, for messages.
+      answer: what a model said, where the line tells; with `p_yes`, how sure of yes it was, from 0 to 1.
+      fields: of a line of JSON everything, unknown keys too.
+      image: the picture's file, once it has been looked for.
+    """
+
+    name: str
     prefix: str
     suffix: str
     where: str
+    answer: str | None = None
+    p_yes: float | None = None
+    fields: dict[str, Any] = {}  # noqa: RUF012 (shared by all records of a TSV, and never changed)
+    image: Path = NOWHERE
 
 
-def read_lines(path: Path) -> list[tuple[str, str]]:
-    """(`file:line`, text) of every line that is not blank.
+# Number, bytes before it in the file, and the line without its end; what is longer than `LONGEST_LINE` is cut.
+Line = tuple[int, int, bytes]
 
-    Raises:
-      MissingInputError: there is no such file.
-      BadDataError: it is not UTF-8, or holds no line.
+
+class Reader:
+    """The lines of a file, and records of them. Keeps one line at a time.
+
+    Attributes:
+      kind: "jsonl" or "tsv"; known from the first line on.
     """
+
+    def __init__(self, path: Path, labelled: bool = True, name: str | None = None) -> None:
+        """Args:
+        path: a file, or `-` for standard input.
+        labelled: a record needs a label.
+        name: of the file in messages.
+
+        Raises:
+          MissingInputError: there is no such file.
+        """
+        self.path, self.labelled = path, labelled
+        self.name = name or ("stdin" if path == STDIN else str(path))
+        self.kind: str | None = None
+        self.file = _opened(path)
+
+    def __iter__(self) -> Iterator[Line]:
+        """Raises BadDataError if the file holds no line, or is in another encoding than UTF-8."""
+        offset = number = 0
+        found = False
+        readline = self.file.readline
+        with self.file:
+            while raw := readline(LONGEST_LINE + 2):
+                number += 1
+                length = len(raw)
+                if number == 1:
+                    raw = _without_mark(raw, self.name)
+                start = offset + length - len(raw)
+                if length > LONGEST_LINE and not raw.endswith(b"\n"):
+                    while (rest := readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                        length += len(rest)
+                    length += len(rest)
+                offset += length
+                raw = raw.rstrip(b"\r\n")
+                if not raw or raw.isspace():
+                    continue
+                if not found:
+                    found = True
+                    self.kind = "jsonl" if raw.lstrip()[:1] in (b"{", b"[") else "tsv"
+                yield number, start, raw
+        if not found:
+            raise BadDataError("the file is empty", where=self.name, hint="It needs one record a line")
+
+    def record(self, line: Line) -> Record:
+        """Raises BadDataError: the line is no record."""
+        number, _, raw = line
+        where = f"{self.name}:{number}"
+        if len(raw) > LONGEST_LINE:
+            raise BadDataError(f"the line is longer than {LONGEST_LINE:,} bytes", where=where)
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError:
+            raise BadDataError("not UTF-8 text", where=where, hint="Save the file as UTF-8") from None
+        if "\0" in text:
+            raise BadDataError("the line has a NUL character", where=where)
+        if self.kind == "jsonl":
+            return parse_json(text, where, self.labelled)
+        return parse_tsv(text, where, self.labelled)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path == STDIN:
+        return sys.stdin.buffer
     try:
         if path.is_char_device() or path.is_block_device():  # which may never end
             raise MissingInputError("not a file of records", where=str(path))
-        raw = path.read_bytes()
+        return path.open("rb", buffering=1 << 18)
     except FileNotFoundError:
         raise MissingInputError("no such file", where=str(path)) from None
-    except OSError as error:
-        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    lines = []
-    for number, line in enumerate(raw.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1):
-        where = f"{path}:{number}"
-        try:
-            text = line.removesuffix(b"\r").decode()
-        except UnicodeDecodeError:
-            raise BadDataError("not UTF-8 text", where=where, hint="Save the file as UTF-8") from None
-        if text.strip():
-            lines.append((where, text))
-    if not lines:
-        raise BadDataError("the file is empty", where=str(path), hint="It needs one JSON record a line")
-    return lines
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
 
 
-def parse(text: str, where: str, folders: Sequence[Path]) -> Record:
-    """A record from one line of JSON. Its image is looked for in `folders`, in order.
+def _without_mark(raw: bytes, name: str) -> bytes:
+    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadDataError("this is UTF-16 text", where=f"{name}:1", hint="Save the file as UTF-8")
+    return raw.removeprefix(b"\xef\xbb\xbf")
+
+
+def stream(path: Path, labelled: bool = True) -> Iterator[Record]:
+    """The records of a file or of standard input, one after another.
 
     Raises:
-      BadDataError: broken JSON, or `image` or `suffix` missing or not text.
+      MissingInputError: there is no such file.
+      BadDataError: the file is empty, or a line is no record.
+    """
+    reader = Reader(path, labelled)
+    return map(reader.record, reader)
+
+
+def read(path: Path, folders: ImageFolders | None = None) -> list[Record]:
+    """All records of a file, with their pictures' files. Raises as `stream` and `ImageFolders.locate`."""
+    folders = folders or ImageFolders.beside(path)
+    return [record._replace(image=folders.locate(record.name, record.where)) for record in stream(path)]
+
+
+def _no_number(text: str) -> None:
+    raise ValueError(f"{text} is no value in JSON")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f'the key "{twice[:40]}" is there twice')
+    return fields
+
+
+_decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
+_scan = _decoder.scan_once  # type: ignore[attr-defined]  # three times as quick as `decode`, which looks for blanks
+
+
+def parse_json(text: str, where: str, labelled: bool = True) -> Record:
+    """A record from one line of JSON.
+
+    Raises:
+      BadDataError: broken JSON, a key that is there twice, or `image` or `suffix` missing or not text.
     """
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:  # a ValueError of its own for numbers of thousands of digits
-        detail = "nested too deeply" if isinstance(error, RecursionError) else str(error).partition(";")[0]
-        raise BadDataError(f"broken JSON ({detail})", where=where, hint=_example()) from None
-    if not isinstance(fields, dict):
-        raise BadDataError("a record must be a JSON object", where=where, hint=_example())
-    image, suffix = _text(fields, "image", where), _text(fields, "suffix", where)
-    prefix = _text(fields, "prefix", where) if fields.get("prefix") is not None else ""
-    if "\0" in image:
-        raise BadDataError("the image's name has a NUL character", where=where)
-    # Answers are compared without regard to case, so "Yes" is learned as "yes".
-    if suffix.strip().lower() in LABELS:
-        suffix = suffix.strip().lower()
-    candidates = [folder / image for folder in folders]
-    found = next((path for path in candidates if _exists(path)), candidates[0])
-    return Record(found, prefix, suffix, where)
+        text = text.strip(" \t\r\n")
+        fields, end = _scan(text, 0)
+        if end != len(text):
+            raise ValueError(f"something follows its end, at column {end + 1}")
+    except (ValueError, RecursionError, StopIteration) as error:
+        if isinstance(error, RecursionError):
+            detail = "nested too deeply"
+        elif isinstance(error, StopIteration):
+            detail = f"no value at column {error.value + 1}"
+        else:
+            detail = str(error).partition(";")[0]  # numbers of thousands of digits have an error of their own
+        raise _bad(f"broken JSON ({detail})", where) from None
+    if type(fields) is not dict:
+        hint = "palitune convert reads what is one JSON value from beginning to end"
+        raise BadDataError("a record must be a JSON object", where=where, hint=f"{EXAMPLES['jsonl']}. {hint}")
+    get: Any = fields.get
+    name, suffix, prefix = get("image"), get("suffix"), get("prefix", "")
+    usual = type(name) is str and type(prefix) is str and suffix in LABELS and len(text) < LONGEST
+    if not usual or not name or name.isspace() or "\\u" in text:
+        name = _text(fields, "image", where)
+        suffix = _label(_text(fields, "suffix", where)) if labelled or suffix is not None else ""
+        prefix = _text(fields, "prefix", where) if prefix is not None else ""
+        _check_characters(fields, where)
+    answer, p_yes = get("answer"), get("p_yes")
+    if type(answer) is not str or type(p_yes) not in (int, float) or not 0 <= p_yes <= 1:
+        answer = p_yes = None  # keys of somebody else's
+    return Record(name, prefix, suffix, where, answer, p_yes, fields)
 
 
-def _exists(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # a name longer than the system allows
-        return False
+def _bad(what: str, where: str, kind: str = "jsonl") -> BadDataError:
+    return BadDataError(what, where=where, hint=EXAMPLES[kind])
 
 
 def _text(fields: dict[str, Any], key: str, where: str) -> str:
+    value = fields.get(key)
+    if type(value) is str and 0 < len(value) <= LONGEST and (key == "prefix" or not value.isspace()):
+        return value
     if key not in fields:
-        raise BadDataError(f'the record has no "{key}"', where=where, hint=_example())
-    value = fields[key]
+        raise _bad(f'the record has no "{key}"', where)
     if not isinstance(value, str):
-        raise BadDataError(f'"{key}" must be text, not {json.dumps(value)[:40]}', where=where, hint=_example())
-    if key != "prefix" and not value.strip():
-        raise BadDataError(f'"{key}" is empty', where=where, hint=_example())
+        raise _bad(f'"{key}" must be text, not {json.dumps(value)[:40]}', where)
     if len(value) > LONGEST:
         raise BadDataError(f'"{key}" has {len(value):,} characters, {LONGEST:,} are allowed', where=where)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadDataError(f'"{key}" has half of a surrogate pair, which is no character', where=where) from None
+    if key != "prefix":
+        raise _bad(f'"{key}" is empty', where)
     return value
 
 
-def _example() -> str:
-    return 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}'
+def _check_characters(fields: dict[str, Any], where: str) -> None:
+    """What JSON can write with \\u and no text can hold."""
+    for key in ("image", "suffix", "prefix"):
+        value = fields.get(key) or ""
+        if "\0" in value:
+            raise BadDataError(f'"{key}" has a NUL character', where=where)
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise BadDataError(f'"{key}" has half of a surrogate pair, which is no character', where=where) from None
 
 
-def read(path: Path, images: Path | None = None) -> list[Record]:
-    """All records of a file. Images are relative to `images`, or else to the file's folder or the one above it."""
-    folders = [images] if images is not None else [path.parent, path.resolve().parent.parent]
-    return [parse(text, where, folders) for where, text in read_lines(path)]
+def _label(text: str) -> str:
+    """Answers are compared without regard to case, so "Yes" is learned as "yes"."""
+    plain = text.strip().lower()
+    return plain if plain in LABELS else text
+
+
+def parse_tsv(text: str, where: str, labelled: bool = True) -> Record:
+    """A record from one line of `image, label` or `image, correct, p_yes, label, answer`.
+
+    Raises:
+      BadDataError: other columns, or an empty one.
+    """
+    columns = text.split("\t")
+    answer = p_yes = None
+    if len(columns) == 2:
+        name, suffix = columns
+    elif len(columns) == 5:
+        name, correct, share, suffix, answer = columns
+        p_yes = _share(share)
+        if correct not in ("True", "False", "") or p_yes is None:
+            raise _bad("of five columns the second is True or False and the third a number from 0 to 1", where, "tsv")
+    elif len(columns) == 1 and not labelled:
+        name, suffix = text, ""
+    else:
+        hint = "palitune convert reads tables with commas" if len(columns) == 1 and "," in text else EXAMPLES["tsv"]
+        columns_found = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
+        raise BadDataError(f"{columns_found} between tabs", where=where, hint=hint)
+    if name.lower() in HEADS:
+        hint = "palitune convert reads tables that have one"
+        raise BadDataError("this looks like a header", where=where, hint=hint)
+    if not name or name.isspace():
+        raise _bad("the image's name is empty", where, "tsv")
+    if labelled and (not suffix or suffix.isspace()):
+        raise _bad("the label is empty", where, "tsv")
+    if len(text) > LONGEST:
+        for what, value in (("the image's name", name), ("the label", suffix), ("the answer", answer or "")):
+            if len(value) > LONGEST:
+                raise BadDataError(f"{what} has {len(value):,} characters, {LONGEST:,} are allowed", where=where)
+    return Record(name, "", suffix if suffix in LABELS else _label(suffix), where, answer, p_yes)
+
+
+def _share(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and 0 <= value <= 1 else None
 
 
 def require_labels(records: Sequence[Record]) -> None:
@@ -114,3 +294,23 @@ def require_labels(records: Sequence[Record]) -> None:
         if record.suffix not in LABELS:
             hint = "A confusion matrix needs yes or no"
             raise BadDataError(f'suffix "{record.suffix[:40]}" is neither yes nor no', where=record.where, hint=hint)
+
+
+def to_json(fields: dict[str, Any]) -> str:
+    """A line of JSONL."""
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+
+def to_tsv(record: Record) -> str:
+    """A line of TSV. Raises BadDataError where a name or a label has a tab or a line break, which TSV cannot hold."""
+    for what, value in (("image's name", record.name), ("label", record.suffix)):
+        if "\t" in value or "\n" in value or "\r" in value:
+            raise BadDataError(f"the {what} has a tab or a line break", where=record.where, hint="Use JSONL")
+    return f"{record.name}\t{record.suffix}"
+
+
+def to_answer(record: Record, correct: bool, p_yes: float, answer: str) -> str:
+    """The line that inference writes: image, correct, p_yes, label, answer. Raises as `to_tsv`."""
+    _, _, label = to_tsv(record).rpartition("\t")
+    said = " ".join(answer.split())  # an answer's own tabs and line breaks would end its column
+    return f"{record.name}\t{correct if label else ''}\t{p_yes:.6f}\t{label}\t{said}"

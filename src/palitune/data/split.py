@@ -1,73 +1,413 @@
-"""Shuffling records and parting them into training and validation."""
+"""Parting records: into training, validation and test, or into folds.
 
-import filecmp
+What belongs together stays together: lines that show the same picture, near-duplicate pictures, records of one group.
+"""
+
+import array
+import os
+import re
 import shutil
+import sys
 import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
 
 from palitune import config, files
-from palitune.data import records
-from palitune.errors import OutputExistsError, StorageError, UsageError
+from palitune.data import similarity
+from palitune.data.folders import ImageFolders
+from palitune.data.pictures import raise_all
+from palitune.data.records import KINDS, STDIN, Reader, Record
+from palitune.errors import BadDataError, OutputExistsError, PalituneError, StorageError, UsageError
+
+CHUNK = 1 << 16  # lines that are copied at once
+MOST_LABELS = 1000  # that can be stratified by
+MOST_COMPARED = 100_000  # lines up to which pictures are compared unasked
+WRITTEN = re.compile(rf"(shuffle|train|valid|test)\.({'|'.join(KINDS)})|fold\d+")
+Ints = np.ndarray[Any, Any]
 
 
-def split(source: Path, folder: Path, validation: int, seed: int, overwrite: bool = False) -> tuple[int, int]:
-    """Writes `shuffle.jsonl`, `valid.jsonl` (its first `validation` lines) and `train.jsonl` (the rest) into `folder`.
+class Amount(NamedTuple):
+    """So many records, or so many percent of them."""
 
-    Lines are copied byte for byte. The order depends on the seed and on the folder's name, so that set1 and set2 differ
-    under one seed. The folder appears whole or not at all.
+    value: float
+    is_percent: bool = False
 
-    Returns:
-      The numbers of training and validation records.
+    def of(self, total: int) -> int:
+        return round(total * self.value / 100) if self.is_percent else int(self.value)
+
+    def __str__(self) -> str:
+        return f"{self.value:g}%" if self.is_percent else f"{int(self.value)}"
+
+
+class Wish(NamedTuple):
+    """How records are to be parted."""
+
+    validation: Amount = Amount(10)
+    test: Amount = Amount(0)
+    folds: int = 0  # instead of one validation set, each record in one of so many
+    stratify: bool = False  # every part with the shares of labels that the whole has
+    group: str | None = None  # a key of the records, or image:REGEX: what is equal there stays together
+    near: str = "auto"  # near-duplicate pictures: together, ignore, or together where pictures are and are not too many
+
+
+class Result(NamedTuple):
+    """What came of it: the number of records by part; with folds, validation is one of them."""
+
+    sizes: dict[str, int]
+    remarks: list[str]
+
+
+class Index(NamedTuple):
+    """Where the lines of a file are and what counts of them; some 30 bytes a line."""
+
+    offsets: Ints  # int64[N]
+    lengths: Ints  # int32[N]
+    labels: Ints  # int32[N]
+    groups: Ints | None  # int64[N], of which equal ones stay together; 0 for a line that stands alone
+    pictures: Ints | None  # int64[N], of which equal ones are one picture
+    kind: str
+    names: list[str] | None  # of the pictures, if they are to be compared
+
+
+def split(
+    source: Path, folder: Path, wish: Wish, seed: int, overwrite: bool = False, images: ImageFolders | None = None
+) -> Result:
+    """Writes `shuffle`, `valid`, `test` (where there is one) and `train` into `folder`, as JSONL or TSV like `source`.
+
+    Lines are copied byte for byte, each into exactly one part; `shuffle` has all of them, validation first. With folds
+    there is a folder `fold1`, `fold2`, … with `valid` and `train` for each. The order depends on the seed and on the
+    folder's name, so that set1 and set2 differ under one seed. The folder appears whole or not at all.
+
+    Args:
+      source: a file, or `-` for standard input.
+      images: where pictures are; by default beside the file or one folder up.
 
     Raises:
-      BadDataError: a line is no record.
-      UsageError: `validation` is not between 1 and one less than the number of records.
+      BadDataError: a line is no record; or pictures are to be compared and one is damaged.
+      UsageError: more is wished than there is.
       OutputExistsError: the folder holds another split already, and `overwrite` is false.
       StorageError: the folder cannot be written.
     """
-    lines = records.read_lines(source)
-    for where, text in lines:
-        records.parse(text, where, [source.parent])
-    if not 0 < validation < len(lines):
-        raise UsageError(
-            f"-v {validation} leaves no training data: {source} has {len(lines)} records"
-            if validation > 0
-            else f"-v {validation}: validation needs at least one record",
-            hint=f"Use -v 1 to -v {len(lines) - 1}" if len(lines) > 1 else "Add records",
-        )
-    order = config.generator(seed, "split", folder.name).permutation(len(lines))
-    shuffled = [lines[index][1] + "\n" for index in order]
-    parts = {"shuffle": shuffled, "valid": shuffled[:validation], "train": shuffled[validation:]}
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     except OSError as error:
         raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
     try:
-        for name, part in parts.items():
-            files.write(fresh / f"{name}.jsonl", "".join(part).encode())
-        _install(fresh, folder, [f"{name}.jsonl" for name in parts], overwrite)
+        with tempfile.TemporaryFile(dir=fresh) as spool:
+            index = _indexed(source, spool if source == STDIN else None, wish)
+            sizes = _sizes(wish, len(index.offsets), source)
+            remarks: list[str] = []
+            together = _together(index, wish.near, images or ImageFolders.beside(source), remarks)
+            index = index._replace(groups=None, pictures=None, names=None)  # of millions of lines that is a lot
+            order = config.generator(seed, "split", folder.name).permutation(len(index.offsets))
+            parts = _parted(index, together, order, sizes, wish.stratify, config.generator(seed, "groups", folder.name))
+            if source == STDIN:
+                spool.flush()
+                _write(fresh, spool, index, parts, wish)
+            else:
+                with source.open("rb") as file:
+                    _write(fresh, file, index, parts, wish)
+        found = {name: len(lines) for name, lines in parts.items()}
+        remarks += [
+            f"{found[name]} records in {name} instead of {size}: others have to stay together"
+            for name, size in sizes.items()
+            if found[name] != size
+        ]
+        _install(fresh, folder, overwrite)
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return len(parts["train"]), len(parts["valid"])
+    return Result(found, remarks)
 
 
-def _install(fresh: Path, folder: Path, names: list[str], overwrite: bool) -> None:
+def _sizes(wish: Wish, total: int, source: Path) -> dict[str, int]:
+    """Records in each part; training is what is left."""
+    test = wish.test.of(total)
+    if wish.folds:
+        rest = total - test
+        if not 2 <= wish.folds <= rest:
+            raise UsageError(f"--folds {wish.folds}: {rest} records make 2 to {rest} folds")
+        sizes = {f"fold{k + 1}": rest // wish.folds + (k < rest % wish.folds) for k in range(wish.folds)}
+    else:
+        validation = wish.validation.of(total)
+        if validation < 1:
+            raise UsageError(f"-v {wish.validation}: validation needs at least one record", hint="Use more")
+        if validation >= total:
+            what = f"-v {wish.validation} leaves no training data: {source} has {total} records"
+            raise UsageError(what, hint=f"Use -v 1 to -v {total - 1}" if total > 1 else "Add records")
+        if validation + test >= total:
+            what = f"-v {wish.validation} and --test {wish.test} leave no training data of {total} records"
+            raise UsageError(what, hint="Use less")
+        sizes = {"valid": validation}
+    return sizes | ({"test": test} if test else {}) | ({} if wish.folds else {"train": total - test - sizes["valid"]})
+
+
+def _indexed(source: Path, spool: IO[bytes] | None, wish: Wish) -> Index:
+    """Reads every line once. `spool` takes a copy of what cannot be read twice."""
+    reader = Reader(source)
+    key = _group_key(wish.group)
+    names: list[str] | None = None if wish.near == "ignore" else []
+    most = MOST_COMPARED if wish.near == "auto" else sys.maxsize
+    offsets, lengths, labels = array.array("q"), array.array("i"), array.array("i")
+    groups, pictures = array.array("q"), array.array("q")
+    numbers: dict[str, int] = {}
+    record_of, written = reader.record, 0
+    for line in reader:
+        record = record_of(line)
+        _, offset, raw = line
+        if spool is not None:
+            spool.write(raw)
+            offset, written = written, written + len(raw)
+        offsets.append(offset)
+        lengths.append(len(raw))
+        labels.append(numbers.setdefault(record.suffix, len(numbers)))
+        pictures.append(hash(record.name))
+        if names is not None:
+            names.append(record.name)
+            if len(names) > most:
+                names = None
+        if wish.group is not None:
+            value = key(record)
+            groups.append(0 if value is None else hash(value) or 1)
+    return Index(
+        offsets=np.frombuffer(offsets, np.int64),
+        lengths=np.frombuffer(lengths, np.int32),
+        labels=np.frombuffer(labels, np.int32),
+        groups=np.frombuffer(groups, np.int64) if wish.group is not None else None,
+        pictures=np.frombuffer(pictures, np.int64),
+        kind=reader.kind or KINDS[0],
+        names=names,
+    )
+
+
+def _group_key(group: str | None) -> Callable[[Record], str | None]:
+    """What a record is grouped by."""
+    if group is None:
+        return lambda record: None
+    what, colon, expression = group.partition(":")
+    if what == "image" and colon:
+        pattern = re.compile(expression)
+
+        def part_of_name(record: Record) -> str | None:
+            found = pattern.search(record.name)
+            return None if found is None else found.group(1 if pattern.groups else 0)
+
+        return part_of_name
+
+    def value(record: Record) -> str | None:
+        if group not in record.fields:
+            hint = None if record.fields else "A TSV has no keys: --group image:REGEX takes a part of the image's name"
+            raise BadDataError(f'the record has no "{group}" to group by', where=record.where, hint=hint)
+        found = record.fields[group]
+        return None if found is None else repr(found)
+
+    return value
+
+
+def _together(index: Index, near: str, images: ImageFolders, remarks: list[str]) -> Ints | None:
+    """int[N]: lines with the same number stay together; None if all stand alone."""
+    count = len(index.offsets)
+    links = [_linked(index.pictures)]
+    if index.groups is not None:
+        grouped = np.flatnonzero(index.groups)
+        links.append(grouped[_linked(index.groups[grouped])])
+    if index.names is not None:
+        links.append(_near(index.names, near == "together", images, remarks))
+    elif near == "auto":
+        remarks.append(f"{count:,} lines: pictures are not compared (--near-duplicates together does)")
+    pairs = np.concatenate(links)
+    return similarity.components(count, pairs) if len(pairs) else None
+
+
+def _linked(values: Any) -> Ints:
+    """int[M, 2]: each element linked with the next equal one."""
+    ordered = np.sort(values)
+    if not (ordered[1:] == ordered[:-1]).any():
+        return np.zeros((0, 2), np.int64)
+    order = np.argsort(values, kind="stable")
+    same = np.flatnonzero(values[order[1:]] == values[order[:-1]])
+    return np.stack([order[same], order[same + 1]], axis=1)
+
+
+def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: list[str]) -> Ints:
+    """int[M, 2]: lines whose pictures look alike. Raises what is wrong with a picture if `strict`."""
+    first: dict[str, int] = {}
+    for number, name in enumerate(names):
+        first.setdefault(name, number)
+    lines, known = [], []
+    problems: list[PalituneError] = []
+    for line, found in zip(first.values(), similarity.of_names(first, images), strict=True):
+        if isinstance(found, PalituneError):
+            problems.append(found)
+        else:
+            lines.append(line)
+            known.append(found)
+    if problems and strict:
+        raise_all(problems)
+    if problems and known:
+        text = f"{len(problems)} of {len(first)} pictures cannot be compared with others, the first: {problems[0].what}"
+        remarks.append(text)
+    elif problems:
+        remarks.append(f"pictures are not compared, none is where it should be: {problems[0].what}")
+    if not known:
+        return np.zeros((0, 2), np.int64)
+    pairs = similarity.near_pairs(np.stack(known))
+    if len(pairs):
+        remarks.append(f"{len(np.unique(pairs))} pictures are near-duplicates of others and stay on their side")
+    return np.array(lines)[pairs]
+
+
+def _parted(
+    index: Index, together: Ints | None, order: Ints, sizes: Mapping[str, int], stratify: bool, rng: np.random.Generator
+) -> dict[str, Ints]:
+    """The lines of each part, in `order`."""
+    labels = index.labels if stratify else np.zeros(len(order), np.int32)
+    kinds = int(labels.max()) + 1
+    if kinds > MOST_LABELS:
+        raise UsageError(f"--stratify: {kinds:,} different labels are too many", hint="It is for classes")
+    counts = np.bincount(labels, minlength=kinds)
+    columns = np.array(list(sizes.values()))
+    wanted = _rounded(counts, columns, np.outer(counts, columns) / len(order))
+    # Groups first, as long as they fit; single records make up for what they leave open.
+    part = np.full(len(order), -1, np.int16)
+    alone = np.ones(len(order), bool)
+    if together is not None:
+        alone = np.bincount(together)[together] == 1
+        members = ~alone
+        wanted = wanted - _place_groups(part, together, labels, members, wanted, rng)
+        single = np.bincount(labels[alone], minlength=kinds)
+        room = np.maximum(wanted.sum(axis=0), 0)
+        room = _rounded(np.array([single.sum()]), None, room[None] * (single.sum() / max(1, room.sum())))[0]
+        wanted = _rounded(single, room, np.maximum(wanted, 0).astype(float))
+    for kind in range(kinds):
+        chosen = alone & (labels == kind) if kinds > 1 else alone
+        lines = order[chosen[order]]
+        part[lines] = np.repeat(np.arange(len(columns)), wanted[kind])
+    return {name: order[part[order] == number] for number, name in enumerate(sizes)}
+
+
+def _place_groups(
+    part: Ints, together: Ints, labels: Ints, members: Ints, wanted: Ints, rng: np.random.Generator
+) -> Ints:
+    """Puts every group of several lines into a part; returns how many of each label went into each."""
+    lines = np.flatnonzero(members)
+    lines = lines[np.argsort(together[lines], kind="stable")]
+    groups = np.split(lines, np.flatnonzero(np.diff(together[lines])) + 1)
+    open_ = wanted.astype(np.int64)
+    placed = np.zeros_like(open_)
+    for number, chance in zip(rng.permutation(len(groups)), rng.random(len(groups)), strict=True):
+        group = groups[number]
+        counts = np.bincount(labels[group], minlength=len(open_))
+        fits = (open_ >= counts[:, None]).all(axis=0)
+        # By chance, a part with more room more often; what fits nowhere goes where most room is.
+        total = open_.sum(axis=0)
+        room = np.cumsum(total * fits)
+        chosen = int(np.searchsorted(room, chance * room[-1], "right")) if room[-1] > 0 else int(total.argmax())
+        part[group] = chosen
+        open_[:, chosen] -= counts
+        placed[:, chosen] += counts
+    return placed
+
+
+def _rounded(rows: Ints, columns: Ints | None, target: np.ndarray[Any, np.dtype[np.float64]]) -> Ints:
+    """int64[R, C] near `target`, whose rows and columns have these sums: controlled rounding, as a linear program.
+
+    Every entry is its target rounded up or down where that can be (Causey, Cox and Ernst 1985). A transport problem has
+    whole solutions at its corners, and the dual simplex method ends at one.
+    """
+    from scipy.optimize import linprog
+    from scipy.sparse import eye_array, hstack, kron, vstack
+
+    if len(rows) == 1 and columns is not None:
+        return columns[None].astype(np.int64)
+    count, width = target.shape
+    below = np.floor(target + 1e-9)
+    fraction = np.clip(target - below, 0, 1)
+    cells = count * width
+    sums = [kron(eye_array(count), np.ones((1, width)))]
+    ends = [rows - below.sum(axis=1)]
+    if columns is not None:
+        sums.append(kron(np.ones((1, count)), eye_array(width)))
+        ends.append(columns - below.sum(axis=0))
+    one = vstack(sums)
+    # Each entry is its floor, plus up to one, plus more at a price, minus some at a price.
+    costs = np.concatenate([(1 - 2 * fraction).ravel(), np.full(2 * cells, 1000.0)])
+    bounds = [(0, 1)] * cells + [(0, None)] * cells + [(0, most) for most in below.ravel()]
+    found = linprog(costs, A_eq=hstack([one, one, -one]), b_eq=np.concatenate(ends), bounds=bounds, method="highs-ds")
+    up, more, less = np.rint(found.x).reshape(3, count, width)
+    return (below + up + more - less).astype(np.int64)
+
+
+def _write(fresh: Path, source: IO[bytes], index: Index, parts: Mapping[str, Ints], wish: Wish) -> None:
+    kind = index.kind
+    if wish.folds:
+        folds = [name for name in parts if name.startswith("fold")]
+        for name in folds:
+            _copy(fresh / name / f"valid.{kind}", source, index, [parts[name]])
+            _copy(fresh / name / f"train.{kind}", source, index, [parts[other] for other in folds if other != name])
+        if "test" in parts:
+            _copy(fresh / f"test.{kind}", source, index, [parts["test"]])
+    else:
+        for name, lines in parts.items():
+            _copy(fresh / f"{name}.{kind}", source, index, [lines])
+    _copy(fresh / f"shuffle.{kind}", source, index, list(parts.values()))
+
+
+def _copy(target: Path, source: IO[bytes], index: Index, parts: Iterable[Ints]) -> None:
+    """Writes lines of the source, in the order given. Read one by one: mapped, a large file would fill the memory."""
+    read, descriptor = os.pread, source.fileno()
+    with files.whole(target) as file:
+        for lines in parts:
+            for start in range(0, len(lines), CHUNK):
+                chosen = lines[start : start + CHUNK]
+                lengths, offsets = index.lengths[chosen].tolist(), index.offsets[chosen].tolist()
+                copied = [read(descriptor, *place) for place in zip(lengths, offsets, strict=True)]
+                file.write(b"\n".join(copied) + b"\n")
+
+
+def _contents(folder: Path) -> set[str]:
+    """What of a folder is a split's."""
+    names = [name for name in os.listdir(folder) if WRITTEN.fullmatch(name)]
+    inner = [f"{name}/{other}" for name in names if (folder / name).is_dir() for other in os.listdir(folder / name)]
+    return {name for name in [*names, *inner] if (folder / name).is_file()}
+
+
+def _install(fresh: Path, folder: Path, overwrite: bool) -> None:
     """Puts a finished folder in place; the same split again changes nothing."""
-    if folder.is_dir():
-        same, _, _ = filecmp.cmpfiles(fresh, folder, names, shallow=False)
-        if len(same) == len(names):
-            return
-        present = [name for name in names if (folder / name).exists()]
-        if present and not overwrite:
-            hint = "Use another name with -n, or --overwrite"
-            raise OutputExistsError("another split is there already", where=str(folder), hint=hint)
-        for name in names:
-            (fresh / name).replace(folder / name)
-        files.sync_folder(folder)
+    if not folder.is_dir():
+        if folder.exists():
+            raise OutputExistsError("a file has this name", where=str(folder), hint="Use another name with -n")
+        fresh.chmod(0o755)
+        fresh.rename(folder)
+        files.sync_folder(folder.parent)
         return
-    if folder.exists():
-        raise OutputExistsError("a file has this name", where=str(folder), hint="Use another name with -n")
-    fresh.chmod(0o755)
-    fresh.rename(folder)
-    files.sync_folder(folder.parent)
+    new, old = _contents(fresh), _contents(folder)
+    if new == old and all(_same(fresh / name, folder / name) for name in new):
+        return
+    if old and not overwrite:
+        hint = "Use another name with -n, or --overwrite"
+        raise OutputExistsError("another split is there already", where=str(folder), hint=hint)
+    for name in sorted(new):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (fresh / name).replace(folder / name)
+    for name in old - new:  # another split's
+        (folder / name).unlink()
+    for path in folder.glob("fold*"):
+        if path.is_dir() and not os.listdir(path):
+            path.rmdir()
+    files.sync_folder(folder)
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while block := first.read(1 << 20):
+            if block != second.read(1 << 20):
+                return False
+    return True

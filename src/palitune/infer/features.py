@@ -1,8 +1,9 @@
 """Image tokens computed once and kept on disk, for as long as the image tower stays as it is.
 
-One file a picture, `cache/features/<key>/<sha256 of the picture's file>.f16`: float16[N, D] followed by the CRC-32 of
-these bytes. The key stands for everything else that the tokens depend on: the tower's parameters, the preprocessing and
-the dtype of the computation. Files are read by mapping them, so learning and judging share the system's page cache.
+One file a picture, `cache/features/<key>/<sha256 of the picture's file>.f16`, of an animated one with `-<frame>` in its
+name: float16[N, D] followed by the CRC-32 of these bytes. The key stands for everything else that the tokens depend on:
+the tower's parameters, the preprocessing and the dtype of the computation. Files are read by
+mapping them, so learning and judging share the system's page cache.
 
 Axes: N image tokens, D width of the language model.
 """
@@ -12,7 +13,7 @@ import hashlib
 import json
 import sys
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from tqdm import tqdm
 
 from palitune import files, trees
 from palitune.data import images, pictures
+from palitune.data.images import Decoding
+from palitune.data.pictures import Wanted
 from palitune.errors import MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.variants import SiglipConfig
 
 BATCH_SIZE = 8
 CRC_BYTES = 4
+LONGEST_WAIT = 64  # pictures that wait for one whose tokens are missing, until a batch is filled up instead
+REMEMBERED = 100_000  # names of files
 Array = np.ndarray[Any, Any]
 
 
@@ -46,93 +51,134 @@ class Features:
     """
 
     def __init__(
-        self, config: SiglipConfig, folder: Path, tower: Callable[[], Mapping[str, Any]], dtype: Any, quiet: bool
+        self,
+        config: SiglipConfig,
+        folder: Path,
+        tower: Callable[[], Mapping[str, Any]],
+        dtype: Any,
+        quiet: bool,
+        how: Decoding = images.DEFAULT,
     ) -> None:
         self.config, self.folder, self.tower, self.dtype, self.quiet = config, folder, tower, dtype, quiet
+        self.how = how
         self.shape = (config.num_patches, config.num_classes)
-        self.digests: dict[Path, str] = {}
+        self.names: dict[Wanted, str] = {}
         self.whole: set[str] = set()
         self.computed = 0
 
-    def __call__(self, path: Path, where: str | None = None) -> Array:
+    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> Array:
         """The tokens of a picture, computed now if they are not there. Raises what `check` raises."""
-        found = self._read(path, where)
-        if found is None:
-            self.check([(path, where or str(path))])
-            found = self._read(path, where)
-        if found is None:
-            raise MissingInputError("its image tokens went missing as they were written", where=str(path))
+        found = next(self.ahead([Wanted(path, where or str(path), frame)]))
+        if isinstance(found, PalituneError):
+            raise found
         return found
 
-    def check(self, pictures_with_lines: Iterable[tuple[Path, str]]) -> None:
+    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[Array | PalituneError]:
+        """Every picture's tokens in order, computed where they are missing or damaged; or what is wrong with it.
+
+        Raises:
+          StorageError: the folder cannot be written.
+        """
+
+        def known_or_pixels(one: Wanted) -> tuple[str, Array, bool]:
+            name = self._name(one)
+            found = self._read(name)
+            if found is not None:
+                return name, found, True
+            return name, images.load(one.path, self.config.image_size, one.where, self.how, one.frame), False
+
+        encode: Callable[[list[Array]], Array] | None = None
+        waiting: list[tuple[str, Array, bool] | PalituneError] = []
+        for found in pictures.ahead(known_or_pixels, wanted):
+            waiting.append(found)
+            missing = sum(not isinstance(one, PalituneError) and not one[2] for one in waiting)
+            if missing == 0:
+                yield found if isinstance(found, PalituneError) else found[1]
+                waiting.clear()
+            elif missing == BATCH_SIZE or len(waiting) == LONGEST_WAIT:
+                encode = encode or self._encoder()
+                yield from self._computed(waiting, encode)
+                waiting.clear()
+        if waiting:
+            yield from self._computed(waiting, encode or self._encoder())
+
+    def check(self, wanted: Iterable[Wanted]) -> None:
         """Computes what is missing or damaged; raises one error that names every picture that cannot be used.
 
         Raises:
           MissingInputError, BadDataError: as `images.decode`.
           StorageError: the folder cannot be written.
         """
-        problems: list[PalituneError] = []
-        missing: dict[str, tuple[Path, str]] = {}
-        for path, where in dict(pictures_with_lines).items():
-            try:
-                if self._read(path, where) is None:
-                    missing[self._digest(path, where)] = (path, where)
-            except PalituneError as error:
-                problems.append(error)
-        if missing:
-            problems += self._compute(missing)
-        pictures.raise_all(problems)
+        # By file, of which several records may show the same.
+        different = list({(one.path, one.frame): one for one in wanted}.values())
+        silent = self.quiet or not sys.stderr.isatty()
+        found = tqdm(self.ahead(different), "looking", len(different), unit="pictures", leave=False, disable=silent)
+        pictures.raise_all([one for one in found if isinstance(one, PalituneError)])
 
-    def _compute(self, missing: Mapping[str, tuple[Path, str]]) -> list[PalituneError]:
+    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+        """What is wrong with pictures, without computing anything: what is known is right, the rest is decoded."""
+
+        def look(one: Wanted) -> None:
+            if self._read(self._name(one)) is None:
+                images.decode(one.path, one.where, self.how, one.frame)
+
+        return (found for found in pictures.ahead(look, wanted) if isinstance(found, PalituneError))
+
+    def _encoder(self) -> Callable[[list[Array]], Array]:
         tower = trees.unflatten(self.tower())["img"]
         encode = jax.jit(functools.partial(siglip.image_tokens, self.config, dtype=self.dtype))
-        problems: list[PalituneError] = []
-        waiting: list[tuple[str, Array]] = []
 
-        def flush() -> None:
+        def encoded(pixels: list[Array]) -> Array:
             # A short last batch is filled up, so that one program serves all.
-            pixels = [picture for _, picture in waiting] + [waiting[-1][1]] * (BATCH_SIZE - len(waiting))
-            tokens = np.asarray(encode(tower, np.stack(pixels)).astype(np.float16))
-            for (digest, _), row in zip(waiting, tokens, strict=False):
-                content = row.tobytes()
-                try:
-                    files.write(self._path(digest), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
-                except StorageError as error:
-                    raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
-                self.computed += 1
-            waiting.clear()
+            filled = pixels + pixels[-1:] * (BATCH_SIZE - len(pixels))
+            return np.asarray(encode(tower, np.stack(filled)).astype(np.float16))
 
-        silent = self.quiet or not sys.stderr.isatty()
-        for digest, (path, where) in tqdm(missing.items(), "looking", unit="pictures", leave=False, disable=silent):
+        return encoded
+
+    def _computed(
+        self, waiting: list[tuple[str, Array, bool] | PalituneError], encode: Callable[[list[Array]], Array]
+    ) -> Iterator[Array | PalituneError]:
+        pixels = {one[0]: one[1] for one in waiting if not isinstance(one, PalituneError) and not one[2]}
+        tokens = dict(zip(pixels, encode(list(pixels.values())), strict=False))
+        for name, row in tokens.items():
+            content = row.tobytes()
             try:
-                waiting.append((digest, images.load(path, self.config.image_size, where)))
-            except PalituneError as error:
-                problems.append(error)
-            if len(waiting) == BATCH_SIZE:
-                flush()
-        if waiting:
-            flush()
-        return problems
+                files.write(self._path(name), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
+            except StorageError as error:
+                raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
+            self.computed += 1
+        for one in waiting:
+            yield one if isinstance(one, PalituneError) else tokens.get(one[0], one[1])
 
-    def _path(self, digest: str) -> Path:
-        return self.folder / f"{digest}.f16"
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.f16"
 
-    def _digest(self, path: Path, where: str | None) -> str:
-        if path not in self.digests:
+    def _name(self, wanted: Wanted) -> str:
+        """What a picture's tokens are kept under: its file's SHA-256, and the frame where there are several."""
+        digest = self.names.get(wanted)
+        if digest is None:
+            path, where, frame = wanted
             try:
                 if not path.is_file():
                     raise FileNotFoundError
                 with path.open("rb") as file:
-                    self.digests[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError:
-                images.decode(path, where)  # which tells what is wrong with it
+                images.decode(path, where, self.how)  # which tells what is wrong with it
                 raise MissingInputError(f"image cannot be read: {path}", where=where) from None
-        return self.digests[path]
+            count = images.count_frames(path, where, self.how)
+            if count > 1:
+                shown = images.frame_index(count, self.how.frames) if frame is None else min(frame, count - 1)
+                digest = f"{digest}-{shown}"
+            if len(self.names) >= REMEMBERED:  # a million pictures must not fill the memory
+                self.names.clear()
+                self.whole.clear()
+            self.names[wanted] = digest
+        return digest
 
-    def _read(self, path: Path, where: str | None) -> Array | None:
+    def _read(self, name: str) -> Array | None:
         """The tokens if they are there and whole."""
-        digest = self._digest(path, where)
-        file = self._path(digest)
+        file = self._path(name)
         size = 2 * self.shape[0] * self.shape[1]
         try:
             if file.stat().st_size != size + CRC_BYTES:
@@ -141,8 +187,8 @@ class Features:
         except (OSError, ValueError):
             return None
         # Once a process: what was whole when it was read stays so in the page cache.
-        if digest not in self.whole:
+        if name not in self.whole:
             if zlib.crc32(content[:size].data) != int.from_bytes(content[size:].tobytes(), "little"):
                 return None
-            self.whole.add(digest)
+            self.whole.add(name)
         return content[:size].view(np.float16).reshape(self.shape)

@@ -59,6 +59,20 @@ def judged(answer: str, label: str) -> str:
     return NEGATIVE if label == POSITIVE else POSITIVE
 
 
+def is_right(answer: str, label: str) -> bool:
+    """Whether an answer is the label: yes and no in any case, other texts as they are."""
+    if label in (POSITIVE, NEGATIVE):
+        return judged(answer, label) == label
+    return answer.strip() == label.strip()
+
+
+def kind(answer: str, label: str) -> str:
+    """One of "tp", "tn", "fp" and "fn"; of a label that is neither yes nor no "tp" where right, "fn" where wrong."""
+    if is_right(answer, label):
+        return "tn" if label == NEGATIVE else "tp"
+    return "fp" if label == NEGATIVE else "fn"
+
+
 def count(labels: Sequence[str], answers: Sequence[str]) -> Confusion:
     """Compares free answers with labels.
 

@@ -5,8 +5,9 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from palitune.judge.confusion import Confusion
+from palitune.judge.confusion import NEGATIVE, POSITIVE, Confusion
 
+LABELS_SHOWN = 10
 RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}
 
 
@@ -27,7 +28,7 @@ class TrialResult:
         return (self.score, -self.loss) > (other.score, -other.loss)
 
 
-def result_block(path: str, confusion: Confusion, label: str | None = None) -> str:
+def result_block(path: str, confusion: Confusion, label: str | None = None, title: str = "Result") -> str:
     """The block that people's scripts parse; ratios are Python's floats, and one without a value has no line."""
     ratios = {
         "accuracy: ": confusion.accuracy,
@@ -35,9 +36,32 @@ def result_block(path: str, confusion: Confusion, label: str | None = None) -> s
         "recall:   ": confusion.recall,
         "F-measure:": confusion.f_measure,
     }
-    head = f"Result: {path} ({label})" if label else f"Result: {path}"
+    head = f"{title}: {path} ({label})" if label else f"{title}: {path}"
     counts = f"  Tp={confusion.tp} Tn={confusion.tn} Fp={confusion.fp} Fn={confusion.fn}"
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
+
+
+def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, int], unlabelled: int) -> str:
+    """The block of a file of answers; of one with labels alone, what always saying the same would score.
+
+    Args:
+      kinds: numbers of "tp", "tn", "fp" and "fn"; empty where there are no answers.
+      labels: how often each is there.
+      unlabelled: lines left out.
+    """
+    if kinds and set(labels) <= {POSITIVE, NEGATIVE}:
+        counts = Confusion(**{kind: kinds.get(kind, 0) for kind in ("tp", "tn", "fp", "fn")})
+        block = result_block(path, counts, title="Aggregate")
+    elif kinds:
+        right, total = kinds.get("tp", 0) + kinds.get("tn", 0), sum(kinds.values())
+        block = f"Aggregate: {path}\n  right={right} wrong={total - right}\n  accuracy:  {right / total}"
+    else:
+        shares = sorted(labels.items(), key=lambda pair: (-pair[1], pair[0]))
+        shown = " ".join(f"{label}={number}" for label, number in shares[:LABELS_SHOWN])
+        block = f"Aggregate: {path} (labels alone)\n  {shown}"
+        if shares:
+            block += f'\n  always "{shares[0][0]}": accuracy {shares[0][1] / sum(labels.values())}'
+    return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
 
 
 def trial_table(results: Sequence[TrialResult], winner: int | None, select: str) -> str:

@@ -7,7 +7,7 @@ Axes: B batch, K loss tokens.
 """
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,6 +17,7 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
+from palitune.data.pictures import Shown, Wanted, sound
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma
@@ -44,7 +45,7 @@ class Evaluator:
         config: PaliGemmaConfig,
         records: Sequence[Record],
         texts: Sequence[Text],
-        pictures: Callable[..., Any],
+        pictures: Shown,
         dtype: Any,
         chunks: int = 1,
     ) -> None:
@@ -67,7 +68,8 @@ class Evaluator:
 
     def __call__(self, params: Mapping[str, Any]) -> Evaluation:
         """`params` is flat."""
-        parts = [self._batch(params, start) for start in range(0, len(self.records), BATCH_SIZE)]
+        shown = sound(self.pictures.ahead(Wanted(record.image, record.where) for record in self.records))
+        parts = [self._batch(params, start, shown) for start in range(0, len(self.records), BATCH_SIZE)]
         losses, right, real, first = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)
         return Evaluation(
@@ -78,11 +80,13 @@ class Evaluator:
             first=[int(token) for token in first],
         )
 
-    def _batch(self, params: Mapping[str, Any], start: int) -> tuple[np.ndarray[Any, Any], ...]:
+    def _batch(self, params: Mapping[str, Any], start: int, shown: Iterator[Any]) -> tuple[np.ndarray[Any, Any], ...]:
         chosen = list(range(start, min(start + BATCH_SIZE, len(self.records))))
         # A short last batch is filled up, so that one program serves all.
-        filled = chosen + chosen[-1:] * (BATCH_SIZE - len(chosen))
-        images = np.stack([self.pictures(self.records[i].image, self.records[i].where) for i in filled])
+        extra = BATCH_SIZE - len(chosen)
+        filled = chosen + chosen[-1:] * extra
+        pixels = [next(shown) for _ in chosen]
+        images = np.stack(pixels + pixels[-1:] * extra)
         batch = batches.training(images, [self.texts[i] for i in filled], self.longest)
         losses, right, first = (np.asarray(value) for value in self.look(params, batch))
         count = len(chosen)

@@ -14,6 +14,7 @@ from palitune import config as configuration
 from palitune.checkpoint import run_state
 from palitune.data import batches
 from palitune.data.augment import augment
+from palitune.data.pictures import Shown, Wanted, sound
 from palitune.data.records import Record
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
@@ -55,7 +56,7 @@ def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) ->
 def training_batches(
     records: Sequence[Record],
     texts: Sequence[Text],
-    pictures: Pictures,
+    pictures: Shown,
     config: Any,
     name: str,
     start: int = 0,
@@ -70,11 +71,12 @@ def training_batches(
     else:
         indices = batches.order(len(records), steps * size, rng)
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
-    for step in range(steps):
-        chosen = [next(indices) for _ in range(size)]
-        if step < start:
-            continue
-        images = np.stack([pictures(records[i].image, records[i].where) for i in chosen])
+    order = list(indices)[start * size :]
+    # Decoded while the device is at work on the batch before.
+    shown = sound(pictures.ahead(Wanted(records[i].image, records[i].where) for i in order))
+    for step in range(start, steps):
+        chosen, order = order[:size], order[size:]
+        images = np.stack([next(shown) for _ in chosen])
         if config.augment:
             rng = configuration.generator(config.seed, "augment", name, step)
             images = np.stack([augment(image, config.augment, rng) for image in images])

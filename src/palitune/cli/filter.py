@@ -1,0 +1,61 @@
+"""Stage 16: of what inference wrote, the lines to learn from."""
+
+import argparse
+import sys
+
+DESCRIPTION = """\
+Writes the lines of FILE whose answer is wrong, as they are: what inference wrote, training reads. --keep chooses
+others: fp (answer yes, label no), fn (answer no, label yes), tn and tp. Of labels that are neither yes nor no a right
+answer is tp and a wrong one fn. - is standard input.
+"""
+EXAMPLES = """\
+examples:
+  ./16-filter_train_data.py tmp/splitted-aa.tsv | head -64 > tmp/false64.tsv
+  ./16-filter_train_data.py --keep fp,fn,tn tmp/out.tsv > tmp/without-tp.tsv
+"""
+KINDS = ("fp", "fn", "tn", "tp")
+
+
+def kinds(text: str) -> tuple[str, ...]:
+    chosen = tuple(text.lower().split(","))
+    for kind in chosen:
+        if kind not in KINDS:
+            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(KINDS)}")
+    return chosen
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="answers, TSV or JSONL (-)")
+    text = "which lines to write, some of fp,fn,tn,tp (fp,fn)"
+    parser.add_argument("--keep", type=kinds, default=("fp", "fn"), metavar="KINDS", help=text)
+
+
+def run(args: argparse.Namespace) -> None:
+    from collections import Counter
+    from pathlib import Path
+
+    from palitune.data.records import Reader
+    from palitune.errors import BadDataError
+    from palitune.judge.confusion import kind
+
+    found: Counter[str] = Counter()
+    total = 0
+    for file in args.files:
+        reader = Reader(Path(file), labelled=False)
+        for line in reader:
+            record = reader.record(line)
+            total += 1
+            if record.answer is None:
+                hint = "Ask a model first: ./13-inference.py -d FILE | ./16-filter_train_data.py"
+                raise BadDataError("no answer here that could be wrong", where=record.where, hint=hint)
+            if not record.suffix:
+                continue
+            verdict = kind(record.answer, record.suffix)
+            if verdict in args.keep:
+                found[verdict] += 1
+                sys.stdout.buffer.write(line[2] + b"\n")
+    sys.stdout.buffer.flush()
+    if not args.quiet:
+        listed = ", ".join(f"{found[verdict]} {verdict}" for verdict in args.keep)
+        print(f"{found.total()} of {total} lines: {listed}", file=sys.stderr)

@@ -1,0 +1,55 @@
+"""Where pictures are: names in a data file, looked for in folders that they may not leave."""
+
+from collections.abc import Sequence
+from pathlib import Path, PureWindowsPath
+
+from palitune.errors import BadDataError
+
+HINT = "--allow-outside takes pictures from anywhere"
+
+
+class ImageFolders:
+    """Folders in which pictures are looked for, in order."""
+
+    def __init__(self, folders: Sequence[Path], allow_outside: bool = False) -> None:
+        self.folders, self.allow_outside = list(folders), allow_outside
+        self.real = [folder.resolve() for folder in folders]
+
+    @classmethod
+    def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":
+        """The folder of a data file and the one above it; for standard input the current one."""
+        return cls([data.parent, data.resolve().parent.parent] if str(data) != "-" else [Path()], allow_outside)
+
+    def locate(self, name: str, where: str) -> Path:
+        """The file of a picture; one in the first folder if there is none anywhere.
+
+        Raises:
+          BadDataError: the name is absolute, climbs with `..`, or is a link to somewhere else.
+        """
+        path = Path(name)
+        if not self.allow_outside:
+            windows = PureWindowsPath(name)
+            if path.is_absolute() or windows.drive or windows.root:
+                raise BadDataError(f"the image's path is absolute: {name}", where=where, hint=HINT)
+            if ".." in windows.parts:
+                raise BadDataError(f"the image's path climbs out of its folder: {name}", where=where, hint=HINT)
+        found = self._existing(name)
+        if found is None:
+            return self.folders[0] / name
+        if not self.allow_outside:
+            real = found.resolve()
+            if not any(real.is_relative_to(folder) for folder in self.real):
+                raise BadDataError(f"the image is a link out of its folder: {name}", where=where, hint=HINT)
+        return found
+
+    def _existing(self, name: str) -> Path | None:
+        # Names that were written on Windows have the other slash.
+        names = [name, name.replace("\\", "/")] if "\\" in name else [name]
+        for folder in self.folders:
+            for spelling in names:
+                try:
+                    if (folder / spelling).exists():
+                        return folder / spelling
+                except (OSError, ValueError):  # longer than the system allows
+                    continue
+        return None

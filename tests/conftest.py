@@ -21,7 +21,15 @@ MODELS = ("paligemma1_mqa", "paligemma2_gqa_softcap", "paligemma2_28b_prenorm", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults", action="store_true", help="the whole campaigns of tests/faults, an hour of them")
+    parser.addoption("--faults", action="store_true", help="the whole campaigns, an hour of them")
+
+
+CASES = 1_000  # of a property
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global CASES
+    CASES = 10_000 if config.getoption("--faults") else CASES
 
 
 @pytest.fixture(scope="session")

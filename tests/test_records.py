@@ -1,27 +1,33 @@
-"""Lines of JSON: what is read, and what is said of lines that cannot be."""
+"""Lines of JSON and of TSV: what is read, what is written, and what is said of lines that cannot be."""
 
 import json
+import sys
 from pathlib import Path
 
+import conftest
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from palitune.data import records
+from palitune.data.folders import ImageFolders
+from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError
 
 GOOD = '{"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}'
 
 
-def written(folder: Path, content: bytes | str) -> Path:
-    path = folder / "data.jsonl"
+def written(folder: Path, content: bytes | str, name: str = "data.jsonl") -> Path:
+    path = folder / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return path
 
 
 def test_a_record(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD + "\n")
-    assert records.read(path) == [records.Record(tmp_path / "images/NG_image101.jpg", "", "no", f"{path}:1")]
+    name = "images/NG_image101.jpg"
+    fields = {"prefix": "", "suffix": "no", "image": name}
+    assert records.read(path) == [Record(name, "", "no", f"{path}:1", fields=fields, image=tmp_path / name)]
 
 
 def test_bom_crlf_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None:
@@ -46,6 +52,13 @@ def test_bom_crlf_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None
         ('{"image": "a.jpg", "suffix": "no", "n": ' + "9" * 5000 + "}", "4300 digits"),
         ('{"image": "a.jpg", "suffix": "no", "prefix": "' + "a" * 2001 + '"}', "2,001 characters, 2,000 are allowed"),
         ("[" * 100_000, "nested too deeply|broken JSON"),
+        ('{"image": "a.jpg", "suffix": "no", "image": "b.jpg"}', 'the key "image" is there twice'),
+        ('{"image": "a.jpg", "suffix": "no", "more": {"a": 1, "a": 2}}', 'the key "a" is there twice'),
+        ('{"image": "a.jpg", "suffix": "no", "weight": NaN}', "NaN is no value"),
+        ('{"image": "a.jpg", "suffix": "no", "weight": -Infinity}', "-Infinity is no value"),
+        ('{"image": "a.jpg", "suffix": "no"} {}', "something follows its end, at column 35"),
+        ('{"image": "a.jpg", "suffix": "n\0o"}', "NUL"),
+        ('{"image": "a.jpg", "suffix": "no", "n": "' + "a" * (1 << 20) + '"}', "longer than 1,048,576 bytes"),
     ],
 )
 def test_bad_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
@@ -79,13 +92,125 @@ def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> No
     nearer = tmp_path / "set1" / "images" / "NG_image101.jpg"
     nearer.touch()
     assert records.read(path)[0].image.samefile(nearer)
-    assert records.read(path, tmp_path)[0].image == image
-    assert records.read(path, tmp_path / "elsewhere")[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
+    assert records.read(path, ImageFolders([tmp_path]))[0].image == image
+    elsewhere = ImageFolders([tmp_path / "elsewhere"])
+    assert records.read(path, elsewhere)[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
+
+
+def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
+    inside = tmp_path / "in"
+    inside.mkdir()
+    (tmp_path / "out.png").touch()
+    (inside / "in.png").touch()
+    (inside / "out.png").symlink_to(tmp_path / "out.png")
+    (inside / "other.png").symlink_to(inside / "in.png")
+    folders, anywhere = ImageFolders([inside]), ImageFolders([inside], allow_outside=True)
+    assert folders.locate("in.png", "d:1") == inside / "in.png"
+    assert folders.locate("other.png", "d:1") == inside / "other.png"
+    for name, message in (
+        ("out.png", "link out of its folder"),
+        ("../out.png", "climbs out"),
+        ("a/../../out.png", "climbs out"),
+        ("..\\out.png", "climbs out"),
+        (str(tmp_path / "out.png"), "absolute"),
+        ("C:\\out.png", "absolute"),
+        ("\\\\server\\out.png", "absolute"),
+    ):
+        with pytest.raises(BadDataError, match=f"d:1: .*{message}.*--allow-outside"):
+            raise_with_text(folders, name)
+    assert anywhere.locate("../out.png", "d:1").samefile(tmp_path / "out.png")
+    assert anywhere.locate(str(tmp_path / "out.png"), "d:1") == tmp_path / "out.png"
+
+
+def raise_with_text(folders: ImageFolders, name: str) -> None:
+    """pytest matches an exception's `str`, which has place and hint."""
+    folders.locate(name, "d:1")
+
+
+def test_names_written_on_windows(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "a.png").touch()
+    assert ImageFolders([tmp_path]).locate("images\\a.png", "d:1") == tmp_path / "images" / "a.png"
 
 
 def test_names_that_no_system_allows(tmp_path: Path) -> None:
-    record = records.parse(json.dumps({"image": "a" * 1500, "suffix": "no"}), "d:1", [tmp_path])
-    assert record.image == tmp_path / ("a" * 1500)
+    assert ImageFolders([tmp_path]).locate("a" * 1500, "d:1") == tmp_path / ("a" * 1500)
+
+
+TSV = b"images/a.jpg\tyes\nimages/b.jpg\tno\n"
+ANSWERS = b"a.jpg\tTrue\t0.900000\tyes\tyes\nb.jpg\tFalse\t0.700000\tno\tyes\n"
+
+
+def test_tsv_is_known_by_its_content(tmp_path: Path) -> None:
+    found = list(records.stream(written(tmp_path, TSV)))
+    assert [(one.name, one.suffix, one.answer) for one in found] == [
+        ("images/a.jpg", "yes", None),
+        ("images/b.jpg", "no", None),
+    ]
+    found = list(records.stream(written(tmp_path, b"\xef\xbb\xbf\r\n" + ANSWERS.replace(b"\n", b"\r\n")[:-2])))
+    assert [(one.name, one.suffix, one.answer, one.p_yes) for one in found] == [
+        ("a.jpg", "yes", "yes", 0.9),
+        ("b.jpg", "no", "yes", 0.7),
+    ]
+    assert [one.where.rpartition(":")[2] for one in found] == ["2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.jpg", "1 column between tabs. A line is image, tab, label"),
+        ("a.jpg,yes", "1 column between tabs. palitune convert"),
+        ("a.jpg\t", "the label is empty"),
+        ("\tyes", "the image's name is empty"),
+        ("a\tb\tc", "3 columns"),
+        ("a\tb\tc\td\te\tf", "6 columns"),
+        ("a\tyes\t0.5\tyes\tyes", "the second is True or False"),
+        ("a\tTrue\t1.5\tyes\tyes", "a number from 0 to 1"),
+        ("a\tTrue\tnan\tyes\tyes", "a number from 0 to 1"),
+        ("image\tlabel", "looks like a header"),
+        ("a\0.jpg\tyes", "NUL"),
+        ("a.jpg\t" + "a" * 2001, "the label has 2,001 characters"),
+        (GOOD, "1 column"),
+    ],
+)
+def test_bad_lines_of_tsv_are_named(tmp_path: Path, line: str, message: str) -> None:
+    path = written(tmp_path, TSV + line.encode() + b"\n")
+    with pytest.raises(BadDataError, match=message) as caught:
+        list(records.stream(path))
+    assert str(caught.value).startswith(f"{path}:3: ")
+
+
+def test_utf16_is_named(tmp_path: Path) -> None:
+    for content in (GOOD.encode("utf-16"), b"\xfe\xff" + GOOD.encode("utf-16-be")):
+        path = written(tmp_path, content)
+        with pytest.raises(BadDataError, match="UTF-16"):
+            list(records.stream(path))
+
+
+def test_a_long_line_takes_no_memory_and_the_next_ones_are_read(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD.encode() + b"\n" + b"x" * (5 << 20) + b"\n" + GOOD.encode())
+    reader = records.Reader(path)
+    lines = list(reader)
+    assert [number for number, _, _ in lines] == [1, 2, 3]
+    assert max(len(raw) for _, _, raw in lines) < 2 << 20
+    assert path.read_bytes()[lines[2][1] :] == GOOD.encode()
+    with pytest.raises(BadDataError, match=":2: the line is longer than"):
+        reader.record(lines[1])
+    assert reader.record(lines[2]).name == "images/NG_image101.jpg"
+
+
+def test_records_without_labels(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jpg\nb.jpg\tyes\n")
+    assert [one.suffix for one in records.stream(path, labelled=False)] == ["", "yes"]
+    path = written(tmp_path, '{"image":"a.jpg"}\n')
+    assert [one.suffix for one in records.stream(path, labelled=False)] == [""]
+
+
+def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with written(tmp_path, TSV + b"x").open() as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        with pytest.raises(BadDataError, match=r"^stdin:3: "):
+            list(records.stream(records.STDIN))
 
 
 def test_messages_are_one_line_whatever_a_name_holds() -> None:
@@ -94,21 +219,80 @@ def test_messages_are_one_line_whatever_a_name_holds() -> None:
 
 
 def test_labels() -> None:
-    yes = records.parse('{"image": "a.jpg", "suffix": " Yes "}', "d:1", [Path()])
-    other = records.parse('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2", [Path()])
+    yes = records.parse_json('{"image": "a.jpg", "suffix": " Yes "}', "d:1")
+    other = records.parse_json('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2")
     assert (yes.suffix, other.suffix) == ("yes", "Perhaps")
     records.require_labels([yes])
     with pytest.raises(BadDataError, match='d:2: suffix "Perhaps" is neither yes nor no'):
         records.require_labels([yes, other])
 
 
-text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1).filter(str.strip)
-
-
-@given(
-    st.fixed_dictionaries({"image": text, "suffix": text, "prefix": st.text(st.characters(exclude_categories=["Cs"]))})
+characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+text = st.text(characters, min_size=1).filter(str.strip)
+cell = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\t\r\n"), min_size=1).filter(str.strip)
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(characters),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(characters), inner, max_size=3),
+    max_leaves=5,
 )
-def test_whatever_json_can_say_is_read(fields: dict[str, str]) -> None:
-    record = records.parse(json.dumps(fields), "d:1", [Path("folder")])
-    assert record.prefix == fields["prefix"]
+
+
+@settings(max_examples=conftest.CASES, deadline=None)
+@given(
+    st.fixed_dictionaries({"image": text, "suffix": text, "prefix": st.text(characters)}),
+    st.dictionaries(st.text(characters), anything, max_size=3),
+    st.booleans(),
+)
+def test_whatever_json_can_say_is_read_and_written(
+    fields: dict[str, str], more: dict[str, object], ascii_: bool
+) -> None:
+    everything = more | fields
+    record = records.parse_json(json.dumps(everything, ensure_ascii=ascii_), "d:1")
+    assert (record.name, record.prefix) == (fields["image"], fields["prefix"])
     assert record.suffix in (fields["suffix"], fields["suffix"].strip().lower())
+    assert record.fields == everything
+    assert records.parse_json(records.to_json(record.fields), "d:1") == record
+
+
+@settings(max_examples=conftest.CASES, deadline=None)
+@given(cell.filter(lambda name: name.lower() not in records.HEADS), cell, st.booleans(), st.floats(0, 1), st.text())
+def test_what_inference_writes_is_read(name: str, label: str, correct: bool, p_yes: float, answer: str) -> None:
+    record = Record(name, "", label, "d:1")
+    line = records.to_answer(record, correct, p_yes, answer)
+    assert "\n" not in line
+    again = records.parse_tsv(line, "d:1")
+    assert (again.name, again.answer) == (name, " ".join(answer.split()))
+    assert again.suffix in (label, label.strip().lower())
+    assert again.p_yes == pytest.approx(p_yes, abs=5e-7)
+    assert line.split("\t")[1] == str(correct)
+    plain = records.parse_tsv(records.to_tsv(record), "d:1")
+    assert (plain.name, plain.suffix) == (again.name, again.suffix)
+
+
+@settings(max_examples=conftest.CASES, deadline=None)
+@given(st.binary(max_size=200) | st.text(max_size=80).map(lambda text: text.encode("utf-8", "surrogatepass")))
+def test_whatever_a_line_holds_it_is_a_record_or_is_named(line: bytes) -> None:
+    for kind in records.KINDS:
+        reader = records.Reader(Path("d"))
+        reader.kind = kind
+        try:
+            told = None
+            found = reader.record((7, 0, line))
+        except BadDataError as error:
+            told = str(error)
+        if told is None:
+            assert found.name
+            assert found.suffix
+        else:
+            assert told.startswith("d:7: ")
+            assert told.isprintable()
+
+
+def test_what_tsv_cannot_hold() -> None:
+    for name, label in (("a\tb", "yes"), ("a", "y\nes")):
+        with pytest.raises(BadDataError, match="tab or a line break"):
+            records.to_tsv(Record(name, "", label, "d:1"))

@@ -42,9 +42,7 @@ def run(args: argparse.Namespace) -> None:
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:
-        reader = Reader(Path(file), labelled=False)
-        for line in reader:
-            record = reader.record(line)
+        for (_, _, raw), record in Reader(Path(file), labelled=False).records():
             total += 1
             if record.answer is None:
                 hint = "Ask a model first: ./13-inference.py -d FILE | ./16-filter_train_data.py"
@@ -54,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
             verdict = kind(record.answer, record.suffix)
             if verdict in args.keep:
                 found[verdict] += 1
-                sys.stdout.buffer.write(line[2] + b"\n")
+                sys.stdout.buffer.write(raw + b"\n")
     sys.stdout.buffer.flush()
     if not args.quiet:
         listed = ", ".join(f"{found[verdict]} {verdict}" for verdict in args.keep)

@@ -75,7 +75,7 @@ def _run(args: argparse.Namespace, scratch: Path) -> None:
 
     def records() -> Iterator[Record]:
         reader = Reader(file, labelled=False, name="stdin" if path == STDIN else None)
-        return map(reader.record, reader)
+        return (record for _, record in reader.records())
 
     done, passed = _resumed(Path(args.resume), records) if args.resume else (0, 0)
     model = load(source, args)

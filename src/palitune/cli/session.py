@@ -18,6 +18,7 @@ from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
 from palitune.cli.training import PASSES, Training
 from palitune.config import PROMPT
+from palitune.data import findings
 from palitune.data.records import Record
 from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
 from palitune.judge.report import result_block, trial_table
@@ -111,6 +112,8 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     train, valid = sets[train_file], sets[valid_file or train_file]
     if valid_file is None and not args.quiet:
         print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
+    if not args.quiet:
+        _tell_of_data(sets)
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
     model = load(source, args)
@@ -133,6 +136,18 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         announce(model)
     facts = reproduction.facts(args, args.model or workspace.latest_model(), model, configs[0], sets)
     return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)
+
+
+def _tell_of_data(sets: Mapping[Path, Sequence[Record]]) -> None:
+    """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
+    found: dict[str, list[findings.Finding]] = {}
+    for finding in findings.of_records(sets, lambda record: record.image.resolve()):
+        found.setdefault(finding.check, []).append(finding)
+    for check, several in found.items():
+        more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
+        print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
+    for line in findings.verdicts(sets):
+        print(line, file=sys.stderr)
 
 
 def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_state.Saved | None) -> None:

@@ -21,6 +21,7 @@ from palitune.errors import BadDataError, MissingInputError, PalituneError
 PREPROCESSING = 2  # goes up with every change to the pixels that a file gives
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 FRAMES = ("first", "middle", "last")
+ORIENTATION = 0x0112  # EXIF's tag
 LARGEST_FILE = 256 << 20  # bytes
 ANIMATED_SHARE = 4  # an animated picture takes several copies of its canvas, so it may have this much less pixels
 ONE_AT_A_TIME = 8_000_000  # pixels from which on pictures are not decoded beside each other
@@ -55,6 +56,18 @@ class Decoding(NamedTuple):
 DEFAULT = Decoding()
 
 
+class Facts(NamedTuple):
+    """A picture as its file has it."""
+
+    format: str  # one of FORMATS
+    width: int
+    height: int
+    mode: str  # Pillow's
+    frames: int
+    rotated: bool  # by EXIF
+    alpha: bool
+
+
 def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Image.Image:
     """The picture in a file as RGB: upright by its EXIF rotation, alpha composited on white, greyscale widened.
 
@@ -68,6 +81,22 @@ def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame:
     """
     with _opened(path, where, how) as (picture, count), _room(picture):
         return _upright(picture, count, how, frame)
+
+
+def examine(path: Path, where: str | None = None, how: Decoding = DEFAULT) -> tuple[Facts, Image.Image]:
+    """What a file is, and its picture as `decode` gives it."""
+    with _opened(path, where, how) as (picture, count), _room(picture):
+        rotated = picture.getexif().get(ORIENTATION, 1) != 1
+        facts = Facts(
+            format=picture.format or "",
+            width=picture.width,
+            height=picture.height,
+            mode=picture.mode,
+            frames=count,
+            rotated=rotated,
+            alpha=picture.has_transparency_data,
+        )
+        return facts, _upright(picture, count, how, None)
 
 
 def load(path: Path, size: int, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Pixels:

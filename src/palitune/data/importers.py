@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune import files
-from palitune.data.records import HEADS, LABELS, Reader, Record
+from palitune.data.records import HEADS, LABELS, Record, stream
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 Fields = dict[str, Any]
@@ -96,9 +96,7 @@ def fields_of(record: Record) -> Fields:
 
 
 def _read_lines(path: Path, options: Options) -> Iterator[Fields]:
-    reader = Reader(path)
-    for line in reader:
-        yield fields_of(reader.record(line))
+    return (fields_of(record) for record in stream(path))
 
 
 def _text(path: Path) -> str:

@@ -65,21 +65,22 @@ class Reader:
         path: a file, or `-` for standard input.
         labelled: a record needs a label.
         name: of the file in messages.
-
-        Raises:
-          MissingInputError: there is no such file.
         """
         self.path, self.labelled = path, labelled
         self.name = name or ("stdin" if path == STDIN else str(path))
         self.kind: str | None = None
-        self.file = _opened(path)
 
     def __iter__(self) -> Iterator[Line]:
-        """Raises BadDataError if the file holds no line, or is in another encoding than UTF-8."""
+        """The lines.
+
+        Raises:
+          MissingInputError: there is no such file.
+          BadDataError: it holds no line, or is in another encoding than UTF-8.
+        """
         offset = number = 0
         found = False
-        readline = self.file.readline
-        with self.file:
+        with _opened(self.path) as file:
+            readline = file.readline
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
                 length = len(raw)
@@ -101,8 +102,24 @@ class Reader:
         if not found:
             raise BadDataError("the file is empty", where=self.name, hint="It needs one record a line")
 
+    def records(self) -> Iterator[tuple[Line, Record]]:
+        """All lines with their records. Raises as `__iter__` and `record`."""
+        lines, record = self.__iter__(), self.record
+        try:
+            for line in lines:
+                yield line, record(line)
+        finally:
+            lines.close()  # type: ignore[attr-defined]  # and the file with it, whoever keeps the error
+
     def record(self, line: Line) -> Record:
         """Raises BadDataError: the line is no record."""
+        where, text = self.text(line)
+        if self.kind == "jsonl":
+            return parse_json(text, where, self.labelled)
+        return parse_tsv(text, where, self.labelled)
+
+    def text(self, line: Line) -> tuple[str, str]:
+        """`file:line` and the line as text. Raises BadDataError: it is not UTF-8, too long, or has a NUL character."""
         number, _, raw = line
         where = f"{self.name}:{number}"
         if len(raw) > LONGEST_LINE:
@@ -113,9 +130,7 @@ class Reader:
             raise BadDataError("not UTF-8 text", where=where, hint="Save the file as UTF-8") from None
         if "\0" in text:
             raise BadDataError("the line has a NUL character", where=where)
-        if self.kind == "jsonl":
-            return parse_json(text, where, self.labelled)
-        return parse_tsv(text, where, self.labelled)
+        return where, text
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -145,8 +160,7 @@ def stream(path: Path, labelled: bool = True) -> Iterator[Record]:
       MissingInputError: there is no such file.
       BadDataError: the file is empty, or a line is no record.
     """
-    reader = Reader(path, labelled)
-    return map(reader.record, reader)
+    return (record for _, record in Reader(path, labelled).records())
 
 
 def read(path: Path, folders: ImageFolders | None = None) -> list[Record]:
@@ -168,21 +182,21 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number)
-_scan = _decoder.scan_once  # type: ignore[attr-defined]  # three times as quick as `decode`, which looks for blanks
+# `scan_once` is three times as quick as `decode`, which looks for blanks.
+_scan = json.JSONDecoder(parse_constant=_no_number).scan_once  # type: ignore[attr-defined]
+_scan_once = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number).scan_once  # type: ignore[attr-defined]
 
 
-def parse_json(text: str, where: str, labelled: bool = True) -> Record:
-    """A record from one line of JSON.
-
-    Raises:
-      BadDataError: broken JSON, a key that is there twice, or `image` or `suffix` missing or not text.
-    """
+def parse_object(text: str, where: str) -> dict[str, Any]:
+    """Raises BadDataError: broken JSON, no object, or a key that is there twice."""
     try:
         text = text.strip(" \t\r\n")
         fields, end = _scan(text, 0)
         if end != len(text):
             raise ValueError(f"something follows its end, at column {end + 1}")
+        # As many colons as keys: none of them was lost to another of the same name. Else it is looked at closely.
+        if type(fields) is dict and len(fields) != text.count(":"):
+            fields, _ = _scan_once(text, 0)
     except (ValueError, RecursionError, StopIteration) as error:
         if isinstance(error, RecursionError):
             detail = "nested too deeply"
@@ -194,13 +208,23 @@ def parse_json(text: str, where: str, labelled: bool = True) -> Record:
     if type(fields) is not dict:
         hint = "palitune convert reads what is one JSON value from beginning to end"
         raise BadDataError("a record must be a JSON object", where=where, hint=f"{EXAMPLES['jsonl']}. {hint}")
+    return fields
+
+
+def parse_json(text: str, where: str, labelled: bool = True) -> Record:
+    """A record from one line of JSON.
+
+    Raises:
+      BadDataError: as `parse_object`; `image` or `suffix` is missing or not text.
+    """
+    fields = parse_object(text, where)
     get: Any = fields.get
     name, suffix, prefix = get("image"), get("suffix"), get("prefix", "")
     usual = type(name) is str and type(prefix) is str and suffix in LABELS and len(text) < LONGEST
     if not usual or not name or name.isspace() or "\\u" in text:
         name = _text(fields, "image", where)
         suffix = _label(_text(fields, "suffix", where)) if labelled or suffix is not None else ""
-        prefix = _text(fields, "prefix", where) if prefix is not None else ""
+        prefix = _text(fields, "prefix", where) if fields.get("prefix") is not None else ""
         _check_characters(fields, where)
     answer, p_yes = get("answer"), get("p_yes")
     if type(answer) is not str or type(p_yes) not in (int, float) or not 0 <= p_yes <= 1:

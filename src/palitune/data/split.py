@@ -156,10 +156,8 @@ def _indexed(source: Path, spool: IO[bytes] | None, wish: Wish) -> Index:
     offsets, lengths, labels = array.array("q"), array.array("i"), array.array("i")
     groups, pictures = array.array("q"), array.array("q")
     numbers: dict[str, int] = {}
-    record_of, written = reader.record, 0
-    for line in reader:
-        record = record_of(line)
-        _, offset, raw = line
+    written = 0
+    for (_, offset, raw), record in reader.records():
         if spool is not None:
             spool.write(raw)
             offset, written = written, written + len(raw)

@@ -1,0 +1,48 @@
+"""How often yes and no are there."""
+
+import argparse
+import json
+
+DESCRIPTION = """\
+Counts yes and no in every column that says one of them in each line (true, false, 1 and 0 too), or in --columns. FILE
+is JSONL, whose keys are columns; TSV, of which the label is one; or CSV with a header.
+"""
+EXAMPLES = """\
+examples:
+  palitune stats dataset/data.jsonl               suffix: so many yes, so many no
+  palitune stats toxicity.csv --columns toxic,obscene,insult
+"""
+
+
+def names(text: str) -> list[str]:
+    return text.split(",")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("files", nargs="+", metavar="FILE", help="JSONL, TSV or CSV; - is standard input")
+    parser.add_argument("--columns", type=names, metavar="A,B", help="columns to count (all that say yes or no)")
+    parser.add_argument("--json", action="store_true", help="as one JSON object a file")
+
+
+def run(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from palitune.cli.tables import share_table
+    from palitune.data import columns
+
+    for file in args.files:
+        table = columns.read(Path(file), args.columns)
+        if args.json:
+            counts = {
+                name: {
+                    "yes": int((column == 1).sum()),
+                    "no": int((column == 0).sum()),
+                    "other": int((column < 0).sum()),
+                }
+                for name, column in zip(table.names, table.values.T, strict=True)
+            }
+            print(json.dumps({"file": file, "records": len(table.lines), "columns": counts}, ensure_ascii=False))
+        else:
+            head = f"{file}:\n" if len(args.files) > 1 else ""
+            print(head + share_table(table.names, table.values), flush=True)

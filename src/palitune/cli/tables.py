@@ -1,0 +1,54 @@
+"""Tables of counts, for people."""
+
+import collections
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MOST_LABELS = 20  # shown of one file
+
+
+def share_table(names: Sequence[str], before: Any, after: Any = None) -> str:
+    """Counts of yes and no by column, and what they become. Values are int8[N, C] as in `columns.Table`."""
+    head = ["column", "yes", "no", "other", "yes share"]
+    both = [before] if after is None else [before, after]
+    rows = [head if after is None else [*head, "->", *head[1:]]]
+    for number, name in enumerate(names):
+        row = [name]
+        for part, values in enumerate(both):
+            column = values[:, number]
+            yes, no = int((column == 1).sum()), int((column == 0).sum())
+            share = f"{yes / (yes + no):.3f}" if yes + no else "-"
+            row += ["->"] * (part > 0) + [str(yes), str(no), str(len(column) - yes - no), share]
+        rows.append(row)
+    lines = _aligned(rows)
+    lines.append(" -> ".join(f"{len(values)} records" for values in both))
+    return "\n".join(lines)
+
+
+def label_table(sets: Mapping[str, Sequence[str]]) -> str:
+    """How often each label is there, by file."""
+    rows = [["file", "label", "records", "share"]]
+    for name, labels in sets.items():
+        counts = collections.Counter(labels).most_common()
+        for label, count in counts[:MOST_LABELS]:
+            rows.append([name, label[:40], str(count), f"{count / len(labels):.3f}"])
+        if len(counts) > MOST_LABELS:
+            rest = sum(count for _, count in counts[MOST_LABELS:])
+            rows.append([name, f"({len(counts) - MOST_LABELS} more)", str(rest), f"{rest / len(labels):.3f}"])
+    return "\n".join(_aligned(rows))
+
+
+def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns of the same width; words to the left, numbers to the right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words = [
+        not all(row[i].replace(".", "").isdigit() or row[i] == "-" for row in rows[1:]) for i in range(len(widths))
+    ]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, words, strict=True)
+        lines.append(
+            "  ".join(cell.ljust(width) if word else cell.rjust(width) for cell, width, word in cells).rstrip()
+        )
+    return lines

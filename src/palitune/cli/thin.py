@@ -1,0 +1,54 @@
+"""Fewer records, in proportion."""
+
+import argparse
+import sys
+
+from palitune.cli import arguments, stats
+
+DESCRIPTION = """\
+Leaves out lines of FILE at random until each column's share of yes is near --target. Lines with a yes in any of the
+columns stay, unless --drop-yes says that those may go too whose yeses are all in columns above the target. The lines
+that stay are written as they are and in their order; counts before and after go to standard error.
+"""
+EXAMPLES = """\
+examples:
+  palitune thin all.tsv > thinned.tsv             as many no as yes
+  palitune thin toxicity.csv --columns toxic,obscene,insult --target 0.3 -o thinned.csv
+  palitune thin dataset/data.jsonl --drop-yes     also where yes is the more frequent one
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("file", metavar="FILE", help="JSONL, TSV or CSV; - is standard input")
+    text = "columns to look at (all that say yes or no)"
+    parser.add_argument("--columns", type=stats.names, metavar="A,B", help=text)
+    text = "share of yes that every column is to come near (%(default)s)"
+    parser.add_argument("--target", type=arguments.share, default=0.5, metavar="SHARE", help=text)
+    parser.add_argument("--drop-yes", action="store_true", help="lines with a yes may go too")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="another seed drops others (%(default)s)")
+    parser.add_argument("-o", "--output", metavar="OUT", help="a file that is not there yet (standard output)")
+    parser.add_argument("--overwrite", action="store_true", help="let -o replace a file")
+
+
+def run(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from palitune import files
+    from palitune.cli.tables import share_table
+    from palitune.data import columns
+    from palitune.errors import OutputExistsError
+
+    target = Path(args.output) if args.output else None
+    if target is not None and target.exists() and not args.overwrite:
+        raise OutputExistsError("this exists", where=args.output, hint="Use another name with -o, or --overwrite")
+    table = columns.read(Path(args.file), args.columns)
+    keep = columns.thin(table, args.target, args.drop_yes, args.seed)
+    content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)
+    if target is None:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    else:
+        files.write(target, content)
+    if not args.quiet:
+        print(share_table(table.names, table.values, table.values[keep]), file=sys.stderr)

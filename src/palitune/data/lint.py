@@ -1,0 +1,240 @@
+"""Everything about data that spoils a run, found before the device is touched."""
+
+import hashlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from palitune.data import images, similarity
+from palitune.data.findings import LEVELS, Finding, of_records, verdicts
+from palitune.data.folders import ImageFolders
+from palitune.data.images import Decoding, Facts
+from palitune.data.pictures import ahead
+from palitune.data.records import Line, Reader, Record
+from palitune.data.tokens import Tokenizer
+from palitune.errors import BadDataError, MissingInputError, PalituneError
+
+TINY = 64  # pixels: shorter sides have less to show than the smallest model's four patches by four
+HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
+LONG_PROMPT = 128  # tokens, which PaliGemma at 224 pixels was pretrained with
+EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png", ".apng")}
+
+
+class Look(NamedTuple):
+    """What was seen of a picture."""
+
+    facts: Facts
+    digest: bytes  # of its pixels
+    fingerprint: Any  # similarity.fingerprint
+
+
+class Entry(NamedTuple):
+    """A line that is a record."""
+
+    line: Line
+    record: Record
+
+
+class Set(NamedTuple):
+    """A file and its records; broken lines are among the findings."""
+
+    path: Path
+    kind: str
+    entries: list[Entry]
+    broken: int = 0  # lines that are no records
+
+    @property
+    def judges(self) -> bool:
+        """Whether a file is there to judge by, as its name says."""
+        return self.path.stem.lower().startswith(("val", "test"))
+
+
+class Report(NamedTuple):
+    """What was found.
+
+    Attributes:
+      repaired: image names that do not exist, and what they may have meant.
+      unusable: pictures that are missing or damaged.
+      identity: equal for records that show the same picture.
+    """
+
+    sets: list[Set]
+    findings: list[Finding]
+    verdicts: list[str]
+    tokens: dict[str, int]
+    repaired: dict[tuple[Path, str], str]
+    unusable: set[Path]
+    identity: Callable[[Record], Hashable]
+
+    def count(self, level: str) -> int:
+        return sum(finding.level == level for finding in self.findings)
+
+
+def lint(
+    paths: Sequence[Path],
+    folders_of: Callable[[Path], ImageFolders],
+    how: Decoding = images.DEFAULT,
+    tokenizer: Tokenizer | None = None,
+    prompt: str = "",
+    longest_answer: int | None = None,
+    progress: Callable[[Iterable[Any], int], Iterable[Any]] = lambda items, count: items,
+) -> Report:
+    """Looks at every line and every picture of some files, which are taken as parts of one split.
+
+    Args:
+      folders_of: where the pictures of a file are.
+      prompt: asked where a record's prefix is empty.
+      longest_answer: tokens that decoding writes.
+      progress: shows how far it is.
+
+    Raises:
+      MissingInputError: a file is not there.
+    """
+    findings: list[Finding] = []
+    sets = [_read(path, folders_of(path), findings) for path in paths]
+    different = {record.image: record for one in sets for _, record in one.entries}
+    looked = ahead(lambda record: look(record.image, record.where, how), different.values())
+    seen = dict(zip(different, progress(looked, len(different)), strict=True))
+    repaired: dict[tuple[Path, str], str] = {}
+    for one in sets:
+        findings += _of_pictures(one, seen, how, repaired)
+    looks = {path: found for path, found in seen.items() if isinstance(found, Look)}
+
+    def identity(record: Record) -> Hashable:
+        found = looks.get(record.image)
+        return found.digest if found else record.image
+
+    records = {one.path: [entry.record for entry in one.entries] for one in sets}
+    findings += of_records(records, identity)
+    findings += _near(sets, looks)
+    tokens, of_tokens = _tokens(sets, tokenizer, prompt, longest_answer)
+    findings += of_tokens
+    findings.sort(key=lambda finding: LEVELS.index(finding.level))
+    unusable = {path for path, found in seen.items() if not isinstance(found, Look)}
+    return Report(sets, findings, verdicts(records), tokens, repaired, unusable, identity)
+
+
+def look(path: Path, where: str, how: Decoding) -> Look:
+    """Raises what `images.decode` raises."""
+    facts, picture = images.examine(path, where, how)
+    digest = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
+    return Look(facts, digest, similarity.fingerprint(picture))
+
+
+def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
+    reader = Reader(path)
+    entries: list[Entry] = []
+    total = 0
+    try:
+        for line in reader:
+            total += 1
+            try:
+                record = reader.record(line)
+                entries.append(Entry(line, record._replace(image=folders.locate(record.name, record.where))))
+            except BadDataError as error:
+                findings.append(_of_error(error, f"{path}:{line[0]}"))
+    except BadDataError as error:
+        findings.append(_of_error(error, str(path)))
+    return Set(path, reader.kind or "jsonl", entries, total - len(entries))
+
+
+def _of_error(error: PalituneError, where: str) -> Finding:
+    check = "missing picture" if isinstance(error, MissingInputError) else "unusable"
+    return Finding("error", check, error.where or where, error.what)
+
+
+def _of_pictures(
+    one: Set, seen: Mapping[Path, Any], how: Decoding, repaired: dict[tuple[Path, str], str]
+) -> Iterator[Finding]:
+    told = set()
+    for _, record in one.entries:
+        found = seen.get(record.image)
+        if found is None or record.image in told:
+            continue
+        told.add(record.image)
+        if isinstance(found, MissingInputError) and (other := _meant(record)):
+            repaired[one.path, record.name] = other
+            yield Finding("error", "missing picture", record.where, f"no such image: {record.image}; there is {other}")
+        elif isinstance(found, PalituneError):
+            yield _of_error(found, record.where)._replace(where=record.where)
+        else:
+            for level, check, what in _of_facts(found.facts, record.image, how):
+                yield Finding(level, check, record.where, f"{record.name}: {what}")
+
+
+def _meant(record: Record) -> str | None:
+    """The only picture in its folder that differs in case or extension alone."""
+    folder, wanted = record.image.parent, record.image.stem.lower()
+    try:
+        near = [path.name for path in folder.iterdir() if path.stem.lower() == wanted and path.is_file()]
+    except OSError:
+        return None
+    return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
+
+
+def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, str, str]]:
+    if min(facts.width, facts.height) < TINY:
+        yield "warning", "tiny", f"{facts.width} x {facts.height} pixels"
+    if facts.width * facts.height > HUGE:
+        yield "note", "huge", f"{facts.width} x {facts.height} pixels take long to decode"
+    usual = EXTENSIONS.get(facts.format, (f".{facts.format.lower()}",))
+    if path.suffix.lower() not in usual:
+        yield "warning", "extension", f"this is {facts.format} by its content"
+    if facts.frames > 1:
+        shown = images.frame_index(facts.frames, how.frames)
+        yield "note", "animated", f"{facts.frames} frames, of which frame {shown} counts (--frames)"
+    if facts.rotated:
+        yield "note", "rotated", "it is turned upright, as its EXIF rotation says"
+    if facts.alpha:
+        yield "note", "alpha", "what is transparent becomes white"
+    if facts.mode not in ("RGB", "L", "P", "1", "RGBA", "LA", "PA"):
+        yield "note", "colours", f"{facts.mode} is converted to RGB"
+
+
+def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
+    """Pictures that look alike: with other labels, or in other files."""
+    shown: dict[bytes, list[tuple[Path, Record]]] = {}
+    for one in sets:
+        for _, record in one.entries:
+            if record.image in looks:
+                shown.setdefault(looks[record.image].digest, []).append((one.path, record))
+    if not shown:
+        return
+    fingerprints = np.stack([looks[records[0][1].image].fingerprint for records in shown.values()])
+    several = list(shown.values())
+    for i, j in similarity.near_pairs(fingerprints).tolist():
+        (path, record), (other_path, other) = several[i][0], several[j][0]
+        alike = f"{other.name} looks like {record.name} in {record.where}"
+        if path != other_path:
+            yield Finding("warning", "near leak", other.where, f"{alike}, which is in another file")
+        elif record.suffix != other.suffix and record.prefix == other.prefix:
+            what = f'{alike}, and is "{other.suffix}" where that is "{record.suffix}"'
+            yield Finding("warning", "alike", other.where, what)
+        else:
+            yield Finding("note", "alike", other.where, alike)
+
+
+def _tokens(
+    sets: Sequence[Set], tokenizer: Tokenizer | None, prompt: str, longest_answer: int | None
+) -> tuple[dict[str, int], list[Finding]]:
+    """The most tokens of prompts and answers, and those that are too many."""
+    if tokenizer is None:
+        return {}, []
+    findings = []
+    most = {"prompt": 0, "answer": 0}
+    for one in sets:
+        for _, record in one.entries:
+            text = tokenizer.example(record.prefix or prompt, record.suffix)
+            asked, answer = text.suffix_start, len(text.ids) - text.suffix_start
+            most = {"prompt": max(most["prompt"], asked), "answer": max(most["answer"], answer)}
+            if asked > LONG_PROMPT:
+                what = (
+                    f"a prompt of {asked} tokens; PaliGemma was trained with {LONG_PROMPT}, and longer ones take memory"
+                )
+                findings.append(Finding("warning", "long prompt", record.where, what))
+            if longest_answer is not None and answer > longest_answer:
+                what = f"an answer of {answer} tokens, of which judging writes {longest_answer}: it will count as wrong"
+                findings.append(Finding("warning", "long answer", record.where, what))
+    return most, findings

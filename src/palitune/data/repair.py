@@ -1,0 +1,73 @@
+"""What can be repaired of data, written anew."""
+
+import collections
+from collections.abc import Hashable
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune import files
+from palitune.data.lint import Report, Set
+from palitune.data.records import Record, to_json
+
+
+class Repair(NamedTuple):
+    """What was done to a file."""
+
+    kept: int
+    renamed: int
+    dropped: dict[str, int]  # lines by the reason
+
+
+def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
+    """Writes every file of a report without what spoils a run.
+
+    Lines that are no records, whose picture cannot be used, that say the same again, or that contradict each other are
+    left out; of a picture in several files only the one that judges keeps it, else the first. Image names that can only
+    mean one file become its name. All other lines are copied byte for byte.
+
+    Args:
+      targets: where each file goes.
+
+    Raises:
+      StorageError: one cannot be written.
+    """
+    labels: dict[Hashable, set[str]] = collections.defaultdict(set)
+    homes: dict[Hashable, Path] = {}
+    for one in sorted(report.sets, key=lambda one: not one.judges):
+        for _, record in one.entries:
+            labels[report.identity(record), record.prefix].add(record.suffix)
+            homes.setdefault(report.identity(record), one.path)
+    return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.sets}
+
+
+def _written(
+    one: Set, report: Report, labels: dict[Hashable, set[str]], homes: dict[Hashable, Path], target: Path
+) -> Repair:
+    dropped: collections.Counter[str] = collections.Counter()
+    dropped["no record"] = one.broken
+    seen: set[Hashable] = set()
+    kept = renamed = 0
+    with files.whole(target) as file:
+        for (_, _, raw), record in one.entries:
+            picture = report.identity(record)
+            other = report.repaired.get((one.path, record.name))
+            if record.image in report.unusable and other is None:
+                dropped["picture"] += 1
+            elif len(labels[picture, record.prefix]) > 1:
+                dropped["two labels"] += 1
+            elif homes[picture] != one.path:
+                dropped["leak"] += 1
+            elif (picture, record.prefix) in seen:
+                dropped["twice"] += 1
+            else:
+                seen.add((picture, record.prefix))
+                kept += 1
+                renamed += other is not None
+                file.write((raw if other is None else _renamed(raw, record, other)) + b"\n")
+    return Repair(kept, renamed, {reason: count for reason, count in dropped.items() if count})
+
+
+def _renamed(raw: bytes, record: Record, name: str) -> bytes:
+    if record.fields:
+        return to_json(record.fields | {"image": name}).encode()
+    return b"\t".join([name.encode(), *raw.split(b"\t")[1:]])

@@ -17,7 +17,7 @@ make_environment "$repository" dev
 cd "$repository"
 if [ "${1:-}" = --faults ]; then
   shift
-  exec pytest tests/faults --faults -rP "$@"
+  exec pytest tests/faults tests/test_records.py tests/test_split.py --faults -rP "$@"
 fi
 ruff format --check .
 ruff check .

@@ -92,12 +92,11 @@ def _run(args: argparse.Namespace, scratch: Path) -> None:
         if not args.jsonl:
             asked = (record for record in asked if to_tsv(record))
         checked = tqdm(asked, "checking", unit="pictures", leave=False, disable=silent)
-        problems = 0
-        for problem in picture_problems(checked, images, shown, frames):
+        problems = picture_problems(checked, images, shown, frames)
+        for problem in problems:
             tell(problem)
-            problems += 1
         if problems:
-            what = f"{problems} image{'s' * (problems > 1)} cannot be used"
+            what = f"{len(problems)} image{'s' * (len(problems) > 1)} cannot be used"
             raise BadDataError(what, where=str(path), hint="--on-bad-image skip leaves them out")
         total = checked.n
     if not args.quiet:

@@ -53,19 +53,12 @@ def located(
 
 def picture_problems(
     asked: Iterable[Record], images: ImageFolders, pictures: Shown, frames: "Frames"
-) -> Iterator[PalituneError]:
-    """What is wrong with records' pictures, one after another; the device is left alone."""
+) -> list[PalituneError]:
+    """What is wrong with records' pictures, by line; the device is left alone."""
     found: list[PalituneError] = []
-    wanted = (
-        one
-        for _, all_wanted in _wanted(located(asked, images, found.append), frames, found.append)
-        for one in all_wanted
-    )
-    for problem in pictures.problems(wanted):
-        yield from found
-        found.clear()
-        yield problem
-    yield from found
+    expanded = _wanted(located(asked, images, found.append), frames, found.append)
+    found += list(pictures.problems(one for _, several in expanded for one in several))
+    return sorted(found, key=lambda problem: int((problem.where or "0").rpartition(":")[2]))
 
 
 class Verdict(NamedTuple):

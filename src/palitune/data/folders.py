@@ -1,5 +1,6 @@
 """Where pictures are: names in a data file, looked for in folders that they may not leave."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
@@ -17,8 +18,12 @@ class ImageFolders:
 
     @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":
-        """The folder of a data file and the one above it; for standard input the current one."""
-        return cls([data.parent, data.resolve().parent.parent] if str(data) != "-" else [Path()], allow_outside)
+        """The folder of a data file and the one above it, of a fold one more; for standard input the current one."""
+        if str(data) == "-":
+            return cls([Path()], allow_outside)
+        above = list(data.resolve().parents)
+        count = 3 if re.fullmatch(r"fold\d+", above[0].name) else 2
+        return cls([data.parent, *above[1:count]], allow_outside)
 
     def locate(self, name: str, where: str) -> Path:
         """The file of a picture; one in the first folder if there is none anywhere.

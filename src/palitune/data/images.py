@@ -152,7 +152,8 @@ def evenly(count: int, most: int) -> list[int]:
     """At most `most` of `count` frames, evenly spaced, the first and the last among them; of one, the middle."""
     if most == 1:
         return [count // 2]
-    return sorted({round(i * (count - 1) / (min(most, count) - 1)) for i in range(most)}) if count > 1 else [0]
+    most = min(most, count)
+    return [round(i * (count - 1) / (most - 1)) for i in range(most)] if count > 1 else [0]
 
 
 def _checked_file(path: Path, where: str | None) -> Path:

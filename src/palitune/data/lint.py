@@ -227,7 +227,7 @@ def _tokens(
     for one in sets:
         for _, record in one.entries:
             text = tokenizer.example(record.prefix or prompt, record.suffix)
-            asked, answer = text.suffix_start, len(text.ids) - text.suffix_start
+            asked, answer = text.suffix_start, len(text.ids) - text.suffix_start - 1  # the last one ends it
             most = {"prompt": max(most["prompt"], asked), "answer": max(most["answer"], answer)}
             if asked > LONG_PROMPT:
                 what = (

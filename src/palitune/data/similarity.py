@@ -13,8 +13,8 @@ from palitune.data.pictures import ahead
 from palitune.errors import PalituneError
 
 SIDE = 16  # of the hash: with the usual 8 different advertisements of one layout come as near as copies do
-# Bits of 256. Copies in another size, quality or brightness differ by up to 10, drawn advertisements by 34 and more.
-NEAR = 20
+# Bits of 256. Copies in another size, quality or brightness differ by up to 20, drawn advertisements by 34 and more.
+NEAR = 24
 BLOCK = 1 << 20  # pairs that are compared at once
 Fingerprints = np.ndarray[Any, np.dtype[np.uint64]]
 

@@ -1,0 +1,110 @@
+"""Counts of yes and no, and fewer lines in proportion."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from palitune.data import columns
+from palitune.data.columns import Table
+from palitune.errors import BadDataError, UsageError
+
+
+def table(values: "np.ndarray") -> Table:
+    return Table(b"", [b"x\n"] * len(values), [f"c{i}" for i in range(values.shape[1])], values.astype(np.int8))
+
+
+def test_columns_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_text('{"text":"a","toxic":"yes","rude":true}\n{"text":"b","toxic":"no","rude":false}\n')
+    found = columns.read(path, None)
+    assert (found.names, found.values.tolist()) == (["toxic", "rude"], [[1, 1], [0, 0]])
+    path.write_text("id,toxic,rude\n1,0,1\n2,1,0\n3,maybe,0\n")
+    assert columns.read(path, None).names == ["rude"]
+    assert columns.read(path, ["toxic"]).values.tolist() == [[0], [1], [-1]]
+    path.write_text("a.jpg\tTrue\t0.9\tyes\tyes\n")
+    assert (columns.read(path, None).names, columns.read(path, None).values.tolist()) == (["label"], [[1]])
+    path.write_text("a.jpg\tyes\tno\n")
+    assert columns.read(path, None).names == ["2", "3"]
+    with pytest.raises(BadDataError, match="no column none; there are 1, 2, 3"):
+        columns.read(path, ["none"])
+    path.write_text("a.jpg\tcat\n")
+    with pytest.raises(BadDataError, match="no column says yes or no"):
+        columns.read(path, None)
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 60).flatmap(
+        lambda n: st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=n, max_size=n)
+    ),
+    st.floats(0.05, 0.95),
+    st.booleans(),
+)
+def test_no_number_of_lines_without_yes_is_nearer(rows: list[list[int]], target: float, drop_yes: bool) -> None:
+    values = np.array(rows)
+    keep = columns.thin(table(values), target, drop_yes, 0)
+    has_yes = values.any(axis=1)
+    if not drop_yes:
+        assert keep[has_yes].all()
+    counts, some = values[keep].sum(axis=0), int((keep & has_yes).sum())
+
+    def distance(none: int) -> float:
+        return float(np.abs((counts / (some + none) if some + none else counts * 0.0) - target).mean())
+
+    chosen = int((keep & ~has_yes).sum())
+    best = min(distance(none) for none in range(int((~has_yes).sum()) + 1))
+    assert distance(chosen) == pytest.approx(best, abs=1e-9)
+
+
+def test_seven_columns_come_near_the_target() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.random((20_000, 7)) < [0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01]).astype(int)
+    keep = columns.thin(table(values), 0.2, False, 0)
+    assert keep[values.any(axis=1)].all()
+    before, after = values.mean(axis=0), values[keep].mean(axis=0)
+    assert np.abs(after - 0.2).mean() < np.abs(before - 0.2).mean() / 1.3
+    again = columns.thin(table(values), 0.2, False, 0)
+    assert np.array_equal(keep, again)
+    assert not np.array_equal(keep, columns.thin(table(values), 0.2, False, 1))
+
+
+def test_a_frequent_yes_goes_only_when_told() -> None:
+    values = np.array([[1]] * 85 + [[0]] * 15)
+    assert columns.thin(table(values), 0.5, False, 0).sum() == 100
+    keep = columns.thin(table(values), 0.5, True, 0)
+    assert (values[keep].sum(), keep.sum()) == (15, 30)
+
+
+def test_what_is_neither_is_refused() -> None:
+    with pytest.raises(UsageError, match="line 2 says neither yes nor no in c0"):
+        columns.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
+
+
+def test_the_commands(tmp_path: Path, run: Run) -> None:
+    random.seed(0)
+    lines = [json.dumps({"image": f"{i}.jpg", "suffix": "yes" if random.random() < 0.2 else "no"}) for i in range(200)]
+    (tmp_path / "x.jsonl").write_text("\n".join(lines))
+    yes = sum('"yes"' in line for line in lines)
+    done = run("palitune", "stats", "x.jsonl", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout) == {
+        "file": "x.jsonl",
+        "records": 200,
+        "columns": {"suffix": {"yes": yes, "no": 200 - yes, "other": 0}},
+    }
+    assert f"suffix   {yes}  {200 - yes}      0" in run("palitune", "stats", "x.jsonl", cwd=tmp_path).stdout
+    done = run("bash", "-c", "palitune thin - --target 0.5 < x.jsonl", cwd=tmp_path)
+    kept = done.stdout.splitlines()
+    assert len(kept) == 2 * yes
+    assert [line for line in lines if line in set(kept)] == kept
+    assert f"200 records -> {2 * yes} records" in done.stderr
+    (tmp_path / "x.csv").write_text('image,label,note\na.jpg,yes,"x, y"\nb.jpg,no,\nc.jpg,no,\n')
+    assert run("palitune", "thin", "x.csv", "-o", "y.csv", cwd=tmp_path).returncode == 0
+    assert (tmp_path / "y.csv").read_text().startswith('image,label,note\na.jpg,yes,"x, y"\n')
+    assert len((tmp_path / "y.csv").read_text().splitlines()) == 3
+    assert run("palitune", "thin", "x.csv", "-o", "y.csv", cwd=tmp_path).returncode == 73

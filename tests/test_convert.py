@@ -1,0 +1,210 @@
+"""Other people's formats: what they mean, and that nothing is lost on the way there and back."""
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Run
+from PIL import Image
+
+from palitune.data import exporters, importers
+from palitune.data.folders import ImageFolders
+from palitune.data.importers import Options
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
+
+FIELDS = [
+    {"prefix": "", "suffix": "yes", "image": "images/a.jpg"},
+    {"prefix": 'Is "this", one; allowed?\nReally?', "suffix": "no", "image": "images/b é.png"},
+    {"prefix": "", "suffix": "ein Bär\tund mehr", "image": "c.gif"},
+]
+
+
+def read(path: Path, kind: str | None = None, **options: object) -> list[dict[str, object]]:
+    return list(importers.read(path, kind or importers.detect(path), Options(**options)))
+
+
+def written(path: Path, content: object) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "labelstudio", "vqa", "messages"])
+def test_there_and_back(tmp_path: Path, kind: str) -> None:
+    path = written(tmp_path / "x", "".join(exporters.lines(FIELDS, kind)))
+    assert importers.detect(path) == kind
+    assert [{key: one[key] for key in FIELDS[0]} for one in read(path)] == FIELDS
+
+
+def test_captions_there_and_back(tmp_path: Path) -> None:
+    path = written(tmp_path / "x", "".join(exporters.lines(FIELDS, "coco")))
+    assert importers.detect(path) == "coco"
+    assert read(path) == [one | {"prefix": "caption en"} for one in FIELDS]
+
+
+def test_tables(tmp_path: Path) -> None:
+    text = '\ufeffid;file;allowed;note\n1;a.jpg;yes;"a; b"\n2;b.jpg;no;\n'
+    path = written(tmp_path / "x.csv", text)
+    assert read(path, label="allowed") == [
+        {"prefix": "", "suffix": "yes", "image": "a.jpg", "id": "1", "note": "a; b"},
+        {"prefix": "", "suffix": "no", "image": "b.jpg", "id": "2", "note": ""},
+    ]
+    with pytest.raises(
+        BadDataError, match="no column named suffix, label, answer or the like; there are id, file"
+    ) as told:
+        read(path)
+    assert "--label-column" in str(told.value)
+    for text, message in (
+        ("image,label\na.jpg,yes,more\n", ":2: 3 columns, the header has 2"),
+        ("image,label\na.jpg,\n", ":2: the image or the label is empty"),
+        ('image,label\n"a.jpg,yes\n', "broken CSV"),
+        ("image,label,label\na,b,c\n", "two columns have the same name"),
+        ("image,label\na\0,b\n", ":2: NUL|:2: the file has a NUL"),
+    ):
+        with pytest.raises(BadDataError) as caught:
+            read(written(tmp_path / "x.csv", text), "csv")
+        assert any(part in str(caught.value) for part in message.split("|")), caught.value
+
+
+def test_folders_of_pictures(tmp_path: Path) -> None:
+    for name in ("yes/1.png", "yes/deep/2.png", "no/1.png"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / "in" / name)
+    (tmp_path / "in/no/notes.txt").touch()
+    found = read(tmp_path / "in")
+    assert [(one["image"], one["suffix"]) for one in found] == [
+        ("no/1.png", "no"),
+        ("yes/1.png", "yes"),
+        ("yes/deep/2.png", "yes"),
+    ]
+    target, images = tmp_path / "out", ImageFolders([tmp_path / "in"])
+    assert exporters.write_folders(found, target, images) == 3
+    assert sorted(str(path.relative_to(target)) for path in target.rglob("*.png")) == [
+        "no/1.png",
+        "yes/1.png",
+        "yes/2.png",
+    ]
+    with pytest.raises(OutputExistsError):
+        exporters.write_folders(found, target, images)
+    for one, error in (
+        ({"image": "yes/1.png", "suffix": "a/b"}, BadDataError),
+        ({"image": "yes/1.png", "suffix": ".."}, BadDataError),
+        ({"image": "gone.png", "suffix": "yes"}, MissingInputError),
+        ({"image": "../x.png", "suffix": "yes"}, BadDataError),
+    ):
+        with pytest.raises(error):
+            exporters.write_folders([found[0], one], tmp_path / "other", images)
+    with pytest.raises(BadDataError, match=r"two pictures are named 1\.png"):
+        exporters.write_folders([found[1], found[0] | {"suffix": "yes"}], tmp_path / "other", images)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
+
+
+def test_label_studio(tmp_path: Path) -> None:
+    def task(image: str, *choices: object, **more: object) -> dict[str, object]:
+        results = [{"from_name": "ok", "to_name": "image", "type": "choices", "value": {"choices": c}} for c in choices]
+        return {"id": 1, "data": {"image": image}, "annotations": [{"result": results, **more}]}
+
+    path = written(
+        tmp_path / "x.json",
+        [
+            task("/data/upload/3/ab12-a%20b.jpg", ["yes"]),
+            task("/data/local-files/?d=folder/c.png", ["no"]),
+            task("d.png"),
+            task("e.png", ["yes"], was_cancelled=True),
+        ],
+    )
+    assert [(one["image"], one["suffix"]) for one in read(path)] == [
+        ("upload/3/ab12-a b.jpg", "yes"),
+        ("folder/c.png", "no"),
+    ]
+    minimal = written(tmp_path / "y.json", [{"image": "a.jpg", "choice": "yes", "id": 7}, {"image": "b.jpg", "id": 8}])
+    assert read(minimal) == [{"prefix": "", "suffix": "yes", "image": "a.jpg", "id": 7}]
+    with pytest.raises(BadDataError, match="task 1: 2 choices"):
+        read(written(tmp_path / "x.json", [task("a.jpg", ["yes", "no"])]))
+    with pytest.raises(BadDataError, match="task 1: the task has no image"):
+        read(written(tmp_path / "x.json", [{"data": {}}]))
+
+
+def test_questions_and_answers_in_two_files(tmp_path: Path) -> None:
+    questions = {
+        "data_subtype": "val2014",
+        "questions": [{"question_id": 5, "image_id": 42, "question": "What is it?"}],
+    }
+    answers = {"annotations": [{"question_id": 5, "image_id": 42, "multiple_choice_answer": "a cat", "answers": []}]}
+    path = written(tmp_path / "q.json", questions)
+    with pytest.raises(BadDataError, match="the answers are in another file"):
+        read(path)
+    assert read(path, annotations=written(tmp_path / "a.json", answers)) == [
+        {"prefix": "What is it?", "suffix": "a cat", "image": "COCO_val2014_000000000042.jpg"}
+    ]
+
+
+def test_chats(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    line = "".join(
+        exporters.lines([{"prefix": "ok?", "suffix": "yes", "image": "a.png"}], "messages", ImageFolders([tmp_path]))
+    )
+    url = json.loads(line)["messages"][0]["content"][1]["image_url"]["url"]
+    assert base64.b64decode(url.partition(",")[2]) == (tmp_path / "a.png").read_bytes()
+    path = written(tmp_path / "x.jsonl", line)
+    with pytest.raises(UsageError, match="--pictures FOLDER"):
+        read(path)
+    (found,) = read(path, pictures=tmp_path / "new")
+    assert (tmp_path / "new" / str(found["image"])).read_bytes() == (tmp_path / "a.png").read_bytes()
+
+    def chat(*content: object, answer: object = "no") -> str:
+        messages = [{"role": "system", "content": "be brief"}, {"role": "user", "content": list(content)}]
+        return json.dumps({"messages": [*messages, {"role": "assistant", "content": answer}]})
+
+    picture = {"type": "image_url", "image_url": {"url": "a.png"}}
+    asked = {"type": "text", "text": "ok?"}
+    assert read(written(path, chat(asked, picture))) == [{"prefix": "ok?", "suffix": "no", "image": "a.png"}]
+    for text, message in (
+        (chat(asked), "0 pictures and an answer"),
+        (chat(asked, picture, picture), "2 pictures and an answer"),
+        (chat(asked, picture, answer=" "), "1 pictures and an"),
+        (chat(asked, {"type": "image_url", "image_url": {"url": "https://x/a.png"}}), "on the network"),
+        ('{"messages": 3}', 'no list "messages"'),
+        ('{"messages": [3]}', "a message needs"),
+    ):
+        with pytest.raises(BadDataError, match=message):
+            read(written(path, text + "\n"), "messages")
+
+
+@pytest.mark.parametrize(
+    ("kind", "content"),
+    [
+        ("labelstudio", "[3]"),
+        ("labelstudio", "{}"),
+        ("coco", '{"images": 3}'),
+        ("coco", '{"images": [], "annotations": [{"image_id": [], "caption": "x"}]}'),
+        ("coco", '{"images": [], "annotations": [{"image_id": 3, "caption": "x"}]}'),
+        ("vqa", '{"questions": [{}], "annotations": []}'),
+        ("coco", "{"),
+        ("messages", "{\n"),
+    ],
+)
+def test_broken_files_are_named(tmp_path: Path, kind: str, content: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        read(written(tmp_path / "x", content), kind)
+    assert str(tmp_path / "x") in str(caught.value)
+
+
+def test_the_command(workspace: Path, run: Run) -> None:
+    original = [json.loads(line) for line in (workspace / "dataset/data.jsonl").read_text().splitlines()]
+    for kind in ("tsv", "csv", "labelstudio", "vqa", "messages"):
+        done = run("palitune", "convert", "dataset/data.jsonl", "--to", kind, "-o", f"x.{kind}", cwd=workspace)
+        assert done.returncode == 0, done.stderr
+        back = run("palitune", "convert", f"x.{kind}", cwd=workspace)
+        found = [json.loads(line) for line in back.stdout.splitlines()]
+        assert [(one["image"], one["suffix"]) for one in found] == [(one["image"], one["suffix"]) for one in original]
+    assert (
+        run("palitune", "convert", "dataset/data.jsonl", "--to", "folders", "-o", "tree", cwd=workspace).returncode == 0
+    )
+    back = run("palitune", "convert", "tree", "--rename", "yes=OK", "no=NG", "--to", "tsv", cwd=workspace)
+    assert sorted(line.split("\t")[1] for line in back.stdout.splitlines()) == sorted(
+        {"yes": "OK", "no": "NG"}[one["suffix"]] for one in original
+    )
+    assert run("palitune", "convert", "x.tsv", "-o", "x.csv", cwd=workspace).returncode == 73
+    assert run("palitune", "convert", "none", cwd=workspace).returncode == 66
+    assert run("palitune", "convert", "x.tsv", "--to", "folders", cwd=workspace).returncode == 2

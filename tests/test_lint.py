@@ -1,0 +1,227 @@
+"""What spoils a run is found, named and, where that can be, repaired."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+from PIL import Image
+from sklearn.utils import Bunch
+
+from palitune.data import findings, records
+from palitune.data.folders import ImageFolders
+from palitune.data.lint import Report, lint
+from palitune.data.records import Record
+from palitune.data.repair import repair
+
+
+def picture(seed: int, size: tuple[int, int] = (96, 96), mode: str = "RGB") -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(6):
+        picture(number).save(tmp_path / f"{number}.png")
+    return tmp_path
+
+
+def linted(folder: Path, *files: str) -> Report:
+    return lint([folder / name for name in files], ImageFolders.beside)
+
+
+def found(report: Report) -> list[tuple[str, str, str]]:
+    """(level, check, line) of every finding."""
+    return [(one.level, one.check, one.where.rpartition("/")[2]) for one in report.findings]
+
+
+def write(folder: Path, name: str, rows: str) -> None:
+    """Rows of `picture label`, as TSV."""
+    lines = [line.strip().replace(" ", "\t") for line in rows.strip().splitlines()]
+    (folder / name).write_text("\n".join(lines) + "\n")
+
+
+def test_sound_data_has_no_findings(folder: Path) -> None:
+    write(folder, "train.tsv", "0.png yes\n1.png no\n2.png yes")
+    write(folder, "valid.tsv", "3.png yes\n4.png no")
+    report = linted(folder, "train.tsv", "valid.tsv")
+    assert report.findings == []
+    assert [one.path.name for one in report.sets] == ["train.tsv", "valid.tsv"]
+    assert any('67 % yes: a model that always says "yes" scores 0.67' in line for line in report.verdicts)
+    assert any(
+        "judged by 2 records, an accuracy of 1.00 can be anything from 0.34 to 1.00" in line for line in report.verdicts
+    )
+
+
+def test_every_kind_of_picture(folder: Path) -> None:
+    (folder / "text.png").write_text("no picture")
+    (folder / "cut.png").write_bytes((folder / "0.png").read_bytes()[:-200])
+    picture(7, (20, 90)).save(folder / "tiny.png")
+    picture(8).save(folder / "jpeg.png", "JPEG", quality=95)
+    picture(9, mode="CMYK").save(folder / "cmyk.jpg")
+    alpha = picture(10, mode="RGBA")
+    alpha.putalpha(100)
+    alpha.save(folder / "alpha.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(11).save(folder / "turned.jpg", exif=exif)
+    picture(12).save(folder / "moving.gif", save_all=True, append_images=[picture(13), picture(14)])
+    picture(15).save(folder / "Case.PNG")
+    names = [
+        "text.png",
+        "cut.png",
+        "tiny.png",
+        "jpeg.png",
+        "cmyk.jpg",
+        "alpha.png",
+        "turned.jpg",
+        "moving.gif",
+        "case.png",
+        "gone.png",
+        "0.png",
+    ]
+    write(folder, "data.tsv", "\n".join(f"{name} {'yes' if i % 2 else 'no'}" for i, name in enumerate(names)))
+    report = linted(folder, "data.tsv")
+    assert found(report) == [
+        ("error", "unusable", "data.tsv:1"),
+        ("error", "unusable", "data.tsv:2"),
+        ("error", "missing picture", "data.tsv:9"),
+        ("error", "missing picture", "data.tsv:10"),
+        ("warning", "tiny", "data.tsv:3"),
+        ("warning", "extension", "data.tsv:4"),
+        ("note", "colours", "data.tsv:5"),
+        ("note", "alpha", "data.tsv:6"),
+        ("note", "rotated", "data.tsv:7"),
+        ("note", "animated", "data.tsv:8"),
+    ]
+    assert "there is Case.PNG" in report.findings[2].what
+
+
+def test_the_same_picture_again(folder: Path) -> None:
+    (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
+    picture(1).save(folder / "same.webp", lossless=True)
+    picture(2).resize((150, 150)).save(folder / "smaller.jpg", quality=80)
+    write(folder, "data.tsv", "0.png yes\ncopy.png yes\n1.png yes\nsame.webp no\n2.png yes\nsmaller.jpg no\n3.png no")
+    assert found(linted(folder, "data.tsv")) == [
+        ("error", "two labels", "data.tsv:4"),
+        ("warning", "twice", "data.tsv:2"),
+        ("warning", "alike", "data.tsv:6"),
+    ]
+
+
+def test_another_question_about_the_same_picture_is_no_repetition(folder: Path) -> None:
+    lines = [{"image": "0.png", "prefix": prefix, "suffix": suffix} for prefix, suffix in (("a?", "yes"), ("b?", "no"))]
+    (folder / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert found(linted(folder, "data.jsonl")) == []
+
+
+def test_leaks(folder: Path) -> None:
+    picture(1).resize((150, 150)).save(folder / "smaller.jpg", quality=80)
+    write(folder, "train.tsv", "0.png yes\n1.png no\n2.png no")
+    write(folder, "valid.tsv", "0.png yes\nsmaller.jpg no\n3.png yes")
+    assert found(linted(folder, "train.tsv", "valid.tsv")) == [
+        ("error", "leak", "valid.tsv:1"),
+        ("warning", "near leak", "valid.tsv:2"),
+    ]
+
+
+def test_labels_that_cannot_teach(folder: Path) -> None:
+    write(folder, "data.tsv", "0.png yes\n1.png yes")
+    assert found(linted(folder, "data.tsv")) == [("error", "one label", "data.tsv")]
+    write(folder, "data.tsv", "0.png Cat\n1.png cat\n2.png dog")
+    assert found(linted(folder, "data.tsv")) == [("warning", "spelling", "data.tsv")]
+    labels = [Record(f"{i}", "", "yes" if i < 85 else "no", f"d:{i}") for i in range(100)]
+    lines = findings.verdicts({Path("train.jsonl"): labels})
+    assert lines == [
+        'train.jsonl: 85 % yes: a model that always says "yes" scores 0.85 (--balance weights helps)',
+    ]
+
+
+def test_tokens(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def example(prefix: str, suffix: str) -> Bunch:
+        start = len(prefix.split()) + 2
+        return Bunch(suffix_start=start, ids=[0] * (start + len(suffix.split()) + 1))
+
+    lines = [
+        {"image": "0.png", "prefix": "a " * 130, "suffix": "yes"},
+        {"image": "1.png", "suffix": "one two three four five six seven eight"},
+    ]
+    (folder / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    report = lint(
+        [folder / "data.jsonl"], ImageFolders.beside, tokenizer=Bunch(example=example), prompt="ok?", longest_answer=8
+    )
+    assert found(report) == [("warning", "long prompt", "data.jsonl:1"), ("warning", "long answer", "data.jsonl:2")]
+    assert report.tokens == {"prompt": 132, "answer": 9}
+
+
+def test_the_interval_is_wilsons() -> None:
+    # Newcombe 1998, table I: 81 of 263, method 3.
+    assert findings.interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_repair(folder: Path) -> None:
+    picture(9).save(folder / "Case.PNG")
+    (folder / "copy.png").write_bytes((folder / "0.png").read_bytes())
+    rows = [
+        "0.png\tyes",
+        "copy.png\tyes",
+        "1.png\tyes",
+        "1.png\tno",
+        "case.png\tno",
+        "gone.png\tno",
+        "2.png\tTrue\t0.5\tyes\tyes",
+    ]
+    (folder / "train.tsv").write_bytes("\r\n".join([*rows, "broken", "3.png\tno"]).encode())
+    write(folder, "valid.tsv", "3.png no\n4.png yes")
+    report = linted(folder, "train.tsv", "valid.tsv")
+    targets = {folder / name: folder / "clean" / name for name in ("train.tsv", "valid.tsv")}
+    done = repair(report, targets)
+    assert (folder / "clean/train.tsv").read_text() == "0.png\tyes\nCase.PNG\tno\n2.png\tTrue\t0.5\tyes\tyes\n"
+    assert (folder / "clean/valid.tsv").read_text() == "3.png\tno\n4.png\tyes\n"
+    assert done[folder / "train.tsv"] == (
+        3,
+        1,
+        {"no record": 1, "twice": 1, "two labels": 2, "picture": 1, "leak": 1},
+    )
+    again = lint(list(targets.values()), lambda path: ImageFolders([folder]))
+    assert again.count("error") == 0
+    assert len(list(records.stream(folder / "clean/train.tsv"))) == 3
+
+
+def test_the_command(workspace: Path, run: Run) -> None:
+    done = run("palitune", "lint", "set1", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert "dataset/set1/valid.jsonl: judged by 6 records" in done.stdout
+    assert "tokens: prompts up to 28, answers up to 2" in done.stdout
+    files = sorted(str(path.relative_to(workspace)) for path in (workspace / "dataset/set1").glob("*.jsonl"))
+    assert run("palitune", "lint", *files, cwd=workspace).stdout == done.stdout.replace("note: animated (0)", "")
+    lines = (workspace / "dataset/data.jsonl").read_text().splitlines()
+    other = json.loads(lines[0]) | {"suffix": "yes" if json.loads(lines[0])["suffix"] == "no" else "no"}
+    (workspace / "dataset/bad.jsonl").write_text("\n".join([*lines, json.dumps(other), "{"]))
+    done = run("palitune", "lint", "dataset/bad.jsonl", "--json", "--fix", "dataset/clean.jsonl", cwd=workspace)
+    assert done.returncode == 65
+    content = json.loads(done.stdout)
+    assert content["errors"] == 2
+    assert [one["where"] for one in content["findings"] if one["level"] == "error"] == [
+        f"dataset/bad.jsonl:{len(lines) + 2}",
+        f"dataset/bad.jsonl:{len(lines) + 1}",
+    ]
+    assert (workspace / "dataset/clean.jsonl").read_text().splitlines() == lines[1:]
+    assert "2 errors" in done.stderr
+    done = run("palitune", "lint", "dataset/bad.jsonl", "--fix", "dataset/data.jsonl", cwd=workspace)
+    assert done.returncode == 73
+    assert run("palitune", "lint", "dataset/none.jsonl", cwd=workspace).returncode == 66
+
+
+def test_learning_says_what_lines_alone_tell(workspace: Path, run: Run) -> None:
+    folder = workspace / "dataset/leak"
+    folder.mkdir()
+    for name in ("train.jsonl", "valid.jsonl"):
+        (folder / name).write_text((workspace / "dataset/set1/valid.jsonl").read_text())
+    done = run("palitune", "learn", "-d", "leak", "--examples", "4", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert "warning: leak: dataset/leak/valid.jsonl:1: " in done.stderr
+    assert "and 5 more: palitune lint names them" in done.stderr
+    assert "dataset/leak/valid.jsonl: judged by 6 records" in done.stderr

@@ -40,9 +40,7 @@ def test_columns_are_found(tmp_path: Path) -> None:
 
 @settings(deadline=None)
 @given(
-    st.integers(1, 60).flatmap(
-        lambda n: st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=n, max_size=n)
-    ),
+    st.lists(st.lists(st.integers(0, 1), min_size=2, max_size=2), min_size=1, max_size=60),
     st.floats(0.05, 0.95),
     st.booleans(),
 )
@@ -69,9 +67,10 @@ def test_seven_columns_come_near_the_target() -> None:
     assert keep[values.any(axis=1)].all()
     before, after = values.mean(axis=0), values[keep].mean(axis=0)
     assert np.abs(after - 0.2).mean() < np.abs(before - 0.2).mean() / 1.3
-    again = columns.thin(table(values), 0.2, False, 0)
-    assert np.array_equal(keep, again)
-    assert not np.array_equal(keep, columns.thin(table(values), 0.2, False, 1))
+    some = [columns.thin(table(values), 0.06, False, seed) for seed in (0, 0, 1)]
+    assert np.array_equal(some[0], some[1])
+    assert not np.array_equal(some[0], some[2])
+    assert some[0].sum() == some[2].sum() < len(values)
 
 
 def test_a_frequent_yes_goes_only_when_told() -> None:

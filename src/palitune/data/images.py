@@ -24,8 +24,11 @@ FRAMES = ("first", "middle", "last")
 ORIENTATION = 0x0112  # EXIF's tag
 LARGEST_FILE = 256 << 20  # bytes
 ANIMATED_SHARE = 4  # an animated picture takes several copies of its canvas, so it may have this much less pixels
+KEPT_BLOCKS = 16  # of Pillow's memory, 16 MB each
 ONE_AT_A_TIME = 8_000_000  # pixels from which on pictures are not decoded beside each other
-ROWS = 4  # of the result that are computed together: what they are made of stays in the processor's cache
+# Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
+# multiplied stays in the processor's cache.
+PRODUCT = 1 << 18
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 # What Pillow's decoders are known to raise on damaged files.
 DECODER_ERRORS = (
@@ -43,6 +46,8 @@ DECODER_ERRORS = (
     zlib.error,
 )
 Image.MAX_IMAGE_PIXELS = None  # `_checked` is the limit: it refuses where Pillow warns
+# Pillow gives its memory back after every picture, and threads wait for each other while the system takes and gives it.
+Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
 _large = threading.Lock()
 
 
@@ -204,29 +209,30 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 @functools.lru_cache(1024)
-def _filter(length: int, size: int) -> list[tuple[int, int, Pixels]]:
-    """What each `ROWS` rows of a resize from `length` to `size` are made of: from, to, and their weights.
+def _filter(length: int, size: int, rows: int) -> list[tuple[int, int, Pixels]]:
+    """What each `rows` rows of a resize from `length` to `size` are made of: from, to, and their weights.
 
     Pillow's triangle filter: its width is that of the scale where it shrinks. Pillow 12, `precompute_coeffs`.
     """
     scale = length / size
     support = max(scale, 1.0)
     parts = []
-    for first in range(0, size, ROWS):
-        centers = (np.arange(first, min(first + ROWS, size)) + 0.5) * scale
+    for first in range(0, size, rows):
+        centers = (np.arange(first, min(first + rows, size)) + 0.5) * scale
         start, end = max(0, int(centers[0] - support + 0.5)), min(length, int(centers[-1] + support + 0.5))
         weights = np.maximum(1 - np.abs(np.arange(start, end) + 0.5 - centers[:, None]) / support, 0)
         parts.append((start, end, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)))
     return parts
 
 
-def _resize_rows(rows: np.ndarray[Any, Any], size: int) -> Pixels:
-    """[length, W] of any dtype to float32[size, W]."""
-    resized = np.empty((size, rows.shape[1]), np.float32)
-    for number, (start, end, weights) in enumerate(_filter(len(rows), size)):
-        first = number * ROWS
-        np.matmul(weights, rows[start:end].astype(np.float32, copy=False), out=resized[first : first + ROWS])
-    return resized
+def _parts(length: int, size: int, width: int) -> list[tuple[slice, slice, Pixels]]:
+    """A resize of `width` lines from `length` to `size` in products that are small enough: to, from, and weights."""
+    scale = length / size
+    step = 16
+    while step > 1 and step * (step * scale + 2 * max(scale, 1)) * width > PRODUCT:
+        step //= 2
+    parts = _filter(length, size, step)
+    return [(slice(i * step, i * step + step), slice(start, end), w) for i, (start, end, w) in enumerate(parts)]
 
 
 def to_pixels(picture: Image.Image, size: int) -> Pixels:
@@ -237,8 +243,15 @@ def to_pixels(picture: Image.Image, size: int) -> Pixels:
     sum of both can exceed one grey level. Done here a few rows at a time: no float copy of a large picture is made.
     """
     width, height = picture.size
-    tall = _resize_rows(np.asarray(picture).reshape(height, width * 3), size)
-    turned = np.ascontiguousarray(tall.reshape(size, width, 3).transpose(1, 0, 2)).reshape(width, size * 3)
-    square = _resize_rows(turned, size).reshape(size, size, 3).transpose(1, 0, 2)
-    pixels = np.ascontiguousarray(square) / np.float32(127.5) - np.float32(1)
+    rows = np.asarray(picture).reshape(height, width * 3)
+    flat = np.empty((size, width * 3), np.float32)
+    for target, source, weights in _parts(height, size, width * 3):
+        np.matmul(weights, rows[source].astype(np.float32), out=flat[target])
+    pixels = np.empty((size, size, 3), np.float32)
+    for band in range(3):
+        plane = np.ascontiguousarray(flat[:, band::3])
+        for target, source, weights in _parts(width, size, size):
+            pixels[:, target, band] = plane[:, source] @ weights.T
+    pixels /= np.float32(127.5)
+    pixels -= np.float32(1)
     return np.clip(pixels, -1, 1, out=pixels)  # what sums of weights make of white

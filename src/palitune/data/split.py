@@ -333,9 +333,13 @@ def _rounded(rows: Ints, columns: Ints | None, target: np.ndarray[Any, np.dtype[
         sums.append(kron(np.ones((1, count)), eye_array(width)))
         ends.append(columns - below.sum(axis=0))
     one = vstack(sums)
-    # Each entry is its floor, plus up to one, plus more at a price, minus some at a price.
+    # Each entry is its floor, plus one where it is not whole, plus more at a price, minus some at a price.
     costs = np.concatenate([(1 - 2 * fraction).ravel(), np.full(2 * cells, 1000.0)])
-    bounds = [(0, 1)] * cells + [(0, None)] * cells + [(0, most) for most in below.ravel()]
+    bounds = (
+        [(0, int(part > 1e-6)) for part in fraction.ravel()]
+        + [(0, None)] * cells
+        + [(0, most) for most in below.ravel()]
+    )
     found = linprog(costs, A_eq=hstack([one, one, -one]), b_eq=np.concatenate(ends), bounds=bounds, method="highs-ds")
     up, more, less = np.rint(found.x).reshape(3, count, width)
     return (below + up + more - less).astype(np.int64)

@@ -23,7 +23,7 @@ ROW = re.compile(r"images/(OK|NG)_image\d+\.(png|jpg|gif)\t(True|False)\t[01]\.\
 def playground(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     """A clone's folders with the tiny model, a model trained a little, and drawn advertisements with their answers."""
     home = tmp_path_factory.mktemp("home")
-    shutil.copytree(REPOSITORY / "playground", home / "playground", ignore=shutil.ignore_patterns("dataset"))
+    shutil.copytree(REPOSITORY / "playground", home / "playground", ignore=shutil.ignore_patterns("dataset", "tmp"))
     folder = home / "playground"
     for name in ("checkpoints", "playground/dataset", "playground/tmp"):
         (home / name).mkdir()

@@ -15,6 +15,7 @@ from PIL import Image
 
 from palitune import config
 from palitune.data import split as splitting
+from palitune.data.partition import partition
 from palitune.data.split import Amount, Index, Wish
 from palitune.errors import BadDataError, OutputExistsError, UsageError
 
@@ -77,7 +78,8 @@ def parted(labels: list[int], groups: list[int], wish: Wish, seed: int = 0) -> M
     sizes = splitting._sizes(wish, count, Path("d"))
     together = splitting._together(index, "ignore", None, [])
     order = np.random.default_rng(seed).permutation(count)
-    found = splitting._parted(index, together, order, sizes, wish.stratify, np.random.default_rng(seed))
+    kinds = index.labels if wish.stratify else np.zeros(count, np.int32)
+    found = partition(kinds, together, order, sizes, np.random.default_rng(seed))
     assert list(found) == list(sizes)
     return found
 

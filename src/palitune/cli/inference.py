@@ -1,15 +1,21 @@
 """Stage 13: a model's answers as lines of text."""
 
 import argparse
+import itertools
 import os
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from palitune.cli import arguments
+from palitune.errors import BadDataError, PalituneError
+
+if TYPE_CHECKING:
+    from palitune.data.records import Record
+    from palitune.infer.decoding import Answer
 
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
@@ -45,67 +51,106 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        _run(args, Path(folder))
-
-
-def _run(args: argparse.Namespace, scratch: Path) -> None:
-    from tqdm import tqdm
-
     from palitune.checkpoint import manifest
     from palitune.cli import workspace
-    from palitune.cli.judging import Judge, folders, frames_of, located, picture_problems
-    from palitune.cli.main import Stopped
+    from palitune.cli.judging import Judge, folders, frames_of, located
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
     from palitune.config import PROMPT
-    from palitune.data.records import STDIN, Reader, Record, to_tsv
-    from palitune.errors import BadDataError, PalituneError
-    from palitune.judge.confusion import is_right
 
-    path = Path(args.data)
     source = workspace.checkpoint_to_read(args.model)
     prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
-    images = folders(path, args)
-    streaming = args.on_bad_image == "skip"
-    file = path
-    if path == STDIN and (not streaming or args.resume):
-        file = scratch / "stdin"  # it is read more than once
-        with file.open("wb") as copy:
-            shutil.copyfileobj(sys.stdin.buffer, copy)
+    images = folders(Path(args.data), args)
+    with Asked(args) as asked:
+        model = load(source, args)
+        shown = pictures(model, args, limit=0)
+        frames = frames_of(args, decoding(source, args))
+        total = None if args.on_bad_image == "skip" else _checked(asked, images, shown, frames, args)
+        if not args.quiet:
+            announce(model)
+            if asked.done:
+                print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
+        judge = Judge(model, shown, prompt, args.quiet, frames, args.batch_size)
+        _write(judge.stream(shown_params(model, shown), located(asked, images, _tell), _tell), total, args)
 
-    def records() -> Iterator[Record]:
-        reader = Reader(file, labelled=False, name="stdin" if path == STDIN else None)
+
+class Asked:
+    """The records that are asked about, which can be read more than once.
+
+    Attributes:
+      done: answers that are there already.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        from palitune.data.records import STDIN
+
+        self.source = self.file = Path(args.data)
+        self.done = self.passed = 0
+        self.scratch = tempfile.TemporaryDirectory()
+        if self.source == STDIN and (args.on_bad_image == "stop" or args.resume):
+            self.file = Path(self.scratch.name) / "stdin"
+            with self.file.open("wb") as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+        if args.resume:
+            self.done, self.passed = _resumed(Path(args.resume), lambda: self._read())
+
+    def _read(self) -> "Iterator[Record]":
+        from palitune.data.records import STDIN, Reader
+
+        reader = Reader(self.file, labelled=False, name="stdin" if self.source == STDIN else None)
         return (record for _, record in reader.records())
 
-    done, passed = _resumed(Path(args.resume), records) if args.resume else (0, 0)
-    model = load(source, args)
-    shown = pictures(model, args, limit=0)
-    frames = frames_of(args, decoding(source, args))
+    def __iter__(self) -> "Iterator[Record]":
+        """The records whose answers are not there."""
+        return itertools.islice(self._read(), self.passed, None)
 
-    def tell(problem: PalituneError) -> None:
-        print(problem, file=sys.stderr, flush=True)
+    def __enter__(self) -> "Asked":
+        return self
 
-    total = None
-    if not streaming:
+    def __exit__(self, *error: object) -> None:
+        self.scratch.cleanup()
+
+
+def _tell(problem: PalituneError) -> None:
+    print(problem, file=sys.stderr, flush=True)
+
+
+def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.Namespace) -> int:
+    """The number of records, all of whose pictures can be used. Names those that cannot.
+
+    Raises:
+      BadDataError: there were some; or a record that TSV cannot hold.
+    """
+    from tqdm import tqdm
+
+    from palitune.cli.judging import picture_problems
+    from palitune.data.records import to_tsv
+
+    count = 0
+
+    def counted() -> "Iterator[Record]":
+        nonlocal count
         silent = args.quiet or not sys.stderr.isatty()
-        asked = _rest(records(), passed)
-        if not args.jsonl:
-            asked = (record for record in asked if to_tsv(record))
-        checked = tqdm(asked, "checking", unit="pictures", leave=False, disable=silent)
-        problems = picture_problems(checked, images, shown, frames)
-        for problem in problems:
-            tell(problem)
-        if problems:
-            what = f"{len(problems)} image{'s' * (len(problems) > 1)} cannot be used"
-            raise BadDataError(what, where=str(path), hint="--on-bad-image skip leaves them out")
-        total = checked.n
-    if not args.quiet:
-        announce(model)
-        if done:
-            print(f"{args.resume}: {done} lines are there already", file=sys.stderr)
-    judge = Judge(model, shown, prompt, args.quiet, frames, args.batch_size)
-    params = shown_params(model, shown)
-    answers = judge.stream(params, located(_rest(records(), passed), images, tell), tell)
+        for record in tqdm(asked, "checking", unit="pictures", leave=False, disable=silent):
+            if not args.jsonl:
+                to_tsv(record)
+            count += 1
+            yield record
+
+    problems = picture_problems(counted(), images, shown, frames)
+    for problem in problems:
+        _tell(problem)
+    if problems:
+        what = f"{len(problems)} image{'s' * (len(problems) > 1)} cannot be used"
+        raise BadDataError(what, where=args.data, hint="--on-bad-image skip leaves them out")
+    return count
+
+
+def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: argparse.Namespace) -> None:
+    from tqdm import tqdm
+
+    from palitune.cli.main import Stopped
+    from palitune.judge.confusion import is_right
+
     # Lines on a terminal are progress enough.
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
     with Lines(args.resume) as write:
@@ -119,7 +164,7 @@ def _run(args: argparse.Namespace, scratch: Path) -> None:
             raise
 
 
-def _line(record: Any, correct: bool, p_yes: float, answer: str, jsonl: bool) -> str:
+def _line(record: "Record", correct: bool, p_yes: float, answer: str, jsonl: bool) -> str:
     from palitune.data.records import to_answer, to_json
 
     if not jsonl:
@@ -151,14 +196,7 @@ class Lines:
             self.file.close()
 
 
-def _rest(records: Iterator[Any], passed: int) -> Iterator[Any]:
-    """What comes after the first `passed` records."""
-    for number, record in enumerate(records):
-        if number >= passed:
-            yield record
-
-
-def _resumed(path: Path, records: Callable[[], Iterator[Any]]) -> tuple[int, int]:
+def _resumed(path: Path, records: "Callable[[], Iterator[Record]]") -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
     Records without a line were left out: their pictures were bad.
@@ -167,7 +205,6 @@ def _resumed(path: Path, records: Callable[[], Iterator[Any]]) -> tuple[int, int
       BadDataError: the lines are answers to other records.
     """
     from palitune.data.records import stream
-    from palitune.errors import BadDataError
 
     if not path.exists() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,15 +18,14 @@ import numpy as np
 from palitune import config, files
 from palitune.data import similarity
 from palitune.data.folders import ImageFolders
+from palitune.data.partition import Ints, partition
 from palitune.data.pictures import raise_all
 from palitune.data.records import KINDS, STDIN, Reader, Record
 from palitune.errors import BadDataError, OutputExistsError, PalituneError, StorageError, UsageError
 
 CHUNK = 1 << 16  # lines that are copied at once
-MOST_LABELS = 1000  # that can be stratified by
 MOST_COMPARED = 100_000  # lines up to which pictures are compared unasked
 WRITTEN = re.compile(rf"(shuffle|train|valid|test)\.({'|'.join(KINDS)})|fold\d+")
-Ints = np.ndarray[Any, Any]
 
 
 class Amount(NamedTuple):
@@ -104,7 +103,8 @@ def split(
             together = _together(index, wish.near, images or ImageFolders.beside(source), remarks)
             index = index._replace(groups=None, pictures=None, names=None)  # of millions of lines that is a lot
             order = config.generator(seed, "split", folder.name).permutation(len(index.offsets))
-            parts = _parted(index, together, order, sizes, wish.stratify, config.generator(seed, "groups", folder.name))
+            labels = index.labels if wish.stratify else np.zeros(len(order), np.int32)
+            parts = partition(labels, together, order, sizes, config.generator(seed, "groups", folder.name))
             if source == STDIN:
                 spool.flush()
                 _write(fresh, spool, index, parts, wish)
@@ -258,91 +258,6 @@ def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: lis
     if len(pairs):
         remarks.append(f"{len(np.unique(pairs))} pictures are near-duplicates of others and stay on their side")
     return np.array(lines)[pairs]
-
-
-def _parted(
-    index: Index, together: Ints | None, order: Ints, sizes: Mapping[str, int], stratify: bool, rng: np.random.Generator
-) -> dict[str, Ints]:
-    """The lines of each part, in `order`."""
-    labels = index.labels if stratify else np.zeros(len(order), np.int32)
-    kinds = int(labels.max()) + 1
-    if kinds > MOST_LABELS:
-        raise UsageError(f"--stratify: {kinds:,} different labels are too many", hint="It is for classes")
-    counts = np.bincount(labels, minlength=kinds)
-    columns = np.array(list(sizes.values()))
-    wanted = _rounded(counts, columns, np.outer(counts, columns) / len(order))
-    # Groups first, as long as they fit; single records make up for what they leave open.
-    part = np.full(len(order), -1, np.int16)
-    alone = np.ones(len(order), bool)
-    if together is not None:
-        alone = np.bincount(together)[together] == 1
-        members = ~alone
-        wanted = wanted - _place_groups(part, together, labels, members, wanted, rng)
-        single = np.bincount(labels[alone], minlength=kinds)
-        room = np.maximum(wanted.sum(axis=0), 0)
-        room = _rounded(np.array([single.sum()]), None, room[None] * (single.sum() / max(1, room.sum())))[0]
-        wanted = _rounded(single, room, np.maximum(wanted, 0).astype(float))
-    for kind in range(kinds):
-        chosen = alone & (labels == kind) if kinds > 1 else alone
-        lines = order[chosen[order]]
-        part[lines] = np.repeat(np.arange(len(columns)), wanted[kind])
-    return {name: order[part[order] == number] for number, name in enumerate(sizes)}
-
-
-def _place_groups(
-    part: Ints, together: Ints, labels: Ints, members: Ints, wanted: Ints, rng: np.random.Generator
-) -> Ints:
-    """Puts every group of several lines into a part; returns how many of each label went into each."""
-    lines = np.flatnonzero(members)
-    lines = lines[np.argsort(together[lines], kind="stable")]
-    groups = np.split(lines, np.flatnonzero(np.diff(together[lines])) + 1)
-    open_ = wanted.astype(np.int64)
-    placed = np.zeros_like(open_)
-    for number, chance in zip(rng.permutation(len(groups)), rng.random(len(groups)), strict=True):
-        group = groups[number]
-        counts = np.bincount(labels[group], minlength=len(open_))
-        fits = (open_ >= counts[:, None]).all(axis=0)
-        # By chance, a part with more room more often; what fits nowhere goes where most room is.
-        total = open_.sum(axis=0)
-        room = np.cumsum(total * fits)
-        chosen = int(np.searchsorted(room, chance * room[-1], "right")) if room[-1] > 0 else int(total.argmax())
-        part[group] = chosen
-        open_[:, chosen] -= counts
-        placed[:, chosen] += counts
-    return placed
-
-
-def _rounded(rows: Ints, columns: Ints | None, target: np.ndarray[Any, np.dtype[np.float64]]) -> Ints:
-    """int64[R, C] near `target`, whose rows and columns have these sums: controlled rounding, as a linear program.
-
-    Every entry is its target rounded up or down where that can be (Causey, Cox and Ernst 1985). A transport problem has
-    whole solutions at its corners, and the dual simplex method ends at one.
-    """
-    from scipy.optimize import linprog
-    from scipy.sparse import eye_array, hstack, kron, vstack
-
-    if len(rows) == 1 and columns is not None:
-        return columns[None].astype(np.int64)
-    count, width = target.shape
-    below = np.floor(target + 1e-9)
-    fraction = np.clip(target - below, 0, 1)
-    cells = count * width
-    sums = [kron(eye_array(count), np.ones((1, width)))]
-    ends = [rows - below.sum(axis=1)]
-    if columns is not None:
-        sums.append(kron(np.ones((1, count)), eye_array(width)))
-        ends.append(columns - below.sum(axis=0))
-    one = vstack(sums)
-    # Each entry is its floor, plus one where it is not whole, plus more at a price, minus some at a price.
-    costs = np.concatenate([(1 - 2 * fraction).ravel(), np.full(2 * cells, 1000.0)])
-    bounds = (
-        [(0, int(part > 1e-6)) for part in fraction.ravel()]
-        + [(0, None)] * cells
-        + [(0, most) for most in below.ravel()]
-    )
-    found = linprog(costs, A_eq=hstack([one, one, -one]), b_eq=np.concatenate(ends), bounds=bounds, method="highs-ds")
-    up, more, less = np.rint(found.x).reshape(3, count, width)
-    return (below + up + more - less).astype(np.int64)
 
 
 def _write(fresh: Path, source: IO[bytes], index: Index, parts: Mapping[str, Ints], wish: Wish) -> None:

@@ -228,7 +228,7 @@ def test_a_checkpoint_that_does_not_fit(playground: Path, tmp_path: Path, run: R
     [
         (["./02-shuffle_data.sh", "-v", "96", "-n", "x"], 2, "-v 96 leaves no training data"),
         (["./02-shuffle_data.sh", "-v", "0", "-n", "x"], 2, "validation needs at least one record"),
-        (["./02-shuffle_data.sh", "-v", "ten", "-n", "x"], 2, "invalid int value"),
+        (["./02-shuffle_data.sh", "-v", "ten", "-n", "x"], 2, "neither a number of records nor a percentage"),
         (["./02-shuffle_data.sh", "-n", "../x"], 2, "plain name"),
         (["./02-shuffle_data.sh", "-d", "gone.jsonl"], 66, "palitune demo-data"),
         (["./03-do_learn.py", "-d", "set9"], 66, "./02-shuffle_data.sh -n set9"),

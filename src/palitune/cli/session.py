@@ -113,7 +113,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     if valid_file is None and not args.quiet:
         print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
     if not args.quiet:
-        _tell_of_data(sets)
+        _tell_of_data(sets, train_file)
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
     model = load(source, args)
@@ -138,7 +138,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)
 
 
-def _tell_of_data(sets: Mapping[Path, Sequence[Record]]) -> None:
+def _tell_of_data(sets: Mapping[Path, Sequence[Record]], train_file: Path) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
     found: dict[str, list[findings.Finding]] = {}
     for finding in findings.of_records(sets, lambda record: record.image.resolve()):
@@ -146,7 +146,7 @@ def _tell_of_data(sets: Mapping[Path, Sequence[Record]]) -> None:
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
         print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in findings.verdicts(sets):
+    for line in findings.verdicts(sets, lambda path: path == train_file):
         print(line, file=sys.stderr)
 
 
@@ -194,7 +194,10 @@ def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str, cou
         config.examples = args.epochs * count
     if config.examples < config.batch_size * config.accumulate:
         one = f"one batch of {config.batch_size}" + (f" x {config.accumulate}" if config.accumulate > 1 else "")
-        raise UsageError(f"--examples {config.examples} is less than {one}")
+        said = (
+            f"-t {args.epochs}: {config.examples} examples are" if args.epochs else f"--examples {config.examples} is"
+        )
+        raise UsageError(f"{said} less than {one}")
     return config
 
 

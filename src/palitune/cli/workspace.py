@@ -110,6 +110,8 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     folder, judging = Path(name), Path(validation) if validation else None
     if folder.is_file():
         return folder, judging
+    if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
+        raise MissingInputError("no such file", where=name)
     if not folder.is_absolute() and (not folder.is_dir() or folder.name == name):
         folder = Path("dataset") / folder
     found = []

@@ -64,8 +64,12 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
         yield Finding("error", "one label", str(path), f'every label is "{label}": there is nothing to tell apart')
 
 
-def verdicts(sets: Mapping[Path, Sequence[Record]]) -> list[str]:
-    """What the labels' shares and the number of records allow to be known, a line or two for each file."""
+def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bool] = is_training) -> list[str]:
+    """What the labels' shares and the number of records allow to be known, a line or two for each file.
+
+    Args:
+      teaches: whether a file is there to learn from, so that the number of its records says nothing of accuracy.
+    """
     lines = []
     for path, records in sets.items():
         if not records:
@@ -76,7 +80,7 @@ def verdicts(sets: Mapping[Path, Sequence[Record]]) -> list[str]:
         lines.append(
             f'{path}: {100 * share:.0f} % {label}: a model that always says "{label}" scores {share:.2f}{advice}'
         )
-        if not is_training(path):
+        if not teaches(path):
             low, high = interval(round(0.9 * len(records)), len(records))
             what = f"judged by {len(records)} records, an accuracy of {round(0.9 * len(records)) / len(records):.2f}"
             lines.append(f"{path}: {what} can be anything from {low:.2f} to {high:.2f}")

@@ -62,7 +62,7 @@ class Features:
         self.config, self.folder, self.tower, self.dtype, self.quiet = config, folder, tower, dtype, quiet
         self.how = how
         self.shape = (config.num_patches, config.num_classes)
-        self.names: dict[Wanted, str] = {}
+        self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
         self.computed = 0
 
@@ -155,9 +155,9 @@ class Features:
 
     def _name(self, wanted: Wanted) -> str:
         """What a picture's tokens are kept under: its file's SHA-256, and the frame where there are several."""
-        digest = self.names.get(wanted)
+        path, where, frame = wanted
+        digest = self.names.get((path, frame))
         if digest is None:
-            path, where, frame = wanted
             try:
                 if not path.is_file():
                     raise FileNotFoundError
@@ -173,7 +173,7 @@ class Features:
             if len(self.names) >= REMEMBERED:  # a million pictures must not fill the memory
                 self.names.clear()
                 self.whole.clear()
-            self.names[wanted] = digest
+            self.names[path, frame] = digest
         return digest
 
     def _read(self, name: str) -> Array | None:

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from palitune.data import columns
 from palitune.data.columns import Table
-from palitune.errors import BadDataError, UsageError
+from palitune.errors import BadDataError
 
 
 def table(values: "np.ndarray") -> Table:
-    return Table(b"", [b"x\n"] * len(values), [f"c{i}" for i in range(values.shape[1])], values.astype(np.int8))
+    count, columns = values.shape
+    lines, names = [b"x\n"] * count, [f"c{i}" for i in range(columns)]
+    return Table(b"", lines, names, values.astype(np.int8), Path("d"), [*range(1, count + 1)])
 
 
 def test_columns_are_found(tmp_path: Path) -> None:
@@ -81,8 +83,28 @@ def test_a_frequent_yes_goes_only_when_told() -> None:
 
 
 def test_what_is_neither_is_refused() -> None:
-    with pytest.raises(UsageError, match="line 2 says neither yes nor no in c0"):
+    with pytest.raises(BadDataError, match="neither yes nor no in c0") as caught:
         columns.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
+    assert str(caught.value).startswith("d:2: ")
+
+
+def test_tables_and_pipes(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("a,b\n1,0\n\n0,1\n")
+    assert columns.read(path, None).numbers == [2, 4]
+    path.write_text("a,a\n1,0\n")
+    with pytest.raises(BadDataError, match="two columns have the same name"):
+        columns.read(path, None)
+    done = run(
+        "bash",
+        "-c",
+        "palitune stats <(echo) ; palitune stats --columns a, x.csv; palitune stats - - < x.csv",
+        cwd=tmp_path,
+    )
+    told = done.stderr.splitlines()
+    assert "Use - for standard input" in told[0]
+    assert "no list of different names" in told[1]
+    assert len(told) == 3
 
 
 def test_the_commands(tmp_path: Path, run: Run) -> None:

@@ -123,6 +123,38 @@ def test_label_studio(tmp_path: Path) -> None:
         read(written(tmp_path / "x.json", [{"data": {}}]))
 
 
+def test_names_and_labels_that_are_no_addresses(tmp_path: Path) -> None:
+    fields = [
+        {"prefix": "", "suffix": "a\rb", "image": name} for name in ("50%20off.jpg", "a#b.jpg", "c:d.jpg", " e.jpg")
+    ]
+    for kind in ("labelstudio", "csv", "coco", "vqa", "messages"):
+        path = written(tmp_path / kind, "".join(exporters.lines(fields, kind)))
+        path.write_bytes("".join(exporters.lines(fields, kind)).encode())
+        assert [(one["image"], one["suffix"]) for one in read(path)] == [(one["image"], "a\rb") for one in fields]
+
+
+def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
+    def renamed(*fields: dict[str, object]) -> list[dict[str, object]]:
+        return list(importers.renamed(fields, {"OK": "yes"}, "x"))
+
+    good = {"image": "a.jpg", "suffix": " Yes"}
+    assert renamed(good | {"prefix": None}) == [{"image": "a.jpg", "suffix": "yes", "prefix": ""}]
+    assert renamed(good | {"suffix": "OK"})[0]["suffix"] == "yes"
+    for bad in (
+        {"suffix": " "},
+        {"image": 3},
+        {"prefix": 5},
+        {"more": "\ud83d"},
+        {"more": float("inf")},
+        {"image": "\udcff"},
+    ):
+        with pytest.raises(BadDataError) as caught:
+            renamed(good, good | bad)
+        assert str(caught.value).startswith("x: record 2: ")
+    with pytest.raises(BadDataError, match="no record in it"):
+        renamed()
+
+
 def test_questions_and_answers_in_two_files(tmp_path: Path) -> None:
     questions = {
         "data_subtype": "val2014",
@@ -173,6 +205,12 @@ def test_chats(tmp_path: Path) -> None:
     ("kind", "content"),
     [
         ("labelstudio", "[3]"),
+        ("labelstudio", '[{"data": {"image": "a"}, "annotations": 5}]'),
+        ("labelstudio", '[{"data": {"image": "a"}, "annotations": [{"result": 5}]}]'),
+        ("labelstudio", '[{"data": {"image": "a"}, "annotations": [{"result": [{"value": {"choices": {"a": 1}}}]}]}]'),
+        ("labelstudio", '[{"image": "http://[bad", "choice": "a"}]'),
+        ("labelstudio", '[{"image": "a", "choices": ["a", "b"]}]'),
+        ("folders", "x"),
         ("labelstudio", "{}"),
         ("coco", '{"images": 3}'),
         ("coco", '{"images": [], "annotations": [{"image_id": [], "caption": "x"}]}'),

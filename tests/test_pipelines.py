@@ -73,9 +73,7 @@ def test_the_whole_chain(playground: Path, shell: Shell) -> None:
     assert [float(share) for share in re.findall(r"accuracy:  (\S+)", blocks)] == [count / 20 for count in right]
     shell("./16-filter_train_data.py tmp/splitted-aa.tsv | head -64 > tmp/false.tsv")
     wrong = (playground / "tmp/false.tsv").read_text()
-    kept = [line for line in (playground / "tmp/splitted-aa.tsv").read_text().splitlines(True) if "\tFalse\t" in line][
-        :8
-    ]
+    kept = [line for line in (playground / "tmp/splitted-aa.tsv").read_text().splitlines(True) if "\tFalse\t" in line]
     assert wrong == "".join(kept)
     shell("./15-train.py -d tmp/false.tsv -i dataset -b 4 -r 0.001 -t 2 -s checkpoints/false.npz")
     config = json.loads((playground.parent / "checkpoints/false.run/config.json").read_text())["config"]
@@ -181,6 +179,46 @@ def test_it_goes_on_where_it_was_killed(playground: Path, shell: Shell, environm
     )
     assert "no answer to the records that are asked about" in done.stderr
     assert out.read_text() == whole
+
+
+def test_what_is_no_answer_is_left_alone(playground: Path, shell: Shell) -> None:
+    ask = "./13-inference.py -i dataset -d tmp/five.tsv --resume"
+    shell("head -5 all.tsv > tmp/five.tsv; head -2 indata.tsv > tmp/two.tsv")
+    whole = shell("./13-inference.py -i dataset -d tmp/five.tsv --quiet").stdout
+    for name, content in (
+        ("text", "one line"),
+        ("other", "a.png\tTrue\t0.5\tyes\tyes\n"),
+        ("labels", "\n".join(line.rsplit("\t", 1)[0] for line in (playground / "all.tsv").read_text().splitlines())),
+        ("half", whole[:50].rsplit("\n", 1)[0] + "\nsomething"),
+    ):
+        (playground / "tmp" / name).write_text(content)
+        shell(f"{ask} tmp/{name}", 65)
+        assert (playground / "tmp" / name).read_text() == content
+    shell(f"{ask} tmp/five.tsv", 2)
+    shell(f"{ask} -", 2)
+    shell(f"{ask} /dev/full", 2)
+    shell(f"{ask} tmp", 2)
+    shell(f"{ask} tmp/two.tsv --jsonl", 65)
+    shell(f"{ask} tmp/two.tsv")
+    assert (playground / "tmp/two.tsv").read_text() == whole
+
+
+@pytest.mark.parametrize("command", ["14-validate_outtsv.py -", "16-filter_train_data.py", "13-inference.py -d -"])
+def test_standard_input_that_is_closed(command: str, shell: Shell) -> None:
+    assert "standard input is closed" in shell(f"./{command} <&-", 66).stderr
+
+
+def test_names_that_look_like_something_else(playground: Path, shell: Shell) -> None:
+    shutil.copy(
+        playground / "dataset" / (playground / "all.tsv").read_text().split("\t")[0], playground / "dataset/[y].png"
+    )
+    shutil.copy(playground / "dataset/[y].png", playground / "dataset/image")
+    (playground / "tmp/odd.tsv").write_text("[y].png\tyes\nimage\tno\n")
+    done = shell(
+        "./13-inference.py -d tmp/odd.tsv -i dataset --quiet | tee tmp/odd-out.tsv | ./14-validate_outtsv.py -"
+    )
+    assert "accuracy" in done.stdout
+    assert "looks like a header" in shell("printf 'image\tlabel\n' | ./16-filter_train_data.py", 65).stderr
 
 
 def test_frames_of_an_animation(playground: Path, shell: Shell) -> None:

@@ -187,6 +187,18 @@ def test_groups_stay_together(tmp_path: Path, kind: str, group: str) -> None:
     assert sum(f"{letter}_" in valid for letter in "abcd") == 1
 
 
+def test_a_part_without_records_is_refused(tmp_path: Path) -> None:
+    path = labelled(tmp_path, 40)
+    for wish in (
+        Wish(Amount(4), group="image:"),
+        Wish(folds=3, group="image:png"),
+        Wish(Amount(30), Amount(2), group="image:"),
+    ):
+        with pytest.raises(BadDataError, match="have to stay together that none is left for"):
+            splitting.split(path, tmp_path / "set1", wish, 0)
+    assert os.listdir(tmp_path) == ["data.jsonl"]
+
+
 def test_a_missing_group_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match=r'data\.jsonl:1: the record has no "series"'):
         splitting.split(labelled(tmp_path, 9), tmp_path / "set1", Wish(Amount(2), group="series"), 0)
@@ -231,6 +243,8 @@ def test_more_than_there_is_is_refused(tmp_path: Path) -> None:
         (Wish(Amount(5), Amount(5)), "-v 5 and --test 5 leave no training data"),
         (Wish(folds=11), "--folds 11: 10 records make 2 to 10 folds"),
         (Wish(folds=1), "--folds 1"),
+        (Wish(folds=2, test=Amount(10)), "--test 10: there are 10 records"),
+        (Wish(Amount(2), Amount(-5)), "--test -5"),
         (Wish(Amount(1, is_percent=True)), "-v 1%: validation needs at least one record"),
     ):
         with pytest.raises(UsageError, match=message):

@@ -4,6 +4,11 @@ A command shows an error as one line on stderr; anything else that escapes is a 
 """
 
 
+def one_line(text: str) -> str:
+    """A text for a terminal on one line, whatever a file's name holds."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+
+
 class PalituneError(Exception):
     """`what` is wrong at `where` (a file, `file:line` or a parameter path); `hint` is what to do next."""
 
@@ -16,8 +21,7 @@ class PalituneError(Exception):
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         line = f"{line}. {self.hint}" if self.hint else line
-        # One line whatever a file's name holds.
-        return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in line)
+        return one_line(line)
 
 
 class UsageError(PalituneError):

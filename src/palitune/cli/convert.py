@@ -71,9 +71,10 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune import files
+    from palitune.cli import workspace
     from palitune.data import exporters, importers
     from palitune.data.folders import ImageFolders
-    from palitune.errors import MissingInputError, OutputExistsError
+    from palitune.errors import MissingInputError
 
     source = Path(args.source)
     if not source.exists():
@@ -90,16 +91,19 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--to folders needs -o, a folder that is not there yet")
     if args.embed and args.to != "messages":
         raise UsageError("--embed is for --to messages")
-    target = Path(args.output) if args.output else None
-    if target is not None and target.exists() and not args.overwrite:
-        raise OutputExistsError("this exists", where=args.output, hint="Use another name with -o, or --overwrite")
+    if kind not in ("csv", "labelstudio") and (args.image_column or args.label_column or args.prefix_column):
+        raise UsageError(f"--image-column and the like are for csv and labelstudio, and this is {kind}")
+    if args.to == "folders":
+        target: Path | None = Path(args.output)
+    else:
+        target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     beside = [source] if source.is_dir() else ImageFolders.beside(source).folders
     images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
     count = 0
 
     def counted() -> Iterator[importers.Fields]:
         nonlocal count
-        for fields in importers.renamed(importers.read(source, kind, options), dict(args.rename)):
+        for fields in importers.renamed(importers.read(source, kind, options), dict(args.rename), args.source):
             count += 1
             yield fields
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from palitune.cli import arguments
-from palitune.errors import BadDataError, PalituneError
+from palitune.errors import BadDataError, MissingInputError, PalituneError, UsageError
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
@@ -87,11 +87,13 @@ class Asked:
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()
         if self.source == STDIN and (args.on_bad_image == "stop" or args.resume):
+            if sys.stdin is None:
+                raise MissingInputError("standard input is closed", hint="Name a file with -d")
             self.file = Path(self.scratch.name) / "stdin"
             with self.file.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         if args.resume:
-            self.done, self.passed = _resumed(Path(args.resume), lambda: self._read())
+            self.done, self.passed = _resumed(Path(args.resume), self.source, args.jsonl, self._read)
 
     def _read(self) -> "Iterator[Record]":
         from palitune.data.records import STDIN, Reader
@@ -196,39 +198,65 @@ class Lines:
             self.file.close()
 
 
-def _resumed(path: Path, records: "Callable[[], Iterator[Record]]") -> tuple[int, int]:
+def _resumed(path: Path, asked: "Path", jsonl: bool, records: "Callable[[], Iterator[Record]]") -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
-    Records without a line were left out: their pictures were bad.
+    Records without a line were left out: their pictures were bad. Nothing is changed before all of it is understood.
 
     Raises:
-      BadDataError: the lines are answers to other records.
+      UsageError: it is no file, or the one that is asked about.
+      BadDataError: the lines are no answers, or answers to other records.
     """
-    from palitune.data.records import stream
+    from palitune.data.records import Reader
 
+    if (path.exists() and not path.is_file()) or str(path) == "-":
+        raise UsageError(f"--resume {path} is no file")
+    if path.exists() and asked.exists() and path.samefile(asked):
+        raise UsageError(f"--resume {path} is the file that is asked about")
     if not path.exists() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         return 0, 0
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        tail = b""
-        while end and b"\n" not in tail:
-            start = max(0, end - (1 << 16))
-            file.seek(start)
-            tail = file.read(end - start) + tail
-            end = start
-        file.truncate(end + tail.rfind(b"\n") + 1)
-    if path.stat().st_size == 0:
-        return 0, 0
+    content_end = _last_line_end(path)
     done = passed = 0
-    asked = enumerate(records(), 1)
-    for answer in stream(path, labelled=False):
-        for number, record in asked:
+    waiting = enumerate(records(), 1)
+    other = BadDataError(
+        "this is no answer to the records that are asked about",
+        where=f"{path}:1",
+        hint="Name another file with --resume, or remove this one",
+    )
+    reader = Reader(path, labelled=False)
+    for line in reader:
+        other.where = f"{path}:{line[0]}"
+        is_half = line[1] >= content_end
+        if is_half:
+            # Of one of the records that follow: those before it may have been left out.
+            starts = ((b"{" if jsonl else record.name.encode()) for _, record in waiting)
+            if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
+                raise other
+            break
+        answer = reader.record(line)
+        if answer.answer is None or (reader.kind == "jsonl") != jsonl:
+            raise other
+        for number, record in waiting:
             if (record.name, record.suffix) == (answer.name, answer.suffix):
                 passed = number
                 break
         else:
-            hint = "Name another file with --resume, or remove this one"
-            raise BadDataError("this is no answer to the records that are asked about", where=answer.where, hint=hint)
+            raise other
         done += 1
+    os.truncate(path, content_end)
     return done, passed
+
+
+def _last_line_end(path: Path) -> int:
+    """Bytes up to the end of the last whole line."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - (1 << 16))
+            file.seek(start)
+            found = file.read(end - start).rfind(b"\n")
+            if found >= 0:
+                return start + found + 1
+            end = start
+    return 0

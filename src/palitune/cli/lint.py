@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palitune.cli import arguments
-from palitune.errors import UsageError
+from palitune.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from palitune.data.findings import Finding
@@ -109,7 +109,9 @@ def _targets(args: argparse.Namespace, paths: list[Path]) -> dict[Path, Path]:
     if len(set(targets.values())) < len(paths):
         raise UsageError("--fix: two files have the same name", hint="Repair them one by one")
     for path, target in targets.items():
-        if target.exists() and (not args.overwrite or target.samefile(path)):
+        if target.exists() and path.exists() and target.samefile(path):
+            raise UsageError(f"--fix {target} is the file that is looked at", hint="Name another place")
+        if target.exists() and not args.overwrite:
             raise OutputExistsError("this exists", where=str(target), hint="Name another place, or use --overwrite")
     return targets
 
@@ -164,7 +166,7 @@ def _text(report: "Report", everything: bool) -> str:
     for (level, check), findings in groups.items():
         lines.append(f"{level}: {check} ({len(findings)})")
         shown = findings if everything else findings[:SHOWN]
-        lines += [f"  {finding.where}: {finding.what}" for finding in shown]
+        lines += [f"  {one_line(f'{finding.where}: {finding.what}')}" for finding in shown]
         if len(shown) < len(findings):
             lines.append(f"  and {len(findings) - len(shown)} more; --all names them")
     if report.tokens:

@@ -1,6 +1,7 @@
 """The command line: which commands there are, and how each of them ends."""
 
 import argparse
+import errno
 import importlib
 import io
 import os
@@ -10,7 +11,14 @@ import warnings
 from typing import NoReturn
 
 from palitune import __version__
-from palitune.errors import ConfigurationError, PalituneError, ResumableError, StorageError, UsageError
+from palitune.errors import (
+    ConfigurationError,
+    MissingInputError,
+    PalituneError,
+    ResumableError,
+    StorageError,
+    UsageError,
+)
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
@@ -137,9 +145,11 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         if args.debug:
             raise
         where = f"{error.filename}: " if error.filename else ""
-        print(f"{name}: {where}{error.strerror or error}. Check the disk and the permissions", file=sys.stderr)
+        is_name = error.errno in (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
+        hint = "Check the name" if is_name else "Check the disk and the permissions"
+        print(f"{name}: {where}{error.strerror or error}. {hint}", file=sys.stderr)
         _abandon_stdout()
-        return StorageError.exit_code
+        return MissingInputError.exit_code if is_name else StorageError.exit_code
     except Exception as error:
         if signals:
             _leave(Stopped(signals[-1]), name)  # a library that was being loaded made something else of it

@@ -110,10 +110,6 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     args.frames = args.frames or manifest.frames(source, "middle")
     sets = {path: load_records(path, args) for path in (train_file, valid_file) if path is not None}
     train, valid = sets[train_file], sets[valid_file or train_file]
-    if valid_file is None and not args.quiet:
-        print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
-    if not args.quiet:
-        _tell_of_data(sets, train_file)
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
     model = load(source, args)
@@ -133,6 +129,9 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     _check(courses, configs, folder, args)
     check_pictures(sets.values(), shown)
     if not args.quiet:
+        if valid_file is None:
+            print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
+        _tell_of_data(sets, train_file)
         announce(model)
     facts = reproduction.facts(args, args.model or workspace.latest_model(), model, configs[0], sets)
     return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)

@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
     source = Path(args.data)
     home = Path("dataset") if source == STDIN else source.parent
-    if args.name in ("", ".", "..") or Path(args.name).name != args.name:
+    if args.name in ("", ".", "..") or Path(args.name).name != args.name or not args.name.isprintable():
         raise UsageError(f"-n {args.name!r} must be a plain name; the split goes to {home}/NAME")
     if args.folds and args.validation is not None:
         raise UsageError("--folds makes every record judge once: leave out -v")

@@ -15,7 +15,10 @@ examples:
 
 
 def names(text: str) -> list[str]:
-    return text.split(",")
+    chosen = text.split(",")
+    if not all(chosen) or len(set(chosen)) < len(chosen):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
+    return chosen
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

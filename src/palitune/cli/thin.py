@@ -35,13 +35,11 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune import files
+    from palitune.cli import workspace
     from palitune.cli.tables import share_table
     from palitune.data import columns
-    from palitune.errors import OutputExistsError
 
-    target = Path(args.output) if args.output else None
-    if target is not None and target.exists() and not args.overwrite:
-        raise OutputExistsError("this exists", where=args.output, hint="Use another name with -o, or --overwrite")
+    target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     table = columns.read(Path(args.file), args.columns)
     keep = columns.thin(table, args.target, args.drop_yes, args.seed)
     content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)

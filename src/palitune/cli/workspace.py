@@ -98,6 +98,21 @@ def check_free(target: Path, overwrite: bool) -> None:
             raise OutputExistsError("this file exists", where=str(path), hint=hint)
 
 
+def file_to_write(name: str, overwrite: bool) -> Path:
+    """Where an output goes: behind a link to where it leads.
+
+    Raises:
+      UsageError: a folder or a device is there.
+      OutputExistsError: a file is there, and `overwrite` is false.
+    """
+    path = Path(name)
+    if path.exists() and not path.is_file():
+        raise UsageError(f"-o {name} is no file")
+    if path.exists() and not overwrite:
+        raise OutputExistsError("this file exists", where=name, hint="Use another name, or --overwrite")
+    return path.resolve() if path.is_symlink() else path
+
+
 def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
     """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
 
@@ -107,6 +122,10 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     Raises:
       MissingInputError: a part is not there.
     """
+    if "-" in (name, validation):
+        raise UsageError("a run reads its data more than once", hint="Write standard input into a file first")
+    if not Path(name).name:
+        raise UsageError(f"-d {name!r} names no data")
     folder, judging = Path(name), Path(validation) if validation else None
     if folder.is_file():
         return folder, judging

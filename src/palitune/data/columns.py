@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune import config
-from palitune.data.records import Line, Reader, parse_object
-from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.data.records import STDIN, Line, Reader, parse_object, require_file
+from palitune.errors import BadDataError, MissingInputError
 
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
 Ints = np.ndarray[Any, Any]
@@ -23,12 +23,15 @@ class Table(NamedTuple):
       head: the header of a CSV, to be written first.
       lines: as they were, each with its end.
       values: int8[N, C]: 1 for yes, 0 for no, -1 for anything else.
+      numbers: of the lines in their file.
     """
 
     head: bytes
     lines: list[bytes]
     names: list[str]
     values: Ints
+    path: Path
+    numbers: list[int]
 
 
 def value(text: object) -> int:
@@ -46,7 +49,7 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     Raises:
       MissingInputError, BadDataError: it cannot be read, or has no such columns.
     """
-    head, lines, rows = _rows(path)
+    head, lines, numbers, rows = _rows(path)
     if not lines:
         raise BadDataError("the file is empty", where=str(path))
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -63,18 +66,19 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
             raise BadDataError(what, where=str(path))
         chosen = list(columns)
         values = {name: [value(row.get(name, "")) for row in rows] for name in chosen}
-    return Table(head, lines, chosen, np.array([values[name] for name in chosen], np.int8).T)
+    return Table(head, lines, chosen, np.array([values[name] for name in chosen], np.int8).T, path, numbers)
 
 
-def _rows(path: Path) -> tuple[bytes, list[bytes], list[dict[str, Any]]]:
+def _rows(path: Path) -> tuple[bytes, list[bytes], list[int], list[dict[str, Any]]]:
     if _is_csv(path):
         return _csv_rows(path)
     reader = Reader(path)
-    lines, rows = [], []
+    lines, numbers, rows = [], [], []
     for line in reader:
         lines.append(line[2] + b"\n")
+        numbers.append(line[0])
         rows.append(_row(reader, line))
-    return b"", lines, rows
+    return b"", lines, numbers, rows
 
 
 def _row(reader: Reader, line: Line) -> dict[str, Any]:
@@ -89,8 +93,9 @@ def _row(reader: Reader, line: Line) -> dict[str, Any]:
 
 
 def _is_csv(path: Path) -> bool:
-    if str(path) == "-":
+    if path == STDIN:
         return False
+    require_file(path)
     try:
         with path.open("rb") as file:
             first = file.readline(1 << 16).removeprefix(b"\xef\xbb\xbf")
@@ -99,24 +104,29 @@ def _is_csv(path: Path) -> bool:
     return not first.lstrip().startswith((b"{", b"[")) and b"\t" not in first and b"," in first
 
 
-def _csv_rows(path: Path) -> tuple[bytes, list[bytes], list[dict[str, Any]]]:
+def _csv_rows(path: Path) -> tuple[bytes, list[bytes], list[int], list[dict[str, Any]]]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadDataError("not UTF-8 text", where=str(path), hint="Save the file as UTF-8") from None
     rows = csv.reader(io.StringIO(text, newline=""), strict=True)
-    lines, found = [], []
+    lines, numbers, found = [], [], []
     try:
         columns = next(rows)
+        if len(set(columns)) < len(columns):
+            raise BadDataError("two columns have the same name", where=f"{path}:1")
         for row in rows:
+            if not row:
+                continue
             if len(row) != len(columns):
                 what = f"{len(row)} columns, the header has {len(columns)}"
                 raise BadDataError(what, where=f"{path}:{rows.line_num}")
             found.append(dict(zip(columns, row, strict=True)))
             lines.append(_csv_line(row))
+            numbers.append(rows.line_num)
     except csv.Error as error:
         raise BadDataError(f"broken CSV ({error})", where=f"{path}:{rows.line_num}") from None
-    return _csv_line(columns), lines, found
+    return _csv_line(columns), lines, numbers, found
 
 
 def _csv_line(row: Sequence[str]) -> bytes:
@@ -133,12 +143,13 @@ def thin(table: Table, target: float, drop_yes: bool, seed: int) -> Ints:
     columns that are above the target even with every other line kept.
 
     Raises:
-      UsageError: a value is neither yes nor no.
+      BadDataError: a value is neither yes nor no.
     """
     values = table.values
     if (values < 0).any():
         line, column = np.argwhere(values < 0)[0]
-        raise UsageError(f"line {line + 1} says neither yes nor no in {table.names[column]}")
+        where, hint = f"{table.path}:{table.numbers[line]}", "Name other columns with --columns"
+        raise BadDataError(f"neither yes nor no in {table.names[column]}", where=where, hint=hint)
     rng = config.generator(seed, "thin")
     keep = np.ones(len(values), bool)
     has_yes = values.any(axis=1)

@@ -6,6 +6,7 @@ import itertools
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,10 @@ class _Echo:
 def _as_csv(fields: Iterable[Fields]) -> Iterator[str]:
     everything = list(fields)
     columns = list(dict.fromkeys(["image", "prefix", "suffix", *itertools.chain.from_iterable(everything)]))
-    writer = csv.DictWriter(_Echo(), columns, restval="", lineterminator="\n")
+    # A carriage return ends a line for most readers, and only a line feed is quoted unasked.
+    returns = any("\r" in str(value) for one in everything for value in one.values())
+    options: Any = {"quoting": csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL}
+    writer = csv.DictWriter(_Echo(), columns, restval="", lineterminator="\n", **options)
     yield str(writer.writeheader())
     for one in everything:
         yield str(
@@ -108,6 +112,8 @@ def _as_messages(one: Fields, embed: ImageFolders | None) -> Any:
     url = one["image"]
     if embed is not None:
         path = embed.locate(one["image"], one["image"])
+        if not path.is_file():
+            raise MissingInputError("no such image", where=str(path))
         try:
             content = path.read_bytes()
         except OSError as error:
@@ -133,10 +139,13 @@ def write_folders(fields: Iterable[Fields], target: Path, images: ImageFolders) 
     """
     if target.exists():
         raise OutputExistsError("this folder exists", where=str(target), hint="Name another one with -o")
-    fresh = target.parent / f".{target.name}.new"
-    shutil.rmtree(fresh, ignore_errors=True)
     copied: dict[Path, Path] = {}
     try:
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None
+    try:
+        fresh.chmod(0o755)
         for one in fields:
             label = str(one["suffix"])
             if (

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune import files
-from palitune.data.records import HEADS, LABELS, Record, stream
+from palitune.data.records import HEADS, LABEL_HEADS, LABELS, Record, require_file, stream, to_json
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 Fields = dict[str, Any]
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 LARGEST = 1 << 30  # bytes of a file that is read whole
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
-LABEL_COLUMNS = ("suffix", "label", "answer", "class", "caption", "target")
 PREFIX_COLUMNS = ("prefix", "prompt", "question")
 CAPTION = "caption en"  # what PaliGemma is asked for captions
 
@@ -42,6 +41,7 @@ def detect(path: Path) -> str:
     """The format of a file or folder. Raises BadDataError if it is none that is known."""
     if path.is_dir():
         return "folders"
+    require_file(path)
     try:
         with path.open("rb") as file:
             head = file.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -53,7 +53,7 @@ def detect(path: Path) -> str:
     if head[:1] == b"{":
         try:
             value = json.loads(first)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = None
         if isinstance(value, dict) and {"image", "suffix"} & set(value):
             return "jsonl"
@@ -100,6 +100,7 @@ def _read_lines(path: Path, options: Options) -> Iterator[Fields]:
 
 
 def _text(path: Path) -> str:
+    require_file(path)
     try:
         if path.stat().st_size > LARGEST:
             raise BadDataError(f"larger than {LARGEST:,} bytes", where=str(path))
@@ -137,11 +138,10 @@ def _read_csv(path: Path, options: Options) -> Iterator[Fields]:
     try:
         columns = [column.strip() for column in next(rows, [])]
         image = _column(columns, options.image, HEADS, "--image-column", path)
-        label = _column(columns, options.label, LABEL_COLUMNS, "--label-column", path)
-        asked = (options.prefix or "").lower()
-        prefix = next(
-            (i for i, name in enumerate(columns) if name.lower() in ([asked] if asked else PREFIX_COLUMNS)), None
-        )
+        label = _column(columns, options.label, LABEL_HEADS, "--label-column", path)
+        prefix = None
+        if options.prefix or any(name.lower() in PREFIX_COLUMNS for name in columns):
+            prefix = _column(columns, options.prefix, PREFIX_COLUMNS, "--prefix-column", path)
         if len(set(columns)) < len(columns):
             raise BadDataError("two columns have the same name", where=f"{path}:1")
         for row in rows:
@@ -172,6 +172,8 @@ def _column(columns: Sequence[str], wanted: str | None, usual: Sequence[str], op
 
 def _read_folders(path: Path, options: Options) -> Iterator[Fields]:
     """A folder for each label, with pictures at any depth."""
+    if not path.is_dir():
+        raise BadDataError("not a folder", where=str(path))
     labels = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
     count = 0
     for folder in labels:
@@ -199,47 +201,71 @@ def _read_label_studio(path: Path, options: Options) -> Iterator[Fields]:
         image = data.get(options.image) if options.image else next((data[key] for key in HEADS if key in data), None)
         if not isinstance(image, str) or not image:
             raise BadDataError("the task has no image", where=where, hint="Name its key with --image-column")
-        label = _minimal_label(task, options) if "data" not in task else _annotated(task, options, where)
+        label = _minimal_label(task, options, where) if "data" not in task else _annotated(task, options, where)
         if label is None:
             continue  # nobody has labelled it, or somebody skipped it
         question = data.get(options.prefix or "prefix", "")
         rest = {key: task[key] for key in ("id",) if key in task}
-        yield {"prefix": question if isinstance(question, str) else "", "suffix": label, "image": _upload(image)} | rest
+        yield {
+            "prefix": question if isinstance(question, str) else "",
+            "suffix": label,
+            "image": _upload(image, where),
+        } | rest
 
 
-def _upload(image: str) -> str:
-    """A picture's path behind the addresses that Label Studio gives it."""
-    parts = urllib.parse.urlsplit(image)
+def _upload(image: str, where: str) -> str:
+    """A picture's path behind the addresses that Label Studio gives it; other names are as they are."""
+    if not image.startswith(("/data/", "http://", "https://")):
+        return image
+    try:
+        parts = urllib.parse.urlsplit(image)
+    except ValueError:
+        raise BadDataError(f"no address: {image[:80]}", where=where) from None
     if parts.path.endswith("/local-files/") and parts.query:
         return urllib.parse.parse_qs(parts.query).get("d", [image])[0]
-    plain = urllib.parse.unquote(parts.path)
-    return plain.removeprefix("/data/").lstrip("/")
+    return urllib.parse.unquote(parts.path).removeprefix("/data/").lstrip("/")
 
 
-def _minimal_label(task: Fields, options: Options) -> str | None:
-    names = [options.label] if options.label else [*LABEL_COLUMNS, "choice", "choices", "text"]
-    value = next((task[name] for name in names if name in task), None)
-    if isinstance(value, dict):
-        value = (value.get("choices") or [None])[0]
-    return value if isinstance(value, str) and value.strip() else None
+def _minimal_label(task: Fields, options: Options, where: str) -> str | None:
+    names = [options.label] if options.label else [*LABEL_HEADS, "choice", "choices", "text"]
+    return _chosen(next((task[name] for name in names if name in task), None), where)
 
 
 def _annotated(task: Fields, options: Options, where: str) -> str | None:
-    for annotation in task.get("annotations") or task.get("completions") or []:
-        if not isinstance(annotation, dict) or annotation.get("was_cancelled"):
+    for annotation in _listed(task.get("annotations", task.get("completions")), where):
+        if annotation.get("was_cancelled"):
             continue
-        for result in annotation.get("result") or []:
-            if not isinstance(result, dict) or (options.label and result.get("from_name") != options.label):
+        for result in _listed(annotation.get("result"), where):
+            if options.label and result.get("from_name") != options.label:
                 continue
             value = result.get("value")
-            chosen = (value.get("choices") or value.get("text")) if isinstance(value, dict) else None
-            chosen = [chosen] if isinstance(chosen, str) else chosen
-            if isinstance(chosen, list) and chosen:
-                if len(chosen) > 1:
-                    raise BadDataError(f"{len(chosen)} choices where one is the label", where=where)
-                if isinstance(chosen[0], str) and chosen[0].strip():
-                    return chosen[0]
+            label = _chosen(value.get("choices", value.get("text")) if isinstance(value, dict) else None, where)
+            if label is not None:
+                return label
     return None
+
+
+def _listed(value: Any, where: str) -> list[Fields]:
+    """A list of objects, which may be missing."""
+    if value is None:
+        return []
+    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+        raise BadDataError("annotations and their results must be lists of objects", where=where)
+    return value
+
+
+def _chosen(value: Any, where: str) -> str | None:
+    """The label among choices, of which there may be none and not more than one."""
+    if isinstance(value, dict) and "choices" in value:
+        value = value["choices"]
+    several = [value] if isinstance(value, str) else value
+    if several is None or several == []:
+        return None
+    if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
+        raise BadDataError("a label must be text", where=where)
+    if len(several) > 1:
+        raise BadDataError(f"{len(several)} choices where one is the label", where=where)
+    return several[0] if several[0].strip() else None
 
 
 def _object(path: Path, *keys: str) -> Fields:
@@ -342,7 +368,7 @@ def _image_part(part: Fields) -> str | None:
 def _saved(image: str, options: Options, where: str) -> str:
     """The file of a picture that is given by address; embedded ones are written out."""
     if image.startswith("file://"):
-        return urllib.parse.unquote(urllib.parse.urlsplit(image).path)
+        return urllib.parse.unquote(image.removeprefix("file://").partition("?")[0])
     if re.match(r"https?://", image):
         hint = "Download it, and put its file's name there"
         raise BadDataError("the picture is on the network", where=where, hint=hint)
@@ -363,11 +389,29 @@ def _saved(image: str, options: Options, where: str) -> str:
     return name
 
 
-def renamed(fields: Iterable[Fields], names: Mapping[str, str]) -> Iterator[Fields]:
-    """Labels by other names: `{"OK": "yes", "NG": "no"}`; yes and no come out in lower case."""
+def renamed(fields: Iterable[Fields], names: Mapping[str, str], source: str) -> Iterator[Fields]:
+    """Sound records, their labels by other names: `{"OK": "yes", "NG": "no"}`; yes and no come out in lower case.
+
+    Args:
+      source: for messages.
+
+    Raises:
+      BadDataError: an image, label or question is no text, or there is no record at all.
+    """
+    number = 0
     for number, one in enumerate(fields, 1):
+        where = f"{source}: record {number}"
         if not all(isinstance(one[key], str) and one[key].strip() for key in ("image", "suffix")):
-            raise BadDataError("the image or the label is empty or no text", where=f"record {number}")
-        label = one["suffix"]
-        label = names.get(label, label)
-        yield one | {"suffix": label.strip().lower() if label.strip().lower() in LABELS else label}
+            raise BadDataError("the image or the label is empty or no text", where=where)
+        prefix = one.get("prefix")
+        if not isinstance(prefix, (str, type(None))):
+            raise BadDataError("the question is no text", where=where)
+        try:
+            to_json(one).encode()
+        except (UnicodeEncodeError, ValueError):
+            raise BadDataError("there is something in it that is no text in UTF-8 and no number", where=where) from None
+        label = names.get(one["suffix"], one["suffix"])
+        plain = label.strip().lower()
+        yield one | {"prefix": prefix or "", "suffix": plain if plain in LABELS else label}
+    if not number:
+        raise BadDataError("there is no record in it", where=source)

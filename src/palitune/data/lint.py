@@ -171,6 +171,7 @@ def _meant(record: Record) -> str | None:
         near = [path.name for path in folder.iterdir() if path.stem.lower() == wanted and path.is_file()]
     except OSError:
         return None
+    near = [name for name in near if name.isprintable()]  # others no line can hold
     return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
 
 

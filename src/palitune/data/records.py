@@ -6,6 +6,7 @@ TSV: `image, label`, or as inference writes it `image, correct, p_yes, label, an
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,7 +21,9 @@ LONGEST_LINE = 1 << 20  # bytes; no record comes near it, and what does is no re
 STDIN = Path("-")
 KINDS = ("jsonl", "tsv")
 NOWHERE = Path()
-HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")
+JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
+HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")  # of tables' columns
+LABEL_HEADS = ("suffix", "label", "answer", "class", "caption", "target")
 EXAMPLES = {
     "jsonl": 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}',
     "tsv": "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer",
@@ -97,7 +100,7 @@ class Reader:
                     continue
                 if not found:
                     found = True
-                    self.kind = "jsonl" if raw.lstrip()[:1] in (b"{", b"[") else "tsv"
+                    self.kind = "jsonl" if JSON_START.match(raw) else "tsv"
                 yield number, start, raw
         if not found:
             raise BadDataError("the file is empty", where=self.name, hint="It needs one record a line")
@@ -135,7 +138,9 @@ class Reader:
 
 def _opened(path: Path) -> IO[bytes]:
     if path == STDIN:
-        return sys.stdin.buffer
+        if sys.stdin is None:
+            raise MissingInputError("standard input is closed", hint="Name a file")
+        return open(sys.stdin.fileno(), "rb", buffering=1 << 16, closefd=False)
     try:
         if path.is_char_device() or path.is_block_device():  # which may never end
             raise MissingInputError("not a file of records", where=str(path))
@@ -151,6 +156,15 @@ def _without_mark(raw: bytes, name: str) -> bytes:
     if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise BadDataError("this is UTF-16 text", where=f"{name}:1", hint="Save the file as UTF-8")
     return raw.removeprefix(b"\xef\xbb\xbf")
+
+
+def require_file(path: Path) -> None:
+    """Raises MissingInputError unless a path can be read more than once."""
+    if not path.exists():
+        raise MissingInputError("no such file", where=str(path))
+    if not path.is_file():
+        hint = "Use - for standard input, or write it into a file first"
+        raise MissingInputError("not a file, and it is read more than once", where=str(path), hint=hint)
 
 
 def stream(path: Path, labelled: bool = True) -> Iterator[Record]:
@@ -173,6 +187,13 @@ def _no_number(text: str) -> None:
     raise ValueError(f"{text} is no value in JSON")
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large a number")
+    return value
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
@@ -183,8 +204,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # `scan_once` is three times as quick as `decode`, which looks for blanks.
-_scan = json.JSONDecoder(parse_constant=_no_number).scan_once  # type: ignore[attr-defined]
-_scan_once = json.JSONDecoder(object_pairs_hook=_once, parse_constant=_no_number).scan_once  # type: ignore[attr-defined]
+_numbers: dict[str, Any] = {"parse_constant": _no_number, "parse_float": _finite}
+_scan = json.JSONDecoder(**_numbers).scan_once  # type: ignore[attr-defined]
+_scan_once = json.JSONDecoder(object_pairs_hook=_once, **_numbers).scan_once  # type: ignore[attr-defined]
 
 
 def parse_object(text: str, where: str) -> dict[str, Any]:
@@ -208,6 +230,12 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
     if type(fields) is not dict:
         hint = "palitune convert reads what is one JSON value from beginning to end"
         raise BadDataError("a record must be a JSON object", where=where, hint=f"{EXAMPLES['jsonl']}. {hint}")
+    if "\\ud" in text or "\\uD" in text:
+        try:
+            to_json(fields).encode()
+        except UnicodeEncodeError:
+            what = "the line has half of a surrogate pair, which is no character"
+            raise BadDataError(what, where=where) from None
     return fields
 
 
@@ -223,7 +251,7 @@ def parse_json(text: str, where: str, labelled: bool = True) -> Record:
     usual = type(name) is str and type(prefix) is str and suffix in LABELS and len(text) < LONGEST
     if not usual or not name or name.isspace() or "\\u" in text:
         name = _text(fields, "image", where)
-        suffix = _label(_text(fields, "suffix", where)) if labelled or suffix is not None else ""
+        suffix = _label(_text(fields, "suffix", where)) if labelled or suffix not in (None, "") else ""
         prefix = _text(fields, "prefix", where) if fields.get("prefix") is not None else ""
         _check_characters(fields, where)
     answer, p_yes = get("answer"), get("p_yes")
@@ -252,15 +280,11 @@ def _text(fields: dict[str, Any], key: str, where: str) -> str:
 
 
 def _check_characters(fields: dict[str, Any], where: str) -> None:
-    """What JSON can write with \\u and no text can hold."""
+    """What JSON can write with \\u and no file's name can hold."""
     for key in ("image", "suffix", "prefix"):
         value = fields.get(key) or ""
         if "\0" in value:
             raise BadDataError(f'"{key}" has a NUL character', where=where)
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            raise BadDataError(f'"{key}" has half of a surrogate pair, which is no character', where=where) from None
 
 
 def _label(text: str) -> str:
@@ -287,10 +311,11 @@ def parse_tsv(text: str, where: str, labelled: bool = True) -> Record:
     elif len(columns) == 1 and not labelled:
         name, suffix = text, ""
     else:
-        hint = "palitune convert reads tables with commas" if len(columns) == 1 and "," in text else EXAMPLES["tsv"]
+        foreign = len(columns) == 1 and ("," in text or text.lstrip().startswith("["))
+        hint = "palitune convert reads tables with commas, and other JSON" if foreign else EXAMPLES["tsv"]
         columns_found = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
         raise BadDataError(f"{columns_found} between tabs", where=where, hint=hint)
-    if name.lower() in HEADS:
+    if name.lower() in HEADS and suffix.lower() in LABEL_HEADS:
         hint = "palitune convert reads tables that have one"
         raise BadDataError("this looks like a header", where=where, hint=hint)
     if not name or name.isspace():
@@ -322,7 +347,7 @@ def require_labels(records: Sequence[Record]) -> None:
 
 def to_json(fields: dict[str, Any]) -> str:
     """A line of JSONL."""
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def to_tsv(record: Record) -> str:

@@ -37,7 +37,7 @@ def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
         for _, record in one.entries:
             labels[report.identity(record), record.prefix].add(record.suffix)
             homes.setdefault(report.identity(record), one.path)
-    return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.sets}
+    return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.sets if one.entries}
 
 
 def _written(

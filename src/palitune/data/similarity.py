@@ -27,7 +27,7 @@ def fingerprint(picture: Image.Image) -> Fingerprints:
 
 def of_names(names: Iterable[str], folders: ImageFolders) -> Iterator[Fingerprints | PalituneError]:
     """The fingerprint of every picture in order, or what is wrong with it; computed in threads."""
-    return ahead(lambda name: fingerprint(images.decode(folders.locate(name, name))), names)
+    return ahead(lambda name: fingerprint(images.decode(folders.locate(name, name), name)), names)
 
 
 def near_pairs(fingerprints: Fingerprints) -> np.ndarray[Any, Any]:

@@ -97,7 +97,8 @@ def split(
         raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
     try:
         with tempfile.TemporaryFile(dir=fresh) as spool:
-            index = _indexed(source, spool if source == STDIN else None, wish)
+            is_read_once = source == STDIN or not source.is_file()
+            index = _indexed(source, spool if is_read_once else None, wish)
             sizes = _sizes(wish, len(index.offsets), source)
             remarks: list[str] = []
             together = _together(index, wish.near, images or ImageFolders.beside(source), remarks)
@@ -105,7 +106,8 @@ def split(
             order = config.generator(seed, "split", folder.name).permutation(len(index.offsets))
             labels = index.labels if wish.stratify else np.zeros(len(order), np.int32)
             parts = partition(labels, together, order, sizes, config.generator(seed, "groups", folder.name))
-            if source == STDIN:
+            _require_parts(parts)
+            if is_read_once:
                 spool.flush()
                 _write(fresh, spool, index, parts, wish)
             else:
@@ -125,9 +127,20 @@ def split(
     return Result(found, remarks)
 
 
+def _require_parts(parts: Mapping[str, Ints]) -> None:
+    """Raises BadDataError where records that stay together leave a part without any."""
+    for name, lines in parts.items():
+        if not len(lines):
+            what = f"so many records have to stay together that none is left for {name}"
+            hint = "Fewer parts, another --group, or --near-duplicates ignore; palitune lint shows what looks alike"
+            raise BadDataError(what, hint=hint)
+
+
 def _sizes(wish: Wish, total: int, source: Path) -> dict[str, int]:
     """Records in each part; training is what is left."""
     test = wish.test.of(total)
+    if test < 0 or test >= total:
+        raise UsageError(f"--test {wish.test}: there are {total} records")
     if wish.folds:
         rest = total - test
         if not 2 <= wish.folds <= rest:

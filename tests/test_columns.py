@@ -92,6 +92,11 @@ def test_tables_and_pipes(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\n1,0\n\n0,1\n")
     assert columns.read(path, None).numbers == [2, 4]
+    path.write_bytes(b'\xef\xbb\xbfname;ok\r\n"a;\r\nb";yes\r\nc;no\r\nd;no\r\n')
+    done = run("palitune", "thin", "x.csv", "-o", "y.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "y.csv").read_bytes().startswith(b'\xef\xbb\xbfname;ok\r\n"a;\r\nb";yes\r\n')
+    assert (tmp_path / "y.csv").read_bytes().count(b"no\r\n") == 1
     path.write_text("a,a\n1,0\n")
     with pytest.raises(BadDataError, match="two columns have the same name"):
         columns.read(path, None)

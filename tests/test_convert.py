@@ -242,5 +242,13 @@ def test_the_command(workspace: Path, run: Run) -> None:
         {"yes": "OK", "no": "NG"}[one["suffix"]] for one in original
     )
     assert run("palitune", "convert", "x.tsv", "-o", "x.csv", cwd=workspace).returncode == 73
+    (workspace / "half.csv").write_text("image,label\na.png,OK\nb.png,\n")
+    done = run("palitune", "convert", "half.csv", "--rename", "NGG=no", cwd=workspace)
+    assert (done.returncode, done.stdout) == (65, "")
+    (workspace / "half.csv").write_text("image,label,prefix\na.png,OK,ok?\n")
+    done = run("palitune", "convert", "half.csv", "--rename", "NGG=no", "--to", "tsv", cwd=workspace)
+    assert done.stdout == "a.png\tOK\n"
+    assert "no label is NGG" in done.stderr
+    assert "no room for questions" in done.stderr
     assert run("palitune", "convert", "none", cwd=workspace).returncode == 66
     assert run("palitune", "convert", "x.tsv", "--to", "folders", cwd=workspace).returncode == 2

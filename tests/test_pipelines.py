@@ -123,12 +123,15 @@ def test_bad_pictures_stop_it_before_the_first_answer_or_are_left_out(playground
     assert "tmp/bad.tsv:2: not an image" in told[0]
     assert "tmp/bad.tsv:4: no such image" in told[1]
     assert "tmp/bad.tsv:5: the image's path climbs" in told[2]
-    assert told[3].endswith("3 images cannot be used. --on-bad-image skip leaves them out")
+    assert told[3].endswith("3 of 5 images cannot be used. --on-bad-image skip leaves them out")
     assert len(told) == 4
     for source in ("-d tmp/bad.tsv", "-d - < tmp/bad.tsv"):
         done = shell(f"./13-inference.py -i dataset --on-bad-image skip {source}")
         assert [line.split("\t")[0] for line in done.stdout.splitlines()] == names[:2]
-        assert sorted(line.partition(":2: ")[1] for line in done.stderr.splitlines()).count(":2: ") == 1
+        assert sum(":2: not an image" in line for line in done.stderr.splitlines()) == 1
+        assert done.stderr.splitlines()[-1] == "3 of 5 records are left out"
+    assert "no picture can be used" in shell("./13-inference.py -d tmp/bad.tsv -i tmp --on-bad-image skip", 65).stderr
+    shell("./13-inference.py -d all.tsv -i dataset --pool mean", 2)
     done = shell("./13-inference.py -i dataset -d - < tmp/bad.tsv", 65)
     assert done.stderr.startswith("stdin:2: not an image")
     shell("printf '%s\\tyes\\nbroken.png\\n' x.png | ./13-inference.py -i dataset -d -", 65)
@@ -199,6 +202,10 @@ def test_what_is_no_answer_is_left_alone(playground: Path, shell: Shell) -> None
     shell(f"{ask} /dev/full", 2)
     shell(f"{ask} tmp", 2)
     shell(f"{ask} tmp/two.tsv --jsonl", 65)
+    (playground / "tmp/gap.tsv").write_text(whole.split("\n", 2)[2].split("\n")[0] + "\n")
+    assert "tmp/gap.tsv:1: this is no answer" in shell(f"{ask} tmp/gap.tsv", 65).stderr
+    assert "2 of 5 records are left out" in shell(f"{ask} tmp/gap.tsv --on-bad-image skip").stderr
+    assert (playground / "tmp/gap.tsv").read_text() == whole.split("\n", 2)[2]
     shell(f"{ask} tmp/two.tsv")
     assert (playground / "tmp/two.tsv").read_text() == whole
 

@@ -199,6 +199,14 @@ def test_a_part_without_records_is_refused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["data.jsonl"]
 
 
+def test_a_group_that_nothing_matches_is_refused(tmp_path: Path) -> None:
+    path = labelled(tmp_path, 40)
+    with pytest.raises(UsageError, match="no record has it"):
+        splitting.split(path, tmp_path / "set1", Wish(Amount(4), group="image:zzz(q)"), 0)
+    result = splitting.split(path, tmp_path / "set1", Wish(Amount(4), group="image:a_.*"), 0)
+    assert "10 of 40 records are in 10 groups" in result.remarks
+
+
 def test_a_missing_group_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match=r'data\.jsonl:1: the record has no "series"'):
         splitting.split(labelled(tmp_path, 9), tmp_path / "set1", Wish(Amount(2), group="series"), 0)

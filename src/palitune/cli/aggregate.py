@@ -35,20 +35,22 @@ def _block(path: Path) -> str:
 
     kinds: Counter[str] = Counter()
     labels: Counter[str] = Counter()
-    unlabelled = answered_unlabelled = 0
+    alone: Counter[str] = Counter()  # answers without a label
+    unlabelled = 0
     for record in stream(path, labelled=False):
-        if record.answer is None and (kinds or answered_unlabelled):
+        if record.answer is None and (kinds or alone):
             raise BadDataError("no answer here, and there are some above", where=record.where)
         if not record.suffix:
             unlabelled += 1
-            answered_unlabelled += record.answer is not None
+            if record.answer is not None:
+                alone[record.answer] += 1
             continue
         labels[record.suffix] += 1
         if record.answer is not None:
             kinds[confusion.kind(record.answer, record.suffix)] += 1
-    if not labels and not answered_unlabelled:
+    if not labels and not alone:
         raise BadDataError("neither answers nor labels are here", where=str(path))
     answered = kinds.total()
     if answered < labels.total() and answered:
         raise BadDataError("some lines have an answer and some have none", where=str(path))
-    return report.aggregate_block(str(path), kinds, labels, unlabelled)
+    return report.aggregate_block(str(path), kinds, labels or alone, unlabelled)

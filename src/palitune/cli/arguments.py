@@ -97,7 +97,10 @@ def frames(text: str) -> str:
 
 
 def any_frames(text: str) -> str:
-    return text if text == "all" else frames(text)
+    try:
+        return text if text == "all" else frames(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor all") from None
 
 
 def expression(text: str) -> str:
@@ -285,6 +288,6 @@ def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None
     text = "what an animated picture shows: first, middle, last, a number from 0, or all (the model's own; middle)"
     group.add_argument("--frames", type=any_frames, metavar="FRAME", help=text)
     text = "with --frames all: how many frames, evenly spaced, are looked at (5)"
-    group.add_argument("--most-frames", type=positive_int, default=5, metavar="N", help=text)
+    group.add_argument("--most-frames", type=positive_int, metavar="N", help=text)
     text = "with --frames all: the frame that counts: worst (least sure of yes), best, or the mean of all (worst)"
-    group.add_argument("--pool", choices=POOLS, default="worst", help=text)
+    group.add_argument("--pool", choices=POOLS, help=text)

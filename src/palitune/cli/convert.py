@@ -99,12 +99,20 @@ def run(args: argparse.Namespace) -> None:
         target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     beside = [source] if source.is_dir() else ImageFolders.beside(source).folders
     images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
-    count = 0
+    count = asked = 0
+    names = dict(args.rename)
+    unused = set(names)
+
+    def read() -> Iterator[importers.Fields]:
+        for fields in importers.read(source, kind, options):
+            unused.discard(fields["suffix"] if isinstance(fields["suffix"], str) else "")
+            yield fields
 
     def counted() -> Iterator[importers.Fields]:
-        nonlocal count
-        for fields in importers.renamed(importers.read(source, kind, options), dict(args.rename), args.source):
+        nonlocal count, asked
+        for fields in importers.renamed(read(), names, args.source):
             count += 1
+            asked += bool(fields["prefix"])
             yield fields
 
     if args.to == "folders" and target is not None:
@@ -112,12 +120,19 @@ def run(args: argparse.Namespace) -> None:
     else:
         written = exporters.lines(counted(), args.to, images if args.embed else None)
         if target is None:
-            for line in written:
+            content = list(written)  # all of it or, where something is wrong, nothing
+            for line in content:
                 sys.stdout.buffer.write(line.encode())
             sys.stdout.buffer.flush()
         else:
             with files.whole(target) as file:
                 file.writelines(line.encode() for line in written)
+    if unused:
+        print(f"--rename: no label is {', '.join(sorted(unused))}", file=sys.stderr)
+    if asked and args.to in ("tsv", "folders") and not args.quiet:
+        print(f"{args.to} has no room for questions: those of {asked} records are left out", file=sys.stderr)
     if not args.quiet:
         where = f", {kind} to {args.to}"
-        print(f"{count} records{where}{f' in {args.output}' if args.output else ''}", file=sys.stderr)
+        print(
+            f"{count} record{'s' * (count != 1)}{where}{f' in {args.output}' if args.output else ''}", file=sys.stderr
+        )

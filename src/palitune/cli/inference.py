@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from palitune.data.records import Record
     from palitune.infer.decoding import Answer
 
+FOLDER = "Is it the right folder? -i names another one"
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
   image, correct (True or False), p_yes (from 0 to 1), label, answer, with tabs between
@@ -28,10 +29,12 @@ named on the way and left out, and standard input is answered while it comes, ho
 """
 EXAMPLES = """\
 examples:
-  ./13-inference.py -l checkpoints/x.npz -d tmp/splitted-ab.tsv -i dataset/pub_judges -b 4 | tee tmp/out-ab.tsv
+  ./13-inference.py -l checkpoints/x.npz -d tmp/splitted-ab.tsv -i dataset -b 4 | tee tmp/out-ab.tsv
   ./13-inference.py -l x -d tmp/all.tsv --resume tmp/out.tsv       write tmp/out.tsv, or go on with it
   ./13-inference.py -d tmp/all.tsv | grep -v '\\bTrue\\b.*\\byes$'    all but the true positives
-  ls images | ./13-inference.py -d - -i images --on-bad-image skip  pictures without labels
+  ls dataset/images | ./13-inference.py -d - -i dataset/images      pictures without labels
+
+--resume trusts OUT: that its lines are of the same model and prompt, no line tells.
 """
 
 
@@ -70,7 +73,12 @@ def run(args: argparse.Namespace) -> None:
             if asked.done:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
         judge = Judge(model, shown, prompt, args.quiet, frames, args.batch_size)
-        _write(judge.stream(shown_params(model, shown), located(asked, images, _tell), _tell), total, args)
+        found = judge.stream(shown_params(model, shown), located(asked, images, asked.tell), asked.tell)
+        written = asked.done + _write(found, total, args)
+    if asked.left_out and not written:
+        raise BadDataError("no picture can be used", where=args.data, hint=FOLDER)
+    if asked.left_out and not args.quiet:
+        print(f"{asked.left_out} of {written + asked.left_out} records are left out", file=sys.stderr)
 
 
 class Asked:
@@ -81,8 +89,10 @@ class Asked:
     """
 
     def __init__(self, args: argparse.Namespace) -> None:
+        from palitune.cli import workspace
         from palitune.data.records import STDIN
 
+        workspace.require_data(args.data)
         self.source = self.file = Path(args.data)
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()
@@ -93,7 +103,14 @@ class Asked:
             with self.file.open("wb") as copy:
                 shutil.copyfileobj(sys.stdin.buffer, copy)
         if args.resume:
-            self.done, self.passed = _resumed(Path(args.resume), self.source, args.jsonl, self._read)
+            self.done, self.passed = _resumed(Path(args.resume), self.source, args, self._read)
+
+        self.left_out = self.passed - self.done  # without an answer, because of their pictures
+
+    def tell(self, problem: PalituneError) -> None:
+        """Says what is wrong with a picture; what to do about it is said once, at the end."""
+        self.left_out += 1
+        print(f"{problem.where}: {problem.what}", file=sys.stderr, flush=True)
 
     def _read(self) -> "Iterator[Record]":
         from palitune.data.records import STDIN, Reader
@@ -110,10 +127,6 @@ class Asked:
 
     def __exit__(self, *error: object) -> None:
         self.scratch.cleanup()
-
-
-def _tell(problem: PalituneError) -> None:
-    print(problem, file=sys.stderr, flush=True)
 
 
 def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.Namespace) -> int:
@@ -140,14 +153,16 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
 
     problems = picture_problems(counted(), images, shown, frames)
     for problem in problems:
-        _tell(problem)
+        asked.tell(problem)
     if problems:
-        what = f"{len(problems)} image{'s' * (len(problems) > 1)} cannot be used"
-        raise BadDataError(what, where=args.data, hint="--on-bad-image skip leaves them out")
+        what = f"{len(problems)} of {count} images cannot be used"
+        hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
+        raise BadDataError(what, where=args.data, hint=hint)
     return count
 
 
-def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: argparse.Namespace) -> None:
+def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: argparse.Namespace) -> int:
+    """The number of lines."""
     from tqdm import tqdm
 
     from palitune.cli.main import Stopped
@@ -155,15 +170,18 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
 
     # Lines on a terminal are progress enough.
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
+    count = 0
     with Lines(args.resume) as write:
         try:
             for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
                 correct = is_right(answer.text, record.suffix)
                 write(_line(record, correct, answer.p_yes, answer.text, args.jsonl))
+                count += 1
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
             raise
+    return count
 
 
 def _line(record: "Record", correct: bool, p_yes: float, answer: str, jsonl: bool) -> str:
@@ -198,10 +216,13 @@ class Lines:
             self.file.close()
 
 
-def _resumed(path: Path, asked: "Path", jsonl: bool, records: "Callable[[], Iterator[Record]]") -> tuple[int, int]:
+def _resumed(
+    path: Path, asked: Path, args: argparse.Namespace, records: "Callable[[], Iterator[Record]]"
+) -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
-    Records without a line were left out: their pictures were bad. Nothing is changed before all of it is understood.
+    With --on-bad-image skip records may be without a line, as those are whose pictures are bad. Nothing is changed
+    before all of it is understood.
 
     Raises:
       UsageError: it is no file, or the one that is asked about.
@@ -209,6 +230,7 @@ def _resumed(path: Path, asked: "Path", jsonl: bool, records: "Callable[[], Iter
     """
     from palitune.data.records import Reader
 
+    jsonl, may_skip = args.jsonl, args.on_bad_image == "skip"
     if (path.exists() and not path.is_file()) or str(path) == "-":
         raise UsageError(f"--resume {path} is no file")
     if path.exists() and asked.exists() and path.samefile(asked):
@@ -241,6 +263,8 @@ def _resumed(path: Path, asked: "Path", jsonl: bool, records: "Callable[[], Iter
             if (record.name, record.suffix) == (answer.name, answer.suffix):
                 passed = number
                 break
+            if not may_skip:
+                raise other
         else:
             raise other
         done += 1

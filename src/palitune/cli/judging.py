@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from palitune.cli import workspace
 from palitune.cli.model import Model
 from palitune.data import records
 from palitune.data.folders import ImageFolders
@@ -17,9 +18,11 @@ from palitune.data.images import Decoding, shown_frames
 from palitune.data.pictures import Shown, Wanted, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
-from palitune.errors import PalituneError
+from palitune.errors import PalituneError, UsageError
 from palitune.infer.decoding import Answer, Answerer
 from palitune.judge import confusion
+
+MOST_FRAMES = 5
 
 
 def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
@@ -35,6 +38,7 @@ def load_records(path: Path, args: argparse.Namespace) -> list[Record]:
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
+    workspace.require_data(str(path))
     found = records.read(path, folders(path, args))
     records.require_labels(found)
     return found
@@ -90,7 +94,9 @@ def check_pictures(sets: Iterable[Sequence[Record]], pictures: Shown, frames: Fr
 
 
 def frames_of(args: argparse.Namespace, how: Decoding) -> Frames:
-    return Frames(how, args.most_frames if args.frames == "all" else None, args.pool)
+    if args.frames != "all" and (args.most_frames or args.pool):
+        raise UsageError("--most-frames and --pool are for --frames all")
+    return Frames(how, (args.most_frames or MOST_FRAMES) if args.frames == "all" else None, args.pool or "worst")
 
 
 def pooled(answers: Sequence[Answer], pool: str) -> Answer:

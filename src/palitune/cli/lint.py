@@ -74,9 +74,13 @@ def run(args: argparse.Namespace) -> None:
             dropped = ", ".join(f"{count} {reason}" for reason, count in done.dropped.items())
             changes = f"{done.kept} records, {done.renamed} renamed, left out: {dropped or 'none'}"
             print(f"{path} -> {targets[path]}: {changes}", file=sys.stderr)
+        if remaining := sum(finding.check == "near leak" for finding in report.findings):
+            print(f"near leaks that remain: {remaining}; a new split keeps what looks alike together", file=sys.stderr)
     sys.stdout.flush()
     if errors := report.count("error"):
-        raise BadDataError(f"{errors} error{'s' * (errors > 1)}", hint=None if targets else "--fix OUT writes the rest")
+        can_fix = not targets and any(one.entries for one in report.sets)
+        hint = "--fix OUT writes what is sound" if can_fix else None
+        raise BadDataError(f"{errors} error{'s' * (errors > 1)}", hint=hint)
 
 
 def _files(names: list[str]) -> list[Path]:
@@ -169,8 +173,9 @@ def _text(report: "Report", everything: bool) -> str:
         lines += [f"  {one_line(f'{finding.where}: {finding.what}')}" for finding in shown]
         if len(shown) < len(findings):
             lines.append(f"  and {len(findings) - len(shown)} more; --all names them")
-    if report.tokens:
+    if report.tokens and any(one.entries for one in report.sets):
         lines.append(f"tokens: prompts up to {report.tokens['prompt']}, answers up to {report.tokens['answer']}")
     lines += report.verdicts
-    lines.append(", ".join(f"{report.count(level)} {level}s" for level in ("error", "warning", "note")))
+    counts = [(report.count(level), level) for level in ("error", "warning", "note")]
+    lines.append(", ".join(f"{count} {level}{'s' * (count != 1)}" for count, level in counts))
     return "\n".join(lines)

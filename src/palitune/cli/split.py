@@ -22,7 +22,8 @@ examples:
                                                   a fifth and a tenth, each with the labels' shares
   ./02-shuffle_data.sh --folds 5 -n five          five splits: ./03-do_learn.py -d five/fold1
   ./02-shuffle_data.sh --group advertiser -n set3 all records of an advertiser on one side
-  ./02-shuffle_data.sh --group 'image:^([^_]+)_'  likewise a_1.jpg and a_2.jpg
+  ./02-shuffle_data.sh --group 'image:([^/_]+)_[^/]*$' -n set5
+                                                  likewise images/a_1.jpg and images/a_2.jpg
   shuf all.tsv | head -1000 | ./02-shuffle_data.sh -d - -n set4
 """
 

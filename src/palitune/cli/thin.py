@@ -12,7 +12,7 @@ that stay are written as they are and in their order; counts before and after go
 """
 EXAMPLES = """\
 examples:
-  palitune thin all.tsv > thinned.tsv             as many no as yes
+  palitune thin all.tsv > thinned.tsv             as few no as yes, where no is the more frequent one
   palitune thin toxicity.csv --columns toxic,obscene,insult --target 0.3 -o thinned.csv
   palitune thin dataset/data.jsonl --drop-yes     also where yes is the more frequent one
 """
@@ -50,3 +50,10 @@ def run(args: argparse.Namespace) -> None:
         files.write(target, content)
     if not args.quiet:
         print(share_table(table.names, table.values, table.values[keep]), file=sys.stderr)
+        if keep.all():
+            why = (
+                "--drop-yes lets lines with a yes go too"
+                if not args.drop_yes
+                else "the shares are as near as they come"
+            )
+            print(f"no line was left out: {why}", file=sys.stderr)

@@ -11,7 +11,7 @@ judge while it learns: that tells whether it has learned them, not what the mode
 """
 EXAMPLES = """\
 examples:
-  ./15-train.py -d tmp/false64.tsv -i dataset/pub_judges -b 10 -r 0.001 -t 8 -s checkpoints/false64.npz
+  ./15-train.py -d tmp/false64.tsv -i dataset -b 10 -r 0.001 -t 8 -s checkpoints/false64.npz
                                                   eight times through 64 records, ten at a time
   ./15-train.py -l x -d tmp/false64.tsv --valid-data tmp/splitted-ac.tsv -s y
                                                   from checkpoints/x.npz on, judged by others

@@ -113,6 +113,14 @@ def file_to_write(name: str, overwrite: bool) -> Path:
     return path.resolve() if path.is_symlink() else path
 
 
+def require_data(name: str) -> None:
+    """Raises MissingInputError if there is no such file of records, with the files of a split of that name."""
+    path = Path(name)
+    if name != "-" and not path.exists():
+        split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
+        raise MissingInputError("no such file", where=name, hint=f"Did you mean {split[0]}?" if split else None)
+
+
 def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
     """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
 
@@ -138,6 +146,8 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         named = [folder / f"{part}.{kind}" for kind in KINDS]
         path = next((path for path in named if path.is_file()), None)
         if path is None:
+            if (folder / "fold1").is_dir():
+                raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
             make = f"Make it with ./02-shuffle_data.sh -n {name}"
             other = "A split elsewhere is named by its folder, and a file of records by its path"
             hint = f"{make}. {other}" if Path(name).name == name else other

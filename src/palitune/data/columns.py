@@ -57,7 +57,7 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
         values = {name: [value(row.get(name, "")) for row in rows] for name in names}
         chosen = [name for name, found in values.items() if min(found) >= 0]
         if not chosen:
-            hint = "Name some with --columns"
+            hint = f"Name some with --columns; there are {', '.join(names)[:200]}"
             raise BadDataError("no column says yes or no in every line", where=str(path), hint=hint)
     else:
         missing = [name for name in columns if name not in names]
@@ -101,38 +101,42 @@ def _is_csv(path: Path) -> bool:
             first = file.readline(1 << 16).removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return not first.lstrip().startswith((b"{", b"[")) and b"\t" not in first and b"," in first
+    return not first.lstrip().startswith((b"{", b"[")) and b"\t" not in first and (b"," in first or b";" in first)
 
 
 def _csv_rows(path: Path) -> tuple[bytes, list[bytes], list[int], list[dict[str, Any]]]:
+    raw = path.read_bytes()
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise BadDataError("not UTF-8 text", where=str(path), hint="Save the file as UTF-8") from None
-    rows = csv.reader(io.StringIO(text, newline=""), strict=True)
+    # Each row as it is in the file, which may be several lines.
+    physical = io.StringIO(text, newline="").readlines()
+    if physical and not physical[-1].endswith(("\n", "\r")):
+        physical[-1] += "\n"
+    separator = ";" if physical and physical[0].count(";") > physical[0].count(",") else ","
+    rows = csv.reader(physical, delimiter=separator, strict=True)
     lines, numbers, found = [], [], []
     try:
-        columns = next(rows)
+        columns = [column.strip() for column in next(rows)]
         if len(set(columns)) < len(columns):
             raise BadDataError("two columns have the same name", where=f"{path}:1")
+        head = raw[: len(raw) - len(text.encode())] + "".join(physical[: rows.line_num]).encode()
+        before = rows.line_num
         for row in rows:
+            whole = "".join(physical[before : rows.line_num])
+            before = rows.line_num
             if not row:
                 continue
             if len(row) != len(columns):
                 what = f"{len(row)} columns, the header has {len(columns)}"
                 raise BadDataError(what, where=f"{path}:{rows.line_num}")
             found.append(dict(zip(columns, row, strict=True)))
-            lines.append(_csv_line(row))
+            lines.append(whole.encode())
             numbers.append(rows.line_num)
     except csv.Error as error:
         raise BadDataError(f"broken CSV ({error})", where=f"{path}:{rows.line_num}") from None
-    return _csv_line(columns), lines, numbers, found
-
-
-def _csv_line(row: Sequence[str]) -> bytes:
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerow(row)
-    return buffer.getvalue().encode()
+    return head, lines, numbers, found
 
 
 def thin(table: Table, target: float, drop_yes: bool, seed: int) -> Ints:

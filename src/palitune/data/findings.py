@@ -59,6 +59,16 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
         if len(several) > 1:
             listed = ", ".join(f'"{label}" ({labels[label]})' for label in several)
             yield Finding("warning", "spelling", str(path), f"labels that differ in case or blanks alone: {listed}")
+    strange = [label for label in labels if label not in LABELS]
+    if strange and len(strange) < len(labels):
+        for record in records:
+            if record.suffix not in LABELS:
+                what = f'"{record.suffix[:40]}" is neither yes nor no, as other labels are: learning refuses it'
+                yield Finding("error", "label", record.where, what)
+    elif strange:
+        listed = ", ".join(f'"{label[:40]}"' for label in strange[:5])
+        what = f"learning takes yes and no, and here are {listed}: palitune convert --rename gives labels other names"
+        yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(records) > 1:
         (label,) = labels
         yield Finding("error", "one label", str(path), f'every label is "{label}": there is nothing to tell apart')

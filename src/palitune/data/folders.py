@@ -40,12 +40,20 @@ class ImageFolders:
                 raise BadDataError(f"the image's path climbs out of its folder: {name}", where=where, hint=HINT)
         found = self._existing(name)
         if found is None:
-            return self.folders[0] / name
+            # Named where it would be: in the first folder that has its folder.
+            likely = (folder / name for folder in self.folders if self._has(folder / path.parent))
+            return next(likely, self.folders[0] / name)
         if not self.allow_outside:
             real = found.resolve()
             if not any(real.is_relative_to(folder) for folder in self.real):
                 raise BadDataError(f"the image is a link out of its folder: {name}", where=where, hint=HINT)
         return found
+
+    def _has(self, folder: Path) -> bool:
+        try:
+            return folder.is_dir()
+        except (OSError, ValueError):
+            return False
 
     def _existing(self, name: str) -> Path | None:
         # Names that were written on Windows have the other slash.

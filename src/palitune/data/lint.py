@@ -99,7 +99,7 @@ def lint(
     seen = dict(zip(different, progress(looked, len(different)), strict=True))
     repaired: dict[tuple[Path, str], str] = {}
     for one in sets:
-        findings += _of_pictures(one, seen, how, repaired)
+        findings += _of_pictures(one, seen, how, folders_of(one.path), repaired)
     looks = {path: found for path, found in seen.items() if isinstance(found, Look)}
 
     def identity(record: Record) -> Hashable:
@@ -142,11 +142,16 @@ def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
 
 def _of_error(error: PalituneError, where: str) -> Finding:
     check = "missing picture" if isinstance(error, MissingInputError) else "unusable"
-    return Finding("error", check, error.where or where, error.what)
+    advice = f". {error.hint}" if error.hint and "palitune" in error.hint else ""
+    return Finding("error", check, error.where or where, error.what + advice)
 
 
 def _of_pictures(
-    one: Set, seen: Mapping[Path, Any], how: Decoding, repaired: dict[tuple[Path, str], str]
+    one: Set,
+    seen: Mapping[Path, Any],
+    how: Decoding,
+    folders: ImageFolders,
+    repaired: dict[tuple[Path, str], str],
 ) -> Iterator[Finding]:
     told = set()
     for _, record in one.entries:
@@ -154,7 +159,7 @@ def _of_pictures(
         if found is None or record.image in told:
             continue
         told.add(record.image)
-        if isinstance(found, MissingInputError) and (other := _meant(record)):
+        if isinstance(found, MissingInputError) and (other := _meant(record, folders)):
             repaired[one.path, record.name] = other
             yield Finding("error", "missing picture", record.where, f"no such image: {record.image}; there is {other}")
         elif isinstance(found, PalituneError):
@@ -164,14 +169,16 @@ def _of_pictures(
                 yield Finding(level, check, record.where, f"{record.name}: {what}")
 
 
-def _meant(record: Record) -> str | None:
+def _meant(record: Record, folders: ImageFolders) -> str | None:
     """The only picture in its folder that differs in case or extension alone."""
-    folder, wanted = record.image.parent, record.image.stem.lower()
-    try:
-        near = [path.name for path in folder.iterdir() if path.stem.lower() == wanted and path.is_file()]
-    except OSError:
-        return None
-    near = [name for name in near if name.isprintable()]  # others no line can hold
+    named = Path(record.name.replace("\\", "/"))
+    near = []
+    for folder in folders.folders:
+        try:
+            others = [path for path in (folder / named.parent).iterdir() if path.stem.lower() == named.stem.lower()]
+        except (OSError, ValueError):
+            continue
+        near += [path.name for path in others if path.is_file() and path.name.isprintable()]  # others no line can hold
     return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
 
 

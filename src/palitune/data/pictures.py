@@ -14,7 +14,7 @@ from palitune.data.images import Decoding
 from palitune.errors import PalituneError
 
 LIMIT = 2 << 30  # bytes: some 3,500 pictures at 224 pixels
-LISTED = 20  # bad pictures named in one message
+LISTED = 5  # bad pictures named in one message
 # Pillow lets other threads run while it decodes.
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 AHEAD = 16  # pictures decoded before they are asked for

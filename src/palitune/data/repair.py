@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from palitune import files
 from palitune.data.lint import Report, Set
-from palitune.data.records import Record, to_json
+from palitune.data.records import LABELS, Record, to_json
 
 
 class Repair(NamedTuple):
@@ -46,6 +46,7 @@ def _written(
     dropped: collections.Counter[str] = collections.Counter()
     dropped["no record"] = one.broken
     seen: set[Hashable] = set()
+    has_labels = any(record.suffix in LABELS for _, record in one.entries)
     kept = renamed = 0
     with files.whole(target) as file:
         for (_, _, raw), record in one.entries:
@@ -53,6 +54,8 @@ def _written(
             other = report.repaired.get((one.path, record.name))
             if record.image in report.unusable and other is None:
                 dropped["picture"] += 1
+            elif record.suffix not in LABELS and has_labels:
+                dropped["label"] += 1
             elif len(labels[picture, record.prefix]) > 1:
                 dropped["two labels"] += 1
             elif homes[picture] != one.path:

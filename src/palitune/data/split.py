@@ -202,7 +202,7 @@ def _group_key(group: str | None) -> Callable[[Record], str | None]:
         return lambda record: None
     what, colon, expression = group.partition(":")
     if what == "image" and colon:
-        pattern = re.compile(expression)
+        pattern = re.compile(expression)  # over the name as the line has it, folders too
 
         def part_of_name(record: Record) -> str | None:
             found = pattern.search(record.name)
@@ -225,6 +225,11 @@ def _together(index: Index, near: str, images: ImageFolders, remarks: list[str])
     count = len(index.offsets)
     links = [_linked(index.pictures)]
     if index.groups is not None:
+        members = int(np.count_nonzero(index.groups))
+        if not members:
+            raise UsageError("--group: no record has it", hint="image:REGEX is looked for in names like images/a_1.jpg")
+        different = len(np.unique(index.groups[index.groups != 0]))
+        remarks.append(f"{members} of {count} records are in {different} groups")
         grouped = np.flatnonzero(index.groups)
         links.append(grouped[_linked(index.groups[grouped])])
     if index.names is not None:

@@ -46,8 +46,8 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
 
     Args:
       kinds: numbers of "tp", "tn", "fp" and "fn"; empty where there are no answers.
-      labels: how often each is there.
-      unlabelled: lines left out.
+      labels: how often each is there; of lines without any label, the answers.
+      unlabelled: lines without a label.
     """
     if kinds and set(labels) <= {POSITIVE, NEGATIVE}:
         counts = Confusion(**{kind: kinds.get(kind, 0) for kind in ("tp", "tn", "fp", "fn")})
@@ -58,8 +58,9 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
     else:
         shares = sorted(labels.items(), key=lambda pair: (-pair[1], pair[0]))
         shown = " ".join(f"{label}={number}" for label, number in shares[:LABELS_SHOWN])
-        block = f"Aggregate: {path} (labels alone)\n  {shown}"
-        if shares:
+        alone = sum(labels.values()) == unlabelled
+        block = f"Aggregate: {path} ({'answers' if alone else 'labels'} alone)\n  {shown}"
+        if shares and not alone:
             block += f'\n  always "{shares[0][0]}": accuracy {shares[0][1] / sum(labels.values())}'
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
 

@@ -26,12 +26,12 @@ from palitune.data.pictures import Wanted
 ROUNDS = 5
 SIDE = 224
 SPLIT = """
-import resource, sys, time
+import sys, time
 from pathlib import Path
 from palitune.data.split import Amount, Wish, split
 began = time.perf_counter()
 split(Path(sys.argv[1]), Path(sys.argv[2]), Wish(Amount(10, True), stratify=sys.argv[3] == "stratify"), 0)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 print(f"{time.perf_counter() - began:.1f} s, {peak:.0f} MB")
 """
 

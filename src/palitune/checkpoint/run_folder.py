@@ -45,12 +45,13 @@ class RunFolder:
         self.table = self.path / "metrics.csv"
         self.picture = self.path / "loss.png"
         self.blocks = self.path / "results.txt"
+        self.report = self.path / "report.html"
         self.lock = self.path / "lock"
         self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
 
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
-        inside = [self.config, self.state, self.best, self.metrics, self.table, self.picture, self.blocks]
+        inside = [self.config, self.state, self.best, self.metrics, self.table, self.picture, self.blocks, self.report]
         return [self.target, manifest.path_of(self.target), *inside]
 
     @contextmanager

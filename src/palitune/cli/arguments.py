@@ -5,7 +5,7 @@ import math
 import re
 from typing import Any
 
-from palitune.data.records import LONGEST
+from palitune.data.records import LABELS, LONGEST
 from palitune.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -29,6 +29,7 @@ POOLS = ("worst", "mean", "best")
 SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
 LARGEST = 10**9
 MOST_CHUNKS = 1024
+MOST_FOLDS = 100
 
 
 def positive_int(text: str) -> int:
@@ -68,6 +69,13 @@ def positive_float(text: str) -> float:
     return value
 
 
+def folds(text: str) -> int:
+    value = positive_int(text)
+    if not 2 <= value <= MOST_FOLDS:
+        raise argparse.ArgumentTypeError(f"{text} is not between 2 and {MOST_FOLDS}")
+    return value
+
+
 def chunks(text: str) -> int:
     value = positive_int(text)
     if value > MOST_CHUNKS:
@@ -80,6 +88,23 @@ def share(text: str) -> float:
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 0 and below 1")
     return value
+
+
+def probability(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def labels(text: str) -> tuple[str, ...]:
+    names = [name.strip() for name in text.split(",")]
+    names = [name.lower() if name.lower() in LABELS else name for name in names]  # as records are read
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r} are not two or more different labels with commas between them")
+    for name in names:
+        prompt(name)
+    return tuple(names)
 
 
 def augmentations(text: str) -> tuple[str, ...]:
@@ -268,17 +293,34 @@ def add_records(parser: argparse.ArgumentParser, judging: bool = False) -> None:
     add_pictures(parser, judging)
 
 
+def add_labels(parser: argparse.ArgumentParser) -> None:
+    """Which answers there are."""
+    text = "what an answer is one of; the first of two is the positive one (yes,no)"
+    parser.add_argument("--labels", type=labels, default=LABELS, metavar="A,B", help=text)
+
+
+def add_classes(parser: argparse.ArgumentParser) -> None:
+    """Which labels there are in a file of answers, which tells of most itself."""
+    text = "the labels there are; the first of two is the positive one (yes,no, or those of FILE)"
+    parser.add_argument("--labels", type=labels, metavar="A,B", help=text)
+
+
+def add_answering(parser: argparse.ArgumentParser) -> None:
+    """How scores become answers."""
+    add_labels(parser)
+    text = "let the model write freely instead of scoring the labels; what is no label is wrong, and listed"
+    parser.add_argument("--decode", action="store_true", help=text)
+    text = "answer with the first label from this probability on (what `palitune threshold` stored with the model; 0.5)"
+    parser.add_argument("--threshold", type=probability, metavar="P", help=text)
+
+
 def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None:
     """Where pictures are, and how they are looked at.
 
     Args:
       judging: several frames of one picture can be looked at.
     """
-    group = parser.add_argument_group("pictures")
-    text = "folder that image names are relative to (default: the data file's, or the one above)"
-    group.add_argument("-i", "--images", metavar="FOLDER", help=text)
-    text = "take pictures from anywhere: absolute paths, .. and links that leave the folder"
-    group.add_argument("--allow-outside", action="store_true", help=text)
+    group = add_folder(parser)
     text = "largest picture (64 million, a quarter of it if it is animated)"
     group.add_argument("--max-pixels", type=positive_int, metavar="N", help=text)
     if not judging:
@@ -291,3 +333,13 @@ def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None
     group.add_argument("--most-frames", type=positive_int, metavar="N", help=text)
     text = "with --frames all: the frame that counts: worst (least sure of yes), best, or the mean of all (worst)"
     group.add_argument("--pool", choices=POOLS, help=text)
+
+
+def add_folder(parser: argparse.ArgumentParser) -> Any:
+    """Where pictures are; the group of options is for others about pictures."""
+    group = parser.add_argument_group("pictures")
+    text = "folder that image names are relative to (default: the data file's, or the one above)"
+    group.add_argument("-i", "--images", metavar="FOLDER", help=text)
+    text = "take pictures from anywhere: absolute paths, .. and links that leave the folder"
+    group.add_argument("--allow-outside", action="store_true", help=text)
+    return group

@@ -11,18 +11,22 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from palitune.cli import arguments
+from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, PalituneError, UsageError
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
-    from palitune.infer.decoding import Answer
+    from palitune.judge.answers import Answer
 
 FOLDER = "Is it the right folder? -i names another one"
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
   image, correct (True or False), p_yes (from 0 to 1), label, answer, with tabs between
 Training, filtering and 14-validate_outtsv.py read these lines again. A record without a label is answered too; it is
-neither correct nor wrong. p_yes is the probability of yes against no as the first word of the answer.
+neither correct nor wrong. p_yes is the probability of yes against no. With other --labels it is that of the first of
+two, and of more than two the answer's own; JSONL then has that of each label too.
+
+A threshold or a temperature that `palitune threshold` stored with the model is used.
 
 All pictures are looked at before the model is asked, and every bad one is named. With --on-bad-image skip they are
 named on the way and left out, and standard input is answered while it comes, however long it is.
@@ -51,17 +55,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jsonl", action="store_true", help=text)
     arguments.add_model(parser)
     arguments.add_records(parser, judging=True)
+    arguments.add_answering(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.checkpoint import manifest
-    from palitune.cli import workspace
+    from palitune.cli import answering, workspace
     from palitune.cli.judging import Judge, folders, frames_of, located
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
-    from palitune.config import PROMPT
 
     source = workspace.checkpoint_to_read(args.model)
-    prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
+    answering.check(args)
     images = folders(Path(args.data), args)
     with Asked(args) as asked:
         model = load(source, args)
@@ -72,7 +75,8 @@ def run(args: argparse.Namespace) -> None:
             announce(model)
             if asked.done:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
-        judge = Judge(model, shown, prompt, args.quiet, frames, args.batch_size)
+        how = answering.answering_of(model, args)
+        judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, args.batch_size, how)
         found = judge.stream(shown_params(model, shown), located(asked, images, asked.tell), asked.tell)
         written = asked.done + _write(found, total, args)
     if asked.left_out and not written:
@@ -165,33 +169,42 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
     """The number of lines."""
     from tqdm import tqdm
 
+    from palitune.cli.answering import tell_of_strangers
     from palitune.cli.main import Stopped
-    from palitune.judge.confusion import is_right
 
     # Lines on a terminal are progress enough.
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
     count = 0
+    strange: list[tuple[str, str]] = []
     with Lines(args.resume) as write:
         try:
             for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
-                correct = is_right(answer.text, record.suffix)
-                write(_line(record, correct, answer.p_yes, answer.text, args.jsonl))
+                write(_line(record, answer, args))
                 count += 1
+                if args.decode and answer.text not in args.labels:
+                    strange.append((record.name, answer.text))
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
             raise
+    if not args.quiet:
+        tell_of_strangers(args.data, strange, args.labels, count)
     return count
 
 
-def _line(record: "Record", correct: bool, p_yes: float, answer: str, jsonl: bool) -> str:
+def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
     from palitune.data.records import to_answer, to_json
+    from palitune.judge.confusion import is_right
 
-    if not jsonl:
-        return to_answer(record, correct, p_yes, answer)
+    correct = is_right(answer.text, record.suffix)
+    if not args.jsonl:
+        return to_answer(record, correct, answer.p_yes, answer.text)
     fields = record.fields or {"image": record.name, **({"suffix": record.suffix} if record.suffix else {})}
     verdict = {"correct": correct} if record.suffix else {}
-    return to_json(fields | verdict | {"p_yes": round(p_yes, 6), "answer": answer})
+    said = {"p_yes": round(answer.p_yes, 6), "answer": answer.text}
+    if tuple(args.labels) != LABELS:
+        said["p"] = {label: round(p, 6) for label, p in zip(args.labels, answer.p, strict=True)}
+    return to_json(fields | verdict | said)
 
 
 class Lines:

@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from tqdm import tqdm
 
 from palitune.cli import workspace
+from palitune.cli.answering import Answering
 from palitune.cli.model import Model
 from palitune.data import records
 from palitune.data.folders import ImageFolders
@@ -19,8 +21,11 @@ from palitune.data.pictures import Shown, Wanted, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import PalituneError, UsageError
-from palitune.infer.decoding import Answer, Answerer
-from palitune.judge import confusion
+from palitune.infer.decoding import Writer
+from palitune.infer.scoring import Scorer
+from palitune.judge import answers, confusion, metrics
+from palitune.judge.answers import Answer
+from palitune.judge.metrics import Judged
 
 MOST_FRAMES = 5
 
@@ -33,14 +38,14 @@ def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
 
 
 def load_records(path: Path, args: argparse.Namespace) -> list[Record]:
-    """A file's records, each with a yes/no label and its picture's file.
+    """A file's records, each with its picture's file and one of the labels, yes or no unless there are `args.labels`.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
     workspace.require_data(str(path))
     found = records.read(path, folders(path, args))
-    records.require_labels(found)
+    records.require_labels(found, getattr(args, "labels", records.LABELS))
     return found
 
 
@@ -68,8 +73,22 @@ def picture_problems(
 class Verdict(NamedTuple):
     """Answers in the order of their records."""
 
-    answers: list[str]
-    confusion: confusion.Confusion
+    labels: list[str]
+    answers: list[Answer]
+    classes: tuple[str, ...]
+
+    @property
+    def texts(self) -> list[str]:
+        return [answer.text for answer in self.answers]
+
+    @property
+    def judged(self) -> Judged:
+        return metrics.judged(self.labels, self.texts, [answer.p_yes for answer in self.answers], self.classes)
+
+    @property
+    def confusion(self) -> confusion.Confusion:
+        """Of two classes."""
+        return confusion.count(self.labels, self.texts, self.classes)
 
 
 class Frames(NamedTuple):
@@ -99,14 +118,6 @@ def frames_of(args: argparse.Namespace, how: Decoding) -> Frames:
     return Frames(how, (args.most_frames or MOST_FRAMES) if args.frames == "all" else None, args.pool or "worst")
 
 
-def pooled(answers: Sequence[Answer], pool: str) -> Answer:
-    """One answer for the frames of a picture."""
-    if pool == "mean" and len(answers) > 1:
-        share = sum(answer.p_yes for answer in answers) / len(answers)
-        return Answer(confusion.POSITIVE if share >= 0.5 else confusion.NEGATIVE, share)
-    return (max if pool == "best" else min)(answers, key=lambda answer: answer.p_yes)
-
-
 class Judge:
     """Judges parameters of one model on any records, with one compiled program."""
 
@@ -118,16 +129,18 @@ class Judge:
         quiet: bool,
         frames: Frames | None = None,
         batch_size: int = 8,
+        answering: Answering | None = None,
     ) -> None:
-        self.answerer = Answerer(model.sizes, model.tokenizer, model.dtype, batch_size)
+        self.answering = answering or Answering()
+        self.scorer = Scorer(model.sizes, model.tokenizer, self.answering.labels, model.dtype, batch_size)
+        self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if self.answering.decode else None
         self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
         self.silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:
         answering = self.stream(params, asked)
         bar = tqdm(answering, "validating", len(asked), unit="pictures", leave=False, disable=self.silent)
-        answers = [answer.text for _, answer in bar]
-        return Verdict(answers, confusion.count([record.suffix for record in asked], answers))
+        return Verdict([record.suffix for record in asked], [said for _, said in bar], self.answering.labels)
 
     def stream(
         self,
@@ -157,11 +170,17 @@ class Judge:
                 for one in sound:
                     yield one, prompt
 
-        answers = self.answerer(params, questions())
-        for first in answers:
+        labels, decode, point = self.answering
+        pool = self.frames.pool if self.frames else "worst"
+        for_scores, for_texts = itertools.tee(questions())
+        scores = self.scorer(params, for_scores)
+        texts = self.writer(params, for_texts) if self.writer else itertools.repeat("")
+        both = zip(scores, texts, strict=False)
+        for first in both:
             record, count = pending.popleft()
-            said = [first, *(next(answers) for _ in range(count - 1))]
-            yield record, pooled(said, self.frames.pool if self.frames else "worst")
+            found, written = zip(first, *(next(both) for _ in range(count - 1)), strict=True)
+            p = answers.pooled(answers.probabilities(np.stack(found), point.temperature), pool)
+            yield record, answers.answer(p, labels, point, written if decode else ())
 
 
 def _wanted(

@@ -45,6 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "save the result: a bare name goes into checkpoints/"
     parser.add_argument("-w", "-s", "--write", metavar="NAME", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint and its run")
+    text = "also write NAME.run/report.html: the validation set before and after, with curves and pictures"
+    parser.add_argument("--report", action="store_true", help=text)
     parser.add_argument("--seed", type=arguments.seed, help="another seed shows the examples in another order (0)")
     arguments.add_run(parser)
     _add_lottery(parser)
@@ -78,7 +80,7 @@ def _add_safety(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
 
-    for option in ("resume", "tensorboard", "save_every"):
+    for option in ("resume", "tensorboard", "save_every", "report"):
         if getattr(args, option) and args.write is None:
             raise UsageError(f"--{option.replace('_', '-')} needs -w NAME: without it nothing is saved")
     if args.resume and (args.overwrite or args.source):

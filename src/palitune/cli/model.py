@@ -59,9 +59,12 @@ class Model(NamedTuple):
 
 
 def set_up_jax() -> None:
-    """Compiled programs are kept under `cache/`, so that the next start is quicker."""
-    jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    """Compiled programs are kept under `cache/`, so that the next start is quicker; what the user has exported counts
+    more.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
 def set_allocator(choice: str) -> None:

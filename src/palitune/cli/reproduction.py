@@ -30,6 +30,7 @@ NOT_RECORDED = {
     "recorded",
     "save_every",
     "tensorboard",
+    "report",
 }
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 

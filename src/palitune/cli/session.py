@@ -13,7 +13,7 @@ from palitune.checkpoint.run_folder import RunFolder, end_of
 from palitune.cli import arguments, lottery, reproduction, workspace
 from palitune.cli.courses import Courses
 from palitune.cli.journal import Journal
-from palitune.cli.judging import Judge, check_pictures, load_records
+from palitune.cli.judging import Judge, Verdict, check_pictures, load_records
 from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
 from palitune.cli.training import PASSES, Training
@@ -25,6 +25,8 @@ from palitune.judge.report import result_block, trial_table
 from palitune.models import lora
 from palitune.train.optimizers import TRAINABLE
 from palitune.train.plan import parameters
+
+UNTRAINED = "zero trained"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -161,7 +163,7 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
 
     params = shown_params(model, plan.shown)
     if saved is None:
-        judge(params, "zero trained")
+        judge(params, UNTRAINED)
     frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[config.method](path)}
     del params
     training = Training(plan.courses, frozen, plan.trials, plan.configured, journal, judge, describe, args.save_every)
@@ -181,6 +183,8 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
         judge(training.all_params(training.kept), f"{PASSES[config.second_pass]} trained")
     journal.draw(progress.winner)
     training.finish("finished")
+    if args.report and journal.folder is not None:
+        judge.report(journal.folder, args.quiet)
 
 
 def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str, count: int) -> Any:
@@ -235,8 +239,27 @@ class Verdicts:
     ) -> None:
         self.sets, self.journal = sets, journal
         self.judge = Judge(model, shown, prompt, journal.quiet)
+        self.first: dict[Path, Verdict] | None = None  # before learning; of a run that was taken up again unknown
+        self.last: dict[Path, Verdict] = {}
 
     def __call__(self, params: Mapping[str, Any], label: str) -> None:
+        self.last = {}
         for path, records in self.sets.items():
             named = str(path) if path.is_absolute() else f"./{path}"
-            self.journal.block(result_block(named, self.judge(params, records).confusion, label))
+            self.last[path] = self.judge(params, records)
+            self.journal.block(result_block(named, self.last[path].confusion, label))
+        if label == UNTRAINED:
+            self.first = self.last
+
+    def report(self, folder: RunFolder, quiet: bool) -> None:
+        """A page about the last set, which is the one that judges, before and after."""
+        from palitune.cli import report
+        from palitune.judge import summary
+
+        path, records = list(self.sets.items())[-1]
+        told, _, configuration, losses = report.of_model(str(folder.target))
+        before = self.first[path].judged if self.first else None
+        title = f"{folder.target.stem} on {path}"
+        made = summary.summarize(title, told | {"data": str(path)}, records, self.last[path].judged, before)
+        made.configuration, made.losses = configuration, losses
+        report.write(folder.report, made, quiet)

@@ -1,8 +1,10 @@
 """Tables of counts, for people."""
 
 import collections
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from palitune.judge.report import aligned
 
 MOST_LABELS = 20  # shown of one file
 
@@ -20,7 +22,7 @@ def share_table(names: Sequence[str], before: Any, after: Any = None) -> str:
             share = f"{yes / (yes + no):.3f}" if yes + no else "-"
             row += ["->"] * (part > 0) + [str(yes), str(no), str(len(column) - yes - no), share]
         rows.append(row)
-    lines = _aligned(rows)
+    lines = aligned(rows)
     lines.append(" -> ".join(f"{len(values)} records" for values in both))
     return "\n".join(lines)
 
@@ -35,20 +37,4 @@ def label_table(sets: Mapping[str, Sequence[str]]) -> str:
         if len(counts) > MOST_LABELS:
             rest = sum(count for _, count in counts[MOST_LABELS:])
             rows.append([name, f"({len(counts) - MOST_LABELS} more)", str(rest), f"{rest / len(labels):.3f}"])
-    return "\n".join(_aligned(rows))
-
-
-def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns of the same width; words to the left, numbers to the right."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    words = [
-        not all(row[i].replace(".", "").isdigit() or row[i] == "-" for row in rows[1:]) for i in range(len(widths))
-    ]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, words, strict=True)
-        lines.append(
-            "  ".join(cell.ljust(width) if word else cell.rjust(width) for cell, width, word in cells).rstrip()
-        )
-    return lines
+    return "\n".join(aligned(rows))

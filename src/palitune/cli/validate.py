@@ -2,35 +2,48 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from palitune.cli import arguments
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from palitune.cli.answering import Answering
+    from palitune.data.records import Record
+    from palitune.judge.answers import Answer
+
 DESCRIPTION = """\
 Asks a model about every record of each FILE and prints a block for each: true and false positives and negatives
-("yes" is positive), accuracy, precision, recall and F-measure. An answer that is neither yes nor no counts as wrong.
+("yes" is positive), accuracy, precision, recall and F-measure. The answer is the likelier of the labels; with --decode
+the model writes freely, and what is no label counts as wrong. --report writes a page with intervals, curves and
+pictures.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of records, JSONL or TSV")
     parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
+    text = "also write a page about all FILEs together, as `palitune report` does"
+    parser.add_argument("--report", metavar="HTML", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="let --report replace a page")
     arguments.add_model(parser)
     arguments.add_records(parser, judging=True)
+    arguments.add_answering(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.checkpoint import manifest
-    from palitune.cli import workspace
+    from palitune.cli import answering, workspace
     from palitune.cli.judging import Judge, check_pictures, frames_of, load_records
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
-    from palitune.config import PROMPT
-    from palitune.data.records import Record
-    from palitune.judge.report import result_block
+    from palitune.judge.report import verdict_block
 
+    target = workspace.file_to_write(args.report, args.overwrite) if args.report else None
     source = workspace.checkpoint_to_read(args.model)
-    prompt = args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
+    answering.check(args)
     model = load(source, args)
     shown = pictures(model, args)
     sets = {path: load_records(Path(path), args) for path in args.files}
@@ -38,16 +51,40 @@ def run(args: argparse.Namespace) -> None:
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)
-    judge = Judge(model, shown, prompt, args.quiet, frames)
+    how = answering.answering_of(model, args)
+    judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, answering=how)
     params = shown_params(model, shown)
-    judged: list[tuple[Record, str]] = []
+    judged: list[tuple[Record, Answer]] = []
     for path, records in sets.items():
         verdict = judge(params, records)
-        print(result_block(path, verdict.confusion), flush=True)
+        print(verdict_block(path, verdict.labels, verdict.texts, how.labels), flush=True)
         judged += zip(records, verdict.answers, strict=True)
+        if how.decode:
+            strange = [(r.name, text) for r, text in zip(records, verdict.texts, strict=True) if text not in how.labels]
+            answering.tell_of_strangers(path, strange, how.labels, len(records))
     if args.sheet:
         from palitune.judge import plots
 
-        plots.sheet(Path(args.sheet), [(r.image, r.suffix, answer) for r, answer in judged])
+        plots.sheet(Path(args.sheet), [(r.image, r.suffix, answer.text) for r, answer in judged])
         if not args.quiet:
             print(f"drew {args.sheet}", file=sys.stderr)
+    if target is not None:
+        _report(target, judged, how, args, source)
+
+
+def _report(
+    target: "Path", found: "Sequence[tuple[Record, Answer]]", how: "Answering", args: argparse.Namespace, source: "Path"
+) -> None:
+    from palitune.cli import answering, report
+    from palitune.cli.judging import Verdict
+    from palitune.judge import summary
+
+    records = [record for record, _ in found]
+    verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
+    told, _, configuration, losses = report.of_model(str(source))
+    facts = told | {"data": ", ".join(args.files), "prompt": answering.prompt_of(source, args)}
+    facts |= {"answers": "written freely"} if how.decode else {}
+    title = f"{source.stem} on {', '.join(args.files)}"
+    made = summary.summarize(title, facts, records, verdict.judged, threshold=how.point.threshold)
+    made.configuration, made.losses = configuration, losses
+    report.write(target, made, args.quiet)

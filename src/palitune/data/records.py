@@ -337,12 +337,13 @@ def _share(text: str) -> float | None:
     return value if math.isfinite(value) and 0 <= value <= 1 else None
 
 
-def require_labels(records: Sequence[Record]) -> None:
-    """Raises BadDataError at the first suffix that is neither yes nor no: a confusion matrix has two classes."""
+def require_labels(records: Sequence[Record], labels: Sequence[str] = LABELS) -> None:
+    """Raises BadDataError at the first suffix that is none of the labels: a confusion matrix needs known classes."""
     for record in records:
-        if record.suffix not in LABELS:
-            hint = "A confusion matrix needs yes or no"
-            raise BadDataError(f'suffix "{record.suffix[:40]}" is neither yes nor no', where=record.where, hint=hint)
+        if record.suffix not in labels:
+            none_of = "neither yes nor no" if tuple(labels) == LABELS else f"none of {', '.join(labels)}"
+            hint = "A confusion matrix needs yes or no" if tuple(labels) == LABELS else "--labels names others"
+            raise BadDataError(f'suffix "{record.suffix[:40]}" is {none_of}', where=record.where, hint=hint)
 
 
 def to_json(fields: dict[str, Any]) -> str:

@@ -1,11 +1,12 @@
-"""Answers beside labels, counted: "yes" is the positive class."""
+"""Answers beside labels, counted: "yes" is the positive class, or the first of two other labels."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 from palitune.errors import BadDataError
 
-POSITIVE, NEGATIVE = "yes", "no"
+POSITIVE, NEGATIVE = CLASSES = ("yes", "no")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +40,12 @@ class Confusion:
         return None if recall is None or specificity is None else (recall + specificity) / 2
 
     @property
+    def matthews(self) -> float | None:
+        """Matthews' correlation coefficient: 1 is right, 0 as good as chance; of one class or one answer None."""
+        spread = (self.tp + self.fp) * (self.tp + self.fn) * (self.tn + self.fp) * (self.tn + self.fn)
+        return (self.tp * self.tn - self.fp * self.fn) / math.sqrt(spread) if spread else None
+
+    @property
     def f_measure(self) -> float | None:
         """2PR / (P + R) in this order of operations: another order gives another last digit, and people compare."""
         precision, recall = self.precision, self.recall
@@ -51,42 +58,50 @@ def _ratio(numerator: int, denominator: int) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def judged(answer: str, label: str) -> str:
-    """The class an answer counts as: its own, or the wrong one if it is neither yes nor no."""
-    said = answer.strip().lower()
-    if said in (POSITIVE, NEGATIVE):
+def judged(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
+    """The class an answer counts as: its own, or the wrong one if it is neither."""
+    said = _plain(answer)
+    if said in classes:
         return said
-    return NEGATIVE if label == POSITIVE else POSITIVE
+    return classes[1] if label == classes[0] else classes[0]
+
+
+def _plain(text: str) -> str:
+    """yes and no in any case, other texts as they are."""
+    said = text.strip()
+    return said.lower() if said.lower() in CLASSES else said
 
 
 def is_right(answer: str, label: str) -> bool:
     """Whether an answer is the label: yes and no in any case, other texts as they are."""
-    if label in (POSITIVE, NEGATIVE):
-        return judged(answer, label) == label
-    return answer.strip() == label.strip()
+    return _plain(answer) == _plain(label)
 
 
-def kind(answer: str, label: str) -> str:
-    """One of "tp", "tn", "fp" and "fn"; of a label that is neither yes nor no "tp" where right, "fn" where wrong."""
+def kind(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
+    """One of "tp", "tn", "fp" and "fn"; of a label that is none of two classes "tp" where right, "fn" where wrong."""
     if is_right(answer, label):
-        return "tn" if label == NEGATIVE else "tp"
-    return "fp" if label == NEGATIVE else "fn"
+        return "tn" if label == classes[1] else "tp"
+    return "fp" if label == classes[1] else "fn"
 
 
-def count(labels: Sequence[str], answers: Sequence[str]) -> Confusion:
+def count(labels: Sequence[str], answers: Sequence[str], classes: Sequence[str] = CLASSES) -> Confusion:
     """Compares free answers with labels.
 
+    Args:
+      classes: the positive and the negative label.
+
     Raises:
-      BadDataError: a label is neither yes nor no.
+      BadDataError: a label is neither of them.
     """
+    positive, negative = classes
     for label in labels:
-        if label not in (POSITIVE, NEGATIVE):
-            raise BadDataError(f'label "{label}" is neither yes nor no')
+        if label not in (positive, negative):
+            raise BadDataError(f'label "{label}" is neither {positive} nor {negative}')
     if not labels:
         return Confusion(0, 0, 0, 0)
     # Takes a second to import, which bad input should not have to wait for.
     from sklearn.metrics import confusion_matrix
 
-    classes = [judged(answer, label) for answer, label in zip(answers, labels, strict=True)]
-    (tn, fp), (fn, tp) = confusion_matrix(labels, classes, labels=[NEGATIVE, POSITIVE]).tolist()
+    found = [judged(answer, label, classes) for answer, label in zip(answers, labels, strict=True)]
+    (tn, fp), (fn, tp) = confusion_matrix(labels, found, labels=[negative, positive]).tolist()
     return Confusion(tp=tp, tn=tn, fp=fp, fn=fn)

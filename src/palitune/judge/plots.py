@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from palitune import files
 from palitune.data import images
-from palitune.judge.confusion import judged
+from palitune.judge.confusion import is_right
 
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
@@ -25,8 +25,8 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
     Raises:
       StorageError: the file cannot be written.
     """
-    wrong = [item for item in shown if judged(item[2], item[1]) != item[1]]
-    right = [item for item in shown if judged(item[2], item[1]) == item[1]]
+    wrong = [item for item in shown if not is_right(item[2], item[1])]
+    right = [item for item in shown if is_right(item[2], item[1])]
     chosen = (wrong + right)[: COLUMNS * ROWS]
     rows = -(-len(chosen) // COLUMNS)
     # A Figure of its own draws without a display and leaves pyplot's global state alone.
@@ -35,7 +35,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
         f"{len(shown)} pictures, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(shown)))
     )
     for cell, (image, label, answer) in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
-        colour = RIGHT if judged(answer, label) == label else WRONG
+        colour = RIGHT if is_right(answer, label) else WRONG
         cell.imshow(images.decode(image))
         cell.set_title(answer if answer == label else f"{answer[:16]} (is: {label})", color=colour, fontsize=10)
         cell.spines[:].set(color=colour, linewidth=3)
@@ -43,7 +43,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
         cell.set(xticks=[], yticks=[])
         if not cell.images:
             cell.set_axis_off()
-    _save(path, figure)
+    files.write(path, png(figure))
 
 
 def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> None:
@@ -78,7 +78,7 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
         _all_trials(cells[len(own)], parts, winner)
     for cell in cells[count:]:
         cell.set_axis_off()
-    _save(path, figure)
+    files.write(path, png(figure))
 
 
 def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
@@ -127,7 +127,8 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return made
 
 
-def _save(path: Path, figure: Figure) -> None:
+def png(figure: Figure) -> bytes:
+    """A drawing as a file's content."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=80)
-    files.write(path, buffer.getvalue())
+    return buffer.getvalue()

@@ -2,10 +2,10 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from palitune.judge.confusion import NEGATIVE, POSITIVE, Confusion
+from palitune.judge.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
 
 LABELS_SHOWN = 10
 RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}
@@ -41,6 +41,20 @@ def result_block(path: str, confusion: Confusion, label: str | None = None, titl
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
 
 
+def verdict_block(
+    path: str, labels: Sequence[str], answers: Sequence[str], classes: Sequence[str], label: str | None = None
+) -> str:
+    """`result_block` of two classes, counts of right and wrong of more."""
+    if len(classes) == 2:
+        return result_block(path, count(labels, answers, classes), label)
+    right = sum(map(is_right, answers, labels))
+    return "\n".join([f"Result: {path}{f' ({label})' if label else ''}", *_right_and_wrong(right, len(labels))])
+
+
+def _right_and_wrong(right: int, total: int) -> list[str]:
+    return [f"  right={right} wrong={total - right}", *([f"  accuracy:  {right / total}"] if total else [])]
+
+
 def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, int], unlabelled: int) -> str:
     """The block of a file of answers; of one with labels alone, what always saying the same would score.
 
@@ -54,7 +68,7 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
         block = result_block(path, counts, title="Aggregate")
     elif kinds:
         right, total = kinds.get("tp", 0) + kinds.get("tn", 0), sum(kinds.values())
-        block = f"Aggregate: {path}\n  right={right} wrong={total - right}\n  accuracy:  {right / total}"
+        block = "\n".join([f"Aggregate: {path}", *_right_and_wrong(right, total)])
     else:
         shares = sorted(labels.items(), key=lambda pair: (-pair[1], pair[0]))
         shown = " ".join(f"{label}={number}" for label, number in shares[:LABELS_SHOWN])
@@ -63,6 +77,24 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
         if shares and not alone:
             block += f'\n  always "{shares[0][0]}": accuracy {shares[0][1] / sum(labels.values())}'
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Columns of the same width; words to the left, numbers to the right."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, words, strict=True)
+        lines.append(
+            "  ".join(cell.ljust(width) if word else cell.rjust(width) for cell, width, word in cells).rstrip()
+        )
+    return lines
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell.removeprefix("-").replace(".", "").isdigit()
 
 
 def trial_table(results: Sequence[TrialResult], winner: int | None, select: str) -> str:

@@ -301,6 +301,32 @@ def hidden_states(
     return final_norm(params, x), new_cache
 
 
+def selected_states(
+    config: GemmaConfig, params: Params, x: jax.Array, mask: jax.Array, positions: jax.Array, rows: jax.Array
+) -> jax.Array:
+    """`hidden_states` at a few places, without keys and values: the last layer computes nothing but them.
+
+    Args:
+      rows: int[B, Q], which of the T tokens are wanted.
+
+    Returns:
+      [B, Q, D].
+    """
+    block = Block(config)
+    angles = rope_angles(config, positions)
+
+    def layer(number: Any, x: jax.Array, rows: jax.Array | None = None) -> jax.Array:
+        # Indexed here, because a slice of all layers but the last would be a copy of them.
+        weights = jax.tree.map(
+            lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False), params["layers"]
+        )
+        y: Any = block.apply({"params": weights}, x, angles, mask, None, rows)
+        return y[0]
+
+    x = jax.lax.fori_loop(0, config.depth - 1, layer, x)
+    return final_norm(params, layer(config.depth - 1, x, rows))
+
+
 def final_norm(params: Params, x: jax.Array) -> jax.Array:
     """The norm after the last layer, `[B, T, D]`."""
     normed: Any = RMSNorm().apply({"params": params["final_norm"]}, x)

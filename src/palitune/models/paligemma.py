@@ -6,7 +6,7 @@ Everything here is a pure function of parameters and arrays: no file, no device 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -110,6 +110,51 @@ def forward(
     """
     zimg = image_tokens(config, params, image, dtype)
     return gemma.logits(params["llm"], hidden_states(config, params, zimg, text, mask_ar, mask_input))
+
+
+class Branches(NamedTuple):
+    """Continuations of a prompt as a tree: K tokens, each behind the prompt or behind another of them."""
+
+    tokens: Any  # int32[K]
+    depth: Any  # int32[K]: 0 right behind the prompt, then 1, 2 …
+    sees: Any  # bool[K, K]: (token, itself or one that it follows)
+
+
+def branched_states(
+    config: PaliGemmaConfig,
+    params: Params,
+    zimg: jax.Array,
+    text: jax.Array,
+    mask_input: jax.Array,
+    branches: Branches,
+) -> jax.Array:
+    """Hidden states at the end of a prompt and all along its continuations, in one pass.
+
+    Args:
+      zimg: [B, N, D].
+      text: int[B, T] prompts, left aligned: padding only at the end.
+      mask_input: [B, T], nonzero for real tokens.
+      branches: the continuations, the same for every prompt; none of them sees another.
+
+    Returns:
+      [B, 1 + K, D]: after the prompt, then after each token of the continuations.
+    """
+    x, mask = sequence(config, params, zimg, text, jnp.zeros_like(text), mask_input)
+    (batch, length, _), count = x.shape, len(branches.tokens)
+    real = jnp.pad(mask_input.astype(bool), ((0, 0), (zimg.shape[1], 0)), constant_values=True)
+    ends = jnp.sum(real, axis=1)
+    added = gemma.embed(config.llm, params["llm"], jnp.asarray(branches.tokens)[None], zimg.dtype)
+    x = jnp.concatenate([x, jnp.broadcast_to(added, (batch, *added.shape[1:]))], axis=1)
+    to_prompt = jnp.broadcast_to(real[:, None], (batch, count, length))
+    to_others = jnp.broadcast_to(jnp.asarray(branches.sees)[None], (batch, count, count))
+    mask = jnp.concatenate(
+        [jnp.pad(mask, ((0, 0), (0, 0), (0, count))), jnp.concatenate([to_prompt, to_others], axis=2)], axis=1
+    )
+    # A continuation goes on where the prompt ends, wherever the padding behind it puts its tokens.
+    positions = jnp.broadcast_to(jnp.arange(length), (batch, length))
+    positions = jnp.concatenate([positions, ends[:, None] + jnp.asarray(branches.depth)[None]], axis=1)
+    rows = jnp.concatenate([(ends - 1)[:, None], jnp.broadcast_to(length + jnp.arange(count), (batch, count))], axis=1)
+    return gemma.selected_states(config.llm, params["llm"], x, mask, positions, rows)
 
 
 def prefill(

@@ -1,0 +1,82 @@
+"""Where a model's scores become an answer: threshold and temperature, in a file beside the checkpoint they are for.
+
+`trained.npz` has them in `trained.threshold.json`. They hold for the very parameters and labels that they were chosen
+with: after other learning under the same name they are ignored.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from palitune import files
+from palitune.checkpoint.delta import Overlay, content_hash
+from palitune.checkpoint.npz import Checkpoint
+from palitune.errors import BadDataError
+
+
+class OperatingPoint(NamedTuple):
+    """How log-likelihoods of labels become an answer.
+
+    Attributes:
+      threshold: the first of two labels is the answer from this probability on.
+      temperature: what log-likelihoods are divided by before they become probabilities.
+    """
+
+    threshold: float = 0.5
+    temperature: float = 1.0
+
+
+class Stored(NamedTuple):
+    """An operating point with where it came from."""
+
+    point: OperatingPoint
+    labels: tuple[str, ...]
+    chosen: str  # in words: what the threshold was chosen for
+    scores: Mapping[str, Any]  # the file it was chosen on: name, SHA-256, the temperature its p_yes were written with
+
+
+def path_of(checkpoint: Path) -> Path:
+    return checkpoint.with_suffix(".threshold.json")
+
+
+def mark(checkpoint: Checkpoint | Overlay) -> str:
+    """What tells a checkpoint's parameters from all others."""
+    if isinstance(checkpoint, Overlay):
+        return f"{content_hash(checkpoint.base)} {content_hash(checkpoint.changed)}"
+    return content_hash(checkpoint)
+
+
+def write(path: Path, checkpoint: Checkpoint | Overlay, stored: Stored) -> None:
+    """Puts an operating point beside the checkpoint at `path`. Raises StorageError."""
+    content = {**stored.point._asdict(), **stored._asdict(), "checkpoint": mark(checkpoint)}
+    del content["point"]
+    files.write(path_of(path), (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read(path: Path, checkpoint: Checkpoint | Overlay) -> Stored | None:
+    """The operating point beside a checkpoint; None where there is none, or one for other parameters.
+
+    Raises:
+      BadDataError: the file is something else.
+    """
+    file = path_of(path)
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text("utf-8"))
+        if content["checkpoint"] != mark(checkpoint):
+            return None
+        point = OperatingPoint(float(content["threshold"]), float(content["temperature"]))
+        labels, chosen, scores = content["labels"], content["chosen"], content["scores"]
+        if not (0 <= point.threshold <= 1 and 0 < point.temperature < math.inf):
+            raise ValueError("its threshold or its temperature is out of range")
+        if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+            raise ValueError("its labels are no list of texts")
+        if not (isinstance(chosen, str) and isinstance(scores, dict)):
+            raise ValueError("it does not tell what it was chosen on")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        what = f"not a stored threshold ({type(error).__name__}: {error})"
+        raise BadDataError(what, where=str(file), hint="Remove it to go on") from None
+    return Stored(point, tuple(labels), chosen, scores)

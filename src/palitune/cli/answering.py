@@ -1,0 +1,76 @@
+"""How a model is asked: the labels that its answer is one of, freely written answers, and its threshold."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune.checkpoint import manifest, operating_point
+from palitune.checkpoint.operating_point import OperatingPoint
+from palitune.cli.model import Model
+from palitune.config import PROMPT
+from palitune.data.records import LABELS
+from palitune.errors import UsageError
+
+LISTED = 5  # answers that are no label
+
+
+class Answering(NamedTuple):
+    """What an answer may be, and how scores become one."""
+
+    labels: tuple[str, ...] = LABELS
+    decode: bool = False
+    point: OperatingPoint = OperatingPoint()
+
+
+def prompt_of(source: Path, args: argparse.Namespace) -> str:
+    """The question where a record has none: as typed, or as the checkpoint was made."""
+    return args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Raises UsageError for options that contradict each other."""
+    if args.threshold is not None and (args.decode or len(args.labels) > 2):
+        other = "--decode" if args.decode else "more than two --labels"
+        raise UsageError(f"--threshold has no effect with {other}: leave one out")
+
+
+def answering_of(model: Model, args: argparse.Namespace) -> Answering:
+    """As typed, with what is stored beside the checkpoint; says which threshold counts.
+
+    What is stored holds for its labels and for the model's own prompt.
+
+    Raises:
+      UsageError: options that contradict each other.
+      BadDataError: what is stored is damaged.
+    """
+    check(args)
+    labels = tuple(args.labels)
+    stored = operating_point.read(model.path, model.checkpoint)
+    point, note = OperatingPoint(), ""
+    if stored is not None and stored.labels == labels:
+        own = manifest.prompt(model.path, PROMPT)
+        if args.prompt is None or args.prompt == own:
+            point = stored.point
+            note = f"threshold {point.threshold:.4g} ({stored.chosen})"
+            if point.temperature != 1:
+                note += f", temperature {point.temperature:.3g}"
+        else:
+            note = "its stored threshold is for another prompt, and is left out"
+    if args.threshold is not None:
+        point = point._replace(threshold=args.threshold)
+        note = f"threshold {args.threshold:.4g}"
+    if note and not args.quiet and not args.decode:
+        print(f"{model.path.stem}: {note}", file=sys.stderr)
+    return Answering(labels, args.decode, point)
+
+
+def tell_of_strangers(name: str, strange: Sequence[tuple[str, str]], labels: Sequence[str], total: int) -> None:
+    """Lists on stderr what a model wrote that is no label, as (picture, answer), out of `total` answers."""
+    if not strange:
+        return
+    listed = ", ".join(f'{image} "{text[:30]}"' for image, text in strange[:LISTED])
+    more = f", and {len(strange) - LISTED} more" if len(strange) > LISTED else ""
+    what = f"{len(strange)} of {total} answers are none of {', '.join(labels)} and count as wrong"
+    print(f"{name}: {what}: {listed}{more}", file=sys.stderr)

@@ -1,0 +1,163 @@
+"""Is fine-tuning worth it?"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from palitune.cli import arguments
+
+if TYPE_CHECKING:
+    from palitune.data.records import Record
+    from palitune.judge.metrics import Judged
+
+DESCRIPTION = """\
+What there is to beat, on the same split that learning gets: always the commonest label, the base model asked with the
+best of some prompts, and a logistic regression on what its image tower sees. Each learns or chooses on the training
+records alone and is judged on the validation records; -t adds a fine-tuned model. The last line is the one that
+matters.
+"""
+EXAMPLES = """\
+examples:
+  palitune baseline -d set1 -m pt-224
+  palitune baseline -d set1 -t trained-set1                what did learning add?
+  palitune baseline -d set1 --prompts prompts.txt --json
+"""
+METRICS = ("balanced_accuracy", "accuracy", "matthews", "f_measure")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    text = "a split in dataset/, or its folder; or a file of records to learn from, with --valid-data (set1)"
+    parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
+    parser.add_argument("--valid-data", metavar="FILE", help="records to judge on, where -d is no split")
+    parser.add_argument("-t", "--trained", metavar="NAME", help="a fine-tuned checkpoint to compare")
+    text = "prompts to try, one a line, as `palitune prompts` takes them (the model's own)"
+    parser.add_argument("--prompts", metavar="FILE", help=text)
+    parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what is compared (%(default)s)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the cross-validation (0)")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments.add_model(parser)
+    arguments.add_pictures(parser)
+
+
+class Contestant(NamedTuple):
+    """A way to answer, and its answers to the validation records."""
+
+    name: str
+    detail: str
+    judged: "Judged"
+
+
+def run(args: argparse.Namespace) -> None:
+    from palitune.checkpoint import manifest
+    from palitune.cli import prompts, seen, workspace
+    from palitune.cli.judging import check_pictures, load_records
+    from palitune.cli.model import announce, load, pictures, shown_params
+    from palitune.config import PROMPT
+    from palitune.data.records import LABELS
+    from palitune.errors import UsageError
+    from palitune.judge import metrics, probe
+
+    args.features, args.batch_size = True, 8  # image tokens are what the linear probe learns from
+    train_file, valid_file = workspace.data_files(args.data, args.valid_data)
+    if valid_file is None:
+        raise UsageError("--valid-data FILE names what to judge on, or -d a split")
+    asked = prompts.read(args.prompts, [LABELS]) if args.prompts else None
+    source = workspace.checkpoint_to_read(args.model)
+    trained = workspace.checkpoint_to_read(args.trained) if args.trained else None
+    model = load(source, args)
+    shown = pictures(model, args)
+    train, valid = load_records(train_file, args), load_records(valid_file, args)
+    labels = [record.suffix for record in train]
+    probe.require_classes(labels, 1)
+    check_pictures([train, valid], shown)
+    if not args.quiet:
+        announce(model)
+
+    common = Counter(labels).most_common(1)[0][0]
+    truth = [record.suffix for record in valid]
+    found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
+    params = shown_params(model, shown)
+    if asked is None:
+        asked = [prompts.Prompt(manifest.prompt(source, PROMPT), LABELS)]
+    chosen = asked[0]
+    if len(asked) > 1:
+        order, _ = prompts.ranked(prompts.score(model, shown, params, train, asked, args), args.metric)
+        chosen = asked[order[0]]
+    (zero,) = prompts.score(model, shown, params, valid, [chosen], args)
+    detail = f"{chosen.text[:60]}" + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
+    found.append(Contestant("zero-shot", detail, zero.judged))
+    del params
+    p = probe.fit_predict(
+        seen.features(train, shown, args), labels, seen.features(valid, shown, args), LABELS, args.seed
+    )
+    said = [LABELS[0] if one >= 0.5 else LABELS[1] for one in p[:, 0]]
+    judged = metrics.judged(truth, said, p[:, 0].tolist(), LABELS)
+    found.append(Contestant("linear probe", "logistic regression on image features", judged))
+    if trained is not None:
+        found.append(Contestant("fine-tuned", trained.stem, _of_model(trained, valid, args)))
+    _tell(found, args)
+
+
+def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> "Judged":
+    """A checkpoint's own answers, with its own prompt and threshold."""
+    from palitune.checkpoint import manifest
+    from palitune.cli.answering import answering_of
+    from palitune.cli.judging import Judge
+    from palitune.cli.model import load, pictures, shown_params
+    from palitune.config import PROMPT
+    from palitune.data.records import LABELS
+    from palitune.judge import metrics
+
+    own = argparse.Namespace(**{**vars(args), "labels": LABELS, "decode": False, "threshold": None, "prompt": None})
+    model = load(source, own)
+    shown = pictures(model, own)
+    judge = Judge(model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, own))
+    verdict = judge(shown_params(model, shown), valid)
+    return metrics.judged(verdict.labels, verdict.texts, [answer.p_yes for answer in verdict.answers], LABELS)
+
+
+def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
+    from palitune.judge import comparison, metrics
+    from palitune.judge.metrics import NAMES
+    from palitune.judge.report import aligned
+    from palitune.judge.text import between, value
+
+    figures = [metrics.with_intervals(one.judged) for one in found]
+    metric = args.metric
+    shown = [name for name in ("accuracy", "balanced_accuracy", "f_measure", "roc_auc") if name != metric]
+    tuned = found[-1] if args.trained else None
+    others = found[: len(found) - 1] if tuned else found
+    best = max(others, key=lambda one: metrics.figures(one.judged)[metric] or 0)
+    score = metrics.figures(best.judged)[metric]
+    count = len(best.judged.labels)
+    change = comparison.difference(best.judged, tuned.judged, metric) if tuned else None
+    if change is None or change.value is None:
+        line = f"to beat: {NAMES[metric]} {value(score)} ({best.name}) on {count} validation records"
+    else:
+        is_noise = change.low is None or change.high is None or change.low <= 0 <= change.high
+        interval = "" if change.low is None else f", 95 % {change.low:+.3f} to {change.high:+.3f}"
+        verdict = "which can be chance" if is_noise else "more than chance"
+        verb = "adds" if change.value > 0 else "changes"
+        line = (
+            f"fine-tuning {verb} {change.value:+.4f} to the best baseline's {NAMES[metric]} of {value(score)} "
+            f"({best.name}) on {count} records{interval}: {verdict}"
+        )
+    if args.json:
+        rows: list[dict[str, Any]] = [
+            {"name": one.name, "detail": one.detail, "figures": {n: f._asdict() for n, f in own.items()}}
+            for one, own in zip(found, figures, strict=True)
+        ]
+        print(json.dumps({"contestants": rows, "metric": metric, "verdict": line}, ensure_ascii=False, indent=2))
+        return
+    table = [["", NAMES[metric], "95 %", *(NAMES[name] for name in shown), ""]]
+    for one, own in zip(found, figures, strict=True):
+        main = own[metric]
+        rest = [value(own[name].value if name in own else None) for name in shown]
+        table.append([one.name, value(main.value), between(main.low, main.high), *rest, one.detail])
+    print("\n".join(aligned(table)))
+    print(line)
+    sys.stdout.flush()

@@ -1,0 +1,145 @@
+"""What changed between models."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palitune.cli import arguments
+
+if TYPE_CHECKING:
+    from palitune.cli.answer_files import Answers
+    from palitune.judge.comparison import Comparison
+
+DESCRIPTION = """\
+Compares files of answers of 13-inference.py to the same records: each with the first. It prints the figures of all,
+which answers changed (no to yes, yes to no), McNemar's test of whether more became right than wrong, and the warning
+that matters in practice: recall rose, precision fell, so it learned to say yes.
+"""
+EXAMPLES = """\
+examples:
+  palitune compare zero.tsv trained.tsv
+  palitune compare zero.tsv trained.tsv --flips | cut -f1          the pictures whose answer changed
+  palitune compare zero.tsv a.tsv b.tsv -o flips.html -i dataset   with pictures
+"""
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews", "roc_auc")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; two or more")
+    text = "print only the records that changed: image, label, the first's answer, the other's, fixed or broken"
+    parser.add_argument("--flips", action="store_true", help=text)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    text = "also write a page of the last file against the first, with pictures"
+    parser.add_argument("-o", "--output", metavar="HTML", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    arguments.add_classes(parser)
+    arguments.add_folder(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from palitune.cli import answer_files, workspace
+    from palitune.errors import UsageError
+    from palitune.judge import comparison
+
+    if len(args.files) < 2:
+        raise UsageError("comparing takes two or more files")
+    if args.files.count("-") > 1:
+        raise UsageError("standard input can be one of the files only")
+    target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
+    for file in args.files:
+        workspace.require_data(file)
+    first = answer_files.read(Path(args.files[0]), args)
+    shared = argparse.Namespace(**{**vars(args), "labels": first.judged.classes})
+    pairs = [answer_files.same_records(first, answer_files.read(Path(file), shared)) for file in args.files[1:]]
+    found = [comparison.compare(before.judged, after.judged) for before, after in pairs]
+    if args.json:
+        print(json.dumps([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], indent=2))
+    else:
+        for (before, after), one in zip(pairs, found, strict=True):
+            print("\n".join(_flips(before, after, one) if args.flips else _text(before, after, one)))
+    for (_, after), one in zip(pairs, found, strict=True):
+        if one.warning and (args.flips or args.json):
+            print(f"{after.name}: WARNING: {one.warning}", file=sys.stderr)
+    if target is not None:
+        _page(target, *pairs[-1], args)
+
+
+def _direction(before: str, after: str) -> str:
+    return f"{before or '(nothing)'} -> {after or '(nothing)'}"
+
+
+def _flips(before: "Answers", after: "Answers", found: "Comparison") -> list[str]:
+    lines = []
+    for flip in found.flips:
+        record = after.records[flip.record]
+        was = before.judged.right[flip.record]
+        verdict = "fixed" if flip.is_better else "broken" if was else "wrong still"
+        lines.append(f"{record.name}\t{record.suffix}\t{flip.before}\t{flip.after}\t{verdict}")
+    return lines
+
+
+def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]:
+    import collections
+
+    from palitune.judge import comparison, metrics
+    from palitune.judge.report import aligned
+    from palitune.judge.text import value
+
+    lines = [f"{after.name} against {before.name}, {len(after.records)} records"]
+    old, new = metrics.figures(before.judged), metrics.figures(after.judged)
+    rows = [["", "before", "after", "difference", "95 %", ""]]
+    for name in METRICS:
+        if name not in old or name not in new:
+            continue
+        change = comparison.difference(before.judged, after.judged, name)
+        known = change.low is not None and change.high is not None
+        verdict = "" if not known else "noise" if change.low <= 0 <= change.high else "more than chance"  # type: ignore[operator]
+        interval = f"{change.low:+.3f} to {change.high:+.3f}" if known else ""
+        shown = "-" if change.value is None else f"{change.value:+.4f}"
+        rows.append([metrics.NAMES[name], value(old[name]), value(new[name]), shown, interval, verdict])
+    lines += aligned(rows)
+    directions = collections.Counter(_direction(flip.before, flip.after) for flip in found.flips)
+    for direction, count in directions.most_common():
+        fixed = sum(flip.is_better for flip in found.flips if _direction(flip.before, flip.after) == direction)
+        lines.append(f"{direction}: {count}, of which {fixed} are right now")
+    lines.append(
+        f"right now and wrong before: {found.won}, the other way: {found.lost}; McNemar's p = {found.p_value:.3g}"
+        + (": noise" if found.is_noise else "")
+    )
+    return lines + ([f"WARNING: {found.warning}"] if found.warning else [])
+
+
+def _as_json(before: "Answers", after: "Answers", found: "Comparison") -> dict[str, Any]:
+    from palitune.judge import metrics
+
+    return {
+        "before": before.name,
+        "after": after.name,
+        "records": len(after.records),
+        "figures": {"before": metrics.figures(before.judged), "after": metrics.figures(after.judged)},
+        "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value},
+        "flips": [
+            {
+                "image": after.records[f.record].name,
+                "label": after.records[f.record].suffix,
+                "before": f.before,
+                "after": f.after,
+                "fixed": f.is_better,
+            }
+            for f in found.flips
+        ],
+        "warning": found.warning,
+    }
+
+
+def _page(target: Path, before: "Answers", after: "Answers", args: argparse.Namespace) -> None:
+    from palitune.cli import answer_files, report
+    from palitune.judge import summary
+
+    records = answer_files.located(after.records, Path(after.name), args)
+    facts = {"before": before.name, "after": after.name}
+    made = summary.summarize(f"{after.name} against {before.name}", facts, records, after.judged, before.judged, 0.5)
+    report.write(target, made, args.quiet)

@@ -1,0 +1,131 @@
+"""What answers are worth: a page, text or JSON."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palitune.cli import arguments
+
+if TYPE_CHECKING:
+    from palitune.cli.answer_files import Answers
+    from palitune.judge.summary import Summary
+
+DESCRIPTION = """\
+Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
+the same beside them, curves, calibration, the wrong answers with their pictures, and what the model was least sure of.
+
+It writes one HTML page that needs no network, and its pictures as PNG files beside it; --text and --json print instead.
+With --before there are two models side by side; with -m also the losses and the configuration of learning.
+"""
+EXAMPLES = """\
+examples:
+  palitune report tmp/out.tsv -i dataset -o report.html
+  palitune report tmp/out.tsv --before tmp/zero.tsv -m trained-set1 -o report.html
+  palitune report tmp/out.tsv --text | less
+  palitune report tmp/out.tsv --json | jq .figures.roc_auc
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
+    parser.add_argument("--before", metavar="FILE", help="answers of another model to the same records")
+    text = "the page to write (report.html); its drawings are PNG files beside it"
+    parser.add_argument("-o", "--output", metavar="HTML", help=text)
+    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    parser.add_argument("--text", action="store_true", help="print it for a terminal instead")
+    parser.add_argument("--json", action="store_true", help="print it as JSON instead")
+    text = "wrong answers shown as pictures, and half as many uncertain ones (60)"
+    parser.add_argument("--most", type=arguments.positive_int, default=60, metavar="N", help=text)
+    text = "the model that gave the answers: its threshold, losses and configuration are shown"
+    parser.add_argument("-m", "--model", metavar="NAME", help=text)
+    arguments.add_classes(parser)
+    arguments.add_folder(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from palitune.cli import answer_files, workspace
+    from palitune.errors import UsageError
+    from palitune.judge import summary
+
+    if (args.text or args.json) and args.output:
+        raise UsageError("-o is for the page: leave out --text and --json")
+    if args.text and args.json:
+        raise UsageError("--text and --json are two ways to print: leave one out")
+    prints = args.text or args.json
+    target = None if prints else workspace.file_to_write(args.output or "report.html", args.overwrite)
+    workspace.require_data(args.file)
+    found, earlier = answer_files.read(Path(args.file), args), None
+    if args.before:
+        workspace.require_data(args.before)
+        earlier, found = answer_files.same_records(_before(args, found.judged.classes), found)
+    facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
+    threshold, configuration, losses = 0.5, None, None
+    if args.model:
+        told, threshold, configuration, losses = of_model(args.model)
+        facts |= told
+    records = found.records if prints else answer_files.located(found.records, Path(args.file), args)
+    before = earlier.judged if earlier else None
+    made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most)
+    made.configuration, made.losses = configuration, losses
+    if args.json:
+        print(json.dumps(summary.as_json(made), ensure_ascii=False, indent=2))
+    elif args.text:
+        from palitune.judge.text import text
+
+        print(text(made))
+    else:
+        assert target is not None
+        write(target, made, args.quiet)
+
+
+def _before(args: argparse.Namespace, classes: tuple[str, ...]) -> "Answers":
+    from palitune.cli import answer_files
+
+    return answer_files.read(Path(args.before), argparse.Namespace(**{**vars(args), "labels": classes}))
+
+
+def of_model(name: str) -> tuple[dict[str, str], float, Mapping[str, Any] | None, Path | None]:
+    """Facts, threshold, configuration and the picture of losses of a checkpoint.
+
+    Raises:
+      MissingInputError, BadDataError: it is not there, or damaged.
+    """
+    from palitune.checkpoint import delta, manifest, operating_point
+    from palitune.cli import workspace
+    from palitune.judge import page
+
+    path = workspace.checkpoint_to_read(name)
+    content = manifest.read(path)
+    stored = operating_point.read(path, delta.load(path, workspace.checkpoint_to_read))
+    facts = {"model": min(str(path), os.path.relpath(path), key=len)}
+    if base := content.get("base"):
+        facts["learned from"] = base["name"]
+    if data := content.get("data"):
+        facts["learned on"] = str(data)
+    if prompt := content.get("config", {}).get("prompt"):
+        facts["prompt"] = prompt
+    if stored is not None:
+        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
+        facts["temperature"] = f"{stored.point.temperature:.4g}"
+    used = page.used(content["config"]) if content.get("config") else None
+    return facts, stored.point.threshold if stored else 0.5, used, page.losses_of(path)
+
+
+def write(target: Path, made: "Summary", quiet: bool) -> None:
+    """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
+    from palitune import files
+    from palitune.judge import curves, page
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    drawings = curves.draw(made.judged, made.figures, made.threshold)
+    for name, content in drawings.items():
+        files.write(target.with_name(f"{target.stem}-{name}.png"), content)
+    files.write(target, page.html(made, drawings).encode("utf-8", "replace"))
+    if not quiet:
+        beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
+        print(f"wrote {target}{beside}", file=sys.stderr)

@@ -1,0 +1,21 @@
+"""What the image tower sees of records' pictures, for linear probes."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from palitune.data.pictures import Shown, Wanted, sound
+from palitune.data.records import Record
+from palitune.judge import probe
+
+
+def features(records: Sequence[Record], shown: Shown, args: argparse.Namespace) -> np.ndarray[Any, Any]:
+    """float32[N, D], from the kept image tokens of N records' pictures; computed where they are missing."""
+    silent = args.quiet or not sys.stderr.isatty()
+    tokens = sound(shown.ahead(Wanted(record.image, record.where) for record in records))
+    bar = tqdm(tokens, "looking", len(records), unit="pictures", leave=False, disable=silent)
+    return np.stack([probe.feature(one) for one in bar])

@@ -1,0 +1,188 @@
+"""Which labels are wrong."""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from palitune.cli import arguments
+
+if TYPE_CHECKING:
+    from palitune.data.records import Record
+    from palitune.judge.metrics import Judged
+
+DESCRIPTION = """\
+Ranks records by how much a model doubts their label, each asked of a model that has not learned from it: the data are
+parted into folds, and every fold is judged by what was learned from the others. At once by a logistic regression on
+what the image tower sees; with --learn by fine-tuning, which takes as many runs as there are folds.
+
+It writes lines as 13-inference.py does, the most doubtful first: image, correct, p_yes, label, answer. A wrong label
+stands near the top; so does a picture that is hard. Look at them before you change one.
+"""
+EXAMPLES = """\
+examples:
+  palitune suspect -d dataset/data.jsonl | head -10
+  palitune suspect -d dataset/data.jsonl -n 48 --sheet suspects.png -o suspects.html > /dev/null
+  palitune suspect -d dataset/data.jsonl --learn --folds 3 --examples 256 > suspects.tsv
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    parser.add_argument("-d", "--data", required=True, metavar="FILE", help="records with labels, JSONL or TSV")
+    parser.add_argument("--folds", type=arguments.folds, default=5, metavar="K", help="(%(default)s)")
+    parser.add_argument("-n", "--number", type=arguments.positive_int, metavar="N", help="how many lines (all)")
+    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the folds, and of learning (0)")
+    parser.add_argument("--learn", action="store_true", help="fine-tune for every fold instead of a linear probe")
+    text = "with --learn: training examples shown for each fold (512)"
+    parser.add_argument("--examples", type=arguments.positive_int, metavar="N", help=text)
+    text = "with --learn: the highest learning rate (0.03)"
+    parser.add_argument("-r", "--learning-rate", type=arguments.positive_float, metavar="R", help=text)
+    parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful pictures")
+    parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with them")
+    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    arguments.add_classes(parser)
+    arguments.add_model(parser)
+    arguments.add_records(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    from palitune.cli import answer_files, workspace
+    from palitune.cli.judging import check_pictures, folders
+    from palitune.cli.model import announce, load, pictures
+    from palitune.data import records
+    from palitune.errors import UsageError
+    from palitune.judge import probe
+
+    if not args.learn and (args.examples or args.learning_rate or args.prompt):
+        raise UsageError("--examples, --learning-rate and --prompt are for --learn")
+    target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
+    workspace.require_data(args.data)
+    found = records.read(Path(args.data), folders(Path(args.data), args))
+    classes = answer_files.classes_of(found, args)
+    labels = [record.suffix for record in found]
+    probe.require_classes(labels, args.folds)
+    if args.learn:
+        p = _learned(found, labels, classes, args)
+    else:
+        from palitune.cli import seen
+
+        args.features = True
+        model = load(workspace.checkpoint_to_read(args.model), args)
+        shown = pictures(model, args)
+        check_pictures([found], shown)
+        if not args.quiet:
+            announce(model)
+        p = probe.out_of_fold(seen.features(found, shown, args), labels, args.folds, classes, args.seed)
+    _write(found, p, classes, target, args)
+
+
+def _learned(
+    found: "Sequence[Record]", labels: Sequence[str], classes: tuple[str, ...], args: argparse.Namespace
+) -> Any:
+    """Probabilities float64[N, 2] by fine-tuning, fold by fold."""
+    import numpy as np
+    from sklearn.model_selection import StratifiedKFold
+
+    from palitune.data.records import LABELS, to_json
+    from palitune.errors import UsageError
+
+    if classes != LABELS:
+        raise UsageError("learning takes yes and no: leave out --learn for other labels")
+    p = np.zeros((len(found), 2))
+    names = np.array(labels)
+    parts = StratifiedKFold(args.folds, shuffle=True, random_state=args.seed).split(names, names)
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, (learned, held_out) in enumerate(parts, 1):
+            print(f"fold {number} of {args.folds}: learning from {len(learned)} records", file=sys.stderr, flush=True)
+            files: list[Path] = []
+            for name, indices in (("train", learned), ("valid", held_out)):
+                file = Path(scratch) / f"{name}{number}.jsonl"
+                lines = [
+                    to_json(
+                        {"prefix": found[i].prefix, "suffix": found[i].suffix, "image": str(found[i].image.resolve())}
+                    )
+                    for i in indices
+                ]
+                file.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+                files.append(file)
+            p[held_out] = _one_fold(files[0], files[1], Path(scratch) / f"fold{number}", args)
+    return p
+
+
+def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) -> Any:
+    """Learns from one file; probabilities float64[M, 2] of the other."""
+    import contextlib
+    import io
+
+    import numpy as np
+
+    from palitune.checkpoint import manifest
+    from palitune.cli import learn, session
+    from palitune.cli.judging import Judge, load_records
+    from palitune.cli.main import Parser
+    from palitune.cli.model import load, pictures, shown_params
+    from palitune.config import PROMPT
+
+    parser = Parser(prog="palitune suspect --learn")
+    learn.add_arguments(parser)
+    # Learning must not see the held-out labels, not even to choose its best look: it judges by its own records.
+    typed = ["-d", str(train), "-w", str(target), "--seed", str(args.seed), "--save-every", "0", "--allow-outside"]
+    typed += ["-i", str(Path(train.root))]
+    for option in ("model", "tokenizer", "dtype", "allocator", "prompt", "frames", "max_pixels", "examples",
+                   "learning_rate"):  # fmt: skip
+        if getattr(args, option) is not None:
+            typed += [f"--{option.replace('_', '-')}={getattr(args, option)}"]
+    typed += [] if args.features else ["--no-features"]
+    own = parser.parse_args(typed)
+    own.quiet, own.debug, own.typed = True, args.debug, {"data", "write"}
+    with contextlib.redirect_stdout(io.StringIO()):
+        session.run(own)
+    asked = argparse.Namespace(**{**vars(args), "images": own.images, "allow_outside": True, "labels": ("yes", "no")})
+    path = target.with_suffix(".npz")
+    model = load(path, asked)
+    shown = pictures(model, asked)
+    judge = Judge(model, shown, manifest.prompt(path, PROMPT), True)
+    verdict = judge(shown_params(model, shown), load_records(valid, asked))
+    return np.array([answer.p for answer in verdict.answers])
+
+
+def _write(
+    found: "Sequence[Record]", p: Any, classes: tuple[str, ...], target: Path | None, args: argparse.Namespace
+) -> None:
+    """Lines on stdout, the most doubtful first, and the pictures that were asked for."""
+    import numpy as np
+
+    from palitune.checkpoint.operating_point import OperatingPoint
+    from palitune.data.records import to_answer
+    from palitune.judge import answers, metrics, plots, summary
+    from palitune.judge.confusion import is_right
+
+    said = [answers.answer(row, classes, OperatingPoint()) for row in p]
+    own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(found)])
+    order = np.argsort(own, kind="stable")[: args.number]
+    for i in order:
+        right = is_right(said[i].text, found[i].suffix)
+        print(to_answer(found[i], right, said[i].p_yes, said[i].text))
+    sys.stdout.flush()
+    doubted = sum(not is_right(answer.text, record.suffix) for answer, record in zip(said, found, strict=True))
+    if not args.quiet:
+        how = "fine-tuning" if args.learn else "a linear probe"
+        print(f"{doubted} of {len(found)} labels are not what {how} says out of fold", file=sys.stderr)
+    if args.sheet:
+        plots.sheet(Path(args.sheet), [(found[i].image, found[i].suffix, said[i].text) for i in order])
+    if target is not None:
+        from palitune.cli import report
+
+        judged: Judged = metrics.judged(
+            [record.suffix for record in found], [a.text for a in said], [a.p_yes for a in said], classes
+        )
+        facts = {
+            "data": args.data,
+            "out of": f"{args.folds} folds",
+            "by": "fine-tuning" if args.learn else "linear probe",
+        }
+        made = summary.summarize(f"labels of {args.data} that are doubted", facts, found, judged)
+        report.write(target, made, args.quiet)

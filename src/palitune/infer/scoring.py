@@ -1,0 +1,144 @@
+"""How likely each of some answers is, from one forward pass and without writing any of them.
+
+The likelihood of an answer is the product of its tokens' probabilities, each given the prompt and the tokens before it.
+All answers go through the model together, behind one prompt, as a tree in which none sees another; of answers one token
+long, such as yes and no, nothing goes through but the prompt.
+
+Axes: B batch, N image tokens, T prompt tokens, K tokens of the tree, L labels, S tokens of the longest label, D width,
+V vocabulary.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune import trees
+from palitune.data import batches
+from palitune.data.tokens import Tokenizer
+from palitune.errors import UsageError
+from palitune.infer.answers import BATCH_SIZE, Batched
+from palitune.models import gemma, paligemma
+from palitune.models.paligemma import Branches
+from palitune.models.variants import PaliGemmaConfig
+
+LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
+Array = np.ndarray[Any, Any]
+
+
+class LabelTree(NamedTuple):
+    """Labels as token sequences that share their beginnings.
+
+    A label's token number s is `targets[l, s]`, told by the hidden state at place `places[l, s]`: 0 is the end of the
+    prompt, 1 + k the tree's token k.
+    """
+
+    branches: Branches
+    places: Array  # int32[L, S]
+    targets: Array  # int32[L, S]
+    real: Array  # float32[L, S], 1 where a label has a token
+
+
+def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
+    """The tree of some labels' tokens, without their ends.
+
+    The end token counts only where one label is the beginning of another and nothing else tells them apart; else a
+    label is done with its last token, as it is for one who reads it.
+
+    Raises:
+      ValueError: a label has no tokens, or two have the same.
+    """
+    labels = [list(label) for label in tokens]
+    if not all(labels) or len({tuple(label) for label in labels}) < len(labels):
+        raise ValueError("labels must have tokens, and different ones")
+    if any(one is not other and other[: len(one)] == one for one in labels for other in labels):
+        labels = [[*label, eos] for label in labels]
+    nodes: dict[tuple[int, ...], int] = {(): 0}
+    for label in labels:
+        for length in range(1, len(label)):
+            nodes.setdefault(tuple(label[:length]), len(nodes))
+    paths = list(nodes)[1:]
+    sees = [[path[: len(other)] == other for other in paths] for path in paths]
+    branches = Branches(
+        np.array([path[-1] for path in paths], np.int32),
+        np.array([len(path) - 1 for path in paths], np.int32),
+        np.array(sees, bool).reshape(len(paths), len(paths)),
+    )
+    shape = (len(labels), max(map(len, labels)))
+    places, targets, real = np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.zeros(shape, np.float32)
+    for row, label in enumerate(labels):
+        for column, token in enumerate(label):
+            places[row, column] = nodes[tuple(label[:column])]
+            targets[row, column], real[row, column] = token, 1
+    return LabelTree(branches, places, targets, real)
+
+
+def log_likelihoods(
+    config: PaliGemmaConfig,
+    params: Mapping[str, Any],
+    zimg: jax.Array,
+    text: jax.Array,
+    mask_input: jax.Array,
+    tree: LabelTree,
+    relative: bool = False,
+) -> jax.Array:
+    """The log-likelihood of each label, float32[B, L].
+
+    Args:
+      zimg: [B, N, D] image tokens.
+      text: int32[B, T] prompts, left aligned.
+      mask_input: int32[B, T], 1 for real tokens.
+      relative: up to a constant of each example that all its labels share, the sum over the vocabulary at the prompt's
+        end. Where labels are compared it says nothing, and for yes and no all logits but two can be left out.
+    """
+    hidden = paligemma.branched_states(config, params, zimg, text, mask_input, tree.branches)
+    targets = jnp.asarray(tree.targets.reshape(-1))
+    table = params["llm"]["embedder"]["input_embedding"]
+    states = hidden[:, tree.places.reshape(-1)]
+    own = jnp.einsum("BQD,QD->BQ", states, table[targets].astype(states.dtype), preferred_element_type=jnp.float32)
+
+    def whole(state: jax.Array) -> jax.Array:
+        return jax.nn.logsumexp(gemma.logits(params["llm"], state), axis=-1)
+
+    # One place after another: logits of all of them together are the largest tensor by far.
+    first = 1 if relative else 0
+    sums = jax.lax.map(whole, hidden.swapaxes(0, 1)[first:]) if hidden.shape[1] > first else jnp.zeros((0, len(text)))
+    sums = jnp.pad(sums, ((first, 0), (0, 0))).T
+    logp = (own - sums[:, tree.places.reshape(-1)]).reshape(len(text), *tree.places.shape)
+    return jnp.sum(logp * tree.real, axis=-1)
+
+
+class Scorer(Batched[Array]):
+    """The log-likelihood of each label, float32[L] for a picture with a prompt, up to a constant that all share."""
+
+    def __init__(
+        self,
+        config: PaliGemmaConfig,
+        tokenizer: Tokenizer,
+        labels: Sequence[str],
+        dtype: Any,
+        batch_size: int = BATCH_SIZE,
+    ) -> None:
+        """Raises UsageError where labels cannot be told apart by their tokens, or are too long."""
+        super().__init__(tokenizer, batch_size)
+        tokens = [tokenizer.model.encode(label) for label in labels]
+        try:
+            tree = label_tree(tokens, tokenizer.eos)
+        except ValueError:
+            listed = ", ".join(labels)
+            raise UsageError(f"this model's tokenizer cannot tell these labels apart: {listed}") from None
+        if len(tree.branches.tokens) > LONGEST_TREE:
+            raise UsageError(f"labels of {len(tree.branches.tokens)} tokens together; {LONGEST_TREE} are allowed")
+
+        @jax.jit
+        def scores(params: Mapping[str, Any], prompts: batches.Prompts) -> jax.Array:
+            nested = trees.unflatten(params)
+            zimg = paligemma.image_tokens(config, nested, prompts.image, dtype)
+            return log_likelihoods(config, nested, zimg, prompts.text, prompts.mask_input, tree, relative=True)
+
+        self.scores: Callable[..., jax.Array] = scores
+
+    def batch(self, params: Mapping[str, Any], prompts: batches.Prompts) -> list[Array]:
+        return list(np.asarray(self.scores(params, prompts)))

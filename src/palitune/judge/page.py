@@ -1,0 +1,98 @@
+"""A summary as one HTML file that needs nothing else: no network, no script."""
+
+import base64
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from palitune import __version__
+from palitune.data import images
+from palitune.errors import PalituneError
+from palitune.judge import metrics
+from palitune.judge.confusion import is_right
+from palitune.judge.metrics import Figure
+from palitune.judge.summary import Item, Summary
+from palitune.judge.text import between, value
+
+THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
+BASIC = ("accuracy", "precision", "recall", "f_measure", "balanced_accuracy", "matthews", "roc_auc")
+
+
+def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
+    """The page.
+
+    Args:
+      drawings: PNG by name, of `curves.draw`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("palitune", "judge"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters |= {"value": value, "percent": _percent}
+    environment.globals |= {"between": between, "interval": _interval}
+    thumbnails = {item.record.name: thumbnail(item) for item in _shown(one)}
+    return environment.get_template("page.html").render(
+        one=one,
+        names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
+        basic=[name for name in BASIC if name in one.figures],
+        drawings={name: _data(content, "png") for name, content in drawings.items()},
+        losses=_data(one.losses.read_bytes(), "png") if one.losses and one.losses.is_file() else None,
+        thumbnails=thumbnails,
+        is_right=is_right,
+        classification=metrics.classification(one.judged),
+        configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,
+        changed=_changed(one),
+        wrong=sum(not right for right in one.judged.right),
+        version=__version__,
+    )
+
+
+def _shown(one: Summary) -> list[Item]:
+    return [*one.wrong, *one.uncertain, *(item for item, _ in _changed(one))]
+
+
+def _changed(one: Summary) -> list[tuple[Item, bool]]:
+    """Records whose answer changed, with whether it is right now: mistakes first, as many as there are wrong ones."""
+    if one.comparison is None:
+        return []
+    flips = sorted(one.comparison.flips, key=lambda flip: flip.is_better)
+    return [(one.items[flip.record], flip.is_better) for flip in flips[: max(24, len(one.wrong))]]
+
+
+def thumbnail(item: Item) -> str | None:
+    """A small picture as a data address; None where the picture cannot be read."""
+    try:
+        picture = images.decode(item.record.image, item.record.where)
+    except PalituneError:
+        return None
+    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=QUALITY)
+    return _data(buffer.getvalue(), "jpeg")
+
+
+def _data(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def _percent(figure: float | None) -> str:
+    return "-" if figure is None else f"{100 * figure:.1f} %"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.low is None or figure.high is None:
+        return ""
+    return f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
+
+
+def losses_of(checkpoint: Path) -> Path:
+    """The picture of losses that a run leaves beside its checkpoint, whether or not it is there."""
+    return checkpoint.with_suffix(".run") / "loss.png"
+
+
+def used(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration without what has no effect: empty, zero and absent values."""
+    return {name: v for name, v in configuration.items() if v not in (None, "", 0, 0.0, False, [], ())}

@@ -1,0 +1,79 @@
+"""A logistic regression on what the image tower sees: what pictures tell without a language model.
+
+Axes: N records, D features.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from palitune.errors import BadDataError
+
+Array = np.ndarray[Any, Any]
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse of the penalty; cross-validation chooses
+FOLDS = 5
+
+
+def feature(tokens: Array) -> Array:
+    """float32[D] of a picture's image tokens [tokens, D]: their mean."""
+    mean: Array = np.asarray(tokens, np.float32).mean(axis=0)
+    return mean
+
+
+def _regression(labels: Sequence[str], folds: int, seed: int) -> Any:
+    """An estimator that chooses its penalty by the log loss of a stratified cross-validation."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2_000))
+    fewest = min(Counter(labels).values())
+    if fewest < 2:
+        return line.set_params(logisticregression__C=STRENGTHS[1])
+    parts = StratifiedKFold(min(folds, fewest), shuffle=True, random_state=seed)
+    return GridSearchCV(line, {"logisticregression__C": list(STRENGTHS)}, scoring="neg_log_loss", cv=parts)
+
+
+def require_classes(labels: Sequence[str], folds: int) -> None:
+    """Raises BadDataError unless every label is there often enough for so many folds."""
+    counts = Counter(labels)
+    if len(counts) < 2:
+        raise BadDataError("every label is the same: there is nothing to tell apart")
+    rare, count = min(counts.items(), key=lambda pair: pair[1])
+    if count < folds:
+        hint = f"--folds {count} is the most" if count > 1 else "It needs two records of each label"
+        raise BadDataError(f'{folds} folds, and only {count} records are "{rare}"', hint=hint)
+
+
+def fit_predict(features: Array, labels: Sequence[str], others: Array, classes: Sequence[str], seed: int = 0) -> Array:
+    """Probabilities float64[M, C] of other records' features [M, D], after a fit to float32[N, D] and N labels."""
+    require_classes(labels, 1)
+    model = _regression(labels, FOLDS, seed).fit(features, np.array(labels))
+    return _columns(model.predict_proba(others), list(model.classes_), classes)
+
+
+def out_of_fold(features: Array, labels: Sequence[str], folds: int, classes: Sequence[str], seed: int = 0) -> Array:
+    """Probabilities float64[N, C] of every record by a fit that has not seen it.
+
+    Raises:
+      BadDataError: a label is there less often than there are folds.
+    """
+    from sklearn.model_selection import StratifiedKFold
+
+    require_classes(labels, folds)
+    found = np.zeros((len(labels), len(classes)))
+    names = np.array(labels)
+    for learned, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, names):
+        found[held_out] = fit_predict(features[learned], names[learned].tolist(), features[held_out], classes, seed)
+    return found
+
+
+def _columns(p: Array, found: Sequence[str], classes: Sequence[str]) -> Array:
+    """Columns in the order of the classes; one that was not among the labels has probability 0."""
+    return np.stack(
+        [p[:, found.index(name)] if name in found else np.zeros(len(p)) for name in classes],
+        axis=1,
+    )

@@ -1,0 +1,192 @@
+"""Everything that a report says, before it is written as text, JSON or a page."""
+
+import collections
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from palitune.data.findings import interval
+from palitune.data.records import Record
+from palitune.judge import comparison, metrics
+from palitune.judge.answers import log_odds
+from palitune.judge.comparison import Comparison
+from palitune.judge.confusion import is_right, kind
+from palitune.judge.metrics import Figure, Judged
+
+MOST_SLICES = 12  # of one kind
+
+
+class Item(NamedTuple):
+    """A judged picture."""
+
+    record: Record
+    label: str
+    answer: str
+    p_yes: float | None
+    before: str | None  # what another model said
+
+
+class Slice(NamedTuple):
+    """Records that have something in common."""
+
+    kind: str  # "format", "source" …
+    name: str
+    records: int
+    right: int
+    low: float  # of the accuracy's interval
+    high: float
+
+
+@dataclasses.dataclass
+class Summary:
+    """What a model's answers to some records are worth.
+
+    Attributes:
+      facts: what was run, in words, by name.
+      before: another model's answers to the same records, with their figures.
+      wrong: the most confident mistakes first.
+      uncertain: the answers nearest to the threshold, right or wrong.
+    """
+
+    title: str
+    facts: dict[str, str]
+    judged: Judged
+    figures: dict[str, Figure]
+    always: dict[str, dict[str, float | None]]
+    slices: list[Slice]
+    items: list[Item]
+    wrong: list[Item]
+    uncertain: list[Item]
+    remarks: list[str]
+    threshold: float | None = None
+    before: Judged | None = None
+    before_figures: dict[str, Figure] | None = None
+    comparison: Comparison | None = None
+    configuration: Mapping[str, Any] | None = None
+    losses: Path | None = None
+
+
+def summarize(
+    title: str,
+    facts: Mapping[str, str],
+    records: Sequence[Record],
+    judged: Judged,
+    before: Judged | None = None,
+    threshold: float | None = None,
+    most: int = 60,
+) -> Summary:
+    """The summary of answers to records, in one order.
+
+    Args:
+      before: other answers to the same records.
+      threshold: on p_yes, where the answers have one.
+      most: wrong answers that are kept as pictures, and half as many uncertain ones.
+    """
+    p = [None] * len(records) if judged.p is None else judged.p.tolist()
+    if judged.p is None and judged.confidence is not None:
+        p = judged.confidence.tolist()
+    earlier = before.answers if before else [None] * len(records)
+    items = [Item(*one) for one in zip(records, judged.labels, judged.answers, p, earlier, strict=True)]
+    sure = [0.0] * len(items) if judged.confidence is None else judged.confidence.tolist()
+    wrong = [index for index, item in enumerate(items) if not is_right(item.answer, item.label)]
+    wrong.sort(key=lambda index: -sure[index])
+    return Summary(
+        title=title,
+        facts=dict(facts),
+        judged=judged,
+        figures=metrics.with_intervals(judged),
+        always={label: metrics.figures(metrics.always(label, judged)) for label in judged.classes},
+        slices=_slices(items),
+        items=items,
+        wrong=[items[index] for index in wrong[:most]],
+        uncertain=[items[index] for index in doubtful(judged, threshold)[: most // 2]],
+        remarks=metrics.remarks(judged),
+        threshold=threshold,
+        before=before,
+        before_figures=metrics.with_intervals(before) if before else None,
+        comparison=comparison.compare(before, judged) if before else None,
+    )
+
+
+def doubtful(judged: Judged, threshold: float | None = None) -> list[int]:
+    """Records by how uncertain their answers are, the most uncertain first; none where no probability is known.
+
+    Of two classes the distance from the threshold in log-odds counts, of more the probability of the answer.
+    """
+    if judged.p is not None:
+        distance = np.abs(log_odds(judged.p) - log_odds(np.array(0.5 if threshold is None else threshold)))
+    elif judged.confidence is not None:
+        distance = judged.confidence
+    else:
+        return []
+    return [int(index) for index in np.argsort(distance, kind="stable")]
+
+
+def _slices(items: Sequence[Item]) -> list[Slice]:
+    """By format, source, data file and question, each where there are several; the largest first."""
+    kinds: dict[str, Callable[[Item], str]] = {
+        "format": lambda item: _format(item.record.name),
+        "source": lambda item: _source(item.record),
+        "file": lambda item: item.record.where.rpartition(":")[0],
+        "question": lambda item: item.record.prefix,
+    }
+    found = []
+    for name, key in kinds.items():
+        counts: collections.Counter[str] = collections.Counter()
+        right: collections.Counter[str] = collections.Counter()
+        for item in items:
+            counts[key(item)] += 1
+            right[key(item)] += is_right(item.answer, item.label)
+        if len(counts) < 2 and name != "format":
+            continue
+        for value, count in counts.most_common(MOST_SLICES):
+            found.append(Slice(name, value or "(none)", count, right[value], *interval(right[value], count)))
+    return found
+
+
+def _format(name: str) -> str:
+    """Of a picture, by its name, without the frame."""
+    ending = Path(name.partition("#")[0]).suffix.lower().removeprefix(".")
+    return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or "(no ending)")
+
+
+def _source(record: Record) -> str:
+    """The key "source" of a line of JSON, else the picture's folder."""
+    source = record.fields.get("source")
+    return source if isinstance(source, str) and source else str(Path(record.name).parent)
+
+
+def as_json(one: Summary) -> dict[str, Any]:
+    """Everything in it as JSON has it."""
+    content: dict[str, Any] = {
+        "title": one.title,
+        "facts": one.facts,
+        "records": len(one.items),
+        "classes": list(one.judged.classes),
+        "figures": {name: figure._asdict() for name, figure in one.figures.items()},
+        "always": one.always,
+        "slices": [part._asdict() for part in one.slices],
+        "remarks": one.remarks,
+        "threshold": one.threshold,
+        "wrong": [_plain(item, one.judged.classes) for item in one.wrong],
+        "uncertain": [_plain(item, one.judged.classes) for item in one.uncertain],
+    }
+    if one.judged.is_binary:
+        content["confusion"] = dataclasses.asdict(one.judged.counts)
+    if one.comparison is not None and one.before_figures is not None:
+        found = one.comparison
+        content["before"] = {name: figure._asdict() for name, figure in one.before_figures.items()}
+        content["mcnemar"] = {"won": found.won, "lost": found.lost, "p_value": found.p_value}
+        content["warning"] = found.warning
+    if one.configuration is not None:
+        content["configuration"] = dict(one.configuration)
+    return content
+
+
+def _plain(item: Item, classes: Sequence[str]) -> dict[str, Any]:
+    found = {"image": item.record.name, "label": item.label, "answer": item.answer, "p_yes": item.p_yes}
+    verdict = {"kind": kind(item.answer, item.label, classes)} if len(classes) == 2 else {}
+    return found | verdict | ({} if item.before is None else {"before": item.before})

@@ -1,0 +1,79 @@
+"""A summary as text for a terminal."""
+
+from collections.abc import Sequence
+
+from palitune.judge import metrics
+from palitune.judge.confusion import kind
+from palitune.judge.metrics import NAMES, Figure
+from palitune.judge.report import aligned, verdict_block
+from palitune.judge.summary import Item, Summary
+
+LISTED = 10  # wrong answers; pages and pipelines have all of them
+
+
+def text(one: Summary) -> str:
+    """The block that people know, then everything else."""
+    judged = one.judged
+    parts = [verdict_block(one.title, judged.labels, judged.answers, judged.classes)]
+    if one.facts:
+        parts.append("\n".join(f"{name}: {value}" for name, value in one.facts.items()))
+    parts += [_figures(one), metrics.classification(judged).rstrip()] if judged.labels else []
+    if one.comparison is not None:
+        parts.append(_comparison(one))
+    if one.slices:
+        rows = [["", "records", "right", "accuracy", "95 %"]]
+        rows += [
+            [f"{s.kind} {s.name}", str(s.records), str(s.right), f"{s.right / s.records:.3f}", between(s.low, s.high)]
+            for s in one.slices
+        ]
+        parts.append("\n".join(aligned(rows)))
+    for title, items in (("wrong, most confident first", one.wrong), ("uncertain", one.uncertain)):
+        if items:
+            parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], judged.classes)))
+    if one.remarks:
+        parts.append("\n".join(f"note: {remark}" for remark in one.remarks))
+    return "\n\n".join(parts)
+
+
+def between(low: float | None, high: float | None) -> str:
+    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+
+
+def value(figure: float | None) -> str:
+    return "-" if figure is None else f"{figure:.4f}"
+
+
+def _figures(one: Summary) -> str:
+    shown = one.always if one.judged.is_binary else {}
+    before = one.before_figures
+    head = ["", *(["before", "after"] if before else ["value"]), "95 %", *(f"always {label}" for label in shown)]
+    rows = [head]
+    for name, title in NAMES.items():
+        figure = one.figures.get(name)
+        if figure is None:
+            continue
+        earlier = [value(before.get(name, Figure(None)).value)] if before else []
+        others = [value(figures.get(name)) for figures in shown.values()]
+        rows.append([title, *earlier, value(figure.value), between(figure.low, figure.high), *others])
+    return "\n".join(aligned(rows))
+
+
+def _comparison(one: Summary) -> str:
+    found = one.comparison
+    assert found is not None
+    better = sum(flip.is_better for flip in found.flips)
+    lines = [
+        f"{len(found.flips)} answers changed, {better} of them to the right one",
+        f"right now and wrong before: {found.won}, the other way: {found.lost}; "
+        f"McNemar's p = {found.p_value:.3g}{': noise' if found.is_noise else ''}",
+    ]
+    return "\n".join(lines + ([f"WARNING: {found.warning}"] if found.warning else []))
+
+
+def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
+    rows = []
+    for item in items:
+        verdict = [kind(item.answer, item.label, classes)] if len(classes) == 2 else []
+        p = "" if item.p_yes is None else f"{item.p_yes:.4f}"
+        rows.append([item.record.name, item.label[:30], item.answer[:30], p, *verdict])
+    return aligned([["image", "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])

@@ -1,0 +1,238 @@
+"""Answers from scores, and what is stored with a model, from the command line."""
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+Palitune = Callable[..., "subprocess.CompletedProcess[str]"]
+DATA = "dataset/data.jsonl"
+
+
+@pytest.fixture(scope="module")
+def palitune(run: Run, workspace: Path) -> Palitune:
+    """Runs a command that has to end well."""
+
+    def palitune(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        done = run("palitune", *arguments, cwd=workspace)
+        assert done.returncode == 0, done.stderr
+        return done
+
+    return palitune
+
+
+@pytest.fixture(scope="module")
+def learned(palitune: Palitune, workspace: Path) -> Path:
+    """A checkpoint that has learned a little, with a report and the answers of `learn` in its folder."""
+    palitune("learn", "-d", "set1", "-w", "some", "--examples", "128", "--report")
+    return workspace / "checkpoints" / "some.npz"
+
+
+@pytest.fixture(scope="module")
+def answers(palitune: Palitune, learned: Path, workspace: Path) -> Path:
+    file = workspace / "out.tsv"
+    file.write_text(palitune("inference", "-m", "some", "-d", DATA).stdout)
+    return file
+
+
+def columns(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("model", ["tiny", "some"])
+def test_scoring_agrees_with_decoding(palitune: Palitune, learned: Path, model: str) -> None:
+    scored = columns(palitune("inference", "-m", model, "-d", DATA).stdout)
+    written = columns(palitune("inference", "-m", model, "-d", DATA, "--decode").stdout)
+    assert len(scored) == 24
+    assert {row[4] for row in scored} <= {"yes", "no"}
+    compared = 0
+    for one, other in zip(scored, written, strict=True):
+        assert one[:1] + one[2:4] == other[:1] + other[2:4]  # picture, p_yes, label
+        if other[4] in ("yes", "no"):
+            assert one == other
+            compared += 1
+    assert compared >= 20
+
+
+def test_what_is_no_label_is_wrong_and_listed(palitune: Palitune) -> None:
+    done = palitune("validate", "-m", "tiny", "--decode", "--prompt", "What is the product?", DATA)
+    assert "accuracy:  0.0" in done.stdout
+    assert "24 of 24 answers are none of yes, no and count as wrong" in done.stderr
+    assert '"' in done.stderr
+
+
+def test_other_labels(palitune: Palitune, learned: Path, workspace: Path) -> None:
+    lines = [json.loads(line) for line in (workspace / DATA).read_text().splitlines()]
+    renamed = [line | {"suffix": "appropriate" if line["suffix"] == "yes" else "inappropriate"} for line in lines]
+    file = workspace / "dataset" / "other.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in renamed))
+    done = palitune("validate", "-m", "tiny", "--labels", "appropriate,inappropriate", str(file))
+    assert "  Tp=" in done.stdout
+    done = palitune("inference", "-m", "tiny", "--labels", "appropriate,inappropriate,no", "--jsonl", "-d", str(file))
+    for line in map(json.loads, done.stdout.splitlines()):
+        assert list(line["p"]) == ["appropriate", "inappropriate", "no"]
+        assert sum(line["p"].values()) == pytest.approx(1, abs=1e-5)
+        assert line["p_yes"] == line["p"][line["answer"]] == max(line["p"].values())
+    (workspace / "three.jsonl").write_text(done.stdout)
+    text = palitune("report", "three.jsonl", "--text", "--most", "1").stdout
+    assert "right=" in text
+    assert "inappropriate" in text
+
+
+def test_a_threshold_is_stored_and_used(palitune: Palitune, run: Run, answers: Path, workspace: Path) -> None:
+    shares = sorted(float(row[2]) for row in columns(answers.read_text()))
+    done = palitune("threshold", "out.tsv", "--recall", "1", "--temperature", "-m", "some")
+    stored = json.loads((workspace / "checkpoints" / "some.threshold.json").read_text())
+    assert f"threshold: {stored['threshold']:.6f}" in done.stdout
+    assert stored["temperature"] != 1
+    again = palitune("inference", "-m", "some", "-d", DATA)
+    assert "(recall 1), temperature" in again.stderr
+    rows = columns(again.stdout)
+    assert all((row[4] == "yes") == (float(row[2]) >= stored["threshold"]) for row in rows)
+    assert all(row[4] == "yes" for row in rows if row[3] == "yes")  # what was asked for
+    assert sorted(float(row[2]) for row in rows) != shares
+    # The very same choice on what is written now: the temperature is known to be in it.
+    (workspace / "new.tsv").write_text(again.stdout)
+    other = palitune("threshold", "new.tsv", "--recall", "1", "-m", "some")
+    assert abs(float(other.stdout.split()[-1]) - stored["threshold"]) < 1e-3
+    # What was typed counts more, and another prompt has no threshold.
+    done = palitune("validate", "-m", "some", "--threshold", "0", DATA)
+    assert "Tn=0" in done.stdout
+    done = palitune("validate", "-m", "some", "--prompt", "Is there a star?", DATA)
+    assert "is for another prompt" in done.stderr
+    palitune("threshold", "--remove", "-m", "some")
+    assert sorted(float(row[2]) for row in columns(palitune("inference", "-m", "some", "-d", DATA).stdout)) == shares
+
+
+def test_a_threshold_is_that_model_s_own(palitune: Palitune, answers: Path, workspace: Path) -> None:
+    palitune("threshold", "out.tsv", "--cost", "fp=10,fn=1", "-m", "some")
+    file = workspace / "checkpoints" / "some.threshold.json"
+    content = file.read_text()
+    (workspace / "checkpoints" / "other.threshold.json").write_text(content)
+    palitune("learn", "-d", "set1", "-w", "other", "--examples", "16", "--seed", "3")
+    done = palitune("validate", "-m", "other", DATA)
+    assert "threshold" not in done.stderr
+    assert "threshold" in palitune("validate", "-m", "some", DATA).stderr
+    palitune("threshold", "--remove", "-m", "some")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["threshold", "out.tsv"], "say what for", 2),
+        (["threshold", "--f-measure"], "name a FILE", 2),
+        (["threshold", "out.tsv", "--cost", "fp=10"], "is not like fp=10,fn=1", 2),
+        (["threshold", "out.tsv", "--precision", "2"], "between 0 and 1", 2),
+        (["threshold", DATA, "--f-measure"], "data.jsonl:1: no answer here", 65),
+        (["threshold", "no.tsv", "--f-measure"], "no.tsv: no such file", 66),
+        (["validate", "--labels", "a,a", DATA], "two or more different labels", 2),
+        (["validate", "--threshold", "0.4", "--decode", DATA], "has no effect with --decode", 2),
+        (["validate", "-m", "tiny", "--labels", "a,b", DATA], 'is none of a, b', 65),
+        (["compare", "out.tsv"], "two or more files", 2),
+        (["compare", "out.tsv", DATA], "no answer here", 65),
+        (["report", DATA], "no answer here", 65),
+        (["report", "out.tsv", "--text", "-o", "x.html"], "-o is for the page", 2),
+        (["uncertain", DATA], "no answer here", 65),
+        (["prompts", "no.txt", "-d", DATA], "no.txt: cannot be read", 66),
+        (["baseline", "-d", DATA], "--valid-data FILE names what to judge on", 2),
+        (["suspect", "-d", DATA, "--folds", "1"], "is not between 2 and 100", 2),
+        (["suspect", "-d", DATA, "--folds", "50"], 'records are "', 65),
+        (["suspect", "-d", DATA, "--examples", "5"], "are for --learn", 2),
+    ],
+)  # fmt: skip
+def test_mistakes_are_one_line(
+    run: Run, answers: Path, workspace: Path, arguments: list[str], message: str, code: int
+) -> None:
+    done = run("palitune", *arguments, cwd=workspace)
+    assert done.returncode == code, done.stderr
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_damaged_threshold_is_named(run: Run, palitune: Palitune, learned: Path, workspace: Path) -> None:
+    file = learned.with_suffix(".threshold.json")
+    file.write_text('{"threshold": 7}')
+    done = run("palitune", "validate", "-m", "some", DATA, cwd=workspace)
+    file.unlink()
+    assert done.returncode == 65
+    assert "some.threshold.json: not a stored threshold" in done.stderr
+
+
+def test_uncertain_answers_come_first(palitune: Palitune, answers: Path) -> None:
+    lines = answers.read_text().splitlines()
+    found = palitune("uncertain", "out.tsv", "-n", "7").stdout.splitlines()
+    assert found == sorted(lines, key=lambda line: abs(float(line.split("\t")[2]) - 0.5))[:7]
+
+
+def test_prompts_are_sorted_by_what_they_score(palitune: Palitune, learned: Path, workspace: Path) -> None:
+    asked = ["Is there a star?", "Is there a cross?\tno/yes", "# not this one", "", "Is it red?\tOK/NG"]
+    (workspace / "prompts.txt").write_text("\n".join(asked))
+    found = json.loads(palitune("prompts", "prompts.txt", "-d", DATA, "-m", "some", "--json").stdout)
+    assert {(one["prompt"], *one["words"]) for one in found} == {
+        ("Is there a star?", "yes", "no"),
+        ("Is there a cross?", "no", "yes"),
+        ("Is it red?", "OK", "NG"),
+    }
+    figures = [one["figures"]["balanced_accuracy"] for one in found]
+    assert figures == sorted(figures, reverse=True)
+    # What is scored here is what validation says of the same prompt.
+    star = next(one for one in found if one["prompt"] == "Is there a star?")
+    block = palitune("validate", "-m", "some", "--prompt", "Is there a star?", DATA).stdout
+    assert f"accuracy:  {star['figures']['accuracy']}" in block
+    table = palitune("prompts", "prompts.txt", "-d", DATA, "-m", "some", "--words", "yes/no,OK/NG").stdout
+    assert "4 prompts, 24 records" in table
+    assert "best" in table
+
+
+def test_baselines(palitune: Palitune, learned: Path, workspace: Path) -> None:
+    (workspace / "prompts.txt").write_text("Is there a star?\nIs there a heart?\n")
+    done = palitune("baseline", "-d", "set1", "-m", "tiny", "-t", "some", "--prompts", "prompts.txt")
+    rows = {line.split("  ")[0]: line for line in done.stdout.splitlines()}
+    assert {"majority", "zero-shot", "linear probe", "fine-tuned"} <= set(rows)
+    assert "always " in rows["majority"]
+    last = done.stdout.splitlines()[-1]
+    assert last.startswith("fine-tuning ")
+    assert "on 6 records" in last
+    found = json.loads(palitune("baseline", "-d", "set1", "-m", "tiny", "--json").stdout)
+    assert [one["name"] for one in found["contestants"]] == ["majority", "zero-shot", "linear probe"]
+    assert found["verdict"].startswith("to beat: balanced accuracy")
+
+
+def test_learning_leaves_a_report(palitune: Palitune, learned: Path) -> None:
+    page = (learned.parent / "some.run" / "report.html").read_text()
+    assert "before" in page
+    assert "Configuration" in page
+    assert (learned.parent / "some.run" / "report-confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_wrong_labels_are_found(palitune: Palitune, run: Run, workspace: Path) -> None:
+    """Of drawn advertisements with 5 % flipped labels at least 70 % are in the first 10 %."""
+    palitune("demo-data", "--count", "400", "--seed", "11", "-o", "flipped")
+    file = workspace / "flipped" / "data.jsonl"
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    flipped = set()
+    for record in records[7::20]:
+        record["suffix"] = {"yes": "no", "no": "yes"}[record["suffix"]]
+        flipped.add(record["image"])
+    assert len(flipped) == 20
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    rows = columns(palitune("suspect", "-d", str(file), "-m", "tiny").stdout)
+    assert len(rows) == 400
+    assert len(flipped & {row[0] for row in rows[:40]}) >= 14
+    doubts = [float(row[2]) if row[3] == "no" else 1 - float(row[2]) for row in rows]
+    assert doubts == sorted(doubts, reverse=True)
+    (workspace / "suspects.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    assert "Aggregate" in palitune("aggregate", "suspects.tsv").stdout
+
+
+def test_wrong_labels_by_learning(palitune: Palitune, workspace: Path) -> None:
+    done = palitune("suspect", "-d", DATA, "-m", "tiny", "--learn", "--folds", "2", "--examples", "16", "-n", "5",
+                    "--sheet", "suspects.png", "-o", "suspects.html")  # fmt: skip
+    assert len(columns(done.stdout)) == 5
+    assert "fold 2 of 2: learning from 12 records" in done.stderr
+    assert (workspace / "suspects.png").is_file()
+    assert "doubted" in (workspace / "suspects.html").read_text()

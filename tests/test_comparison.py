@@ -1,0 +1,60 @@
+"""Two models side by side."""
+
+import numpy as np
+import pytest
+
+from palitune.judge import comparison, metrics
+from palitune.judge.metrics import Judged
+
+
+@pytest.mark.parametrize(
+    ("won", "lost", "p"),
+    # Two-sided exact binomial; 5 and 15 is the example in many textbooks.
+    [(0, 0, 1.0), (5, 15, 0.04138946533203125), (1, 1, 1.0), (0, 10, 2 / 1024), (3, 0, 0.25)],
+)
+def test_mcnemar(won: int, lost: int, p: float) -> None:
+    assert comparison.mcnemar(won, lost) == pytest.approx(p)
+
+
+def judged(answers: str, labels: str = "yyyynnnn") -> Judged:
+    names = {"y": "yes", "n": "no"}
+    return Judged(tuple(names[x] for x in labels), tuple(names[x] for x in answers))
+
+
+def test_flips_and_who_gained() -> None:
+    found = comparison.compare(judged("yynnnnny"), judged("yyynnnny"))
+    assert found.flips == [comparison.Flip(2, "no", "yes", True)]
+    assert (found.won, found.lost, found.warning) == (1, 0, None)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "warning"),
+    [
+        ("yynnnnnn", "yyyynnyy", "recall rose, precision fell: it learned to say yes (yes answers: 2 before, 6 after)"),
+        ("yyyynnyy", "yynnnnnn", "precision rose, recall fell: it learned to say no (yes answers: 6 before, 2 after)"),
+        ("yynnnnnn", "yyyyyyyy", "it says yes to everything"),
+        ("yynnnnnn", "nnnnnnnn", "it says no to everything"),
+        ("yynnnnnn", "yyyynnnn", None),
+    ],
+)
+def test_the_warning_that_matters(before: str, after: str, warning: str | None) -> None:
+    assert comparison.compare(judged(before), judged(after)).warning == warning
+
+
+def test_differences_that_are_noise_and_that_are_not() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(["yes", "no"], 300).tolist()
+
+    def model(right: float) -> Judged:
+        said = [one if rng.random() < right else {"yes": "no", "no": "yes"}[one] for one in labels]
+        return metrics.judged(labels, said, [None], ("yes", "no"))
+
+    first, same, better = model(0.7), model(0.7), model(0.95)
+    noise, gain = comparison.differences(first, [same, better], "balanced_accuracy", 300)
+    assert noise.low is not None
+    assert noise.high is not None
+    assert noise.low < 0 < noise.high
+    assert gain.low is not None
+    assert gain.low > 0.1
+    assert comparison.compare(first, better).p_value < 1e-6
+    assert comparison.difference(first, first, "accuracy", 50) == metrics.Figure(0.0, 0.0, 0.0)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from palitune.data import exporters, importers
 from palitune.data.folders import ImageFolders
-from palitune.data.importers import Options
+from palitune.data.foreign import Options
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
 
 FIELDS = [

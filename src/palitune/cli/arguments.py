@@ -1,11 +1,11 @@
 """Options that several commands share, so that they mean the same everywhere. Imports nothing heavy."""
 
 import argparse
-import math
 import re
 from typing import Any
 
-from palitune.data.records import LABELS, LONGEST
+from palitune.cli import values
+from palitune.data.records import LABELS
 from palitune.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
@@ -21,131 +21,9 @@ NEEDS_METHOD = {
     "lora_targets": "lora",
 }
 SCHEDULES = ("cosine", "linear", "constant")
-
-
 BALANCES = ("none", "weights", "sample")
-AUGMENTATIONS = ("flip", "crop", "color")
 POOLS = ("worst", "mean", "best")
 SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
-LARGEST = 10**9
-MOST_CHUNKS = 1024
-MOST_FOLDS = 100
-
-
-def positive_int(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    if value > LARGEST:
-        raise argparse.ArgumentTypeError(f"{text} is more than {LARGEST}")
-    return value
-
-
-def non_negative_int(text: str) -> int:
-    return 0 if text == "0" else positive_int(text)
-
-
-def prompt(text: str) -> str:
-    if len(text) > LONGEST:
-        raise argparse.ArgumentTypeError(f"{len(text)} characters, {LONGEST} are allowed")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise argparse.ArgumentTypeError("not UTF-8 text") from None
-    return text
-
-
-def seed(text: str) -> int:
-    value = int(text)
-    if not 0 <= value < 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
-    return value
-
-
-def positive_float(text: str) -> float:
-    value = float(text)
-    if not 1.2e-38 < value < 3.4e38:  # float32 has no room for others
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0 that can be computed with")
-    return value
-
-
-def folds(text: str) -> int:
-    value = positive_int(text)
-    if not 2 <= value <= MOST_FOLDS:
-        raise argparse.ArgumentTypeError(f"{text} is not between 2 and {MOST_FOLDS}")
-    return value
-
-
-def chunks(text: str) -> int:
-    value = positive_int(text)
-    if value > MOST_CHUNKS:
-        raise argparse.ArgumentTypeError(f"{text} is more than {MOST_CHUNKS}")
-    return value
-
-
-def share(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 0 and below 1")
-    return value
-
-
-def probability(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
-    return value
-
-
-def labels(text: str) -> tuple[str, ...]:
-    names = [name.strip() for name in text.split(",")]
-    names = [name.lower() if name.lower() in LABELS else name for name in names]  # as records are read
-    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"{text!r} are not two or more different labels with commas between them")
-    for name in names:
-        prompt(name)
-    return tuple(names)
-
-
-def augmentations(text: str) -> tuple[str, ...]:
-    kinds = tuple(text.split(","))
-    for kind in kinds:
-        if kind not in AUGMENTATIONS:
-            raise argparse.ArgumentTypeError(f"{kind!r} is none of {', '.join(AUGMENTATIONS)}")
-    return kinds
-
-
-def frames(text: str) -> str:
-    if text not in ("first", "middle", "last") and not re.fullmatch(r"\d{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of first, middle, last and a number from 0")
-    return text
-
-
-def any_frames(text: str) -> str:
-    try:
-        return text if text == "all" else frames(text)
-    except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, nor all") from None
-
-
-def expression(text: str) -> str:
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no regular expression ({error})") from None
-    return text
-
-
-def rule(text: str) -> tuple[str, float]:
-    """`REGEX=VALUE`, or a value alone, for all paths."""
-    pattern, _, value = text.rpartition("=")
-    try:
-        number = float(value)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor REGEX=NUMBER") from None
-    if not (math.isfinite(number) and number >= 0):
-        raise argparse.ArgumentTypeError(f"{value} is not a number of at least 0")
-    return expression(pattern) or ".*", number
 
 
 # Options that change what a run learns and not what it needs.
@@ -177,65 +55,71 @@ def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
 
     text = "what learns: the language model's attention, every parameter, or LoRA adapters (attention)"
     add("--method", choices=METHODS, help=text)
-    add("-b", "--batch-size", type=positive_int, metavar="N", help="examples a batch (2)")
+    add("-b", "--batch-size", type=values.positive_int, metavar="N", help="examples a batch (2)")
     text = "batches to one update, which then equals that of a batch so many times larger (1)"
-    add("--accumulate", type=positive_int, metavar="N", help=text)
+    add("--accumulate", type=values.positive_int, metavar="N", help=text)
     add("--optimizer", choices=OPTIMIZERS, help="the rule of an update (sgd; adamw for lora)")
     text = "the highest value of the learning rate, after warm-up (attention 0.03, full 0.01, lora 0.003)"
-    add("-r", "--learning-rate", type=positive_float, metavar="R", help=text)
+    add("-r", "--learning-rate", type=values.positive_float, metavar="R", help=text)
     add("--schedule", choices=SCHEDULES, help="how the learning rate goes on after warm-up (cosine)")
-    add("--warmup", type=share, metavar="SHARE", help="share of the steps in which the learning rate rises (0.1)")
+    add(
+        "--warmup", type=values.share, metavar="SHARE", help="share of the steps in which the learning rate rises (0.1)"
+    )
     text = "decay of weights whose path matches; without REGEX= of all. May be repeated, the first match counts (none)"
-    add("--weight-decay", type=rule, action="append", metavar="[REGEX=]X", help=text)
+    add("--weight-decay", type=values.rule, action="append", metavar="[REGEX=]X", help=text)
     text = "learning rate of parameters whose path matches, as a factor. May be repeated (1)"
-    add("--learning-rate-scale", type=rule, action="append", metavar="REGEX=X", help=text)
-    add("--clip-tensor", type=positive_float, metavar="NORM", help="largest norm of each tensor's gradient (none)")
+    add("--learning-rate-scale", type=values.rule, action="append", metavar="REGEX=X", help=text)
+    add(
+        "--clip-tensor",
+        type=values.positive_float,
+        metavar="NORM",
+        help="largest norm of each tensor's gradient (none)",
+    )
     text = "largest norm of all gradients together; not with full (none)"
-    add("--clip-global", type=positive_float, metavar="NORM", help=text)
+    add("--clip-global", type=values.positive_float, metavar="NORM", help=text)
     text = "keep the moving average of what learns, with this decay, and not its last state (none)"
-    add("--ema", type=share, metavar="DECAY", help=text)
-    add("--lora-rank", type=positive_int, metavar="N", help="size of the adapters (16)")
-    add("--lora-alpha", type=positive_float, metavar="X", help="adapters count alpha / rank times (16)")
+    add("--ema", type=values.share, metavar="DECAY", help=text)
+    add("--lora-rank", type=values.positive_int, metavar="N", help="size of the adapters (16)")
+    add("--lora-alpha", type=values.positive_float, metavar="X", help="adapters count alpha / rank times (16)")
     text = "share of the adapters' inputs that are left out at random (0)"
-    add("--lora-dropout", type=share, metavar="SHARE", help=text)
+    add("--lora-dropout", type=values.share, metavar="SHARE", help=text)
     text = "share of each target that goes evenly to all words, so that the model is less sure of itself (0)"
-    add("--label-smoothing", type=share, metavar="SHARE", help=text)
+    add("--label-smoothing", type=values.share, metavar="SHARE", help=text)
     text = "parameters that get an adapter (all projections of the language model's layers)"
-    add("--lora-targets", type=expression, metavar="REGEX", help=text)
+    add("--lora-targets", type=values.expression, metavar="REGEX", help=text)
     text = "dtype of what --method full trains; bfloat16 is rounded stochastically (auto: that of the computation)"
     add("--weights", choices=DTYPES, help=text)
     text = "pieces in which the vocabulary goes by in the loss: less memory for long answers (1)"
-    add("--vocabulary-chunks", type=chunks, metavar="N", help=text)
+    add("--vocabulary-chunks", type=values.chunks, metavar="N", help=text)
     text = "room for activations that are kept instead of computed twice, megabytes (all that is left; 256 on a CPU)"
-    add("--keep", type=non_negative_int, metavar="MB", help=text)
+    add("--keep", type=values.non_negative_int, metavar="MB", help=text)
 
 
 def add_run(parser: argparse.ArgumentParser) -> None:
     """How long a run is, what it is shown, and how it looks after itself; as in `add_method` without defaults."""
     group = parser.add_argument_group("a run")
     text = "training examples shown in a pass; records come again as often as that takes (512)"
-    group.add_argument("--examples", type=positive_int, metavar="N", help=text)
+    group.add_argument("--examples", type=values.positive_int, metavar="N", help=text)
     text = "times that every record is shown in a pass, instead of --examples"
-    group.add_argument("-t", "--epochs", type=positive_int, metavar="N", help=text)
+    group.add_argument("-t", "--epochs", type=values.positive_int, metavar="N", help=text)
     text = "against one-sided answers: count each label the same in the loss, or show each as often (none)"
     group.add_argument("--balance", choices=BALANCES, help=text)
-    text = (
-        f"change training pictures at random, some of {','.join(AUGMENTATIONS)}; works without kept image tokens (none)"
-    )
-    group.add_argument("--augment", type=augmentations, metavar="KINDS", help=text)
+    kinds = ",".join(values.AUGMENTATIONS)
+    text = f"change training pictures at random, some of {kinds}; works without kept image tokens (none)"
+    group.add_argument("--augment", type=values.augmentations, metavar="KINDS", help=text)
     text = "after the first pass, a second at a tenth of the rate"
     group.add_argument("-2", "--second-pass", action="store_true", default=None, help=text)
     text = "learning rate of the second pass (a tenth of the first's)"
-    group.add_argument("--second-learning-rate", type=positive_float, metavar="R", help=text)
+    group.add_argument("--second-learning-rate", type=values.positive_float, metavar="R", help=text)
     text = "steps between two looks at the validation set (8 looks in a pass, fewer if the set is large)"
-    group.add_argument("--evaluate-every", type=positive_int, metavar="N", help=text)
+    group.add_argument("--evaluate-every", type=values.positive_int, metavar="N", help=text)
     text = "which look is the best, and which time of several (loss: the lowest, or a later look that is as good)"
     group.add_argument("--select", choices=SELECTIONS, help=text)
     text = "end a pass after so many looks without a better one (0 is never)"
-    group.add_argument("--patience", type=non_negative_int, metavar="N", help=text)
-    group.add_argument("--second-patience", type=non_negative_int, metavar="N", help="likewise the second pass")
+    group.add_argument("--patience", type=values.non_negative_int, metavar="N", help=text)
+    group.add_argument("--second-patience", type=values.non_negative_int, metavar="N", help="likewise the second pass")
     text = "how often to begin again from the base when learning diverges; at half the rate from the third on (3)"
-    group.add_argument("--attempts", type=positive_int, metavar="N", help=text)
+    group.add_argument("--attempts", type=values.positive_int, metavar="N", help=text)
 
 
 def configured(args: argparse.Namespace, prompt: str) -> Any:
@@ -289,20 +173,20 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 def add_records(parser: argparse.ArgumentParser, judging: bool = False) -> None:
     """How records are turned into questions. `judging` as in `add_pictures`."""
     text = "the question where a record's prefix is empty (default: the model's own)"
-    parser.add_argument("--prompt", type=prompt, metavar="TEXT", help=text)
+    parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help=text)
     add_pictures(parser, judging)
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Which answers there are."""
     text = "what an answer is one of; the first of two is the positive one (yes,no)"
-    parser.add_argument("--labels", type=labels, default=LABELS, metavar="A,B", help=text)
+    parser.add_argument("--labels", type=values.labels, default=LABELS, metavar="A,B", help=text)
 
 
 def add_classes(parser: argparse.ArgumentParser) -> None:
     """Which labels there are in a file of answers, which tells of most itself."""
     text = "the labels there are; the first of two is the positive one (yes,no, or those of FILE)"
-    parser.add_argument("--labels", type=labels, metavar="A,B", help=text)
+    parser.add_argument("--labels", type=values.labels, metavar="A,B", help=text)
 
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
@@ -311,7 +195,7 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
     text = "let the model write freely instead of scoring the labels; what is no label is wrong, and listed"
     parser.add_argument("--decode", action="store_true", help=text)
     text = "answer with the first label from this probability on (what `palitune threshold` stored with the model; 0.5)"
-    parser.add_argument("--threshold", type=probability, metavar="P", help=text)
+    parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
 
 
 def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None:
@@ -322,15 +206,15 @@ def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None
     """
     group = add_folder(parser)
     text = "largest picture (64 million, a quarter of it if it is animated)"
-    group.add_argument("--max-pixels", type=positive_int, metavar="N", help=text)
+    group.add_argument("--max-pixels", type=values.positive_int, metavar="N", help=text)
     if not judging:
         text = "what an animated picture shows: first, middle, last or a number from 0 (the model's own; middle)"
-        group.add_argument("--frames", type=frames, metavar="FRAME", help=text)
+        group.add_argument("--frames", type=values.frames, metavar="FRAME", help=text)
         return
     text = "what an animated picture shows: first, middle, last, a number from 0, or all (the model's own; middle)"
-    group.add_argument("--frames", type=any_frames, metavar="FRAME", help=text)
+    group.add_argument("--frames", type=values.any_frames, metavar="FRAME", help=text)
     text = "with --frames all: how many frames, evenly spaced, are looked at (5)"
-    group.add_argument("--most-frames", type=positive_int, metavar="N", help=text)
+    group.add_argument("--most-frames", type=values.positive_int, metavar="N", help=text)
     text = "with --frames all: the frame that counts: worst (least sure of yes), best, or the mean of all (worst)"
     group.add_argument("--pool", choices=POOLS, help=text)
 

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "prompts to try, one a line, as `palitune prompts` takes them (the model's own)"
     parser.add_argument("--prompts", metavar="FILE", help=text)
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what is compared (%(default)s)")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the cross-validation (0)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="of the cross-validation (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_model(parser)
     arguments.add_pictures(parser)

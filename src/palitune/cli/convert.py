@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import files
     from palitune.cli import workspace
-    from palitune.data import exporters, importers
+    from palitune.data import exporters, foreign, importers
     from palitune.data.folders import ImageFolders
     from palitune.errors import MissingInputError
 
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
     if not source.exists():
         raise MissingInputError("no such file or folder", where=args.source)
     kind = args.kind or importers.detect(source)
-    options = importers.Options(
+    options = foreign.Options(
         image=args.image_column,
         label=args.label_column,
         prefix=args.prefix_column,
@@ -103,12 +103,12 @@ def run(args: argparse.Namespace) -> None:
     names = dict(args.rename)
     unused = set(names)
 
-    def read() -> Iterator[importers.Fields]:
+    def read() -> Iterator[foreign.Fields]:
         for fields in importers.read(source, kind, options):
             unused.discard(fields["suffix"] if isinstance(fields["suffix"], str) else "")
             yield fields
 
-    def counted() -> Iterator[importers.Fields]:
+    def counted() -> Iterator[foreign.Fields]:
         nonlocal count, asked
         for fields in importers.renamed(read(), names, args.source):
             count += 1

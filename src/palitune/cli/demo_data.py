@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from palitune.cli import arguments
+from palitune.cli import values
 
 DESCRIPTION = """\
 Draws advertisements for bottles, jars, boxes and tubes into FOLDER/images and writes FOLDER/data.jsonl.
@@ -14,11 +14,9 @@ The rule to learn: an advertisement with a cross on it is not allowed ("no"), an
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", default="dataset", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument(
-        "--count", type=arguments.positive_int, default=96, help="how many; the default 96 has 54 allowed and 42 not"
+        "--count", type=values.positive_int, default=96, help="how many; the default 96 has 54 allowed and 42 not"
     )
-    parser.add_argument(
-        "--seed", type=arguments.seed, default=0, help="another seed draws others (default: %(default)s)"
-    )
+    parser.add_argument("--seed", type=values.seed, default=0, help="another seed draws others (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace another data set")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, PalituneError, UsageError
 
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "records, JSONL or TSV; - is standard input"
     parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
-    parser.add_argument("-b", "--batch-size", type=arguments.positive_int, default=8, metavar="N", help="(%(default)s)")
+    parser.add_argument("-b", "--batch-size", type=values.positive_int, default=8, metavar="N", help="(%(default)s)")
     text = "stop before the model is asked, naming all of them, or leave their records out (stop)"
     parser.add_argument("--on-bad-image", choices=("stop", "skip"), default="stop", help=text)
     text = "write to OUT instead of standard output, after the lines that an interrupted run left there"

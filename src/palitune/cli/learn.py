@@ -2,7 +2,7 @@
 
 import argparse
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl and valid.jsonl before and after.
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint and its run")
     text = "also write NAME.run/report.html: the validation set before and after, with curves and pictures"
     parser.add_argument("--report", action="store_true", help=text)
-    parser.add_argument("--seed", type=arguments.seed, help="another seed shows the examples in another order (0)")
+    parser.add_argument("--seed", type=values.seed, help="another seed shows the examples in another order (0)")
     arguments.add_run(parser)
     _add_lottery(parser)
     _add_safety(parser)
@@ -58,17 +58,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_lottery(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("several times in one process; the best is kept")
-    group.add_argument("--repeat", type=arguments.positive_int, default=1, metavar="N", help="from N seeds (1)")
+    group.add_argument("--repeat", type=values.positive_int, default=1, metavar="N", help="from N seeds (1)")
     text = "for each of several values, e.g. lr=0.01,0.03 batch=2,8; names are those of the options here"
     group.add_argument("--sweep", nargs="+", metavar="NAME=V,V", help=text)
     text = "look N times for better settings in what --sweep allows, ranges lr=0.003..0.1 too (needs palitune[search])"
-    group.add_argument("--search", type=arguments.positive_int, metavar="N", help=text)
+    group.add_argument("--search", type=values.positive_int, metavar="N", help=text)
 
 
 def _add_safety(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("going on and starting over")
     text = "steps between two saved states of the run; 0 saves none (every ten minutes)"
-    group.add_argument("--save-every", type=arguments.non_negative_int, metavar="N", help=text)
+    group.add_argument("--save-every", type=values.non_negative_int, metavar="N", help=text)
     text = "go on with the run of -w NAME, which was stopped or killed; it needs no other option"
     group.add_argument("--resume", action="store_true", help=text)
     text = "everything as in a run's config.json, but what is typed beside it"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 from palitune.errors import UsageError, one_line
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="let --fix replace files")
     parser.add_argument("-m", "-l", "--model", metavar="NAME", help="whose tokens are counted (the latest downloaded)")
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
-    parser.add_argument("--prompt", type=arguments.prompt, metavar="TEXT", help="the question where a prefix is empty")
+    parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help="the question where a prefix is empty")
     arguments.add_pictures(parser)
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from typing import Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -35,7 +35,7 @@ BATCHES = (1, 2, 4, 8, 16, 32, 48)
 
 
 def sizes(text: str) -> list[int]:
-    return [arguments.positive_int(part) for part in text.split(",")]
+    return [values.positive_int(part) for part in text.split(",")]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,13 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--variant", metavar="NAME", help=text)
     which.add_argument("--checkpoint", metavar="NAME", help="the sizes of this checkpoint instead")
     parser.add_argument("--card", default="rtx4070-12gb", metavar="NAME|FILE", help="(default: %(default)s)")
-    parser.add_argument(
-        "--vram", type=arguments.positive_float, metavar="GB", help="the card's memory, if it is another"
-    )
+    parser.add_argument("--vram", type=values.positive_float, metavar="GB", help="the card's memory, if it is another")
     text = "batch sizes to show (default: 1 to 48)"
     parser.add_argument("--batches", type=sizes, default=list(BATCHES), metavar="N,N", help=text)
-    parser.add_argument("--prompt-length", type=arguments.positive_int, default=20, metavar="N", help="tokens (20)")
-    parser.add_argument("--answer-length", type=arguments.positive_int, default=1, metavar="N", help="tokens (1)")
+    parser.add_argument("--prompt-length", type=values.positive_int, default=20, metavar="N", help="tokens (20)")
+    parser.add_argument("--answer-length", type=values.positive_int, default=1, metavar="N", help="tokens (1)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
     text = "count the image tower in, which rests in cache/features/ otherwise"
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)

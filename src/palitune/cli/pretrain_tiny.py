@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from palitune.cli import arguments
+from palitune.cli import values
 
 DESCRIPTION = """\
 Trains the tiny model that ships with palitune from nothing but a seed: its tokenizer, its image tower and the whole,
@@ -15,15 +15,15 @@ FOLDER/tokenizer.model.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where to write the model")
     parser.add_argument(
-        "--pictures", type=arguments.positive_int, default=16_000, help="drawn pictures (default: %(default)s)"
+        "--pictures", type=values.positive_int, default=16_000, help="drawn pictures (default: %(default)s)"
     )
     parser.add_argument(
-        "--tower-steps", type=arguments.positive_int, default=3000, help="for the image tower (default: %(default)s)"
+        "--tower-steps", type=values.positive_int, default=3000, help="for the image tower (default: %(default)s)"
     )
     parser.add_argument(
-        "--steps", type=arguments.positive_int, default=1500, help="for the language model (default: %(default)s)"
+        "--steps", type=values.positive_int, default=1500, help="for the language model (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="(default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> None:

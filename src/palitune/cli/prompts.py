@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 from palitune.errors import BadDataError, MissingInputError
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help=text)
     text = "answer words that every prompt is tried with, for the labels yes and no (yes/no)"
     parser.add_argument("--words", type=words, default=[("yes", "no")], metavar="A/B,C/D", help=text)
-    parser.add_argument("-b", "--batch-size", type=arguments.positive_int, default=8, metavar="N", help="(%(default)s)")
+    parser.add_argument("-b", "--batch-size", type=values.positive_int, default=8, metavar="N", help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_model(parser)
     arguments.add_pictures(parser)
@@ -91,7 +91,7 @@ def read(file: str, every: Sequence[tuple[str, ...]]) -> list[Prompt]:
             continue
         try:
             pairs = [_pair(own)] if own.strip() else every
-            found += [Prompt(arguments.prompt(text.strip()), pair) for pair in pairs]
+            found += [Prompt(values.prompt(text.strip()), pair) for pair in pairs]
         except argparse.ArgumentTypeError as error:
             raise BadDataError(str(error), where=f"{file}:{number}") from None
     if not found:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
     from palitune.cli.answer_files import Answers
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--text", action="store_true", help="print it for a terminal instead")
     parser.add_argument("--json", action="store_true", help="print it as JSON instead")
     text = "wrong answers shown as pictures, and half as many uncertain ones (60)"
-    parser.add_argument("--most", type=arguments.positive_int, default=60, metavar="N", help=text)
+    parser.add_argument("--most", type=values.positive_int, default=60, metavar="N", help=text)
     text = "the model that gave the answers: its threshold, losses and configuration are shown"
     parser.add_argument("-m", "--model", metavar="NAME", help=text)
     arguments.add_classes(parser)

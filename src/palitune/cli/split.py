@@ -4,7 +4,7 @@ import argparse
 import re
 import sys
 
-from palitune.cli import arguments
+from palitune.cli import values
 from palitune.errors import UsageError
 
 DESCRIPTION = """\
@@ -38,7 +38,7 @@ def amount(text: str) -> tuple[float, bool]:
 def group(text: str) -> str:
     what, colon, expression = text.partition(":")
     if what == "image" and colon:
-        arguments.expression(expression)
+        values.expression(expression)
     return text
 
 
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "records for a third part, which neither teaches nor chooses (none)"
     parser.add_argument("--test", type=amount, default=(0.0, False), metavar="N|P%", help=text)
     text = "make K splits, NAME/fold1 and so on: each record is in the validation set of one"
-    parser.add_argument("--folds", type=arguments.positive_int, metavar="K", help=text)
+    parser.add_argument("--folds", type=values.positive_int, metavar="K", help=text)
     text = "give every part the labels' shares of the whole, to within one record"
     parser.add_argument("--stratify", action="store_true", help=text)
     text = "keep records together in which this key is the same, or a part of the image's name: image:REGEX"
@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
     parser.add_argument("--allow-outside", action="store_true", help="look at pictures outside of that folder too")
     parser.add_argument(
-        "--seed", type=arguments.seed, default=0, help="another seed gives another order (default: %(default)s)"
+        "--seed", type=values.seed, default=0, help="another seed gives another order (default: %(default)s)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace another split of this name")
 

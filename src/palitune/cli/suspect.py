@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
@@ -32,14 +32,14 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("-d", "--data", required=True, metavar="FILE", help="records with labels, JSONL or TSV")
-    parser.add_argument("--folds", type=arguments.folds, default=5, metavar="K", help="(%(default)s)")
-    parser.add_argument("-n", "--number", type=arguments.positive_int, metavar="N", help="how many lines (all)")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="of the folds, and of learning (0)")
+    parser.add_argument("--folds", type=values.folds, default=5, metavar="K", help="(%(default)s)")
+    parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="of the folds, and of learning (0)")
     parser.add_argument("--learn", action="store_true", help="fine-tune for every fold instead of a linear probe")
     text = "with --learn: training examples shown for each fold (512)"
-    parser.add_argument("--examples", type=arguments.positive_int, metavar="N", help=text)
+    parser.add_argument("--examples", type=values.positive_int, metavar="N", help=text)
     text = "with --learn: the highest learning rate (0.03)"
-    parser.add_argument("-r", "--learning-rate", type=arguments.positive_float, metavar="R", help=text)
+    parser.add_argument("-r", "--learning-rate", type=values.positive_float, metavar="R", help=text)
     parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful pictures")
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with them")
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from palitune.cli import arguments, stats
+from palitune.cli import stats, values
 
 DESCRIPTION = """\
 Leaves out lines of FILE at random until each column's share of yes is near --target. Lines with a yes in any of the
@@ -24,9 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "columns to look at (all that say yes or no)"
     parser.add_argument("--columns", type=stats.names, metavar="A,B", help=text)
     text = "share of yes that every column is to come near (%(default)s)"
-    parser.add_argument("--target", type=arguments.share, default=0.5, metavar="SHARE", help=text)
+    parser.add_argument("--target", type=values.share, default=0.5, metavar="SHARE", help=text)
     parser.add_argument("--drop-yes", action="store_true", help="lines with a yes may go too")
-    parser.add_argument("--seed", type=arguments.seed, default=0, help="another seed drops others (%(default)s)")
+    parser.add_argument("--seed", type=values.seed, default=0, help="another seed drops others (%(default)s)")
     parser.add_argument("-o", "--output", metavar="OUT", help="a file that is not there yet (standard output)")
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a file")
 

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
     from palitune.checkpoint.operating_point import Stored
@@ -46,9 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("file", nargs="?", metavar="FILE", help="answers to validation records, TSV or JSONL")
     group = parser.add_argument_group("what it is chosen for").add_mutually_exclusive_group()
     text = "at least this share of its yes answers is right, and as many as possible are found"
-    group.add_argument("--precision", type=arguments.probability, metavar="P", help=text)
+    group.add_argument("--precision", type=values.probability, metavar="P", help=text)
     text = "at least this share of what is yes is found, and as much as possible of what it says is right"
-    group.add_argument("--recall", type=arguments.probability, metavar="R", help=text)
+    group.add_argument("--recall", type=values.probability, metavar="R", help=text)
     text = "the least cost, of a false positive and of a false negative"
     group.add_argument("--cost", type=cost, metavar="fp=X,fn=Y", help=text)
     group.add_argument("--f-measure", action="store_true", help="the highest F-measure")
@@ -56,7 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "--model", metavar="NAME", help="store it beside this checkpoint")
     parser.add_argument("--remove", action="store_true", help="remove what is stored there instead")
     text = "temperature with which FILE was written, if it was written with one that -m does not have any more"
-    parser.add_argument("--written-with", type=arguments.positive_float, metavar="T", help=text)
+    parser.add_argument("--written-with", type=values.positive_float, metavar="T", help=text)
     arguments.add_classes(parser)
 
 

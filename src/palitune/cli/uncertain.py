@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.
@@ -20,9 +20,9 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
-    parser.add_argument("-n", "--number", type=arguments.positive_int, metavar="N", help="how many lines (all)")
+    parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
     text = "the threshold of p_yes that answers are near to (0.5)"
-    parser.add_argument("--threshold", type=arguments.probability, metavar="P", help=text)
+    parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
     parser.add_argument("--sheet", metavar="PNG", help="also draw these pictures with their answers")
     arguments.add_classes(parser)
     arguments.add_folder(parser)

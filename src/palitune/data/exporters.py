@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data.folders import ImageFolders
-from palitune.data.importers import Fields
+from palitune.data.foreign import Fields
 from palitune.data.records import Record, to_json, to_tsv
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError
 

@@ -1,40 +1,21 @@
-"""Other people's formats, read into fields of records.
+"""Other people's formats, read into fields of records (`foreign.Fields`)."""
 
-Fields are a dictionary with `image`, `suffix`, where there is a question `prefix`, and whatever else was there.
-"""
-
-import base64
-import binascii
 import csv
-import hashlib
 import io
 import json
 import re
-import urllib.parse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
 
-from palitune import files
+from palitune.data import foreign, label_studio, messages
+from palitune.data.foreign import Fields, Options
 from palitune.data.records import HEADS, LABEL_HEADS, LABELS, Record, require_file, stream, to_json
-from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.errors import BadDataError, MissingInputError
 
-Fields = dict[str, Any]
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
-LARGEST = 1 << 30  # bytes of a file that is read whole
 PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
 PREFIX_COLUMNS = ("prefix", "prompt", "question")
 CAPTION = "caption en"  # what PaliGemma is asked for captions
-
-
-class Options(NamedTuple):
-    """What a format may need to be told."""
-
-    image: str | None = None  # columns of a table, or keys of tasks
-    label: str | None = None
-    prefix: str | None = None
-    annotations: Path | None = None  # the second file of VQA
-    pictures: Path | None = None  # where embedded pictures go
 
 
 def detect(path: Path) -> str:
@@ -77,10 +58,10 @@ def read(path: Path, kind: str, options: Options) -> Iterator[Fields]:
         "tsv": _read_lines,
         "csv": _read_csv,
         "folders": _read_folders,
-        "labelstudio": _read_label_studio,
+        "labelstudio": label_studio.read,
         "coco": _read_coco,
         "vqa": _read_vqa,
-        "messages": _read_messages,
+        "messages": messages.read,
     }
     return readers[kind](path, options)
 
@@ -99,35 +80,9 @@ def _read_lines(path: Path, options: Options) -> Iterator[Fields]:
     return (fields_of(record) for record in stream(path))
 
 
-def _text(path: Path) -> str:
-    require_file(path)
-    try:
-        if path.stat().st_size > LARGEST:
-            raise BadDataError(f"larger than {LARGEST:,} bytes", where=str(path))
-        raw = path.read_bytes()
-    except OSError as error:
-        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadDataError("this is UTF-16 text", where=str(path), hint="Save the file as UTF-8")
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = raw.count(b"\n", 0, error.start) + 1
-        raise BadDataError("not UTF-8 text", where=f"{path}:{number}", hint="Save the file as UTF-8") from None
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(_text(path))
-    except json.JSONDecodeError as error:
-        raise BadDataError(f"broken JSON ({error.msg})", where=f"{path}:{error.lineno}") from None
-    except (ValueError, RecursionError) as error:
-        raise BadDataError(f"broken JSON ({str(error)[:80]})", where=str(path)) from None
-
-
 def _read_csv(path: Path, options: Options) -> Iterator[Fields]:
     """A table with a header; what separates its columns, the header tells."""
-    text = _text(path)
+    text = foreign.text(path)
     if "\0" in text:
         raise BadDataError(
             "the file has a NUL character", where=f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}"
@@ -186,109 +141,11 @@ def _read_folders(path: Path, options: Options) -> Iterator[Fields]:
         raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
 
 
-def _read_label_studio(path: Path, options: Options) -> Iterator[Fields]:
-    """Label Studio's exports JSON and JSON-MIN. https://labelstud.io/guide/export"""
-    tasks = _json(path)
-    if not isinstance(tasks, list):
-        raise BadDataError("Label Studio's export is a list of tasks", where=str(path))
-    for number, task in enumerate(tasks, 1):
-        where = f"{path}: task {number}"
-        if not isinstance(task, dict):
-            raise BadDataError("a task must be an object", where=where)
-        data = task.get("data", task)
-        if not isinstance(data, dict):
-            raise BadDataError('"data" must be an object', where=where)
-        image = data.get(options.image) if options.image else next((data[key] for key in HEADS if key in data), None)
-        if not isinstance(image, str) or not image:
-            raise BadDataError("the task has no image", where=where, hint="Name its key with --image-column")
-        label = _minimal_label(task, options, where) if "data" not in task else _annotated(task, options, where)
-        if label is None:
-            continue  # nobody has labelled it, or somebody skipped it
-        question = data.get(options.prefix or "prefix", "")
-        rest = {key: task[key] for key in ("id",) if key in task}
-        yield {
-            "prefix": question if isinstance(question, str) else "",
-            "suffix": label,
-            "image": _upload(image, where),
-        } | rest
-
-
-def _upload(image: str, where: str) -> str:
-    """A picture's path behind the addresses that Label Studio gives it; other names are as they are."""
-    if not image.startswith(("/data/", "http://", "https://")):
-        return image
-    try:
-        parts = urllib.parse.urlsplit(image)
-    except ValueError:
-        raise BadDataError(f"no address: {image[:80]}", where=where) from None
-    if parts.path.endswith("/local-files/") and parts.query:
-        return urllib.parse.parse_qs(parts.query).get("d", [image])[0]
-    return urllib.parse.unquote(parts.path).removeprefix("/data/").lstrip("/")
-
-
-def _minimal_label(task: Fields, options: Options, where: str) -> str | None:
-    names = [options.label] if options.label else [*LABEL_HEADS, "choice", "choices", "text"]
-    return _chosen(next((task[name] for name in names if name in task), None), where)
-
-
-def _annotated(task: Fields, options: Options, where: str) -> str | None:
-    for annotation in _listed(task.get("annotations", task.get("completions")), where):
-        if annotation.get("was_cancelled"):
-            continue
-        for result in _listed(annotation.get("result"), where):
-            if options.label and result.get("from_name") != options.label:
-                continue
-            value = result.get("value")
-            label = _chosen(value.get("choices", value.get("text")) if isinstance(value, dict) else None, where)
-            if label is not None:
-                return label
-    return None
-
-
-def _listed(value: Any, where: str) -> list[Fields]:
-    """A list of objects, which may be missing."""
-    if value is None:
-        return []
-    if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
-        raise BadDataError("annotations and their results must be lists of objects", where=where)
-    return value
-
-
-def _chosen(value: Any, where: str) -> str | None:
-    """The label among choices, of which there may be none and not more than one."""
-    if isinstance(value, dict) and "choices" in value:
-        value = value["choices"]
-    several = [value] if isinstance(value, str) else value
-    if several is None or several == []:
-        return None
-    if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-        raise BadDataError("a label must be text", where=where)
-    if len(several) > 1:
-        raise BadDataError(f"{len(several)} choices where one is the label", where=where)
-    return several[0] if several[0].strip() else None
-
-
-def _object(path: Path, *keys: str) -> Fields:
-    found = _json(path)
-    if not isinstance(found, dict) or not all(isinstance(found.get(key), list) for key in keys):
-        raise BadDataError(f"it must be an object with lists {' and '.join(keys)}", where=str(path))
-    return found
-
-
-def _entries(found: Fields, key: str, path: Path, *wanted: str) -> Iterator[Fields]:
-    for number, entry in enumerate(found[key], 1):
-        if not isinstance(entry, dict) or not all(name in entry for name in wanted):
-            raise BadDataError(f"{key} {number} has no {' or no '.join(wanted)}", where=str(path))
-        if not all(isinstance(entry[name], (str, int)) for name in wanted):
-            raise BadDataError(f"{key} {number}: {' and '.join(wanted)} must be texts or numbers", where=str(path))
-        yield entry
-
-
 def _read_coco(path: Path, options: Options) -> Iterator[Fields]:
     """COCO captions: several for each picture. https://cocodataset.org/#format-data"""
-    found = _object(path, "images", "annotations")
-    names = {entry["id"]: entry["file_name"] for entry in _entries(found, "images", path, "id", "file_name")}
-    for entry in _entries(found, "annotations", path, "image_id", "caption"):
+    found = foreign.lists_of(path, "images", "annotations")
+    names = {entry["id"]: entry["file_name"] for entry in foreign.entries(found, "images", path, "id", "file_name")}
+    for entry in foreign.entries(found, "annotations", path, "image_id", "caption"):
         if entry["image_id"] not in names:
             raise BadDataError(f"a caption is of image {entry['image_id']}, which is not there", where=str(path))
         yield {"prefix": CAPTION, "suffix": entry["caption"], "image": names[entry["image_id"]]}
@@ -296,13 +153,13 @@ def _read_coco(path: Path, options: Options) -> Iterator[Fields]:
 
 def _read_vqa(path: Path, options: Options) -> Iterator[Fields]:
     """VQA v2: questions, and answers in the same or another file. https://visualqa.org/vqa_v1_download.html"""
-    found = _object(path, "questions")
+    found = foreign.lists_of(path, "questions")
     if options.annotations is None and "annotations" not in found:
         raise BadDataError("the answers are in another file", where=str(path), hint="Name it with --annotations")
     where = options.annotations or path
-    given = _object(where, "annotations")
+    given = foreign.lists_of(where, "annotations")
     answers = {}
-    for entry in _entries(given, "annotations", where, "question_id"):
+    for entry in foreign.entries(given, "annotations", where, "question_id"):
         several = entry.get("answers")
         first = (
             several[0].get("answer") if isinstance(several, list) and several and isinstance(several[0], dict) else None
@@ -310,9 +167,9 @@ def _read_vqa(path: Path, options: Options) -> Iterator[Fields]:
         answers[entry["question_id"]] = entry.get("multiple_choice_answer", entry.get("answer", first))
     names = {}
     if isinstance(found.get("images"), list):
-        names = {entry["id"]: entry["file_name"] for entry in _entries(found, "images", path, "id", "file_name")}
+        names = {entry["id"]: entry["file_name"] for entry in foreign.entries(found, "images", path, "id", "file_name")}
     part = found.get("data_subtype", "train2014")
-    for entry in _entries(found, "questions", path, "question_id", "image_id", "question"):
+    for entry in foreign.entries(found, "questions", path, "question_id", "image_id", "question"):
         answer = answers.get(entry["question_id"])
         if not isinstance(answer, str):
             raise BadDataError(f"question {entry['question_id']} has no answer", where=str(where))
@@ -320,73 +177,6 @@ def _read_vqa(path: Path, options: Options) -> Iterator[Fields]:
         if image is None:
             image = f"COCO_{part}_{str(entry['image_id']).zfill(12)}.jpg"
         yield {"prefix": entry["question"], "suffix": answer, "image": image}
-
-
-def _read_messages(path: Path, options: Options) -> Iterator[Fields]:
-    """Hosted fine-tuning's chats: a question with a picture, and its answer.
-
-    https://platform.openai.com/docs/guides/vision-fine-tuning
-    """
-    for number, line in enumerate(_text(path).split("\n"), 1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
-        try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            raise BadDataError("broken JSON", where=where) from None
-        messages = value.get("messages") if isinstance(value, dict) else None
-        if not isinstance(messages, list):
-            raise BadDataError('the line has no list "messages"', where=where)
-        images: list[str] = []
-        texts: list[str] = []
-        answer = None
-        for message in messages:
-            role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-            parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-            if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-                raise BadDataError("a message needs a role, and text or parts as its content", where=where)
-            spoken = [part["text"] for part in parts if isinstance(part.get("text"), str)]
-            if role == "assistant":
-                answer = "".join(spoken)
-            elif role == "user":
-                texts += spoken
-            images += [image for part in parts if (image := _image_part(part)) is not None]
-        if answer is None or not answer.strip() or len(images) != 1:
-            what = f"{len(images)} pictures and {'an' if answer else 'no'} answer, where one of each makes a record"
-            raise BadDataError(what, where=where)
-        yield {"prefix": "\n".join(texts).strip(), "suffix": answer.strip(), "image": _saved(images[0], options, where)}
-
-
-def _image_part(part: Fields) -> str | None:
-    value = part.get("image_url", part.get("image"))
-    if isinstance(value, dict):
-        value = value.get("url")
-    return value if isinstance(value, str) else None
-
-
-def _saved(image: str, options: Options, where: str) -> str:
-    """The file of a picture that is given by address; embedded ones are written out."""
-    if image.startswith("file://"):
-        return urllib.parse.unquote(image.removeprefix("file://").partition("?")[0])
-    if re.match(r"https?://", image):
-        hint = "Download it, and put its file's name there"
-        raise BadDataError("the picture is on the network", where=where, hint=hint)
-    if not image.startswith("data:"):
-        return image
-    if options.pictures is None:
-        raise UsageError("pictures are embedded: say with --pictures FOLDER where they go", where=where)
-    head, _, content = image.partition(",")
-    try:
-        raw = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadDataError("the embedded picture is no base64", where=where) from None
-    kind = re.match(r"data:image/([a-z]+)", head)
-    extension = {"jpeg": "jpg"}.get(kind[1], kind[1]) if kind else "img"
-    name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}"
-    if not (options.pictures / name).exists():
-        files.write(options.pictures / name, raw)
-    return name
 
 
 def renamed(fields: Iterable[Fields], names: Mapping[str, str], source: str) -> Iterator[Fields]:

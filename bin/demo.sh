@@ -18,7 +18,7 @@ run palitune demo-data -o dataset/demo-new --count 200 --seed 1 --overwrite
 echo
 echo "200 advertisements that no step above has seen, before and after fine-tuning:"
 run ./04-validate.py -m tiny dataset/demo-new/data.jsonl
-run ./04-validate.py -m demo dataset/demo-new/data.jsonl --sheet dataset/demo-new/sheet.png
+run ./04-validate.py -m demo dataset/demo-new/data.jsonl --sheet dataset/demo-new/sheet.png --overwrite
 
 cat <<EOF
 

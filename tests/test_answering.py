@@ -4,9 +4,14 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Run
+
+from palitune.checkpoint import operating_point
+from palitune.checkpoint.operating_point import OperatingPoint, Stored
+from palitune.errors import BadDataError
 
 Palitune = Callable[..., "subprocess.CompletedProcess[str]"]
 DATA = "dataset/data.jsonl"
@@ -86,10 +91,11 @@ def test_a_threshold_is_stored_and_used(palitune: Palitune, run: Run, answers: P
     shares = sorted(float(row[2]) for row in columns(answers.read_text()))
     done = palitune("threshold", "out.tsv", "--recall", "1", "--temperature", "-m", "some")
     stored = json.loads((workspace / "checkpoints" / "some.threshold.json").read_text())
-    assert f"threshold: {stored['threshold']:.6f}" in done.stdout
+    assert f"threshold: {stored['threshold']:.9g}" in done.stdout
+    assert f"threshold: {stored['threshold']:.9g}" in palitune("threshold", "-m", "some").stdout
     assert stored["temperature"] != 1
     again = palitune("inference", "-m", "some", "-d", DATA)
-    assert "(recall 1), temperature" in again.stderr
+    assert "(recall 1 on out.tsv, 24 records), temperature" in again.stderr
     rows = columns(again.stdout)
     assert all((row[4] == "yes") == (float(row[2]) >= stored["threshold"]) for row in rows)
     assert all(row[4] == "yes" for row in rows if row[3] == "yes")  # what was asked for
@@ -102,7 +108,9 @@ def test_a_threshold_is_stored_and_used(palitune: Palitune, run: Run, answers: P
     done = palitune("validate", "-m", "some", "--threshold", "0", DATA)
     assert "Tn=0" in done.stdout
     done = palitune("validate", "-m", "some", "--prompt", "Is there a star?", DATA)
-    assert "is for another prompt" in done.stderr
+    assert "is for another prompt, and is left out" in done.stderr
+    done = palitune("validate", "-m", "some", "--labels", "no,yes", DATA)
+    assert "is for the labels yes,no, and is left out" in done.stderr
     palitune("threshold", "--remove", "-m", "some")
     assert sorted(float(row[2]) for row in columns(palitune("inference", "-m", "some", "-d", DATA).stdout)) == shares
 
@@ -114,8 +122,8 @@ def test_a_threshold_is_that_model_s_own(palitune: Palitune, answers: Path, work
     (workspace / "checkpoints" / "other.threshold.json").write_text(content)
     palitune("learn", "-d", "set1", "-w", "other", "--examples", "16", "--seed", "3")
     done = palitune("validate", "-m", "other", DATA)
-    assert "threshold" not in done.stderr
-    assert "threshold" in palitune("validate", "-m", "some", DATA).stderr
+    assert "its stored threshold is for other parameters, and is left out" in done.stderr
+    assert "some: threshold " in palitune("validate", "-m", "some", DATA).stderr
     palitune("threshold", "--remove", "-m", "some")
 
 
@@ -153,13 +161,31 @@ def test_mistakes_are_one_line(
     assert done.stdout == ""
 
 
-def test_a_damaged_threshold_is_named(run: Run, palitune: Palitune, learned: Path, workspace: Path) -> None:
-    file = learned.with_suffix(".threshold.json")
-    file.write_text('{"threshold": 7}')
-    done = run("palitune", "validate", "-m", "some", DATA, cwd=workspace)
-    file.unlink()
-    assert done.returncode == 65
-    assert "some.threshold.json: not a stored threshold" in done.stderr
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"threshold": 7},
+        {"threshold": 10**400},
+        {"threshold": True},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"labels": "yes"},
+        {"chosen": "a\nb"},
+        {"files": {"x": 10**400}},
+        {"files": 3},
+        {"checkpoint": None},
+    ],
+    ids=lambda change: "-".join(change),
+)
+def test_a_damaged_threshold_is_named(tmp_path: Path, change: dict[str, Any]) -> None:
+    stored = Stored(OperatingPoint(0.3, 1.5), ("yes", "no"), "recall 1", {"x": 1.0}, "mark")
+    checkpoint = tmp_path / "some.npz"
+    operating_point.write(checkpoint, stored)
+    assert operating_point.read(checkpoint) == stored
+    file = operating_point.path_of(checkpoint)
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    with pytest.raises(BadDataError, match="not a stored threshold"):
+        operating_point.read(checkpoint)
 
 
 def test_uncertain_answers_come_first(palitune: Palitune, answers: Path) -> None:

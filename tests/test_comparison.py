@@ -30,8 +30,16 @@ def test_flips_and_who_gained() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "warning"),
     [
-        ("yynnnnnn", "yyyynnyy", "recall rose, precision fell: it learned to say yes (yes answers: 2 before, 6 after)"),
-        ("yyyynnyy", "yynnnnnn", "precision rose, recall fell: it learned to say no (yes answers: 6 before, 2 after)"),
+        (
+            "yynnnnnn",
+            "yyyynnyy",
+            "recall rose, precision fell: it learned to say yes (yes answers: 2 before, 6 after; so few can be chance)",
+        ),
+        (
+            "yyyynnyy",
+            "yynnnnnn",
+            "precision rose, recall fell: it learned to say no (yes answers: 6 before, 2 after; so few can be chance)",
+        ),
         ("yynnnnnn", "yyyyyyyy", "it says yes to everything"),
         ("yynnnnnn", "nnnnnnnn", "it says no to everything"),
         ("yynnnnnn", "yyyynnnn", None),
@@ -39,6 +47,14 @@ def test_flips_and_who_gained() -> None:
 )
 def test_the_warning_that_matters(before: str, after: str, warning: str | None) -> None:
     assert comparison.compare(judged(before), judged(after)).warning == warning
+
+
+def test_many_answers_that_turned_are_more_than_chance() -> None:
+    labels = "yyyynnnn" * 3
+    found = comparison.compare(judged("yynnnnnn" * 3, labels), judged("yyyynnyy" * 3, labels))
+    assert found.warning is not None
+    assert found.warning.endswith("it learned to say yes (yes answers: 6 before, 18 after)")
+    assert found.is_noise  # of accuracy, which hides it
 
 
 def test_differences_that_are_noise_and_that_are_not() -> None:

@@ -120,7 +120,7 @@ def test_names_and_answers_cannot_become_markup(tmp_path: Path) -> None:
     [
         ("a.png\tTrue\t0.9\tyes\tyes\n", 'every label is "yes"'),
         ("a.png\tTrue\t0.9\tyes\tyes\nb.png\tFalse\t0.9\tno\tyes\n", 'every answer is "yes"'),
-        ("a.png\tTrue\t0.9\tb\tb\nb.png\tFalse\t0.9\tc\td\n", "answers are none of b, c"),
+        ("a.png\tTrue\t0.9\tyes\tyes\nb.png\tFalse\t0.1\tno\tmaybe\n", "1 answers are none of yes, no"),
     ],
 )
 def test_sets_that_tell_little(run: Run, tmp_path: Path, rows: str, says: str) -> None:
@@ -202,4 +202,80 @@ def test_labels_that_differ_are_named(run: Run, answers: Path) -> None:
     (answers / "other.tsv").write_text(other)
     done = run("palitune", "compare", "before.tsv", "other.tsv", cwd=answers)
     assert done.returncode == 65
-    assert "its label is " in done.stderr
+    assert 'is "no" here and "yes" at before.tsv:' in done.stderr
+
+
+# Labels, answers and p_yes of one model, as inference writes them with --labels red,blue.
+COLOURS = [("red", "red", 0.9), ("red", "blue", 0.3), ("blue", "red", 0.6), ("blue", "blue", 0.2), ("red", "red", 0.7)]
+
+
+@pytest.mark.parametrize(("red", "blue"), [("red", "blue"), ("a", "b"), ("no", "yes")])
+def test_whose_p_yes_it_is_the_answers_tell(run: Run, tmp_path: Path, red: str, blue: str) -> None:
+    """Whatever the labels are called and in whatever order: the curves are those of the label that p_yes is of."""
+    named = {"red": red, "blue": blue}
+    rows = [f"{i}.png\t{a == b}\t{p:.6f}\t{named[a]}\t{named[b]}\n" for i, (a, b, p) in enumerate(COLOURS)]
+    (tmp_path / "colours.tsv").write_text("".join(rows))
+    done = run("palitune", "report", "colours.tsv", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    # Of red against blue: 0.9, 0.7 and 0.3 against 0.6 and 0.2. Turned round it is the same area.
+    assert found["figures"]["roc_auc"]["value"] == pytest.approx(5 / 6)
+    positive = "yes" if "yes" in (red, blue) else red
+    assert found["classes"][0] == positive
+    assert found["confusion"]["tp"] == (1 if positive == blue else 2)
+    turned = ",".join(reversed(found["classes"]))
+    again = run("palitune", "report", "colours.tsv", "--json", "--labels", turned, cwd=tmp_path)
+    assert json.loads(again.stdout)["figures"]["roc_auc"]["value"] == pytest.approx(5 / 6)
+
+
+def test_p_yes_of_answers_is_no_p_yes(run: Run, tmp_path: Path) -> None:
+    """Written with three labels, of which the third never came: p_yes is the answer's, and no curve is drawn of it."""
+    labels = ["yes", "no"] * 10
+    rows = [f"{i}.png\tTrue\t{0.5 + i / 50:.6f}\t{label}\t{label}\n" for i, label in enumerate(labels)]
+    (tmp_path / "three.tsv").write_text("".join(rows))
+    done = run("palitune", "report", "three.tsv", "--json", cwd=tmp_path)
+    assert "answers do not follow from p_yes" in done.stderr
+    figures = json.loads(done.stdout)["figures"]
+    assert "roc_auc" not in figures
+    assert figures["accuracy"]["value"] == 1.0
+
+
+def test_answers_count_whatever_their_case(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "case.tsv").write_text("a.png\tTrue\t0.9\tyes\tYes\nb.png\tTrue\t0.1\tno\tNO\n")
+    done = run("palitune", "report", "case.tsv", "--text", cwd=tmp_path)
+    assert "Tp=1 Tn=1 Fp=0 Fn=0" in done.stdout
+    assert "none of" not in done.stdout
+
+
+def test_nothing_of_the_user_s_is_replaced(run: Run, answers: Path, tmp_path: Path) -> None:
+    (tmp_path / "page-roc.png").write_text("mine")
+    (tmp_path / "sheet.png").write_text("mine")
+    source = str(answers / "after.tsv")
+    for arguments, code in (
+        (["report", source, "-o", "page.html"], 73),
+        (["compare", source, source, "-o", "page.html"], 73),
+        (["uncertain", source, "--sheet", "sheet.png"], 73),
+        (["report", source, "-o", source, "--overwrite"], 2),
+        (["report", source, "-o", "-"], 2),
+        (["uncertain", source, "--sheet", str(tmp_path)], 2),
+    ):
+        done = run("palitune", *arguments, cwd=tmp_path)
+        assert done.returncode == code, done.stderr
+        assert done.stdout == ""
+        assert len(done.stderr.splitlines()) == 1
+    assert (tmp_path / "page-roc.png").read_text() == "mine"
+    assert (tmp_path / "sheet.png").read_text() == "mine"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_questions_that_tsv_does_not_tell(run: Run, tmp_path: Path) -> None:
+    asked = [("red?", "yes", 0.9), ("blue?", "no", 0.1)]
+    lines = [{"image": "a.png", "prefix": q, "suffix": "no", "answer": a, "p_yes": p} for q, a, p in asked]
+    for name, ordered in (("a", lines), ("b", lines[::-1])):
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in ordered))
+        rows = [f"a.png\t{one['answer'] == 'no'}\t{one['p_yes']}\tno\t{one['answer']}\n" for one in ordered]
+        (tmp_path / f"{name}.tsv").write_text("".join(rows))
+    done = run("palitune", "compare", "a.jsonl", "b.jsonl", "--flips", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run("palitune", "compare", "a.tsv", "b.tsv", cwd=tmp_path)
+    assert "1 pictures come more than once with different answers" in done.stderr

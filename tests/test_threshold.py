@@ -87,3 +87,12 @@ def test_log_odds_of_what_was_written_with_six_digits() -> None:
     assert np.isfinite(found).all()
     assert [threshold.to_probability(one) for one in found[1:3]] == pytest.approx([0.25, 0.5])
     assert threshold.to_probability(2.0, 2.0) == pytest.approx(1 / (1 + np.exp(-1)))
+
+
+def test_a_threshold_above_certainty_is_none() -> None:
+    """Where the highest score is 1.000000 nothing tells how far above it a threshold would have to be."""
+    scores, positive = log_odds(np.array([1.0, 1.0, 1.0, 0.2])), np.array([True, False, True, False])
+    choice = threshold.choose(scores, positive, Wish(cost=(1000, 1)))
+    assert choice.counts.tp + choice.counts.fp == 3
+    everything = threshold.choose(scores[:3], positive[:3], Wish(recall=1.0))
+    assert threshold.to_probability(everything.log_odds) == 0.0

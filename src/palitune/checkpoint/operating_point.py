@@ -8,12 +8,14 @@ import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune import files
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.npz import Checkpoint
 from palitune.errors import BadDataError
+
+LONGEST = 4_000  # characters of what it was chosen for
 
 
 class OperatingPoint(NamedTuple):
@@ -33,8 +35,9 @@ class Stored(NamedTuple):
 
     point: OperatingPoint
     labels: tuple[str, ...]
-    chosen: str  # in words: what the threshold was chosen for
-    scores: Mapping[str, Any]  # the file it was chosen on: name, SHA-256, the temperature its p_yes were written with
+    chosen: str  # in words: what the threshold was chosen for, and on what
+    files: Mapping[str, float]  # SHA-256 of files that it was chosen on: the temperature their p_yes were written with
+    checkpoint: str  # `mark` of the parameters that it is for
 
 
 def path_of(checkpoint: Path) -> Path:
@@ -48,15 +51,15 @@ def mark(checkpoint: Checkpoint | Overlay) -> str:
     return content_hash(checkpoint)
 
 
-def write(path: Path, checkpoint: Checkpoint | Overlay, stored: Stored) -> None:
+def write(path: Path, stored: Stored) -> None:
     """Puts an operating point beside the checkpoint at `path`. Raises StorageError."""
-    content = {**stored.point._asdict(), **stored._asdict(), "checkpoint": mark(checkpoint)}
+    content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
     files.write(path_of(path), (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read(path: Path, checkpoint: Checkpoint | Overlay) -> Stored | None:
-    """The operating point beside a checkpoint; None where there is none, or one for other parameters.
+def read(path: Path) -> Stored | None:
+    """The operating point beside a checkpoint, which may be for other parameters; None where there is none.
 
     Raises:
       BadDataError: the file is something else.
@@ -66,17 +69,23 @@ def read(path: Path, checkpoint: Checkpoint | Overlay) -> Stored | None:
         return None
     try:
         content = json.loads(file.read_text("utf-8"))
-        if content["checkpoint"] != mark(checkpoint):
-            return None
+        if isinstance(content["threshold"], bool) or isinstance(content["temperature"], bool):
+            raise ValueError("its threshold and its temperature are no numbers")
         point = OperatingPoint(float(content["threshold"]), float(content["temperature"]))
-        labels, chosen, scores = content["labels"], content["chosen"], content["scores"]
+        labels, chosen, known = content["labels"], content["chosen"], content["files"]
+        checkpoint = content["checkpoint"]
         if not (0 <= point.threshold <= 1 and 0 < point.temperature < math.inf):
             raise ValueError("its threshold or its temperature is out of range")
         if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
             raise ValueError("its labels are no list of texts")
-        if not (isinstance(chosen, str) and isinstance(scores, dict)):
+        if not (isinstance(chosen, str) and isinstance(checkpoint, str) and isinstance(known, dict)):
             raise ValueError("it does not tell what it was chosen on")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        if not chosen.isprintable() or len(chosen) > LONGEST:
+            raise ValueError("what it was chosen for is no line of text")
+        temperatures = {str(name): float(value) for name, value in known.items()}
+        if not all(0 < value < math.inf for value in temperatures.values()):
+            raise ValueError("a temperature is out of range")
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"not a stored threshold ({type(error).__name__}: {error})"
         raise BadDataError(what, where=str(file), hint="Remove it to go on") from None
-    return Stored(point, tuple(labels), chosen, scores)
+    return Stored(point, tuple(labels), chosen, temperatures, checkpoint)

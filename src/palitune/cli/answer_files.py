@@ -8,11 +8,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from palitune.cli.judging import folders
 from palitune.data import records
 from palitune.data.records import LABELS, Record
 from palitune.errors import BadDataError, PalituneError
 from palitune.judge import metrics
+from palitune.judge.confusion import plain
 from palitune.judge.metrics import Judged
 
 MOST_CLASSES = 50
@@ -41,41 +44,88 @@ def read(path: Path, args: argparse.Namespace) -> Answers:
             found.append(record)
         else:
             unlabelled += 1
-    if unlabelled:
+    if unlabelled and not args.quiet:
         print(f"{path}: {unlabelled} lines without a label are left out", file=sys.stderr)
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
-    return Answers(str(path), found, judge(found, classes_of(found, args)))
+    classes = classes_of(found, args)
+    return Answers(str(path), found, judge(found, classes, str(path)))
 
 
 def classes_of(found: Sequence[Record], args: argparse.Namespace) -> tuple[str, ...]:
-    """The labels as typed, or yes and no, or those that the lines tell.
+    """The labels as typed, or yes and no, or those that the lines tell; of two the one that p_yes is of comes first.
 
     Raises:
       BadDataError: a label is none of those that were typed, or there are too many of them.
     """
     typed: tuple[str, ...] | None = args.labels
-    there = collections.Counter(record.suffix for record in found)
-    if typed is None and set(there) <= set(LABELS):
+    there = {record.suffix for record in found if record.suffix}
+    if typed is not None:
+        for record in found:
+            if record.suffix and record.suffix not in typed:
+                what = f'label "{record.suffix[:40]}" is none of {", ".join(typed)}'
+                raise BadDataError(what, where=record.where, hint="--labels names others")
+        return typed
+    if there <= set(LABELS) and (there or {plain(record.answer or "") for record in found} <= set(LABELS)):
         return LABELS
-    if typed is None:
-        scores = found[0].fields.get("p")
-        if isinstance(scores, dict) and len(scores) > 1 and set(there) <= set(scores):
-            return tuple(scores)  # in the order in which the model was asked
-        if len(there) > MOST_CLASSES:
-            what = f"{len(there)} different labels: this is text and no choice"
-            raise BadDataError(what, where=found[0].where.rpartition(":")[0], hint="--labels A,B,C names them")
-        return tuple(sorted(there)) if len(there) > 1 else (*there, "(other)")
+    scores = found[0].fields.get("p")
+    if isinstance(scores, dict) and len(scores) > 1 and there <= set(scores):
+        return tuple(scores)  # in the order in which the model was asked
+    names = sorted(there | {plain(record.answer) for record in found if record.answer})
+    if len(names) > MOST_CLASSES:
+        where = found[0].where.rpartition(":")[0]
+        what = f"{len(names)} different labels and answers: this is text and no choice"
+        raise BadDataError(what, where=where, hint="--labels A,B,C names the labels")
+    if len(names) == 2 and _is_of_second(found, names):
+        names.reverse()
+    if len(names) == 2 and not args.quiet and any(record.answer for record in found):
+        print(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise", file=sys.stderr)
+    return tuple(names) if len(names) > 1 else (*names, "(other)")
+
+
+def _is_of_second(found: Sequence[Record], classes: Sequence[str]) -> bool:
+    """Whether p_yes is that of the second of two classes, which the answers tell: they are the likelier ones."""
+    shares: list[list[float]] = [[], []]
     for record in found:
-        if record.suffix not in typed:
-            what = f'label "{record.suffix[:40]}" is none of {", ".join(typed)}'
-            raise BadDataError(what, where=record.where, hint="--labels names others")
-    return typed
+        if record.p_yes is not None and plain(record.answer or "") in classes:
+            shares[classes.index(plain(record.answer or ""))].append(record.p_yes)
+    first, second = shares
+    if first and second:
+        return sum(first) / len(first) < sum(second) / len(second)
+    return sum(first) < len(first) / 2 if first else sum(second) > len(second) / 2
 
 
-def judge(found: Sequence[Record], classes: tuple[str, ...]) -> Judged:
-    answers = [record.answer or "" for record in found]
-    return metrics.judged([record.suffix for record in found], answers, [record.p_yes for record in found], classes)
+def judge(found: Sequence[Record], classes: tuple[str, ...], name: str = "") -> Judged:
+    """Answers to be judged. p_yes that is of the second label is turned round; what no answer follows from is left out.
+
+    Args:
+      name: of the file, for a note on stderr about that.
+    """
+    answers = [plain(record.answer or "") for record in found]
+    p_yes = [record.p_yes for record in found]
+    if len(classes) == 2 and set(classes) <= set(answers) and _is_of_second(found, classes):
+        p_yes = [None if p is None else 1 - p for p in p_yes]
+    made = metrics.judged([record.suffix for record in found], answers, p_yes, classes)
+    if made.p is None or not _contradicts(made):
+        return made
+    print(
+        f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?",
+        file=sys.stderr,
+    )
+    return metrics.judged(made.labels, answers, [None] * len(found), classes)
+
+
+def _contradicts(made: Judged) -> bool:
+    """Whether any threshold of p_yes would give other answers to more than one in twenty records."""
+    assert made.p is not None
+    known = np.array([answer in made.classes for answer in made.answers])
+    said = np.array([answer == made.classes[0] for answer in made.answers])[known]
+    order = np.argsort(made.p[known], kind="stable")
+    # With the threshold behind so many of the least likely: yes answers below it and no answers above it are wrong.
+    wrong = (
+        np.concatenate([[0], np.cumsum(said[order])]) + (~said).sum() - np.concatenate([[0], np.cumsum(~said[order])])
+    )
+    return bool(len(said) and wrong.min() > len(said) / 20)
 
 
 def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> list[Record]:
@@ -96,26 +146,42 @@ def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> li
 def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     """Both in the first's order, without what only one of them has, which is counted on stderr.
 
+    Records are the same whose picture, question and label are.
+
     Raises:
       BadDataError: they have no record in common, or labels differ.
     """
-    places: dict[tuple[str, str], collections.deque[int]] = collections.defaultdict(collections.deque)
+    places: dict[tuple[str, ...], collections.deque[int]] = collections.defaultdict(collections.deque)
+    labels: dict[tuple[str, str], tuple[str, str]] = {}
     for index, record in enumerate(second.records):
-        places[record.name, record.prefix].append(index)
+        places[record.name, record.prefix, record.suffix].append(index)
+        labels[record.name, record.prefix] = record.suffix, record.where
     pairs = []
     for index, record in enumerate(first.records):
-        if others := places[record.name, record.prefix]:
-            other = others.popleft()
-            pairs.append((index, other))
-            if second.records[other].suffix != record.suffix:
-                where = second.records[other].where
-                raise BadDataError(f'its label is "{record.suffix}" at {record.where}', where=where)
+        if others := places[record.name, record.prefix, record.suffix]:
+            pairs.append((index, others.popleft()))
+        elif (other := labels.get((record.name, record.prefix))) and other[0] != record.suffix:
+            what = f'the label of {record.name} is "{other[0]}" here and "{record.suffix}" at {record.where}'
+            raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
-        raise BadDataError(f"no picture is also in {first.name}", where=second.name)
+        names = {record.name for record in first.records} & {record.name for record in second.records}
+        what = f"{'no question to a picture' if names else 'no picture'} is also in {first.name}"
+        raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
         if len(pairs) < len(one.records):
             print(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file", file=sys.stderr)
-    return tuple(  # type: ignore[return-value]
-        Answers(one.name, kept := [one.records[i] for i in indices], judge(kept, first.judged.classes))
-        for one, indices in ((first, [i for i, _ in pairs]), (second, [j for _, j in pairs]))
-    )
+    _tell_of_twins(first)
+    classes = first.judged.classes
+    kept = [first.records[index] for index, _ in pairs]
+    matched = [second.records[index] for _, index in pairs]
+    return Answers(first.name, kept, judge(kept, classes)), Answers(second.name, matched, judge(matched, classes))
+
+
+def _tell_of_twins(found: Answers) -> None:
+    """Says that records cannot be told apart, where one picture has several answers."""
+    said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
+    for record in found.records:
+        said[record.name, record.prefix, record.suffix].add(record.answer or "")
+    if several := [name for name, answers in said.items() if len(answers) > 1]:
+        what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
+        print(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)", file=sys.stderr)

@@ -39,7 +39,7 @@ def check(args: argparse.Namespace) -> None:
 def answering_of(model: Model, args: argparse.Namespace) -> Answering:
     """As typed, with what is stored beside the checkpoint; says which threshold counts.
 
-    What is stored holds for its labels and for the model's own prompt.
+    What is stored holds for its parameters, its labels and the model's own prompt.
 
     Raises:
       UsageError: options that contradict each other.
@@ -47,23 +47,34 @@ def answering_of(model: Model, args: argparse.Namespace) -> Answering:
     """
     check(args)
     labels = tuple(args.labels)
-    stored = operating_point.read(model.path, model.checkpoint)
     point, note = OperatingPoint(), ""
-    if stored is not None and stored.labels == labels:
-        own = manifest.prompt(model.path, PROMPT)
-        if args.prompt is None or args.prompt == own:
+    if (stored := operating_point.read(model.path)) is not None:
+        if (other := _not_meant(stored, model, args)) is None:
             point = stored.point
             note = f"threshold {point.threshold:.4g} ({stored.chosen})"
-            if point.temperature != 1:
-                note += f", temperature {point.temperature:.3g}"
         else:
-            note = "its stored threshold is for another prompt, and is left out"
+            note = f"its stored threshold is for {other}, and is left out"
     if args.threshold is not None:
         point = point._replace(threshold=args.threshold)
         note = f"threshold {args.threshold:.4g}"
-    if note and not args.quiet and not args.decode:
+    if args.decode and note:
+        note = "its stored threshold has no effect on what is written freely"
+    if point.temperature != 1:
+        note += f", temperature {point.temperature:.3g} in p_yes"
+    if note and not args.quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
     return Answering(labels, args.decode, point)
+
+
+def _not_meant(stored: operating_point.Stored, model: Model, args: argparse.Namespace) -> str | None:
+    """What a stored threshold is for, if not for what is asked."""
+    if stored.checkpoint != operating_point.mark(model.checkpoint):
+        return "other parameters"
+    if stored.labels != tuple(args.labels):
+        return f"the labels {','.join(stored.labels)}"
+    if args.prompt is not None and args.prompt != manifest.prompt(model.path, PROMPT):
+        return "another prompt"
+    return None
 
 
 def tell_of_strangers(name: str, strange: Sequence[tuple[str, str]], labels: Sequence[str], total: int) -> None:

@@ -25,6 +25,7 @@ examples:
   palitune baseline -d set1 -t trained-set1                what did learning add?
   palitune baseline -d set1 --prompts prompts.txt --json
 """
+WIDEST = 60  # characters of a prompt in the table
 METRICS = ("balanced_accuracy", "accuracy", "matthews", "f_measure")
 
 
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.judge import metrics, probe
 
-    args.features, args.batch_size = True, 8  # image tokens are what the linear probe learns from
+    args.features, args.batch_size, args.labels = True, 8, LABELS  # image tokens are what the probe learns from
     train_file, valid_file = workspace.data_files(args.data, args.valid_data)
     if valid_file is None:
         raise UsageError("--valid-data FILE names what to judge on, or -d a split")
@@ -88,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         order, _ = prompts.ranked(prompts.score(model, shown, params, train, asked, args), args.metric)
         chosen = asked[order[0]]
     (zero,) = prompts.score(model, shown, params, valid, [chosen], args)
-    detail = f"{chosen.text[:60]}" + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
+    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
     found.append(Contestant("zero-shot", detail, zero.judged))
     del params
     p = probe.fit_predict(
@@ -141,11 +142,13 @@ def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
         is_noise = change.low is None or change.high is None or change.low <= 0 <= change.high
         interval = "" if change.low is None else f", 95 % {change.low:+.3f} to {change.high:+.3f}"
         verdict = "which can be chance" if is_noise else "more than chance"
-        verb = "adds" if change.value > 0 else "changes"
-        line = (
-            f"fine-tuning {verb} {change.value:+.4f} to the best baseline's {NAMES[metric]} of {value(score)} "
-            f"({best.name}) on {count} records{interval}: {verdict}"
-        )
+        base = f"the best baseline's {NAMES[metric]} of {value(score)} ({best.name}) on {count} records"
+        if abs(change.value) < 5e-5:
+            line = f"fine-tuning changes nothing of {base}"
+        elif change.value > 0:
+            line = f"fine-tuning adds {change.value:.4f} to {base}{interval}: {verdict}"
+        else:
+            line = f"fine-tuning loses {-change.value:.4f} of {base}{interval}: {verdict}"
     if args.json:
         rows: list[dict[str, Any]] = [
             {"name": one.name, "detail": one.detail, "figures": {n: f._asdict() for n, f in own.items()}}
@@ -157,7 +160,11 @@ def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
     for one, own in zip(found, figures, strict=True):
         main = own[metric]
         rest = [value(own[name].value if name in own else None) for name in shown]
-        table.append([one.name, value(main.value), between(main.low, main.high), *rest, one.detail])
+        table.append([one.name, value(main.value), between(main.low, main.high), *rest, shortened(one.detail)])
     print("\n".join(aligned(table)))
     print(line)
     sys.stdout.flush()
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= WIDEST else f"{text[: WIDEST - 2]} …"

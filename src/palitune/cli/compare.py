@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, workspace
+    from palitune.cli import answer_files, report, workspace
     from palitune.errors import UsageError
     from palitune.judge import comparison
 
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("comparing takes two or more files")
     if args.files.count("-") > 1:
         raise UsageError("standard input can be one of the files only")
-    target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
+    target = None if args.output is None else report.page_to_write(args.output, args.overwrite, args.files)
     for file in args.files:
         workspace.require_data(file)
     first = answer_files.read(Path(args.files[0]), args)
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], indent=2))
     else:
         for (before, after), one in zip(pairs, found, strict=True):
-            print("\n".join(_flips(before, after, one) if args.flips else _text(before, after, one)))
+            for line in _flips(before, after, one) if args.flips else _text(before, after, one):
+                print(line)
     for (_, after), one in zip(pairs, found, strict=True):
         if one.warning and (args.flips or args.json):
             print(f"{after.name}: WARNING: {one.warning}", file=sys.stderr)
@@ -96,7 +97,14 @@ def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]
             continue
         change = comparison.difference(before.judged, after.judged, name)
         known = change.low is not None and change.high is not None
-        verdict = "" if not known else "noise" if change.low <= 0 <= change.high else "more than chance"  # type: ignore[operator]
+        if not known:
+            verdict = ""
+        elif change.low == change.high == 0:
+            verdict = "the same"
+        elif name == "accuracy":
+            verdict = "noise" if found.is_noise else "more than chance"  # as McNemar's test below
+        else:
+            verdict = "noise" if change.low <= 0 <= change.high else "more than chance"  # type: ignore[operator]
         interval = f"{change.low:+.3f} to {change.high:+.3f}" if known else ""
         shown = "-" if change.value is None else f"{change.value:+.4f}"
         rows.append([metrics.NAMES[name], value(old[name]), value(new[name]), shown, interval, verdict])

@@ -176,6 +176,7 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
     count = 0
     strange: list[tuple[str, str]] = []
+    unknown = 0
     with Lines(args.resume) as write:
         try:
             for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
@@ -183,12 +184,16 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
                 count += 1
                 if args.decode and answer.text not in args.labels:
                     strange.append((record.name, answer.text))
+                unknown += bool(record.suffix) and record.suffix not in args.labels
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
             raise
     if not args.quiet:
         tell_of_strangers(args.data, strange, args.labels, count)
+        if unknown:
+            what = f"{unknown} of {count} labels are none of {', '.join(args.labels)}, so their answers are wrong"
+            print(f"{args.data}: {what}; --labels names others", file=sys.stderr)
     return count
 
 
@@ -196,7 +201,7 @@ def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
     from palitune.data.records import to_answer, to_json
     from palitune.judge.confusion import is_right
 
-    correct = is_right(answer.text, record.suffix)
+    correct = is_right(answer.text, record.suffix) and answer.text in args.labels
     if not args.jsonl:
         return to_answer(record, correct, answer.p_yes, answer.text)
     fields = record.fields or {"image": record.name, **({"suffix": record.suffix} if record.suffix else {})}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from palitune.cli import arguments, values
-from palitune.errors import BadDataError, MissingInputError
+from palitune.errors import BadDataError, MissingInputError, UsageError
 
 if TYPE_CHECKING:
     from palitune.judge.metrics import Judged
@@ -45,13 +45,15 @@ def _pair(text: str) -> tuple[str, ...]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="prompts, one a line; - is standard input")
-    parser.add_argument("-d", "--data", required=True, metavar="FILE", help="records with yes and no, JSONL or TSV")
+    text = "records with labels, JSONL or TSV; of a split the training records"
+    parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
     text = "what prompts are sorted by (%(default)s)"
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help=text)
-    text = "answer words that every prompt is tried with, for the labels yes and no (yes/no)"
-    parser.add_argument("--words", type=words, default=[("yes", "no")], metavar="A/B,C/D", help=text)
+    text = "answer words that every prompt is tried with, the first for the first label (the labels themselves)"
+    parser.add_argument("--words", type=words, metavar="A/B,C/D", help=text)
     parser.add_argument("-b", "--batch-size", type=values.positive_int, default=8, metavar="N", help="(%(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments.add_labels(parser)
     arguments.add_model(parser)
     arguments.add_pictures(parser)
 
@@ -76,19 +78,24 @@ def read(file: str, every: Sequence[tuple[str, ...]]) -> list[Prompt]:
     Raises:
       MissingInputError, BadDataError: no such file, no prompts in it, or a line that is none.
     """
+    if file == "-" and sys.stdin is None:
+        raise MissingInputError("standard input is closed", hint="Name a file")
     try:
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=file) from None
     try:
-        lines = content.decode("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise BadDataError("not UTF-8 text", where=file, hint="Save the file as UTF-8") from None
+        lines = content.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise BadDataError("not UTF-8 text", where=f"{file}:{line}", hint="Save the file as UTF-8") from None
     found = []
     for number, line in enumerate(lines, 1):
         text, _, own = line.partition("\t")
-        if not text.strip() or text.startswith("#"):
+        if not text.strip() or text.strip().startswith("#"):
             continue
+        if "\0" in line:
+            raise BadDataError("the line has a NUL character", where=f"{file}:{number}")
         try:
             pairs = [_pair(own)] if own.strip() else every
             found += [Prompt(values.prompt(text.strip()), pair) for pair in pairs]
@@ -104,8 +111,12 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli.judging import check_pictures, load_records
     from palitune.cli.model import announce, load, pictures, shown_params
 
-    prompts = read(args.file, args.words)
-    workspace.require_data(args.data)
+    if args.file == args.data == "-":
+        raise UsageError("standard input can be prompts or records, not both")
+    if len(args.labels) > 2:
+        raise UsageError("prompts are scored for two labels")
+    prompts = read(args.file, args.words or [tuple(args.labels)])
+    args.data = workspace.learning_file(args.data)
     model = load(workspace.checkpoint_to_read(args.model), args)
     shown = pictures(model, args)
     records = load_records(Path(args.data), args)
@@ -129,9 +140,10 @@ def score(
     from tqdm import tqdm
 
     from palitune.data.pictures import Wanted, sound
-    from palitune.data.records import LABELS
     from palitune.infer.scoring import Scorer
     from palitune.judge import answers, metrics
+
+    classes = tuple(args.labels)
 
     scorers = {pair: Scorer(model.sizes, model.tokenizer, pair, model.dtype, args.batch_size) for pair in
                dict.fromkeys(prompt.words for prompt in prompts)}  # fmt: skip
@@ -146,8 +158,8 @@ def score(
             for scores in scorers[prompt.words](params, ((one, question) for one in tokens)):
                 p.append(float(answers.probabilities(scores)[0]))
                 bar.update()
-            said = [LABELS[0] if one >= 0.5 else LABELS[1] for one in p]
-            found.append(Scored(prompt, metrics.judged(labels, said, p, LABELS)))
+            said = [classes[0] if one >= 0.5 else classes[1] for one in p]
+            found.append(Scored(prompt, metrics.judged(labels, said, p, classes)))
     return found
 
 
@@ -184,7 +196,8 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
     for place, i in enumerate(order):
         behind = others[place - 1] if place else None
         noise = behind is not None and (behind.high is None or behind.high >= 0)
-        rows.append(Row(figures[i], behind, noise, sum(said == "yes" for said in scored[i].judged.answers)))
+        judged = scored[i].judged
+        rows.append(Row(figures[i], behind, noise, sum(said == judged.classes[0] for said in judged.answers)))
     return order, rows
 
 
@@ -193,7 +206,7 @@ def _table(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[s
     from palitune.judge.report import aligned
     from palitune.judge.text import between, value
 
-    table = [[NAMES[metric], "95 %", "behind", "yes", "words", "prompt"]]
+    table = [[NAMES[metric], "95 %", "behind", f"says {scored[0].judged.classes[0]}", "words", "prompt"]]
     for one, row in zip(scored, rows, strict=True):
         behind = "best" if row.behind is None else value(-row.behind.value) if row.behind.value is not None else "-"
         behind += " (noise)" if row.is_noise else ""
@@ -202,9 +215,9 @@ def _table(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[s
                       "/".join(one.prompt.words), one.prompt.text])  # fmt: skip
     lines = aligned(table)
     noise = sum(row.is_noise for row in rows)
-    lines.append(f"{len(scored)} prompts, {len(scored[0].judged.labels)} records")
+    lines.append(f"{len(scored)} prompts, {len(scored[0].judged.labels)} records; behind is how far from the best")
     if noise:
-        lines.append(f"{noise} of the others cannot be told from the best with so few records")
+        lines.append(f"noise: {noise} of the others cannot be told from the best with so few records")
     return lines
 
 

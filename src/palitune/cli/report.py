@@ -4,7 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ examples:
   palitune report tmp/out.tsv --text | less
   palitune report tmp/out.tsv --json | jq .figures.roc_auc
 """
+DRAWINGS = ("confusion", "roc", "pr", "reliability")  # as `judge.curves` draws them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -56,18 +57,25 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("-o is for the page: leave out --text and --json")
     if args.text and args.json:
         raise UsageError("--text and --json are two ways to print: leave one out")
+    if args.file == args.before == "-":
+        raise UsageError("standard input can be one of the files only")
     prints = args.text or args.json
-    target = None if prints else workspace.file_to_write(args.output or "report.html", args.overwrite)
+    inputs = [args.file, *([args.before] if args.before else [])]
+    output = "report.html" if args.output is None else args.output
+    target = None if prints else page_to_write(output, args.overwrite, inputs)
     workspace.require_data(args.file)
     found, earlier = answer_files.read(Path(args.file), args), None
     if args.before:
         workspace.require_data(args.before)
         earlier, found = answer_files.same_records(_before(args, found.judged.classes), found)
     facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
-    threshold, configuration, losses = 0.5, None, None
+    stored, configuration, losses = None, None, None
     if args.model:
-        told, threshold, configuration, losses = of_model(args.model)
+        told, stored, configuration, losses = of_model(args.model)
         facts |= told
+    threshold = summary.threshold_of(found.judged, stored)
+    if stored is not None and threshold != stored:
+        facts["threshold"] = f"{stored:.4g} is stored, and is not what these answers were given with"
     records = found.records if prints else answer_files.located(found.records, Path(args.file), args)
     before = earlier.judged if earlier else None
     made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most)
@@ -89,8 +97,8 @@ def _before(args: argparse.Namespace, classes: tuple[str, ...]) -> "Answers":
     return answer_files.read(Path(args.before), argparse.Namespace(**{**vars(args), "labels": classes}))
 
 
-def of_model(name: str) -> tuple[dict[str, str], float, Mapping[str, Any] | None, Path | None]:
-    """Facts, threshold, configuration and the picture of losses of a checkpoint.
+def of_model(name: str) -> tuple[dict[str, str], float | None, Mapping[str, Any] | None, Path | None]:
+    """Facts, stored threshold, configuration and the picture of losses of a checkpoint.
 
     Raises:
       MissingInputError, BadDataError: it is not there, or damaged.
@@ -101,7 +109,10 @@ def of_model(name: str) -> tuple[dict[str, str], float, Mapping[str, Any] | None
 
     path = workspace.checkpoint_to_read(name)
     content = manifest.read(path)
-    stored = operating_point.read(path, delta.load(path, workspace.checkpoint_to_read))
+    stored = operating_point.read(path)
+    if stored is not None:
+        mark = operating_point.mark(delta.load(path, workspace.checkpoint_to_read))
+        stored = stored if stored.checkpoint == mark else None
     facts = {"model": min(str(path), os.path.relpath(path), key=len)}
     if base := content.get("base"):
         facts["learned from"] = base["name"]
@@ -113,7 +124,21 @@ def of_model(name: str) -> tuple[dict[str, str], float, Mapping[str, Any] | None
         facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
         facts["temperature"] = f"{stored.point.temperature:.4g}"
     used = page.used(content["config"]) if content.get("config") else None
-    return facts, stored.point.threshold if stored else 0.5, used, page.losses_of(path)
+    return facts, stored.point.threshold if stored else None, used, page.losses_of(path)
+
+
+def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
+    """Where a page goes. Raises as `workspace.file_to_write`, also for the drawings beside it."""
+    from palitune.cli import workspace
+
+    target = workspace.file_to_write(name, overwrite, inputs)
+    for drawing in DRAWINGS:
+        workspace.file_to_write(str(_beside(target, drawing)), overwrite, inputs)
+    return target
+
+
+def _beside(target: Path, drawing: str) -> Path:
+    return target.with_name(f"{target.stem}-{drawing}.png")
 
 
 def write(target: Path, made: "Summary", quiet: bool) -> None:
@@ -123,9 +148,10 @@ def write(target: Path, made: "Summary", quiet: bool) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     drawings = curves.draw(made.judged, made.figures, made.threshold)
-    for name, content in drawings.items():
-        files.write(target.with_name(f"{target.stem}-{name}.png"), content)
-    files.write(target, page.html(made, drawings).encode("utf-8", "replace"))
+    content = page.html(made, drawings).encode("utf-8", "replace")
+    for name, drawing in drawings.items():
+        files.write(_beside(target, name), drawing)
+    files.write(target, content)
     if not quiet:
         beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
         print(f"wrote {target}{beside}", file=sys.stderr)

@@ -258,6 +258,8 @@ class Verdicts:
 
         path, records = list(self.sets.items())[-1]
         told, _, configuration, losses = report.of_model(str(folder.target))
+        told.pop("threshold", None)  # what `learn` prints is at 0.5
+        told.pop("temperature", None)
         before = self.first[path].judged if self.first else None
         title = f"{folder.target.stem} on {path}"
         made = summary.summarize(title, told | {"data": str(path)}, records, self.last[path].judged, before)

@@ -27,11 +27,13 @@ examples:
   palitune suspect -d dataset/data.jsonl -n 48 --sheet suspects.png -o suspects.html > /dev/null
   palitune suspect -d dataset/data.jsonl --learn --folds 3 --examples 256 > suspects.tsv
 """
+SHOWN = 60  # on the page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("-d", "--data", required=True, metavar="FILE", help="records with labels, JSONL or TSV")
+    text = "records with labels, JSONL or TSV; of a split the training records"
+    parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
     parser.add_argument("--folds", type=values.folds, default=5, metavar="K", help="(%(default)s)")
     parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
     parser.add_argument("--seed", type=values.seed, default=0, help="of the folds, and of learning (0)")
@@ -42,28 +44,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-r", "--learning-rate", type=values.positive_float, metavar="R", help=text)
     parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful pictures")
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with them")
-    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    parser.add_argument("--overwrite", action="store_true", help="let -o and --sheet replace files")
     arguments.add_classes(parser)
     arguments.add_model(parser)
     arguments.add_records(parser)
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, workspace
+    from palitune.cli import answer_files, report, workspace
     from palitune.cli.judging import check_pictures, folders
     from palitune.cli.model import announce, load, pictures
     from palitune.data import records
-    from palitune.errors import UsageError
+    from palitune.errors import BadDataError, UsageError
     from palitune.judge import probe
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
-    target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
-    workspace.require_data(args.data)
+    args.data = workspace.learning_file(args.data)
+    target = None if args.output is None else report.page_to_write(args.output, args.overwrite, [args.data])
+    sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     found = records.read(Path(args.data), folders(Path(args.data), args))
     classes = answer_files.classes_of(found, args)
     labels = [record.suffix for record in found]
-    probe.require_classes(labels, args.folds)
+    try:
+        probe.require_classes(labels, args.folds)
+    except BadDataError as error:
+        raise BadDataError(error.what, where=args.data, hint=error.hint) from None
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:
@@ -76,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
         if not args.quiet:
             announce(model)
         p = probe.out_of_fold(seen.features(found, shown, args), labels, args.folds, classes, args.seed)
-    _write(found, p, classes, target, args)
+    _write(found, p, classes, target, sheet, args)
 
 
 def _learned(
@@ -116,15 +122,17 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     """Learns from one file; probabilities float64[M, 2] of the other."""
     import contextlib
     import io
+    import signal
 
     import numpy as np
 
     from palitune.checkpoint import manifest
     from palitune.cli import learn, session
     from palitune.cli.judging import Judge, load_records
-    from palitune.cli.main import Parser
+    from palitune.cli.main import Parser, Stopped, signals
     from palitune.cli.model import load, pictures, shown_params
     from palitune.config import PROMPT
+    from palitune.errors import ResumableError
 
     parser = Parser(prog="palitune suspect --learn")
     learn.add_arguments(parser)
@@ -139,7 +147,10 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     own = parser.parse_args(typed)
     own.quiet, own.debug, own.typed = True, args.debug, {"data", "write"}
     with contextlib.redirect_stdout(io.StringIO()):
-        session.run(own)
+        try:
+            session.run(own)
+        except ResumableError:  # one fold could go on, and all of them cannot
+            raise Stopped(signals[-1] if signals else signal.SIGINT) from None
     asked = argparse.Namespace(**{**vars(args), "images": own.images, "allow_outside": True, "labels": ("yes", "no")})
     path = target.with_suffix(".npz")
     model = load(path, asked)
@@ -150,7 +161,12 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
 
 
 def _write(
-    found: "Sequence[Record]", p: Any, classes: tuple[str, ...], target: Path | None, args: argparse.Namespace
+    found: "Sequence[Record]",
+    p: Any,
+    classes: tuple[str, ...],
+    target: Path | None,
+    sheet: Path | None,
+    args: argparse.Namespace,
 ) -> None:
     """Lines on stdout, the most doubtful first, and the pictures that were asked for."""
     import numpy as np
@@ -163,16 +179,12 @@ def _write(
     said = [answers.answer(row, classes, OperatingPoint()) for row in p]
     own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(found)])
     order = np.argsort(own, kind="stable")[: args.number]
-    for i in order:
-        right = is_right(said[i].text, found[i].suffix)
-        print(to_answer(found[i], right, said[i].p_yes, said[i].text))
-    sys.stdout.flush()
     doubted = sum(not is_right(answer.text, record.suffix) for answer, record in zip(said, found, strict=True))
     if not args.quiet:
         how = "fine-tuning" if args.learn else "a linear probe"
         print(f"{doubted} of {len(found)} labels are not what {how} says out of fold", file=sys.stderr)
-    if args.sheet:
-        plots.sheet(Path(args.sheet), [(found[i].image, found[i].suffix, said[i].text) for i in order])
+    if sheet is not None:
+        plots.sheet(sheet, [(found[i].image, found[i].suffix, said[i].text) for i in order])
     if target is not None:
         from palitune.cli import report
 
@@ -186,3 +198,8 @@ def _write(
         }
         made = summary.summarize(f"labels of {args.data} that are doubted", facts, found, judged)
         report.write(target, made, args.quiet)
+    # The last thing, because a reader may have had enough of it: `| head`.
+    for i in order:
+        right = is_right(said[i].text, found[i].suffix)
+        print(to_answer(found[i], right, said[i].p_yes, said[i].text))
+    sys.stdout.flush()

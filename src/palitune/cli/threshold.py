@@ -1,7 +1,11 @@
 """From which p_yes on a model says yes."""
 
 import argparse
+import contextlib
+import math
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +28,10 @@ examples:
   palitune threshold valid.tsv --precision 0.95 -m trained-set1    of what it lets through 95 % are right
   palitune threshold valid.tsv --recall 0.99                       it misses one in a hundred
   palitune threshold valid.tsv --cost fp=10,fn=1 --temperature     a false yes is as bad as ten false noes
+  palitune threshold -m trained-set1                               what is stored
   palitune threshold --remove -m trained-set1                      as likely as not again
 """
+FEW = 100  # records
 
 
 def cost(text: str) -> tuple[float, float]:
@@ -43,7 +49,9 @@ def cost(text: str) -> tuple[float, float]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("file", nargs="?", metavar="FILE", help="answers to validation records, TSV or JSONL")
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="answers to validation records, TSV or JSONL; - is stdin"
+    )
     group = parser.add_argument_group("what it is chosen for").add_mutually_exclusive_group()
     text = "at least this share of its yes answers is right, and as many as possible are found"
     group.add_argument("--precision", type=values.probability, metavar="P", help=text)
@@ -63,105 +71,179 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
 
-    if args.remove:
-        _remove(args)
-        return
-    if args.file is None:
+    wish = any(value is not None for value in (args.precision, args.recall, args.cost)) or args.f_measure
+    if args.file is None and args.model is not None and not wish and not args.temperature:
+        _remove(args) if args.remove else _show(args)
+    elif args.remove:
+        raise UsageError("--remove needs -m NAME, and nothing else")
+    elif args.file is None:
         raise UsageError("name a FILE of answers to validation records")
-    if not args.temperature and args.precision is None and args.recall is None and not args.cost and not args.f_measure:
+    elif not wish and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
-    _choose(args)
+    else:
+        with _copied(args.file) as path:
+            _choose(path, args, wish)
+
+
+@contextlib.contextmanager
+def _copied(name: str) -> Iterator[Path]:
+    """The file; standard input as a file, because it is read more than once."""
+    from palitune.data.records import require_file
+    from palitune.errors import MissingInputError
+
+    if name != "-":
+        require_file(Path(name))
+        yield Path(name)
+        return
+    if sys.stdin is None:
+        raise MissingInputError("standard input is closed", hint="Name a file")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch) / "stdin"
+        path.write_bytes(sys.stdin.buffer.read())
+        yield path
 
 
 def _remove(args: argparse.Namespace) -> None:
     from palitune.checkpoint import operating_point
     from palitune.cli import workspace
-    from palitune.errors import UsageError
 
-    if args.model is None:
-        raise UsageError("--remove needs -m NAME")
     file = operating_point.path_of(workspace.checkpoint_to_read(args.model))
-    print(f"removed {file}" if file.is_file() else f"{file}: nothing is stored", file=sys.stderr)
-    file.unlink(missing_ok=True)
+    there = file.is_file()
+    if there:
+        file.unlink()
+    if not args.quiet:
+        print(f"removed {file}" if there else f"{file}: nothing is stored", file=sys.stderr)
 
 
-def _choose(args: argparse.Namespace) -> None:
+def _show(args: argparse.Namespace) -> None:
+    from palitune.checkpoint import operating_point
+    from palitune.cli import workspace
+    from palitune.errors import MissingInputError
+
+    source = workspace.checkpoint_to_read(args.model)
+    stored = operating_point.read(source)
+    if stored is None:
+        raise MissingInputError(
+            "no threshold is stored", where=str(source), hint="Choose one: palitune threshold --help"
+        )
+    print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
+    print(f"{stored.chosen}; labels {','.join(stored.labels)}", file=sys.stderr)
+
+
+def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     import numpy as np
 
     from palitune.checkpoint import delta, operating_point
     from palitune.checkpoint.operating_point import OperatingPoint, Stored
     from palitune.cli import answer_files, workspace
-    from palitune.data.records import require_file
     from palitune.errors import BadDataError
     from palitune.judge import threshold
     from palitune.judge.answers import log_odds
-    from palitune.judge.report import result_block
 
-    path = Path(args.file)
-    require_file(path)
     found = answer_files.read(path, args)
+    classes = found.judged.classes
     if found.judged.p is None:
-        what = "a threshold is for two labels" if not found.judged.is_binary else "the lines have no p_yes"
-        raise BadDataError(what, where=args.file)
-    source = checkpoint = stored = None
-    if args.model:
-        source = workspace.checkpoint_to_read(args.model)
-        checkpoint = delta.load(source, workspace.checkpoint_to_read)
-        stored = operating_point.read(source, checkpoint)
+        what = (
+            "a threshold is for two labels" if not found.judged.is_binary else "the lines have no p_yes of their label"
+        )
+        raise BadDataError(what, where=args.file, hint="Answers as 13-inference.py writes them are needed")
+    source = workspace.checkpoint_to_read(args.model) if args.model else None
+    mark = operating_point.mark(delta.load(source, workspace.checkpoint_to_read)) if source else ""
+    stored = operating_point.read(source) if source else None
+    if stored is not None and (stored.checkpoint != mark or stored.labels != classes):
+        stored = None  # of other parameters or labels
     written = _written_with(args, path, stored, source)
     scores = log_odds(found.judged.p) * written
-    positive = np.array([label == found.judged.classes[0] for label in found.judged.labels], bool)
-    wish = threshold.Wish(args.precision, args.recall, args.cost, args.f_measure)
-    wanted = any(part not in (None, False) for part in wish)
+    positive = np.array([label == classes[0] for label in found.judged.labels], bool)
     now = stored.point if stored else OperatingPoint()
-    heat = threshold.temperature(scores, positive) if args.temperature else now.temperature
-    if wanted:
-        choice = threshold.choose(scores, positive, wish)
-        chosen, place, counts = str(wish), choice.log_odds, choice.counts
-    else:
-        # Answers stay as they are: the threshold moves with the temperature.
-        chosen = stored.chosen if stored else "as likely as not"
-        place = float(log_odds(np.array(now.threshold))) * now.temperature
-        counts = threshold.at(scores, positive, place)
-    point = OperatingPoint(threshold.to_probability(place, heat), heat)
+    place = before = _place(now)
+    chosen = stored.chosen if stored else "as likely as not"
+    try:
+        heat = threshold.temperature(scores, positive) if args.temperature else now.temperature
+        if wanted:
+            wish = threshold.Wish(args.precision, args.recall, args.cost, args.f_measure)
+            place = threshold.choose(scores, positive, wish).log_odds
+            chosen = f"{wish} on {args.file}, {len(positive)} records"
+    except BadDataError as error:
+        raise BadDataError(error.what, where=args.file, hint=error.hint) from None
+    # Answers stay as they are with another temperature: the threshold moves with it.
+    point = OperatingPoint(round(threshold.to_probability(place, heat), 9), heat)
     if not args.quiet:
-        print(result_block(args.file, threshold.at(scores, positive, 0.0), "threshold 0.5"))
-        print(result_block(args.file, counts, f"threshold {point.threshold:.4f}, {chosen}"))
-        if args.temperature:
-            _tell_of_temperature(scores, positive, heat)
-    print(f"threshold: {point.threshold:.6f}")
+        _tell(args, scores, positive, (before, place), now, point)
+    print(f"threshold: {point.threshold:.9g}")
     if args.temperature:
-        print(f"temperature: {heat:.4f}")
-    if source is not None and checkpoint is not None:
-        facts = {"file": args.file, "sha256": _sha256(path), "temperature": written, "records": len(positive)}
-        operating_point.write(source, checkpoint, Stored(point, found.judged.classes, chosen, facts))
-        print(f"stored in {operating_point.path_of(source)}", file=sys.stderr)
-    elif not args.quiet:
-        print("-m NAME stores it with the model; or use 13-inference.py --threshold", file=sys.stderr)
+        print(f"temperature: {heat:.6g}")
+    if source is not None:
+        files = {**(stored.files if stored else {}), _sha256(path): written}
+        operating_point.write(source, Stored(point, classes, _printable(chosen), files, mark))
+    if not args.quiet:
+        what = "this temperature and the threshold that goes with it" if point.temperature != 1 else "it"
+        advice = f"-m NAME stores {what} with the model"
+        print(f"stored in {operating_point.path_of(source)}" if source else advice, file=sys.stderr)
+
+
+def _place(point: Any) -> float:
+    """A threshold in log-odds without the temperature."""
+    import numpy as np
+
+    from palitune.judge.answers import log_odds
+
+    return float(log_odds(np.array(point.threshold))) * float(point.temperature) if point.threshold else -math.inf
+
+
+def _printable(text: str) -> str:
+    from palitune.judge.summary import visible
+
+    return visible(text)[:1_000]
+
+
+def _tell(
+    args: argparse.Namespace, scores: Any, positive: Any, places: tuple[float, float], now: Any, point: Any
+) -> None:
+    """Blocks before and after, how sure that is, and what the temperature does."""
+    from palitune.data.findings import interval
+    from palitune.judge import threshold
+    from palitune.judge.report import result_block
+
+    before, after = (threshold.at(scores, positive, place) for place in places)
+    print(result_block(args.file, before, f"threshold {now.threshold:.4g}"))
+    if places[0] != places[1]:
+        print(result_block(args.file, after, f"threshold {point.threshold:.4g}"))
+        for name, right, total in (
+            ("precision", after.tp, after.tp + after.fp),
+            ("recall", after.tp, after.tp + after.fn),
+        ):
+            if total:
+                low, high = interval(right, total)
+                print(f"{name} {right / total:.4f}, 95 % {low:.3f} to {high:.3f}")
+    if args.temperature:
+        _tell_of_temperature(scores, positive, point.temperature)
+    if len(positive) < FEW:
+        print(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise", file=sys.stderr)
 
 
 def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None", source: Path | None) -> float:
     """The temperature with which a file's p_yes were written.
 
-    A file that was there before a temperature was stored has none of it: the very file of that time is recognised by
-    its content, others by their time.
+    A file that was there before a temperature was stored has none of it: files that something was chosen on are
+    recognised by their content, others by their time.
     """
     from palitune.checkpoint import operating_point
 
     if args.written_with is not None:
         return float(args.written_with)
-    if stored is None or source is None or stored.point.temperature == 1:
+    if stored is None or source is None:
         return 1.0
-    if stored.scores.get("sha256") == _sha256(path):
-        known = stored.scores.get("temperature")
-        return float(known) if isinstance(known, (int, float)) and known > 0 else 1.0
+    known = stored.files.get(_sha256(path))
+    if known is not None:
+        return known
+    if stored.point.temperature == 1:
+        return 1.0
     newer = path.stat().st_mtime >= operating_point.path_of(source).stat().st_mtime
     written = stored.point.temperature if newer else 1.0
-    when = "newer" if newer else "older"
-    what = (
-        f"{path} is {when} than the stored temperature, so its p_yes are taken to have been written with {written:.4g}"
-    )
-    print(f"{what} (--written-with says otherwise)", file=sys.stderr)
+    if not args.quiet:
+        what = f"is {'newer' if newer else 'older'} than the stored temperature: taken as written with {written:.4g}"
+        print(f"{args.file} {what} (--written-with says otherwise)", file=sys.stderr)
     return written
 
 

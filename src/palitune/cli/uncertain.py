@@ -21,19 +21,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
     parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
-    text = "the threshold of p_yes that answers are near to (0.5)"
+    text = "the threshold of p_yes that answers are near to (0.5, or what parts the answers)"
     parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
     parser.add_argument("--sheet", metavar="PNG", help="also draw these pictures with their answers")
+    parser.add_argument("--overwrite", action="store_true", help="let --sheet replace a file")
     arguments.add_classes(parser)
     arguments.add_folder(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     from palitune.cli import answer_files, workspace
-    from palitune.data.records import LABELS, Reader
-    from palitune.errors import BadDataError
-    from palitune.judge.summary import doubtful
+    from palitune.data.records import Reader
+    from palitune.errors import BadDataError, MissingInputError
+    from palitune.judge.summary import doubtful, threshold_of
 
+    sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.file])
     workspace.require_data(args.file)
     lines, found = [], []
     for (_, _, raw), record in Reader(Path(args.file), labelled=False).records():
@@ -41,18 +43,21 @@ def run(args: argparse.Namespace) -> None:
             raise BadDataError("no answer here", where=record.where, hint=answer_files.ASK)
         lines.append(raw)
         found.append(record)
-    said = {record.answer for record in found if record.answer}
-    classes = args.labels or (LABELS if said <= set(LABELS) else tuple(sorted(said)))
-    order = doubtful(answer_files.judge(found, classes), args.threshold)
+    judged = answer_files.judge(found, answer_files.classes_of(found, args), args.file)
+    order = doubtful(judged, threshold_of(judged) if args.threshold is None else args.threshold)
     if not order:
-        raise BadDataError("the lines have no p_yes", where=args.file)
+        raise BadDataError("the lines have no p_yes that their answers follow from", where=args.file)
     chosen = order[: args.number]
+    located = answer_files.located([found[index] for index in chosen], Path(args.file), args) if sheet else []
+    shown = [(r.image, r.suffix or "?", r.answer or "") for r in located if r.image.is_file()]
+    if sheet is not None and not shown:
+        raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
     for index in chosen:
         sys.stdout.buffer.write(lines[index] + b"\n")
     sys.stdout.buffer.flush()
-    if args.sheet:
+    if sheet is not None:
         from palitune.judge import plots
 
-        located = answer_files.located([found[index] for index in chosen], Path(args.file), args)
-        there = [(r.image, r.suffix or "?", r.answer or "") for r in located if r.image.is_file()]
-        plots.sheet(Path(args.sheet), there)
+        plots.sheet(sheet, shown)
+        if not args.quiet:
+            print(f"drew {args.sheet}", file=sys.stderr)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
     text = "also write a page about all FILEs together, as `palitune report` does"
     parser.add_argument("--report", metavar="HTML", help=text)
-    parser.add_argument("--overwrite", action="store_true", help="let --report replace a page")
+    parser.add_argument("--overwrite", action="store_true", help="let --sheet and --report replace files")
     arguments.add_model(parser)
     arguments.add_records(parser, judging=True)
     arguments.add_answering(parser)
@@ -36,12 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.cli import answering, workspace
+    from palitune.cli import answering, report, workspace
     from palitune.cli.judging import Judge, check_pictures, frames_of, load_records
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
     from palitune.judge.report import verdict_block
 
-    target = workspace.file_to_write(args.report, args.overwrite) if args.report else None
+    target = report.page_to_write(args.report, args.overwrite, args.files) if args.report else None
+    sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
     source = workspace.checkpoint_to_read(args.model)
     answering.check(args)
     model = load(source, args)
@@ -62,10 +63,10 @@ def run(args: argparse.Namespace) -> None:
         if how.decode:
             strange = [(r.name, text) for r, text in zip(records, verdict.texts, strict=True) if text not in how.labels]
             answering.tell_of_strangers(path, strange, how.labels, len(records))
-    if args.sheet:
+    if sheet is not None:
         from palitune.judge import plots
 
-        plots.sheet(Path(args.sheet), [(r.image, r.suffix, answer.text) for r, answer in judged])
+        plots.sheet(sheet, [(r.image, r.suffix, answer.text) for r, answer in judged])
         if not args.quiet:
             print(f"drew {args.sheet}", file=sys.stderr)
     if target is not None:
@@ -82,6 +83,7 @@ def _report(
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
     told, _, configuration, losses = report.of_model(str(source))
+    told["threshold"], told["temperature"] = f"{how.point.threshold:.4g}", f"{how.point.temperature:.4g}"
     facts = told | {"data": ", ".join(args.files), "prompt": answering.prompt_of(source, args)}
     facts |= {"answers": "written freely"} if how.decode else {}
     title = f"{source.stem} on {', '.join(args.files)}"

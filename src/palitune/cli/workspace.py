@@ -3,6 +3,7 @@
 import difflib
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from palitune.checkpoint import hub, manifest
@@ -98,16 +99,25 @@ def check_free(target: Path, overwrite: bool) -> None:
             raise OutputExistsError("this file exists", where=str(path), hint=hint)
 
 
-def file_to_write(name: str, overwrite: bool) -> Path:
+def file_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
     """Where an output goes: behind a link to where it leads.
 
     Raises:
-      UsageError: a folder or a device is there.
+      UsageError: a folder or a device is there, one of the inputs, or nothing that names a file.
       OutputExistsError: a file is there, and `overwrite` is false.
     """
     path = Path(name)
     if path.exists() and not path.is_file():
-        raise UsageError(f"-o {name} is no file")
+        raise UsageError(f"{name} is no file that could be written")
+    if not path.name or name == "-":
+        raise UsageError(f"{name!r} names no file to write")
+    if path.exists() and any(Path(one).is_file() and path.samefile(one) for one in inputs):
+        raise UsageError(f"{name} is read too: write another file")
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir():
+        raise UsageError(f"{name}: {parent} is no folder")
     if path.exists() and not overwrite:
         raise OutputExistsError("this file exists", where=name, hint="Use another name, or --overwrite")
     return path.resolve() if path.is_symlink() else path
@@ -119,6 +129,16 @@ def require_data(name: str) -> None:
     if name != "-" and not path.exists():
         split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
         raise MissingInputError("no such file", where=name, hint=f"Did you mean {split[0]}?" if split else None)
+
+
+def learning_file(name: str) -> str:
+    """A file of records, or what a split's name (or folder) has to learn from. Raises as `data_files`."""
+    if name == "-" or Path(name).is_file():
+        return name
+    if Path(name).is_dir() or (Path("dataset") / name).is_dir():
+        return str(data_files(name)[0])
+    require_data(name)
+    return name
 
 
 def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:

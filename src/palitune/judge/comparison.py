@@ -68,10 +68,15 @@ def _warning(first: Judged, second: Judged) -> str | None:
         return f"it says {yes} to everything"
     if b.tp + b.fp == 0 and a.tp + a.fp > 0:
         return f"it says {no} to everything"
+    turned = [
+        sum(x == wanted and z != wanted for x, z in zip(p, q, strict=True))
+        for wanted, p, q in ((yes, second.answers, first.answers), (yes, first.answers, second.answers))
+    ]
+    doubt = "; so few can be chance" if mcnemar(*turned) >= SURE else ""
     old_recall, new_recall, old_precision, new_precision = (0.0 if ratio is None else ratio for ratio in ratios)
     if None in ratios:
         return None
-    shares = f"{yes} answers: {a.tp + a.fp} before, {b.tp + b.fp} after"
+    shares = f"{yes} answers: {a.tp + a.fp} before, {b.tp + b.fp} after{doubt}"
     if new_recall > old_recall and new_precision < old_precision:
         return f"recall rose, precision fell: it learned to say {yes} ({shares})"
     if new_recall < old_recall and new_precision > old_precision:
@@ -99,7 +104,7 @@ def differences(
         measure, value = Measure(other, metric), figures(other)[metric]
         pairs = zip(reference, (measure(indices)[metric] for indices in drawn), strict=True)
         changes = [b - a for a, b in pairs if a is not None and b is not None]
-        if base_value is None or value is None or len(changes) < resamples / 2:
+        if base_value is None or value is None or len(changes) < len(drawn) / 2:
             found.append(Figure(None))
             continue
         low, high = np.quantile(changes, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()

@@ -60,13 +60,13 @@ def _ratio(numerator: int, denominator: int) -> float | None:
 
 def judged(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
     """The class an answer counts as: its own, or the wrong one if it is neither."""
-    said = _plain(answer)
+    said = plain(answer)
     if said in classes:
         return said
     return classes[1] if label == classes[0] else classes[0]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """yes and no in any case, other texts as they are."""
     said = text.strip()
     return said.lower() if said.lower() in CLASSES else said
@@ -74,7 +74,7 @@ def _plain(text: str) -> str:
 
 def is_right(answer: str, label: str) -> bool:
     """Whether an answer is the label: yes and no in any case, other texts as they are."""
-    return _plain(answer) == _plain(label)
+    return plain(answer) == plain(label)
 
 
 def kind(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:

@@ -24,9 +24,9 @@ def draw(one: Judged, figures: dict[str, Figure], threshold: float | None = None
         drawn["pr"] = _precision_recall(one.p, positive, figures, threshold)
     if one.confidence is not None:
         drawn["reliability"] = (
-            _reliability(one.p, positive, figures, f"says {one.classes[0]}")
+            _reliability(one.p, positive, figures, f"probability of {one.classes[0]}")
             if one.p is not None
-            else _reliability(one.confidence, one.right, figures, "is sure of its answer")
+            else _reliability(one.confidence, one.right, figures, "probability of the answer")
         )
     return drawn
 
@@ -105,12 +105,11 @@ def _precision_recall(
 
 def _reliability(p: np.ndarray[Any, Any], came_true: Any, figures: dict[str, Figure], what: str) -> bytes:
     bins = reliability(p, came_true)
-    drawing, axes = _axes("reliability", f"how far it {what}", "how often that is so")
+    drawing, axes = _axes("reliability", what, "how often that came true")
     axes.plot([0, 1], [0, 1], "--", color=RATE, linewidth=1)
     sizes = [20 + 180 * one.records / len(p) for one in bins]
     points = [one.predicted for one in bins], [one.observed for one in bins]
     axes.plot(*points, color=TRAIN, linewidth=1)
-    label = _with_interval("calibration error", figures.get("ece"))
-    axes.scatter(*points, s=sizes, color=TRAIN, label=label, zorder=3)
-    axes.legend(loc="lower right", fontsize=9)
+    axes.scatter(*points, s=sizes, color=TRAIN, zorder=3)
+    axes.set_title(_with_interval("reliability, error", figures.get("ece")), fontsize=11)
     return png(drawing)

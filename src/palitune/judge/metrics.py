@@ -19,7 +19,8 @@ from palitune.judge import confusion
 from palitune.judge.confusion import CLASSES, Confusion
 
 Array = np.ndarray[Any, Any]
-RESAMPLES = 1_000
+RESAMPLES, FEWEST = 1_000, 100
+LARGE = 20_000_000  # records in all resamples together; large sets have narrow intervals, and fewer resamples
 CONFIDENCE = 0.95
 BINS = 10  # of calibration, equally wide
 NAMES = {
@@ -83,10 +84,10 @@ def judged(
 ) -> Judged:
     """Of lines that inference wrote: p_yes is the first class's of two, the answer's of more."""
     p = confidence = None
-    if labels and all(value is not None for value in p_yes):
+    if answers and all(value is not None for value in p_yes):
         known = np.array(p_yes, np.float64)
         p = known if len(classes) == 2 else None
-        said_first = np.array([answer.strip() == classes[0] for answer in answers])
+        said_first = np.array([confusion.plain(answer) == classes[0] for answer in answers])
         confidence = np.where(said_first, known, 1 - known) if len(classes) == 2 else known
     return Judged(tuple(labels), tuple(answers), tuple(classes), p, confidence)
 
@@ -112,11 +113,11 @@ def with_intervals(
     for name, value in values.items():
         sample = [row[name] for row in drawn]
         known = [v for v in sample if v is not None]
-        if value is None or len(known) < resamples / 2:
+        if value is None or len(known) < len(drawn) / 2:
             found[name] = Figure(value)
             continue
         low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
-        if low == high:
+        if high - low < 1e-9:
             if not one.is_binary or name not in _SHARES:
                 found[name] = Figure(value)
                 continue
@@ -128,7 +129,8 @@ def with_intervals(
 def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> list[Array]:
     """Bootstrap samples int[N] of `count` records, the same ones for the same seed; of none there are none."""
     rng = config.generator(seed, "bootstrap", count)
-    return [rng.integers(0, count, count) for _ in range(resamples)] if count else []
+    fewer = min(resamples, max(FEWEST, LARGE // max(count, 1)))
+    return [rng.integers(0, count, count) for _ in range(fewer)] if count else []
 
 
 _SHARES: dict[str, Callable[[Confusion], tuple[int, int]]] = {
@@ -148,7 +150,7 @@ class Measure:
         if one.is_binary:
             texts = [confusion.judged(a, b, one.classes) for a, b in zip(one.answers, one.labels, strict=True)]
         else:
-            texts = [answer.strip() for answer in one.answers]
+            texts = [confusion.plain(answer) for answer in one.answers]
         known = {name: code for code, name in enumerate(one.classes)}
         # An answer that is none of three or more classes is one of its own.
         self.said = np.array([known.get(text, len(known)) for text in texts], int)
@@ -237,7 +239,7 @@ def classification(one: Judged) -> str:
 
     if not one.labels:
         return ""
-    said = [answer.strip() for answer in one.answers]
+    said = [confusion.plain(answer) for answer in one.answers]
     return str(
         classification_report(
             one.labels, said, labels=list(one.classes), target_names=list(one.classes), zero_division=0, digits=4
@@ -255,7 +257,7 @@ def remarks(one: Judged) -> list[str]:
         lines.append(f'every label is "{present[0]}": what a model makes of the other class, nothing here tells')
     elif len(set(one.answers)) == 1:
         lines.append(f'every answer is "{one.answers[0]}": it may have learned nothing but to say that')
-    strange = sum(answer.strip() not in one.classes for answer in one.answers)
+    strange = sum(confusion.plain(answer) not in one.classes for answer in one.answers)
     if strange:
         lines.append(f"{strange} answers are none of {', '.join(one.classes)}")
     if one.p is None and one.is_binary:

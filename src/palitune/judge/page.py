@@ -17,7 +17,8 @@ from palitune.judge.summary import Item, Summary
 from palitune.judge.text import between, value
 
 THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
-BASIC = ("accuracy", "precision", "recall", "f_measure", "balanced_accuracy", "matthews", "roc_auc")
+SHARES = ("accuracy", "precision", "recall")  # in percent
+BASIC = (*SHARES, "f_measure", "balanced_accuracy", "matthews", "roc_auc")
 
 
 def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
@@ -37,6 +38,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
     return environment.get_template("page.html").render(
         one=one,
         names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
+        shares=SHARES,
         basic=[name for name in BASIC if name in one.figures],
         drawings={name: _data(content, "png") for name, content in drawings.items()},
         losses=_data(one.losses.read_bytes(), "png") if one.losses and one.losses.is_file() else None,

@@ -13,7 +13,7 @@ from palitune.data.records import Record
 from palitune.judge import comparison, metrics
 from palitune.judge.answers import log_odds
 from palitune.judge.comparison import Comparison
-from palitune.judge.confusion import is_right, kind
+from palitune.judge.confusion import is_right, kind, plain
 from palitune.judge.metrics import Figure, Judged
 
 MOST_SLICES = 12  # of one kind
@@ -62,6 +62,8 @@ class Summary:
     uncertain: list[Item]
     remarks: list[str]
     threshold: float | None = None
+    heading: str = "Wrong answers, the most confident first"
+    advice: str = "A wrong label is often among the first."
     before: Judged | None = None
     before_figures: dict[str, Figure] | None = None
     comparison: Comparison | None = None
@@ -89,7 +91,9 @@ def summarize(
     if judged.p is None and judged.confidence is not None:
         p = judged.confidence.tolist()
     earlier = before.answers if before else [None] * len(records)
-    items = [Item(*one) for one in zip(records, judged.labels, judged.answers, p, earlier, strict=True)]
+    shown = [record._replace(name=visible(record.name)) for record in records]
+    said = [visible(answer) for answer in judged.answers]
+    items = [Item(*one) for one in zip(shown, judged.labels, said, p, earlier, strict=True)]
     sure = [0.0] * len(items) if judged.confidence is None else judged.confidence.tolist()
     wrong = [index for index, item in enumerate(items) if not is_right(item.answer, item.label)]
     wrong.sort(key=lambda index: -sure[index])
@@ -109,6 +113,27 @@ def summarize(
         before_figures=metrics.with_intervals(before) if before else None,
         comparison=comparison.compare(before, judged) if before else None,
     )
+
+
+def threshold_of(judged: Judged, stored: float | None = None) -> float | None:
+    """The threshold that answers were given with: 0.5 or the stored one if they fit, else what parts them best.
+
+    None where no probability is known.
+    """
+    if judged.p is None:
+        return None
+    said = np.array([plain(answer) == judged.classes[0] for answer in judged.answers])
+    low = judged.p[~said].max() if (~said).any() else 0.0
+    high = judged.p[said].min() if said.any() else 1.0
+    for known in (stored, 0.5):
+        if known is not None and low <= known + 1e-6 and known - 1e-6 <= high:
+            return known
+    return float((low + high) / 2)
+
+
+def visible(text: str) -> str:
+    """Without characters that would move a terminal's cursor or colour it."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def doubtful(judged: Judged, threshold: float | None = None) -> list[int]:

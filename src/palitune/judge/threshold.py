@@ -13,6 +13,7 @@ from palitune.judge.confusion import Confusion
 
 Array = np.ndarray[Any, Any]
 COLDEST, HOTTEST = 0.05, 20.0
+MOST_CERTAIN = float(log_odds(np.array(1.0)))  # beyond it six digits tell nothing
 
 
 class Wish(NamedTuple):
@@ -72,16 +73,17 @@ def choose(scores: Array, positive: Array, wish: Wish) -> Choice:
 
 
 def _options(scores: Array, positive: Array) -> list[Choice]:
-    """A threshold between every two neighbouring scores, one below and one above all of them."""
+    """A threshold between every two neighbouring scores, one below all of them and, where there is room, one above."""
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(positive[order])
     ends = np.flatnonzero(np.diff(ranked, append=-np.inf))  # the last record of every score
     total, found = int(hits[-1]), []
-    above = Confusion(tp=0, tn=len(scores) - total, fp=0, fn=total)
-    found.append(Choice(float(ranked[0]) + 1, above))
+    if ranked[0] < MOST_CERTAIN:
+        above = Confusion(tp=0, tn=len(scores) - total, fp=0, fn=total)
+        found.append(Choice(float(ranked[0]) + 1, above))
     for end in ends:
         tp, said = int(hits[end]), int(end) + 1
-        below = ranked[end + 1] if said < len(ranked) else ranked[end] - 2
+        below = ranked[end + 1] if said < len(ranked) else -np.inf
         counts = Confusion(tp=tp, tn=len(scores) - total - (said - tp), fp=said - tp, fn=total - tp)
         found.append(Choice(float((ranked[end] + below) / 2), counts))
     return found
@@ -96,14 +98,14 @@ def at(scores: Array, positive: Array, threshold: float) -> Confusion:
 
 def to_probability(value: float, temperature: float = 1.0) -> float:
     """The probability whose log-odds, before a temperature, are `value`."""
-    return float(1 / (1 + np.exp(-value / temperature)))
+    return float(1 / (1 + np.exp(-value / temperature))) if value > -np.inf else 0.0
 
 
 def temperature(scores: Array, positive: Array) -> float:
     """What log-odds float64[N] are divided by so that probabilities are as likely as they say: the least log loss.
 
-    Targets are a little less than certain, as Platt has them, because of a set without a mistake the plain loss would
-    call for endless certainty.
+    Of a set in which every answer is right at a threshold of 0.5 that would be endless certainty: its targets are a
+    little less than certain, as Platt has them.
 
     Sources: Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599; Platt,
     Probabilistic outputs for support vector machines, 1999.
@@ -116,7 +118,9 @@ def temperature(scores: Array, positive: Array) -> float:
     yes, no = int(positive.sum()), int((~positive).sum())
     if not yes or not no:
         raise BadDataError("a temperature needs records of both labels")
-    targets = np.where(positive, (yes + 1) / (yes + 2), 1 / (no + 2))
+    targets = positive.astype(float)
+    if ((scores > 0) == positive).all():
+        targets = np.where(positive, (yes + 1) / (yes + 2), 1 / (no + 2))
 
     def loss(log_temperature: float) -> float:
         scaled = scores / np.exp(log_temperature)

@@ -179,9 +179,11 @@ def _write(
     said = [answers.answer(row, classes, OperatingPoint()) for row in p]
     own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(found)])
     order = np.argsort(own, kind="stable")[: args.number]
-    doubted = sum(not is_right(answer.text, record.suffix) for answer, record in zip(said, found, strict=True))
+    verdicts = [is_right(answer.text, record.suffix) for answer, record in zip(said, found, strict=True)]
+    lines = [to_answer(found[i], verdicts[i], said[i].p_yes, said[i].text) for i in order]
+    doubted = verdicts.count(False)
+    how = "fine-tuning" if args.learn else "a linear probe"
     if not args.quiet:
-        how = "fine-tuning" if args.learn else "a linear probe"
         print(f"{doubted} of {len(found)} labels are not what {how} says out of fold", file=sys.stderr)
     if sheet is not None:
         plots.sheet(sheet, [(found[i].image, found[i].suffix, said[i].text) for i in order])
@@ -193,13 +195,12 @@ def _write(
         )
         facts = {
             "data": args.data,
-            "out of": f"{args.folds} folds",
-            "by": "fine-tuning" if args.learn else "linear probe",
+            "asked": f"{how}, each record of what was learned from the other folds of {args.folds}",
         }
-        made = summary.summarize(f"labels of {args.data} that are doubted", facts, found, judged)
+        made = summary.summarize(f"Doubted labels of {args.data}", facts, found, judged)
+        made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
+        made.heading = "The most doubtful labels first"
+        made.advice = "A wrong label, or a picture that is hard: look before you change one."
         report.write(target, made, args.quiet)
     # The last thing, because a reader may have had enough of it: `| head`.
-    for i in order:
-        right = is_right(said[i].text, found[i].suffix)
-        print(to_answer(found[i], right, said[i].p_yes, said[i].text))
-    sys.stdout.flush()
+    print("\n".join(lines), flush=True)

@@ -64,6 +64,7 @@ class Summary:
     threshold: float | None = None
     heading: str = "Wrong answers, the most confident first"
     advice: str = "A wrong label is often among the first."
+    leads: bool = False  # whether these pictures come before the figures
     before: Judged | None = None
     before_figures: dict[str, Figure] | None = None
     comparison: Comparison | None = None

@@ -3,8 +3,14 @@
 import argparse
 import sys
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palitune.errors import UsageError
+
+if TYPE_CHECKING:
+    from palitune.data.folders import ImageFolders
+    from palitune.data.foreign import Fields, Options
 
 # As in palitune.data.importers, which takes a while to load.
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
@@ -68,11 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from pathlib import Path
-
-    from palitune import files
     from palitune.cli import workspace
-    from palitune.data import exporters, foreign, importers
+    from palitune.data import importers
     from palitune.data.folders import ImageFolders
     from palitune.errors import MissingInputError
 
@@ -80,19 +83,7 @@ def run(args: argparse.Namespace) -> None:
     if not source.exists():
         raise MissingInputError("no such file or folder", where=args.source)
     kind = args.kind or importers.detect(source)
-    options = foreign.Options(
-        image=args.image_column,
-        label=args.label_column,
-        prefix=args.prefix_column,
-        annotations=Path(args.annotations) if args.annotations else None,
-        pictures=Path(args.pictures) if args.pictures else None,
-    )
-    if args.to == "folders" and not args.output:
-        raise UsageError("--to folders needs -o, a folder that is not there yet")
-    if args.embed and args.to != "messages":
-        raise UsageError("--embed is for --to messages")
-    if kind not in ("csv", "labelstudio") and (args.image_column or args.label_column or args.prefix_column):
-        raise UsageError(f"--image-column and the like are for csv and labelstudio, and this is {kind}")
+    _check(args, kind)
     if args.to == "folders":
         target: Path | None = Path(args.output)
     else:
@@ -103,36 +94,63 @@ def run(args: argparse.Namespace) -> None:
     names = dict(args.rename)
     unused = set(names)
 
-    def read() -> Iterator[foreign.Fields]:
-        for fields in importers.read(source, kind, options):
+    def read() -> "Iterator[Fields]":
+        for fields in importers.read(source, kind, _options(args)):
             unused.discard(fields["suffix"] if isinstance(fields["suffix"], str) else "")
             yield fields
 
-    def counted() -> Iterator[foreign.Fields]:
+    def counted() -> "Iterator[Fields]":
         nonlocal count, asked
         for fields in importers.renamed(read(), names, args.source):
             count += 1
             asked += bool(fields["prefix"])
             yield fields
 
-    if args.to == "folders" and target is not None:
-        exporters.write_folders(counted(), target, images)
-    else:
-        written = exporters.lines(counted(), args.to, images if args.embed else None)
-        if target is None:
-            content = list(written)  # all of it or, where something is wrong, nothing
-            for line in content:
-                sys.stdout.buffer.write(line.encode())
-            sys.stdout.buffer.flush()
-        else:
-            with files.whole(target) as file:
-                file.writelines(line.encode() for line in written)
+    _write(counted(), target, images, args)
     if unused:
         print(f"--rename: no label is {', '.join(sorted(unused))}", file=sys.stderr)
     if asked and args.to in ("tsv", "folders") and not args.quiet:
         print(f"{args.to} has no room for questions: those of {asked} records are left out", file=sys.stderr)
     if not args.quiet:
-        where = f", {kind} to {args.to}"
-        print(
-            f"{count} record{'s' * (count != 1)}{where}{f' in {args.output}' if args.output else ''}", file=sys.stderr
-        )
+        into = f" in {args.output}" if args.output else ""
+        print(f"{count} record{'s' * (count != 1)}, {kind} to {args.to}{into}", file=sys.stderr)
+
+
+def _check(args: argparse.Namespace, kind: str) -> None:
+    """Raises UsageError for options that have no effect with these formats."""
+    if args.to == "folders" and not args.output:
+        raise UsageError("--to folders needs -o, a folder that is not there yet")
+    if args.embed and args.to != "messages":
+        raise UsageError("--embed is for --to messages")
+    if kind not in ("csv", "labelstudio") and (args.image_column or args.label_column or args.prefix_column):
+        raise UsageError(f"--image-column and the like are for csv and labelstudio, and this is {kind}")
+
+
+def _options(args: argparse.Namespace) -> "Options":
+    from palitune.data.foreign import Options
+
+    return Options(
+        image=args.image_column,
+        label=args.label_column,
+        prefix=args.prefix_column,
+        annotations=Path(args.annotations) if args.annotations else None,
+        pictures=Path(args.pictures) if args.pictures else None,
+    )
+
+
+def _write(fields: "Iterator[Fields]", target: Path | None, images: "ImageFolders", args: argparse.Namespace) -> None:
+    """Into a folder, a file or standard output: all of it or, where something is wrong, nothing."""
+    from palitune import files
+    from palitune.data import exporters
+
+    if args.to == "folders" and target is not None:
+        exporters.write_folders(fields, target, images)
+        return
+    written = exporters.lines(fields, args.to, images if args.embed else None)
+    if target is not None:
+        with files.whole(target) as file:
+            file.writelines(line.encode() for line in written)
+        return
+    for line in list(written):
+        sys.stdout.buffer.write(line.encode())
+    sys.stdout.buffer.flush()

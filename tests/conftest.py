@@ -74,9 +74,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAGGLE", "PALITUNE"))}
     home = tmp_path_factory.mktemp("home")
+    # The folder of all test processes, where there are several.
+    common = home.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else home.parent
     bin_folder = str(Path(sys.executable).parent)
     shared = {
-        "JAX_COMPILATION_CACHE_DIR": str(home / "compiled"),
+        "JAX_COMPILATION_CACHE_DIR": str(common / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
     path = f"{bin_folder}{os.pathsep}{kept['PATH']}"

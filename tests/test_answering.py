@@ -261,4 +261,4 @@ def test_wrong_labels_by_learning(palitune: Palitune, workspace: Path) -> None:
     assert len(columns(done.stdout)) == 5
     assert "fold 2 of 2: learning from 12 records" in done.stderr
     assert (workspace / "suspects.png").is_file()
-    assert "doubted" in (workspace / "suspects.html").read_text()
+    assert "The most doubtful labels first" in (workspace / "suspects.html").read_text()

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from conftest import Golden
+from conftest import MODELS, Golden
 
 from palitune import trees
 from palitune.infer import scoring
@@ -32,12 +32,12 @@ def alone(golden: Golden, zimg: jax.Array, prompt: list[int], labels: list[list[
 
 
 @pytest.mark.parametrize(
-    ("labels", "ended"),
+    ("golden", "labels", "ended"),
     [
-        ([[5, 6, 9], [7], [8, 3]], False),
-        ([[5, 6, 9], [5, 6, 4, 3], [5, 2]], False),
-        ([[5], [5, 6], [7]], True),
+        *((name, [[5, 6, 9], [5, 6, 4, 3], [5, 2], [7]], False) for name in MODELS),
+        ("paligemma2_gqa_softcap", [[5], [5, 6], [7]], True),
     ],
+    indirect=["golden"],
 )
 def test_one_pass_is_each_label_by_itself(golden: Golden, labels: list[list[int]], ended: bool) -> None:
     v = golden.values

@@ -30,11 +30,14 @@ class Answers(NamedTuple):
     judged: Judged
 
 
-def read(path: Path, args: argparse.Namespace) -> Answers:
-    """The labelled answers of a file, with their pictures where they are found.
+def read(path: Path, args: argparse.Namespace, labels: tuple[str, ...] | None = None) -> Answers:
+    """The labelled answers of a file.
+
+    Args:
+      labels: which there are; those of `args.labels`, or else of the file itself, by default.
 
     Raises:
-      MissingInputError, BadDataError: no such file, no answers, or labels that are none of `args.labels`.
+      MissingInputError, BadDataError: no such file, no answers, or a label that is none of those.
     """
     found, unlabelled = [], 0
     for record in records.stream(path, labelled=False):
@@ -48,17 +51,16 @@ def read(path: Path, args: argparse.Namespace) -> Answers:
         print(f"{path}: {unlabelled} lines without a label are left out", file=sys.stderr)
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
-    classes = classes_of(found, args)
+    classes = classes_of(found, labels or args.labels, args.quiet)
     return Answers(str(path), found, judge(found, classes, str(path)))
 
 
-def classes_of(found: Sequence[Record], args: argparse.Namespace) -> tuple[str, ...]:
+def classes_of(found: Sequence[Record], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
     """The labels as typed, or yes and no, or those that the lines tell; of two the one that p_yes is of comes first.
 
     Raises:
       BadDataError: a label is none of those that were typed, or there are too many of them.
     """
-    typed: tuple[str, ...] | None = args.labels
     there = {record.suffix for record in found if record.suffix}
     if typed is not None:
         for record in found:
@@ -78,7 +80,7 @@ def classes_of(found: Sequence[Record], args: argparse.Namespace) -> tuple[str, 
         raise BadDataError(what, where=where, hint="--labels A,B,C names the labels")
     if len(names) == 2 and _is_of_second(found, names):
         names.reverse()
-    if len(names) == 2 and not args.quiet and any(record.answer for record in found):
+    if len(names) == 2 and not quiet and any(record.answer for record in found):
         print(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise", file=sys.stderr)
     return tuple(names) if len(names) > 1 else (*names, "(other)")
 
@@ -95,7 +97,7 @@ def _is_of_second(found: Sequence[Record], classes: Sequence[str]) -> bool:
     return sum(first) < len(first) / 2 if first else sum(second) > len(second) / 2
 
 
-def judge(found: Sequence[Record], classes: tuple[str, ...], name: str = "") -> Judged:
+def judge(found: Sequence[Record], classes: tuple[str, ...], name: str) -> Judged:
     """Answers to be judged. p_yes that is of the second label is turned round; what no answer follows from is left out.
 
     Args:
@@ -121,10 +123,9 @@ def _contradicts(made: Judged) -> bool:
     known = np.array([answer in made.classes for answer in made.answers])
     said = np.array([answer == made.classes[0] for answer in made.answers])[known]
     order = np.argsort(made.p[known], kind="stable")
-    # With the threshold behind so many of the least likely: yes answers below it and no answers above it are wrong.
-    wrong = (
-        np.concatenate([[0], np.cumsum(said[order])]) + (~said).sum() - np.concatenate([[0], np.cumsum(~said[order])])
-    )
+    # Behind so many of the least likely: yes answers before the threshold and no answers after it are wrong.
+    yes_before, no_before = (np.concatenate([[0], np.cumsum(one[order])]) for one in (said, ~said))
+    wrong = yes_before + (~said).sum() - no_before
     return bool(len(said) and wrong.min() > len(said) / 20)
 
 
@@ -171,10 +172,11 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
         if len(pairs) < len(one.records):
             print(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file", file=sys.stderr)
     _tell_of_twins(first)
-    classes = first.judged.classes
-    kept = [first.records[index] for index, _ in pairs]
-    matched = [second.records[index] for _, index in pairs]
-    return Answers(first.name, kept, judge(kept, classes)), Answers(second.name, matched, judge(matched, classes))
+    return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
+
+
+def _some(found: Answers, indices: Sequence[int]) -> Answers:
+    return Answers(found.name, [found.records[index] for index in indices], found.judged.take(indices))
 
 
 def _tell_of_twins(found: Answers) -> None:

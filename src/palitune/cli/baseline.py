@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.judge import metrics, probe
 
-    args.features, args.batch_size, args.labels = True, 8, LABELS  # image tokens are what the probe learns from
+    if not args.features:
+        raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
     train_file, valid_file = workspace.data_files(args.data, args.valid_data)
     if valid_file is None:
         raise UsageError("--valid-data FILE names what to judge on, or -d a split")
@@ -73,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     shown = pictures(model, args)
     train, valid = load_records(train_file, args), load_records(valid_file, args)
     labels = [record.suffix for record in train]
-    probe.require_classes(labels, 1)
+    probe.require_classes(labels, where=str(train_file))
     check_pictures([train, valid], shown)
     if not args.quiet:
         announce(model)
@@ -81,17 +82,17 @@ def run(args: argparse.Namespace) -> None:
     common = Counter(labels).most_common(1)[0][0]
     truth = [record.suffix for record in valid]
     found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
-    params = shown_params(model, shown)
+    asking = prompts.Asking(model, shown, shown_params(model, shown), args.quiet)
     if asked is None:
         asked = [prompts.Prompt(manifest.prompt(source, PROMPT), LABELS)]
     chosen = asked[0]
     if len(asked) > 1:
-        order, _ = prompts.ranked(prompts.score(model, shown, params, train, asked, args), args.metric)
+        order, _ = prompts.ranked(prompts.score(asking, train, asked), args.metric)
         chosen = asked[order[0]]
-    (zero,) = prompts.score(model, shown, params, valid, [chosen], args)
+    (zero,) = prompts.score(asking, valid, [chosen])
     detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
     found.append(Contestant("zero-shot", detail, zero.judged))
-    del params
+    del asking
     p = probe.fit_predict(
         seen.features(train, shown, args), labels, seen.features(valid, shown, args), LABELS, args.seed
     )
@@ -160,11 +161,11 @@ def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
     for one, own in zip(found, figures, strict=True):
         main = own[metric]
         rest = [value(own[name].value if name in own else None) for name in shown]
-        table.append([one.name, value(main.value), between(main.low, main.high), *rest, shortened(one.detail)])
+        table.append([one.name, value(main.value), between(main.low, main.high), *rest, _shortened(one.detail)])
     print("\n".join(aligned(table)))
     print(line)
     sys.stdout.flush()
 
 
-def shortened(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= WIDEST else f"{text[: WIDEST - 2]} …"

@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> None:
     for file in args.files:
         workspace.require_data(file)
     first = answer_files.read(Path(args.files[0]), args)
-    shared = argparse.Namespace(**{**vars(args), "labels": first.judged.classes})
-    pairs = [answer_files.same_records(first, answer_files.read(Path(file), shared)) for file in args.files[1:]]
+    others = [answer_files.read(Path(file), args, first.judged.classes) for file in args.files[1:]]
+    pairs = [answer_files.same_records(first, other) for other in others]
     found = [comparison.compare(before.judged, after.judged) for before, after in pairs]
     if args.json:
         print(json.dumps([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], indent=2))
@@ -149,5 +149,6 @@ def _page(target: Path, before: "Answers", after: "Answers", args: argparse.Name
 
     records = answer_files.located(after.records, Path(after.name), args)
     facts = {"before": before.name, "after": after.name}
-    made = summary.summarize(f"{after.name} against {before.name}", facts, records, after.judged, before.judged, 0.5)
+    title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.judged)
+    made = summary.summarize(title, facts, records, after.judged, before.judged, threshold)
     report.write(target, made, args.quiet)

@@ -3,7 +3,6 @@
 import argparse
 import itertools
 import os
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from palitune.cli import arguments, values
 from palitune.data.records import LABELS
-from palitune.errors import BadDataError, MissingInputError, PalituneError, UsageError
+from palitune.errors import BadDataError, PalituneError, UsageError
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
@@ -101,11 +100,7 @@ class Asked:
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()
         if self.source == STDIN and (args.on_bad_image == "stop" or args.resume):
-            if sys.stdin is None:
-                raise MissingInputError("standard input is closed", hint="Name a file with -d")
-            self.file = Path(self.scratch.name) / "stdin"
-            with self.file.open("wb") as copy:
-                shutil.copyfileobj(sys.stdin.buffer, copy)
+            self.file = workspace.copied_stdin(Path(self.scratch.name))
         if args.resume:
             self.done, self.passed = _resumed(Path(args.resume), self.source, args, self._read)
 

@@ -37,15 +37,15 @@ def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
     return ImageFolders.beside(path, args.allow_outside)
 
 
-def load_records(path: Path, args: argparse.Namespace) -> list[Record]:
-    """A file's records, each with its picture's file and one of the labels, yes or no unless there are `args.labels`.
+def load_records(path: Path, args: argparse.Namespace, labels: Sequence[str] = records.LABELS) -> list[Record]:
+    """A file's records, each with its picture's file and one of the labels.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
     workspace.require_data(str(path))
     found = records.read(path, folders(path, args))
-    records.require_labels(found, getattr(args, "labels", records.LABELS))
+    records.require_labels(found, labels)
     return found
 
 

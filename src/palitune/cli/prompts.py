@@ -3,15 +3,19 @@
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from palitune.cli import arguments, values
+from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from palitune.judge.metrics import Judged
+    from palitune.cli.model import Model
+    from palitune.data.pictures import Shown
+    from palitune.data.records import Record
+    from palitune.judge.metrics import Figure, Judged
 
 DESCRIPTION = """\
 Scores every prompt of FILE, one a line, on the same records before any learning, and prints them sorted: which is best,
@@ -27,8 +31,10 @@ examples:
   palitune prompts prompts.txt -d dataset/data.jsonl --words yes/no,OK/NG,appropriate/inappropriate
   palitune prompts prompts.txt -d dataset/data.jsonl --metric roc_auc --json | jq -r '.[0].prompt'
 """
-METRICS = ("balanced_accuracy", "accuracy", "precision", "recall", "f_measure", "matthews", "roc_auc",
-           "average_precision")  # fmt: skip
+METRICS = (
+    *("balanced_accuracy", "accuracy", "precision", "recall"),
+    *("f_measure", "matthews", "roc_auc", "average_precision"),
+)
 
 
 def words(text: str) -> list[tuple[str, ...]]:
@@ -119,13 +125,14 @@ def run(args: argparse.Namespace) -> None:
     args.data = workspace.learning_file(args.data)
     model = load(workspace.checkpoint_to_read(args.model), args)
     shown = pictures(model, args)
-    records = load_records(Path(args.data), args)
+    records = load_records(Path(args.data), args, args.labels)
     check_pictures([records], shown)
     if not args.quiet:
         announce(model)
         if own := sum(bool(record.prefix) for record in records):
             print(f"{args.data}: {own} records ask something themselves, which is left out here", file=sys.stderr)
-    scored = score(model, shown, shown_params(model, shown), records, prompts, args)
+    asking = Asking(model, shown, shown_params(model, shown), args.quiet, args.batch_size, tuple(args.labels))
+    scored = score(asking, records, prompts)
     order, rows = ranked(scored, args.metric)
     if args.json:
         print(json.dumps([_as_json(scored[i], row) for i, row in zip(order, rows, strict=True)], ensure_ascii=False))
@@ -133,9 +140,18 @@ def run(args: argparse.Namespace) -> None:
         print("\n".join(_table([scored[i] for i in order], rows, args.metric)))
 
 
-def score(
-    model: Any, shown: Any, params: Any, records: Sequence[Any], prompts: Sequence[Prompt], args: argparse.Namespace
-) -> list[Scored]:
+class Asking(NamedTuple):
+    """Whom prompts are put to, and how."""
+
+    model: "Model"
+    shown: "Shown"
+    params: Mapping[str, Any]
+    quiet: bool
+    batch_size: int = 8
+    classes: tuple[str, ...] = LABELS
+
+
+def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]) -> list[Scored]:
     """Every prompt on the same records, with image tokens that are computed once."""
     from tqdm import tqdm
 
@@ -143,13 +159,14 @@ def score(
     from palitune.infer.scoring import Scorer
     from palitune.judge import answers, metrics
 
-    classes = tuple(args.labels)
-
-    scorers = {pair: Scorer(model.sizes, model.tokenizer, pair, model.dtype, args.batch_size) for pair in
-               dict.fromkeys(prompt.words for prompt in prompts)}  # fmt: skip
+    model, shown, params, quiet, batch_size, classes = asking
+    scorers = {
+        pair: Scorer(model.sizes, model.tokenizer, pair, model.dtype, batch_size)
+        for pair in dict.fromkeys(prompt.words for prompt in prompts)
+    }
     labels = [record.suffix for record in records]
     found = []
-    silent = args.quiet or not sys.stderr.isatty()
+    silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
         for prompt in prompts:
             question = model.tokenizer.prompt(prompt.text)
@@ -166,8 +183,8 @@ def score(
 class Row(NamedTuple):
     """How a prompt did, and how far it is from the best one."""
 
-    figure: Any
-    behind: Any  # difference from the best with its interval; None of the best
+    figure: "Figure"
+    behind: "Figure | None"  # difference from the best with its interval; None of the best
     is_noise: bool
     yes: int  # answers that are yes
 

@@ -4,15 +4,15 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
-    from palitune.cli.answer_files import Answers
-    from palitune.judge.summary import Summary
+    from palitune.checkpoint.operating_point import Stored
+    from palitune.judge.summary import Learned, Summary
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
@@ -67,19 +67,18 @@ def run(args: argparse.Namespace) -> None:
     found, earlier = answer_files.read(Path(args.file), args), None
     if args.before:
         workspace.require_data(args.before)
-        earlier, found = answer_files.same_records(_before(args, found.judged.classes), found)
+        earlier = answer_files.read(Path(args.before), args, found.judged.classes)
+        earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
-    stored, configuration, losses = None, None, None
-    if args.model:
-        told, stored, configuration, losses = of_model(args.model)
-        facts |= told
-    threshold = summary.threshold_of(found.judged, stored)
-    if stored is not None and threshold != stored:
-        facts["threshold"] = f"{stored:.4g} is stored, and is not what these answers were given with"
+    stored = threshold_stored(args.model) if args.model else None
+    threshold = summary.threshold_of(found.judged, stored.point.threshold if stored else None)
+    if stored is not None:
+        fits = threshold == stored.point.threshold
+        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
+        facts["threshold"] += "" if fits else " is stored, and is not what these answers were given with"
     records = found.records if prints else answer_files.located(found.records, Path(args.file), args)
-    before = earlier.judged if earlier else None
-    made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most)
-    made.configuration, made.losses = configuration, losses
+    before, learned = earlier.judged if earlier else None, learning_of(args.model) if args.model else None
+    made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most, learned)
     if args.json:
         print(json.dumps(summary.as_json(made), ensure_ascii=False, indent=2))
     elif args.text:
@@ -91,40 +90,39 @@ def run(args: argparse.Namespace) -> None:
         write(target, made, args.quiet)
 
 
-def _before(args: argparse.Namespace, classes: tuple[str, ...]) -> "Answers":
-    from palitune.cli import answer_files
-
-    return answer_files.read(Path(args.before), argparse.Namespace(**{**vars(args), "labels": classes}))
-
-
-def of_model(name: str) -> tuple[dict[str, str], float | None, Mapping[str, Any] | None, Path | None]:
-    """Facts, stored threshold, configuration and the picture of losses of a checkpoint.
-
-    Raises:
-      MissingInputError, BadDataError: it is not there, or damaged.
-    """
-    from palitune.checkpoint import delta, manifest, operating_point
+def threshold_stored(name: str) -> "Stored | None":
+    """What is stored for the very parameters of a checkpoint. Raises MissingInputError, BadDataError."""
+    from palitune.checkpoint import delta, operating_point
     from palitune.cli import workspace
-    from palitune.judge import page
+
+    path = workspace.checkpoint_to_read(name)
+    stored = operating_point.read(path)
+    if stored is None:
+        return None
+    mark = operating_point.mark(delta.load(path, workspace.checkpoint_to_read))
+    return stored if stored.checkpoint == mark else None
+
+
+def learning_of(name: str) -> "Learned":
+    """What a checkpoint and its run tell of how it was made. Raises MissingInputError, BadDataError."""
+    from palitune.checkpoint import manifest
+    from palitune.checkpoint.run_folder import RunFolder
+    from palitune.cli import workspace
+    from palitune.judge.summary import Learned
 
     path = workspace.checkpoint_to_read(name)
     content = manifest.read(path)
-    stored = operating_point.read(path)
-    if stored is not None:
-        mark = operating_point.mark(delta.load(path, workspace.checkpoint_to_read))
-        stored = stored if stored.checkpoint == mark else None
+    config = content.get("config", {})
     facts = {"model": min(str(path), os.path.relpath(path), key=len)}
     if base := content.get("base"):
         facts["learned from"] = base["name"]
     if data := content.get("data"):
         facts["learned on"] = str(data)
-    if prompt := content.get("config", {}).get("prompt"):
+    if prompt := config.get("prompt"):
         facts["prompt"] = prompt
-    if stored is not None:
-        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
-        facts["temperature"] = f"{stored.point.temperature:.4g}"
-    used = page.used(content["config"]) if content.get("config") else None
-    return facts, stored.point.threshold if stored else None, used, page.losses_of(path)
+    # Without what has no effect: empty, zero and absent values.
+    used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
+    return Learned(facts, used or None, RunFolder(path).picture)
 
 
 def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:

@@ -257,11 +257,9 @@ class Verdicts:
         from palitune.judge import summary
 
         path, records = list(self.sets.items())[-1]
-        told, _, configuration, losses = report.of_model(str(folder.target))
-        told.pop("threshold", None)  # what `learn` prints is at 0.5
-        told.pop("temperature", None)
+        learned = report.learning_of(str(folder.target))
         before = self.first[path].judged if self.first else None
         title = f"{folder.target.stem} on {path}"
-        made = summary.summarize(title, told | {"data": str(path)}, records, self.last[path].judged, before)
-        made.configuration, made.losses = configuration, losses
+        judged = self.last[path].judged
+        made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
         report.write(folder.report, made, quiet)

@@ -55,27 +55,25 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli.judging import check_pictures, folders
     from palitune.cli.model import announce, load, pictures
     from palitune.data import records
-    from palitune.errors import BadDataError, UsageError
+    from palitune.errors import UsageError
     from palitune.judge import probe
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
+    if not args.learn and not args.features:
+        raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
     args.data = workspace.learning_file(args.data)
     target = None if args.output is None else report.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     found = records.read(Path(args.data), folders(Path(args.data), args))
-    classes = answer_files.classes_of(found, args)
+    classes = answer_files.classes_of(found, args.labels, args.quiet)
     labels = [record.suffix for record in found]
-    try:
-        probe.require_classes(labels, args.folds)
-    except BadDataError as error:
-        raise BadDataError(error.what, where=args.data, hint=error.hint) from None
+    probe.require_classes(labels, args.folds, args.data)
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:
         from palitune.cli import seen
 
-        args.features = True
         model = load(workspace.checkpoint_to_read(args.model), args)
         shown = pictures(model, args)
         check_pictures([found], shown)
@@ -90,19 +88,20 @@ def _learned(
 ) -> Any:
     """Probabilities float64[N, 2] by fine-tuning, fold by fold."""
     import numpy as np
-    from sklearn.model_selection import StratifiedKFold
 
     from palitune.data.records import LABELS, to_json
     from palitune.errors import UsageError
+    from palitune.judge import probe
 
     if classes != LABELS:
         raise UsageError("learning takes yes and no: leave out --learn for other labels")
     p = np.zeros((len(found), 2))
-    names = np.array(labels)
-    parts = StratifiedKFold(args.folds, shuffle=True, random_state=args.seed).split(names, names)
     with tempfile.TemporaryDirectory() as scratch:
-        for number, (learned, held_out) in enumerate(parts, 1):
-            print(f"fold {number} of {args.folds}: learning from {len(learned)} records", file=sys.stderr, flush=True)
+        for number, (learned, held_out) in enumerate(probe.parts(labels, args.folds, args.seed), 1):
+            if not args.quiet:
+                print(
+                    f"fold {number} of {args.folds}: learning from {len(learned)} records", file=sys.stderr, flush=True
+                )
             files: list[Path] = []
             for name, indices in (("train", learned), ("valid", held_out)):
                 file = Path(scratch) / f"{name}{number}.jsonl"

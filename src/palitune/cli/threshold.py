@@ -39,12 +39,12 @@ def cost(text: str) -> tuple[float, float]:
     if set(parts) != {"fp", "fn"}:
         raise argparse.ArgumentTypeError(f"{text!r} is not like fp=10,fn=1")
     try:
-        values = float(parts["fp"]), float(parts["fn"])
+        costs = float(parts["fp"]), float(parts["fn"])
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} has something that is no number") from None
-    if not all(0 <= value < 1e12 for value in values) or not any(values):
+    if not all(0 <= value < 1e12 for value in costs) or not any(costs):
         raise argparse.ArgumentTypeError(f"{text!r}: costs are at least 0, and not both are 0")
-    return values
+    return costs
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -88,19 +88,15 @@ def run(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _copied(name: str) -> Iterator[Path]:
     """The file; standard input as a file, because it is read more than once."""
+    from palitune.cli import workspace
     from palitune.data.records import require_file
-    from palitune.errors import MissingInputError
 
     if name != "-":
         require_file(Path(name))
         yield Path(name)
         return
-    if sys.stdin is None:
-        raise MissingInputError("standard input is closed", hint="Name a file")
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "stdin"
-        path.write_bytes(sys.stdin.buffer.read())
-        yield path
+        yield workspace.copied_stdin(Path(scratch))
 
 
 def _remove(args: argparse.Namespace) -> None:
@@ -143,9 +139,8 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     found = answer_files.read(path, args)
     classes = found.judged.classes
     if found.judged.p is None:
-        what = (
-            "a threshold is for two labels" if not found.judged.is_binary else "the lines have no p_yes of their label"
-        )
+        what = "the lines have no p_yes that their answers follow from"
+        what = what if found.judged.is_binary else "a threshold is for two labels"
         raise BadDataError(what, where=args.file, hint="Answers as 13-inference.py writes them are needed")
     source = workspace.checkpoint_to_read(args.model) if args.model else None
     mark = operating_point.mark(delta.load(source, workspace.checkpoint_to_read)) if source else ""
@@ -177,7 +172,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
         files = {**(stored.files if stored else {}), _sha256(path): written}
         operating_point.write(source, Stored(point, classes, _printable(chosen), files, mark))
     if not args.quiet:
-        what = "this temperature and the threshold that goes with it" if point.temperature != 1 else "it"
+        what = "both" if args.temperature else "it"
         advice = f"-m NAME stores {what} with the model"
         print(f"stored in {operating_point.path_of(source)}" if source else advice, file=sys.stderr)
 

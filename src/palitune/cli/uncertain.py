@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
             raise BadDataError("no answer here", where=record.where, hint=answer_files.ASK)
         lines.append(raw)
         found.append(record)
-    judged = answer_files.judge(found, answer_files.classes_of(found, args), args.file)
+    judged = answer_files.judge(found, answer_files.classes_of(found, args.labels, args.quiet), args.file)
     order = doubtful(judged, threshold_of(judged) if args.threshold is None else args.threshold)
     if not order:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=args.file)

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     answering.check(args)
     model = load(source, args)
     shown = pictures(model, args)
-    sets = {path: load_records(Path(path), args) for path in args.files}
+    sets = {path: load_records(Path(path), args, args.labels) for path in args.files}
     frames = frames_of(args, decoding(source, args))
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
@@ -82,11 +82,14 @@ def _report(
 
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
-    told, _, configuration, losses = report.of_model(str(source))
-    told["threshold"], told["temperature"] = f"{how.point.threshold:.4g}", f"{how.point.temperature:.4g}"
-    facts = told | {"data": ", ".join(args.files), "prompt": answering.prompt_of(source, args)}
-    facts |= {"answers": "written freely"} if how.decode else {}
-    title = f"{source.stem} on {', '.join(args.files)}"
-    made = summary.summarize(title, facts, records, verdict.judged, threshold=how.point.threshold)
-    made.configuration, made.losses = configuration, losses
+    facts = {"data": ", ".join(args.files), "prompt": answering.prompt_of(source, args)}
+    if how.decode:
+        facts["answers"] = "written freely"
+    elif len(how.labels) == 2:
+        facts["threshold"] = f"{how.point.threshold:.4g}"
+    if how.point.temperature != 1:
+        facts["temperature"] = f"{how.point.temperature:.4g}"
+    title, learned = f"{source.stem} on {', '.join(args.files)}", report.learning_of(str(source))
+    threshold = how.point.threshold
+    made = summary.summarize(title, facts, records, verdict.judged, threshold=threshold, learned=learned)
     report.write(target, made, args.quiet)

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -121,6 +122,16 @@ def file_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Pat
     if path.exists() and not overwrite:
         raise OutputExistsError("this file exists", where=name, hint="Use another name, or --overwrite")
     return path.resolve() if path.is_symlink() else path
+
+
+def copied_stdin(folder: Path) -> Path:
+    """Standard input as a file, for what is read more than once. Raises MissingInputError where it is closed."""
+    if sys.stdin is None:
+        raise MissingInputError("standard input is closed", hint="Name a file")
+    path = folder / "stdin"
+    with path.open("wb") as copy:
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    return path
 
 
 def require_data(name: str) -> None:

@@ -3,7 +3,7 @@
 Axes: B batch, N image tokens, T prompt tokens, A answer tokens, D width.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -12,8 +12,8 @@ import numpy as np
 
 from palitune import trees
 from palitune.data import batches
-from palitune.data.tokens import Tokenizer
-from palitune.infer.answers import BATCH_SIZE, Batched
+from palitune.data.tokens import Text, Tokenizer
+from palitune.infer.questions import BATCH_SIZE, in_batches
 from palitune.models import paligemma
 from palitune.models.variants import PaliGemmaConfig
 
@@ -64,11 +64,11 @@ def greedy(
     return state[4], state[5]
 
 
-class Writer(Batched[str]):
+class Writer:
     """What a model writes freely."""
 
     def __init__(self, config: PaliGemmaConfig, tokenizer: Tokenizer, dtype: Any, batch_size: int = BATCH_SIZE) -> None:
-        super().__init__(tokenizer, batch_size)
+        self.tokenizer, self.batch_size = tokenizer, batch_size
 
         @jax.jit
         def decode(params: Mapping[str, Any], prompts: batches.Prompts) -> jax.Array:
@@ -78,5 +78,10 @@ class Writer(Batched[str]):
 
         self.decode: Callable[..., jax.Array] = decode
 
-    def batch(self, params: Mapping[str, Any], prompts: batches.Prompts) -> list[str]:
-        return [self.tokenizer.answer(row.tolist()) for row in np.asarray(self.decode(params, prompts))]
+    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str]:
+        """A text for each question, as in `questions.in_batches`. `params` is flat."""
+
+        def answered(prompts: batches.Prompts) -> list[str]:
+            return [self.tokenizer.answer(row.tolist()) for row in np.asarray(self.decode(params, prompts))]
+
+        return in_batches(answered, questions, self.batch_size)

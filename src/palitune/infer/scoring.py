@@ -8,7 +8,7 @@ Axes: B batch, N image tokens, T prompt tokens, K tokens of the tree, L labels, 
 V vocabulary.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +17,9 @@ import numpy as np
 
 from palitune import trees
 from palitune.data import batches
-from palitune.data.tokens import Tokenizer
+from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import UsageError
-from palitune.infer.answers import BATCH_SIZE, Batched
+from palitune.infer.questions import BATCH_SIZE, in_batches
 from palitune.models import gemma, paligemma
 from palitune.models.paligemma import Branches
 from palitune.models.variants import PaliGemmaConfig
@@ -110,7 +110,7 @@ def log_likelihoods(
     return jnp.sum(logp * tree.real, axis=-1)
 
 
-class Scorer(Batched[Array]):
+class Scorer:
     """The log-likelihood of each label, float32[L] for a picture with a prompt, up to a constant that all share."""
 
     def __init__(
@@ -122,7 +122,7 @@ class Scorer(Batched[Array]):
         batch_size: int = BATCH_SIZE,
     ) -> None:
         """Raises UsageError where labels cannot be told apart by their tokens, or are too long."""
-        super().__init__(tokenizer, batch_size)
+        self.batch_size = batch_size
         tokens = [tokenizer.model.encode(label) for label in labels]
         try:
             tree = label_tree(tokens, tokenizer.eos)
@@ -140,5 +140,10 @@ class Scorer(Batched[Array]):
 
         self.scores: Callable[..., jax.Array] = scores
 
-    def batch(self, params: Mapping[str, Any], prompts: batches.Prompts) -> list[Array]:
-        return list(np.asarray(self.scores(params, prompts)))
+    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[Array]:
+        """float32[L] for each question, as in `questions.in_batches`. `params` is flat."""
+
+        def answered(prompts: batches.Prompts) -> list[Array]:
+            return list(np.asarray(self.scores(params, prompts)))
+
+        return in_batches(answered, questions, self.batch_size)

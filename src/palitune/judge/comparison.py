@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune.judge import metrics
+from palitune.judge.confusion import plain
 from palitune.judge.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, Measure, figures
 
 SURE = 0.05  # p-value below which a difference is called more than chance
@@ -51,7 +52,7 @@ def compare(first: Judged, second: Judged) -> Comparison:
     flips = [
         Flip(index, old, new, bool(after[index]))
         for index, (old, new) in enumerate(zip(first.answers, second.answers, strict=True))
-        if old.strip().lower() != new.strip().lower()
+        if plain(old) != plain(new)
     ]
     won, lost = int((after & ~before).sum()), int((before & ~after).sum())
     return Comparison(flips, won, lost, mcnemar(won, lost), _warning(first, second))
@@ -62,7 +63,6 @@ def _warning(first: Judged, second: Judged) -> str | None:
     if not first.is_binary or not first.labels:
         return None
     a, b = first.counts, second.counts
-    ratios = (a.recall, b.recall, a.precision, b.precision)
     yes, no = first.classes
     if b.tp + b.fp == len(second.labels) and a.tp + a.fp < len(first.labels):
         return f"it says {yes} to everything"
@@ -73,13 +73,12 @@ def _warning(first: Judged, second: Judged) -> str | None:
         for wanted, p, q in ((yes, second.answers, first.answers), (yes, first.answers, second.answers))
     ]
     doubt = "; so few can be chance" if mcnemar(*turned) >= SURE else ""
-    old_recall, new_recall, old_precision, new_precision = (0.0 if ratio is None else ratio for ratio in ratios)
-    if None in ratios:
+    if a.recall is None or b.recall is None or a.precision is None or b.precision is None:
         return None
     shares = f"{yes} answers: {a.tp + a.fp} before, {b.tp + b.fp} after{doubt}"
-    if new_recall > old_recall and new_precision < old_precision:
+    if b.recall > a.recall and b.precision < a.precision:
         return f"recall rose, precision fell: it learned to say {yes} ({shares})"
-    if new_recall < old_recall and new_precision > old_precision:
+    if b.recall < a.recall and b.precision > a.precision:
         return f"precision rose, recall fell: it learned to say {no} ({shares})"
     return None
 

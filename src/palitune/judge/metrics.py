@@ -35,7 +35,6 @@ NAMES = {
     "brier": "Brier score",
     "ece": "calibration error",
 }
-LOWER_IS_BETTER = ("brier", "ece")
 
 
 class Figure(NamedTuple):
@@ -63,6 +62,13 @@ class Judged:
     classes: tuple[str, ...] = CLASSES
     p: Array | None = None
     confidence: Array | None = None
+
+    def take(self, indices: Sequence[int]) -> "Judged":
+        """Some of the records, in this order."""
+        chosen = np.array(indices, int)
+        labels, answers = (tuple(texts[i] for i in indices) for texts in (self.labels, self.answers))
+        p, confidence = (None if one is None else one[chosen] for one in (self.p, self.confidence))
+        return Judged(labels, answers, self.classes, p, confidence)
 
     @property
     def is_binary(self) -> bool:

@@ -4,8 +4,6 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from palitune import __version__
 from palitune.data import images
@@ -88,13 +86,3 @@ def _interval(figure: Figure) -> str:
     if figure.low is None or figure.high is None:
         return ""
     return f"{100 * figure.low:.0f} to {100 * figure.high:.0f} %"
-
-
-def losses_of(checkpoint: Path) -> Path:
-    """The picture of losses that a run leaves beside its checkpoint, whether or not it is there."""
-    return checkpoint.with_suffix(".run") / "loss.png"
-
-
-def used(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration without what has no effect: empty, zero and absent values."""
-    return {name: v for name, v in configuration.items() if v not in (None, "", 0, 0.0, False, [], ())}

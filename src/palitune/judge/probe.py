@@ -4,7 +4,7 @@ Axes: N records, D features.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,20 +37,28 @@ def _regression(labels: Sequence[str], folds: int, seed: int) -> Any:
     return GridSearchCV(line, {"logisticregression__C": list(STRENGTHS)}, scoring="neg_log_loss", cv=parts)
 
 
-def require_classes(labels: Sequence[str], folds: int) -> None:
-    """Raises BadDataError unless every label is there often enough for so many folds."""
+def require_classes(labels: Sequence[str], folds: int = 1, where: str | None = None) -> None:
+    """Raises BadDataError, with `where` the labels are, unless each is there often enough for so many folds."""
     counts = Counter(labels)
     if len(counts) < 2:
-        raise BadDataError("every label is the same: there is nothing to tell apart")
+        raise BadDataError("every label is the same: there is nothing to tell apart", where=where)
     rare, count = min(counts.items(), key=lambda pair: pair[1])
     if count < folds:
         hint = f"--folds {count} is the most" if count > 1 else "It needs two records of each label"
-        raise BadDataError(f'{folds} folds, and only {count} records are "{rare}"', hint=hint)
+        raise BadDataError(f'{folds} folds, and only {count} records are "{rare}"', where=where, hint=hint)
+
+
+def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
+    """Folds with the labels' shares: indices int[...] of what is learned from, and of what is held out."""
+    from sklearn.model_selection import StratifiedKFold
+
+    names = np.array(labels)
+    return StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
 
 
 def fit_predict(features: Array, labels: Sequence[str], others: Array, classes: Sequence[str], seed: int = 0) -> Array:
     """Probabilities float64[M, C] of other records' features [M, D], after a fit to float32[N, D] and N labels."""
-    require_classes(labels, 1)
+    require_classes(labels)
     model = _regression(labels, FOLDS, seed).fit(features, np.array(labels))
     return _columns(model.predict_proba(others), list(model.classes_), classes)
 
@@ -61,12 +69,10 @@ def out_of_fold(features: Array, labels: Sequence[str], folds: int, classes: Seq
     Raises:
       BadDataError: a label is there less often than there are folds.
     """
-    from sklearn.model_selection import StratifiedKFold
-
     require_classes(labels, folds)
     found = np.zeros((len(labels), len(classes)))
     names = np.array(labels)
-    for learned, held_out in StratifiedKFold(folds, shuffle=True, random_state=seed).split(features, names):
+    for learned, held_out in parts(labels, folds, seed):
         found[held_out] = fit_predict(features[learned], names[learned].tolist(), features[held_out], classes, seed)
     return found
 

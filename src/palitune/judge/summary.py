@@ -72,6 +72,14 @@ class Summary:
     losses: Path | None = None
 
 
+class Learned(NamedTuple):
+    """How a model was made: in words, the configuration of its run, and the picture of its losses."""
+
+    facts: dict[str, str]
+    configuration: Mapping[str, Any] | None
+    losses: Path | None
+
+
 def summarize(
     title: str,
     facts: Mapping[str, str],
@@ -80,10 +88,12 @@ def summarize(
     before: Judged | None = None,
     threshold: float | None = None,
     most: int = 60,
+    learned: Learned | None = None,
 ) -> Summary:
     """The summary of answers to records, in one order.
 
     Args:
+      facts: what was run; what is told of learning comes before it.
       before: other answers to the same records.
       threshold: on p_yes, where the answers have one.
       most: wrong answers that are kept as pictures, and half as many uncertain ones.
@@ -100,7 +110,7 @@ def summarize(
     wrong.sort(key=lambda index: -sure[index])
     return Summary(
         title=title,
-        facts=dict(facts),
+        facts={**(learned.facts if learned else {}), **facts},
         judged=judged,
         figures=metrics.with_intervals(judged),
         always={label: metrics.figures(metrics.always(label, judged)) for label in judged.classes},
@@ -113,6 +123,8 @@ def summarize(
         before=before,
         before_figures=metrics.with_intervals(before) if before else None,
         comparison=comparison.compare(before, judged) if before else None,
+        configuration=learned.configuration if learned else None,
+        losses=learned.losses if learned else None,
     )
 
 

@@ -13,6 +13,8 @@ README = (REPOSITORY / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 # Numbers in shown output depend on the machine's rounding; words and layout do not.
 NUMBER = re.compile(r"\d+(\.\d+)?")
+# What a shell says of a command whose reader closed the pipe: `| head -3` has its three lines and goes.
+PIPE_CLOSED = 141
 
 
 def steps(block: str) -> list[tuple[str, str]]:
@@ -66,7 +68,7 @@ def shape(text: str) -> list[str]:
 def test_commands_end_well(outputs: dict[str, tuple[int, str]]) -> None:
     assert len(outputs) >= 6
     for command, (code, text) in outputs.items():
-        assert code == 0, f"{command}: {text}"
+        assert code == 0 or (code == PIPE_CLOSED and "| head" in command), f"{command}: {text}"
         assert "Traceback" not in text
 
 

@@ -1,25 +1,28 @@
 """Published weights by their names, and the tiny model that ships with palitune.
 
-Weights come from Kaggle through kagglehub, into `cache/models/<name>/`; the tokenizer, which all published models
-share, from big_vision's public bucket.
+Weights come from Kaggle into `cache/models/<name>/`; the tokenizer, which all published models share, from big_vision's
+public bucket. What has arrived whole has its SHA-256 beside it, and is held to that at each use.
 """
 
 import importlib.resources
-import os
-import shutil
-import urllib.error
-import urllib.request
+import math
+import re
 from pathlib import Path
 from typing import NamedTuple
 
+from tqdm import tqdm
+
 from palitune import files
-from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, StorageError
-from palitune.models.variants import VOCAB_SIZE
+from palitune.checkpoint import checksum, kaggle, npz, transfer
+from palitune.errors import BadDataError, MissingInputError
+from palitune.models import variants
+from palitune.models.variants import VOCAB_SIZE, PaliGemmaConfig
 
 TINY = "tiny"
 TINY_VOCAB_SIZE = 512
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
-TIMEOUT = 30  # seconds without a byte
+URL = re.compile(r"https?://")
+SLICE = 32 << 20  # bytes
 
 
 class Published(NamedTuple):
@@ -27,27 +30,41 @@ class Published(NamedTuple):
 
     handle: str
     file: str
+    family: str  # as in `variants.FAMILIES`
+    resolution: int  # pixels
 
     @property
     def page(self) -> str:
         return f"https://www.kaggle.com/models/{'/'.join(self.handle.split('/')[:2])}"
 
+    @property
+    def sizes(self) -> PaliGemmaConfig:
+        return variants.published(self.family, self.resolution)
+
 
 def _catalogue() -> dict[str, Published]:
     # Handles and file names: big_vision's configs/proj/paligemma/README.md and Kaggle's model pages.
     models = {}
-    for name in ("pt-224", "pt-448", "pt-896", "mix-224", "mix-448"):
-        variation = f"paligemma-3b-{name}"
-        models[name] = Published(f"google/paligemma/jax/{variation}/1", f"{variation}.f16.npz")
+    kinds = [(kind, int(kind.rpartition("-")[2])) for kind in ("pt-224", "pt-448", "pt-896", "mix-224", "mix-448")]
+    for kind, resolution in kinds:
+        variation = f"paligemma-3b-{kind}"
+        handle, file = f"google/paligemma/jax/{variation}/1", f"{variation}.f16.npz"
+        models[kind] = Published(handle, file, "paligemma-3b", resolution)
     for size in ("3b", "10b", "28b"):
-        for name in ("pt-224", "pt-448", "pt-896", "mix-224", "mix-448"):
-            variation = f"paligemma2-{size}-{name}"
-            models[f"{size}-{name}"] = Published(f"google/paligemma-2/jax/{variation}/1", f"{variation}.b16.npz")
+        for kind, resolution in kinds:
+            variation = f"paligemma2-{size}-{kind}"
+            handle, file = f"google/paligemma-2/jax/{variation}/1", f"{variation}.b16.npz"
+            models[f"{size}-{kind}"] = Published(handle, file, f"paligemma2-{size}", resolution)
     return models
 
 
 PUBLISHED = _catalogue()
 NAMES = (TINY, *PUBLISHED)
+
+
+def short(name: str) -> str:
+    """A published model's name here, of the one that Kaggle has for it: `paligemma2-3b-pt-224` is `3b-pt-224`."""
+    return name.removeprefix("paligemma-3b-").removeprefix("paligemma2-")
 
 
 def folder(cache: Path) -> Path:
@@ -74,24 +91,54 @@ def downloaded(cache: Path) -> list[str]:
     return sorted(present, key=lambda name: name == TINY)
 
 
-def download(name: str, cache: Path) -> Path:
+def download(
+    name: str,
+    cache: Path,
+    source: str | None = None,
+    tokenizer_source: str | None = None,
+    overwrite: bool = False,
+    silent: bool = False,
+) -> Path:
     """Fetches a model and its tokenizer unless they are there; returns the checkpoint's path.
+
+    Args:
+      source: a file or a URL to have the weights from instead of Kaggle.
+      tokenizer_source: the same for the tokenizer.
+      overwrite: fetch what is there anew.
+      silent: no progress bars.
 
     Raises:
       CredentialsError: Kaggle's credentials are missing, wrong, or the licence was not accepted.
       NetworkError: no network, or the server failed.
-      MissingInputError: Kaggle has no such file.
-      StorageError: the cache cannot be written.
+      MissingInputError: there is no such file.
+      BadDataError: what came is damaged or another model, or what was there has changed since.
+      StorageError: the cache cannot be written, or has no room.
     """
+    target = checkpoint_path(name, cache)
     if name == TINY:
         _copy_tiny(cache)
+        return target
+    if target.is_file() and not overwrite:
+        _look_through(target, silent)
     else:
-        if not checkpoint_path(name, cache).is_file():
-            _download_weights(name, cache)
-        tokenizer = tokenizer_path(VOCAB_SIZE, cache)
-        if tokenizer is not None and not tokenizer.is_file():
-            _download_tokenizer(tokenizer)
-    return checkpoint_path(name, cache)
+        _fetch_weights(name, target, cache, source, silent)
+        checksum.record(target, silent)
+    tokenizer = folder(cache) / "paligemma_tokenizer.model"
+    if not tokenizer.is_file() or overwrite or tokenizer_source:
+        _fetch(tokenizer_source or TOKENIZER_URL, tokenizer, _tokenizer_problem, silent)
+        checksum.record(tokenizer)
+    return target
+
+
+def _look_through(target: Path, silent: bool) -> None:
+    """What is already there: what it was when it came, or whole if nobody has written down what it was."""
+    if checksum.recorded(target) is not None:
+        checksum.verify(target, silent)
+        return
+    if wrong := npz.problem(target):
+        hint = "palitune download --overwrite fetches it again"
+        raise BadDataError(f"damaged ({wrong})", where=str(target), hint=hint)
+    checksum.record(target, silent)
 
 
 def _copy_tiny(cache: Path) -> None:
@@ -102,54 +149,59 @@ def _copy_tiny(cache: Path) -> None:
             files.write(target, content)
 
 
-def _download_weights(name: str, cache: Path) -> None:
-    # The downloads are big: nothing else of kagglehub's work should land in the home folder.
-    os.environ.setdefault("KAGGLEHUB_CACHE", str(cache / "kagglehub"))
-    import kagglehub
-    import kagglehub.config
-    import kagglehub.exceptions
-    import requests
-
+def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, silent: bool) -> None:
     model = PUBLISHED[name]
-    ways = "Put KAGGLE_API_TOKEN in the environment or kaggle.json into ~/.kaggle (https://www.kaggle.com/settings)"
-    try:
-        credentials = kagglehub.config.get_kaggle_credentials()
-    except ValueError as error:
-        raise CredentialsError(f"Kaggle's credentials cannot be read ({error})", hint=ways) from None
-    if credentials is None:
-        raise CredentialsError(f"downloading {name} needs a Kaggle account", hint=ways)
-    target = checkpoint_path(name, cache)
-    try:
-        fetched = Path(kagglehub.model_download(model.handle, model.file, output_dir=str(target.parent)))
-        if fetched != target:
-            shutil.move(fetched, target)
-    except (kagglehub.exceptions.CredentialError, kagglehub.exceptions.UnauthenticatedError) as error:
-        raise CredentialsError(f"Kaggle does not accept the credentials ({error})", hint=ways) from None
-    except kagglehub.exceptions.KaggleApiHTTPError as error:
-        status = error.response.status_code if error.response is not None else 0
-        if status in (401, 403):
-            hint = f"Check the credentials, and accept the licence at {model.page}"
-            raise CredentialsError(f"Kaggle refuses {name} (HTTP {status})", hint=hint) from None
-        if status == 404:
-            raise MissingInputError(f"Kaggle has no {model.file} (HTTP 404)", where=model.handle) from None
-        raise NetworkError(f"Kaggle answers HTTP {status} for {name}", hint="Try again later") from None
-    except requests.RequestException as error:
-        hint = "Check the network and try again"
-        raise NetworkError(f"cannot reach Kaggle for {name} ({type(error).__name__})", hint=hint) from None
-    except kagglehub.exceptions.DataCorruptionError as error:
-        raise BadDataError(f"the download of {name} is damaged ({error})", hint="Try again") from None
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror or error}", where=str(target)) from None
+
+    def problem(path: Path) -> str | None:
+        return npz.problem(path) or _other_model(path, model.sizes, name)
+
+    if source is not None:
+        _fetch(source, target, problem, silent)
+        return
+    signed_in = kaggle.sign_in(model.file)
+    parts = cache / "kagglehub"
+    needed = 2 * sum(math.prod(part.shape) for part in variants.expected(model.sizes).values())  # bytes, in 16 bit
+    parts.mkdir(parents=True, exist_ok=True)
+    files.check_space(parts, needed - transfer.size(kaggle.partial(model.handle, model.file, parts)), name)
+    kaggle.fetch(model.handle, model.file, target, parts, signed_in, npz.problem, silent)
 
 
-def _download_tokenizer(target: Path) -> None:
+def _other_model(path: Path, sizes: PaliGemmaConfig, name: str) -> str | None:
+    """What tells a file that a person named from the model that they said it is."""
+    found = variants.read(npz.Checkpoint(path), str(path))
+    if found == sizes:
+        return None
+    return f"not {name}: {found.img.image_size} pixels, {found.llm.depth} layers of width {found.llm.width}"
+
+
+def _tokenizer_problem(path: Path) -> str | None:
+    import sentencepiece
+
     try:
-        with urllib.request.urlopen(TOKENIZER_URL, timeout=TIMEOUT) as answer:
-            content = answer.read()
-    except urllib.error.HTTPError as error:
-        raise NetworkError(f"the tokenizer's server answers HTTP {error.code}", where=TOKENIZER_URL) from None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        hint = "Check the network and try again"
-        raise NetworkError(f"cannot fetch the tokenizer ({reason})", where=TOKENIZER_URL, hint=hint) from None
-    files.write(target, content)
+        pieces = sentencepiece.SentencePieceProcessor(model_file=str(path)).vocab_size()
+    except (RuntimeError, OSError):
+        return "not a SentencePiece model"
+    return None if pieces <= VOCAB_SIZE else f"{pieces} pieces, not PaliGemma's {VOCAB_SIZE}"
+
+
+def _fetch(source: str, target: Path, problem: transfer.Problem, silent: bool) -> None:
+    """A file from a URL or from this machine."""
+    if URL.match(source):
+        transfer.fetch(source, target, problem, silent)
+        return
+    path = Path(source)
+    if not path.is_file():
+        what = "no such file" if not path.exists() else "not a file"
+        raise MissingInputError(what, where=source, hint="--from takes a file or an http(s) address")
+    if wrong := problem(path):
+        raise BadDataError(wrong, where=source, hint="Nothing was copied")
+    if target.exists() and path.samefile(target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    files.check_space(target.parent, path.stat().st_size, source)
+    size = path.stat().st_size
+    bar = tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=silent)
+    with files.whole(target, size) as file, path.open("rb") as opened, bar:
+        while piece := opened.read(SLICE):
+            file.write(piece)
+            bar.update(len(piece))

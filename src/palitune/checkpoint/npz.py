@@ -5,8 +5,10 @@ compression is mapped from the archive itself, so that opening a checkpoint of 6
 """
 
 import math
+import os
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +109,31 @@ def damaged(path: Path) -> str | None:
     """The first array whose content does not have the checksum that it was saved with; reads the whole file."""
     with zipfile.ZipFile(path) as archive:
         return archive.testzip()
+
+
+def problem(path: Path) -> str | None:
+    """What is wrong with a file that came from elsewhere, or None; reads all of it.
+
+    Every array has its CRC-32 in the archive, whoever sent it. zipfile does not mind what comes before or after an
+    archive, which a download taken up again wrongly can leave there: the first array has to be the beginning, and the
+    end record (APPNOTE.TXT of PKWARE, 4.3.16) the end.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            offsets, comment = [info.header_offset for info in archive.infolist()], archive.comment
+            wrong = archive.testzip()
+        with path.open("rb") as file:
+            file.seek(-22 - len(comment), os.SEEK_END)
+            end = file.read(22)
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+        return f"no .npz archive: {error}"
+    if wrong is not None:
+        return f"array {wrong.removesuffix('.npy')} does not have its checksum"
+    if not end.startswith(b"PK\5\6") or int.from_bytes(end[20:], "little") != len(comment):
+        return "something follows the archive"
+    if not offsets:
+        return "an empty archive"
+    return None if min(offsets) == 0 else "something precedes the archive"
 
 
 def save(

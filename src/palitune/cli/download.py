@@ -12,11 +12,30 @@ with an account who have accepted the licence (https://www.kaggle.com/models/goo
 
   pt-224 pt-448 pt-896 mix-224 mix-448             PaliGemma, 3B
   3b-pt-224 3b-pt-448 3b-pt-896 3b-mix-224 ...     PaliGemma 2; also 10b-... and 28b-...
+
+Kaggle's own names, such as paligemma2-3b-pt-224, do too. What is cut goes on where it was when the command is run
+again. What has arrived is looked through, and its SHA-256 kept beside it and compared at each use.
+
+Kaggle's credentials: a token in KAGGLE_API_TOKEN or ~/.kaggle/access_token, or KAGGLE_USERNAME and KAGGLE_KEY, or
+kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. palitune doctor tells what is found.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default="tiny", metavar="NAME", help="name of the model (default: %(default)s)")
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="PATH|URL",
+        help="have the weights from this file or http(s) address instead of Kaggle",
+    )
+    parser.add_argument(
+        "--tokenizer-from",
+        dest="tokenizer_source",
+        metavar="PATH|URL",
+        help="the same for the tokenizer, which comes from big_vision's public bucket",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="fetch again what is already there")
 
 
 def run(args: argparse.Namespace) -> None:
@@ -24,13 +43,22 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.checkpoint import hub
     from palitune.cli import workspace
+    from palitune.cli.main import Stopped
     from palitune.errors import UsageError
 
-    if args.model not in hub.NAMES:
-        near = difflib.get_close_matches(args.model, hub.NAMES, 3)
+    name = hub.short(args.model)
+    if name not in hub.NAMES:
+        near = difflib.get_close_matches(name, hub.NAMES, 3)
         hint = f"Did you mean {' or '.join(near)}?" if near else f"Names are: {', '.join(hub.NAMES)}"
         raise UsageError(f"no model is called {args.model}", hint=hint)
-    path = hub.download(args.model, workspace.cache())
+    if name == hub.TINY and (args.source or args.tokenizer_source):
+        raise UsageError("--from and --tokenizer-from are for published models: name one with --model")
+    silent = args.quiet or not sys.stderr.isatty()
+    try:
+        path = hub.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)
+    except Stopped as stopped:
+        stopped.hint = "what has arrived is kept; run it again to go on"
+        raise
     print(path)
-    if not args.quiet and args.model == hub.TINY:
+    if not args.quiet and name == hub.TINY:
         print("The tiny model is for practice; --model pt-224 fetches PaliGemma 3B.", file=sys.stderr)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from palitune import trees
-from palitune.checkpoint import delta, hub, manifest
+from palitune.checkpoint import checksum, delta, hub, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
 from palitune.cli import workspace
@@ -87,13 +87,16 @@ def load(path: Path, args: argparse.Namespace) -> Model:
 
     Raises:
       MissingInputError: no such checkpoint, no base of a delta, or no tokenizer.
-      BadDataError: the checkpoint's parameters do not fit a PaliGemma; every path is named.
+      BadDataError: the checkpoint's parameters do not fit a PaliGemma, every path of which is named; or it was
+        downloaded, and is no longer what it was then.
       ConfigurationError: the tokenizer is another model's.
     """
     set_allocator(args.allocator)
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
     sizes = variants.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
+    for file in files_of(checkpoint):
+        checksum.verify(file, args.quiet or not sys.stderr.isatty())
     tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
     set_up_jax()
     dtype = args.dtype
@@ -186,6 +189,7 @@ def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokeniz
     if not path.is_file():
         hint = "Run palitune download, set PALITUNE_HOME to the folder that has the cache, or name it with --tokenizer"
         raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
+    checksum.verify(path)
     tokenizer = Tokenizer(path)
     if tokenizer.vocab_size > vocab_size:
         raise ConfigurationError(

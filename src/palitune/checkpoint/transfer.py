@@ -1,0 +1,216 @@
+"""One file over HTTP, taken up again where the connection was cut."""
+
+import base64
+import errno
+import hashlib
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from tqdm import tqdm
+
+from palitune import files
+from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
+
+TIMEOUTS = (10, 30)  # seconds to connect, seconds without a byte
+SLICE = 1 << 20  # bytes
+ATTEMPTS = 5  # in a row that bring nothing
+PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
+LONGEST_PAUSE = 60.0
+Problem = Callable[[Path], str | None]  # what is wrong with a whole file, or None
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # statuses that may be another in a while
+
+
+class Patience:
+    """How often to try again: as long as something comes, and a few times when nothing does."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+
+    def again(self, progress: bool, wait: str | None = None) -> bool:
+        """Waits before the next attempt; False if it is not worth one.
+
+        Args:
+          progress: the last attempt brought something.
+          wait: seconds that the server asks for (the header Retry-After).
+        """
+        self.failures = 0 if progress else self.failures + 1
+        if self.failures >= ATTEMPTS:
+            return False
+        asked = float(wait) if wait and re.fullmatch(r"\d{1,6}", wait) else 0.0
+        if asked > LONGEST_PAUSE:
+            return False
+        time.sleep(max(PAUSE * 2 ** max(self.failures - 1, 0), asked))
+        return True
+
+
+def partial_of(target: Path) -> Path:
+    """Where what has arrived of a file waits for the rest."""
+    return target.with_name(f".{target.name}.part")
+
+
+def name_of(partial: Path) -> str:
+    return partial.name.removeprefix(".").removesuffix(".part")
+
+
+def size(path: Path) -> int:
+    """Bytes of a file; 0 if there is none."""
+    return path.stat().st_size if path.is_file() else 0
+
+
+def refused(status: int, what: str, url: str) -> PalituneError:
+    """What to tell of an HTTP status that is no success."""
+    said = f"the server answers HTTP {status} for {what}"
+    if status in (401, 403, 407):
+        return CredentialsError(said, where=url, hint="It wants to know who asks; fetch the file by hand and name it")
+    if status in (404, 410):
+        return MissingInputError(said, where=url, hint="Check the address")
+    return NetworkError(said, where=url, hint="Try again later: what has arrived is kept")
+
+
+def is_offline(error: Any) -> bool:
+    """Whether nobody was there at all: a network that is not there, for which waiting does not help."""
+    import urllib3.exceptions
+    from requests.exceptions import ProxyError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    nobody = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
+    return isinstance(error, ProxyError) or isinstance(reason, nobody)
+
+
+def unwritable(error: OSError, path: Path) -> StorageError:
+    """What to tell of a disk that does not take a download."""
+    hint = "Make room and run it again: what has arrived is kept" if error.errno == errno.ENOSPC else None
+    return StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint)
+
+
+def shown(url: str) -> str:
+    """A URL without what may be secret in it: user, password and query."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> None:
+    """The file at `url`, whole at `target` or not at all.
+
+    What has arrived is kept beside it with what the server calls this version of the file (ETag or Last-Modified), and
+    asked for only while the server still has that one (If-Range, RFC 9110, 13.1.5). A file that is damaged is fetched
+    once more from its beginning.
+
+    Args:
+      problem: says of the whole file what is wrong with it, or None.
+
+    Raises:
+      NetworkError, CredentialsError, MissingInputError: the server cannot be reached, or will not give it.
+      BadDataError: it gives a damaged file.
+      StorageError: the disk is full, or the folder cannot be written.
+    """
+    partial, where = partial_of(target), shown(url)
+    for attempt in (1, 2):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            wrong = _arrive(url, where, partial, silent) or problem(partial)
+        except OSError as error:
+            raise unwritable(error, target) from None
+        if wrong is None:
+            settle(partial, target)
+            _version_of(partial).unlink(missing_ok=True)
+            return
+        partial.unlink(missing_ok=True)
+        if attempt == 2:
+            raise BadDataError(f"what the server sends is damaged ({wrong})", where=where, hint="Try again later")
+
+
+def settle(partial: Path, target: Path) -> None:
+    """Puts a whole file in its place, for good. Both are on one volume."""
+    with partial.open("rb+") as file:
+        os.fsync(file.fileno())
+    partial.replace(target)
+    files.sync_folder(target.parent)
+
+
+def _version_of(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.version")
+
+
+def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
+    """Fills `partial`; what the response itself says is wrong with it, or None."""
+    import requests
+    from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
+
+    patience = Patience()
+    while True:
+        before, wait = size(partial), None
+        failure: PalituneError
+        try:
+            with requests.get(url, headers=_wanted(partial), stream=True, timeout=TIMEOUTS) as answer:
+                if answer.status_code in (200, 206):
+                    return _receive(answer, partial, silent)
+                failure = refused(answer.status_code, name_of(partial), where)
+                worthwhile, wait = answer.status_code in BUSY, answer.headers.get("Retry-After")
+                if answer.status_code == 416:  # what we have is no beginning of what there is
+                    partial.unlink(missing_ok=True)
+                    worthwhile = True
+        except (MissingSchema, InvalidSchema, InvalidURL):
+            raise MissingInputError("no address that could be fetched", where=where) from None
+        except RequestException as error:
+            hint = "Check the network and run it again" + (": what has arrived is kept" if size(partial) else "")
+            failure = NetworkError(f"cannot be fetched ({type(error).__name__})", where=where, hint=hint)
+            worthwhile = bool(size(partial) or patience.failures) or not is_offline(error)
+        if not worthwhile or not patience.again(size(partial) > before, wait):
+            raise failure
+
+
+def _wanted(partial: Path) -> dict[str, str]:
+    """Request headers: the rest, if the version of what we have is known."""
+    headers = {"Accept-Encoding": "identity"}
+    version = _version_of(partial)
+    if size(partial) and version.is_file():
+        headers |= {"Range": f"bytes={size(partial)}-", "If-Range": version.read_text("latin-1")}
+    return headers
+
+
+def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
+    start = size(partial) if answer.status_code == 206 else 0
+    if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        return "another part than the one asked for"
+    if not start:
+        _remember(answer.headers, partial)
+    rest = int(answer.headers.get("Content-Length") or 0)
+    if rest:
+        files.check_space(partial.parent, rest, name_of(partial))
+    bar = tqdm(
+        desc=name_of(partial),
+        total=(start + rest) or None,
+        initial=start,
+        unit="B",
+        unit_scale=True,
+        disable=silent,
+    )
+    with partial.open("ab" if start else "wb") as file, bar:
+        for piece in answer.iter_content(SLICE):
+            file.write(piece)
+            bar.update(len(piece))
+    known = re.search(r"md5=([\w+/=]+)", answer.headers.get("X-Goog-Hash", ""))
+    if known and base64.b64encode(_md5(partial)).decode() != known.group(1):
+        return "its MD5 is not the one that the server names"
+    return None
+
+
+def _remember(headers: Mapping[str, str], partial: Path) -> None:
+    """What the server calls this version; a weak ETag is none that ranges may be asked by."""
+    version = headers.get("ETag", "")
+    version = headers.get("Last-Modified", "") if version.startswith("W/") or not version else version
+    if version:
+        _version_of(partial).write_text(version, "latin-1")
+    else:
+        _version_of(partial).unlink(missing_ok=True)
+
+
+def _md5(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").digest()

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,11 @@ import pytest
 
 from palitune.models import variants
 from palitune.models.variants import PaliGemmaConfig
+
+# Most of the tests' time is XLA's: with few optimizations its programs are there in half of it, and the results are held
+# to the same tolerances. What has to be as people run it takes `as_people_run_it`. Nothing
+# above imports JAX, which reads this then.
+os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden"
@@ -30,6 +35,17 @@ CASES = 1_000  # of a property
 def pytest_configure(config: pytest.Config) -> None:
     global CASES
     CASES = 10_000 if config.getoption("--faults") else CASES
+
+
+@pytest.fixture(scope="module")
+def as_people_run_it() -> Iterator[dict[str, str]]:
+    """XLA with all its optimizations, in this process; and the variables that say so to another."""
+    import jax
+
+    few = jax.config.jax_disable_most_optimizations
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    jax.config.update("jax_disable_most_optimizations", few)
 
 
 @pytest.fixture(scope="session")

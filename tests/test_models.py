@@ -115,6 +115,7 @@ def test_four_attention_steps(golden: Golden) -> None:
     assert all(np.array_equal(params[path], golden.params[path]) for path in frozen)
 
 
+@pytest.mark.usefixtures("as_people_run_it")
 def test_four_full_steps(golden: Golden) -> None:
     """SGD on every parameter at this learning rate amplifies a rounding error about tenfold a step.
 

@@ -43,7 +43,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def outputs(clone: Path, run: Run) -> dict[str, tuple[int, str]]:
+def outputs(clone: Path, run: Run, as_people_run_it: dict[str, str]) -> dict[str, tuple[int, str]]:
     """Exit code and output of every command, run in order in one shell session's folder."""
     folder = clone
     done = {}
@@ -55,7 +55,7 @@ def outputs(clone: Path, run: Run) -> dict[str, tuple[int, str]]:
             continue
         if command.startswith(". ") or command == "bin/test.sh":  # the environment we are in; what runs this test
             continue
-        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder)
+        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder, env=as_people_run_it)
         done[command] = (result.returncode, result.stdout + result.stderr)
     return done
 

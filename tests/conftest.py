@@ -15,9 +15,8 @@ import pytest
 from palitune.models import variants
 from palitune.models.variants import PaliGemmaConfig
 
-# Most of the tests' time is XLA's: with few optimizations its programs are there in half of it, and the results are held
-# to the same tolerances. What has to be as people run it takes `as_people_run_it`. Nothing
-# above imports JAX, which reads this then.
+# Most of the tests' time is XLA's: with few optimizations its programs are there in half of it, and the results are
+# held to the same tolerances. What has to be as people run it takes `as_people_run_it`. JAX is imported after this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 REPOSITORY = Path(__file__).parent.parent

@@ -1,10 +1,17 @@
 # Sourced by the scripts beside it: makes .venv in the repository and installs palitune into it, once.
 # usage: . bin/environment.sh; make_environment REPOSITORY [EXTRA]
-# PYTHON names the interpreter that a new .venv is made with (default: python3).
+# PYTHON names the interpreter that a new .venv is made with (default: python3). PALITUNE_ENVIRONMENT names an environment
+# that has everything already, as the container's image does: nothing is installed then.
+# shellcheck shell=sh
 
 make_environment() {
   repository=$1
   extra=${2:-}
+  if [ -n "${PALITUNE_ENVIRONMENT:-}" ]; then
+    PATH=$PALITUNE_ENVIRONMENT/bin:$PATH
+    export PATH
+    return
+  fi
   venv=${venv:-$repository/.venv}
   # What is not there, was cut short, or belongs to a folder of another name is made anew.
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then

@@ -15,6 +15,6 @@ for kind in cpu cuda12 cuda13 dev; do
   # shellcheck disable=SC2086 # two words
   "$tools/bin/uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
     --no-emit-index-url --custom-compile-command bin/lock-requirements.sh \
-    --extra search --extra tensorboard --extra reference $extras "$@" \
+    --extra search --extra tensorboard $extras "$@" \
     --output-file "requirements/$kind.txt" pyproject.toml requirements/build.in
 done

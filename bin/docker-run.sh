@@ -1,0 +1,98 @@
+#!/bin/sh
+# Runs a command in the container, inside playground/: bin/docker-run.sh [--cpu] [--dry-run] COMMAND ...
+#   bin/docker-run.sh ../bin/demo.sh
+#   bin/docker-run.sh ./03-do_learn.py -d set1
+#   bin/docker-run.sh                            a shell
+#   --cpu        do without the graphics card
+#   --dry-run    print the command instead of running it
+# Files belong to you, not to root; playground/, checkpoints/ and cache/ are the repository's, the rest of the container
+# cannot be written. Kaggle's credentials are read from ~/.kaggle (or KAGGLE_CONFIG_DIR), and from KAGGLE_* variables.
+# XLA_*, JAX_*, CUDA_*, NVIDIA_* and TF_GPU_ALLOCATOR go through, and so do HTTP(S)_PROXY and NO_COLOR.
+# PALITUNE_IMAGE names the image (palitune), PALITUNE_ENGINE the program (docker, else podman), PALITUNE_SHM the size of
+# /dev/shm (1g), PALITUNE_GRACE the seconds a stopped command has to save what it has learned (300).
+set -eu
+repository=$(cd "$(dirname "$0")/.." && pwd)
+. "$repository/bin/docker-engine.sh"
+dry=
+gpu=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage "$0" ;;
+    --cpu) gpu= ;;
+    --dry-run) dry=yes ;;
+    --) shift && break ;;
+    -*)
+      echo "docker-run.sh: unknown option $1. See bin/docker-run.sh --help" >&2
+      exit 2
+      ;;
+    *) break ;;
+  esac
+  shift
+done
+find_engine
+podman=
+case $("$engine" --version 2>/dev/null) in podman*) podman=yes ;; esac
+[ $# -gt 0 ] || set -- bash
+
+# From here on "$@" grows at its beginning, the image and the command stay at its end.
+set -- "$image" "$@"
+
+pass_through() {
+  # Names alone: the engine takes the values from its own environment, and no secret is on a command line.
+  env | sed -n 's/^\(\(XLA_\|JAX_\|CUDA_\|NVIDIA_\|KAGGLE_\)[A-Z0-9_]*\|TF_GPU_ALLOCATOR\|NO_COLOR\|[Hh][Tt][Tt][Pp][Ss]\{0,1\}_[Pp][Rr][Oo][Xx][Yy]\|[Nn][Oo]_[Pp][Rr][Oo][Xx][Yy]\)=.*/\1/p' |
+    grep -v '^KAGGLE_CONFIG_DIR$' | sort -u
+}
+for name in $(pass_through); do
+  set -- --env "$name" "$@"
+done
+
+# bind FOLDER TARGET [,readonly]: --mount, because a -v of a folder that is not there makes one that is root's.
+bind() {
+  source=$(host_path "$1")
+  # Fields are CSV: one with a comma or a quotation mark is quoted.
+  case $source in
+    *[,\"]*) field="\"source=$(printf '%s' "$source" | sed 's/"/""/g')\"" ;;
+    *) field="source=$source" ;;
+  esac
+  mount="type=bind,$field,target=$2${3:-}"
+}
+for part in cache checkpoints playground; do
+  bind "$repository/$part" "/palitune/$part"
+  set -- --mount "$mount" "$@"
+done
+kaggle=${KAGGLE_CONFIG_DIR:-${HOME:-}/.kaggle}
+if [ -d "$kaggle" ]; then
+  bind "$(cd "$kaggle" && pwd)" /kaggle ,readonly
+  set -- --mount "$mount" "$@"
+fi
+
+# Whose files they will be: the caller's, also behind sudo.
+user=${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}
+set -- --user "$user" --env HOME=/palitune/cache --env "USER=${USER:-palitune}" "$@"
+if [ -n "$podman" ]; then
+  # Without a daemon that is root, the caller is another in the container unless told; and SELinux guards what is mounted.
+  [ "${user%%:*}" = 0 ] || set -- --userns keep-id "$@"
+  set -- --security-opt label=disable "$@"
+fi
+
+if [ -n "$gpu" ] && nvidia-smi -L >/dev/null 2>&1; then
+  if [ -n "$podman" ]; then
+    set -- --device nvidia.com/gpu=all "$@"
+  else
+    set -- --gpus all "$@"
+  fi
+fi
+
+set -- --read-only --tmpfs /tmp --shm-size "${PALITUNE_SHM:-1g}" --stop-timeout "${PALITUNE_GRACE:-300}" "$@"
+terminal=-i
+if [ -t 0 ] && [ -t 1 ]; then
+  terminal=-it
+fi
+set -- "$engine" run --rm --init "$terminal" "$@"
+if [ "$terminal" = -it ] && [ -n "${MSYSTEM:-}" ]; then
+  # mintty's terminals are none that docker.exe knows, but through winpty.
+  if command -v winpty >/dev/null; then
+    set -- winpty "$@"
+  fi
+fi
+go "$@"

@@ -1,0 +1,38 @@
+#!/bin/sh
+# The reference implementation, at the commit that palitune is held to, for palitune verify.
+# usage: bin/install-big_vision.sh [FOLDER]   (default: cache/big_vision)
+# BIG_VISION_URL names another place to fetch that commit from.
+set -eu
+commit=0127fb6b337ee2a27bf4e54dea79cff176527356
+url=${BIG_VISION_URL:-https://github.com/google-research/big_vision}
+case ${1:-} in
+  -h | --help)
+    sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "$0"
+    exit 0
+    ;;
+esac
+folder=${1:-$(dirname "$0")/../cache/big_vision}
+if ! command -v git >/dev/null; then
+  echo "install-big_vision.sh: there is no git here, which fetches it; install git" >&2
+  exit 78
+fi
+if [ "$(git -C "$folder" rev-parse HEAD 2>/dev/null)" = "$commit" ]; then
+  echo "$folder: already there" >&2
+  exit 0
+fi
+if [ -e "$folder" ] && ! rmdir "$folder" 2>/dev/null; then
+  echo "install-big_vision.sh: $folder: something else is there. Move it away, or name another folder" >&2
+  exit 73
+fi
+mkdir -p "$(dirname "$folder")"
+part=$(mktemp -d "$folder.XXXXXX")
+trap 'rm -rf "$part"' EXIT
+git init --quiet "$part"
+if ! git -C "$part" fetch --quiet --depth 1 "$url" "$commit"; then
+  echo "install-big_vision.sh: $url cannot be fetched. Check the network and run it again" >&2
+  exit 69
+fi
+git -C "$part" checkout --quiet FETCH_HEAD
+chmod 755 "$part"
+mv "$part" "$folder"
+echo "$folder: big_vision at ${commit%"${commit#????????}"}" >&2

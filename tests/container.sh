@@ -30,23 +30,28 @@ export SUDO_UID=1234 SUDO_GID=1234
 secret=planted-$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')
 export KAGGLE_KEY="$secret" KAGGLE_USERNAME=somebody KAGGLE_API_TOKEN="$secret" HF_TOKEN="$secret" JAX_SECRET="$secret"
 
+make_base() {
+  mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
+    sed -n -e 's/^URIs: *\([^ ]*\).*/\1/p' -e 's/^deb *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\).*/\2/p' | head -n 1)
+  debootstrap --variant=minbase --include=ca-certificates,git,python3,python3-venv bookworm "$work/base" \
+    ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; fail "no base system"; }
+  container=$(buildah from scratch)
+  buildah add -q "$container" "$work/base" / >/dev/null
+  rm -rf "$work/base"
+  # This machine's certificates, where its network has some of its own; a build needs the network and nothing else of it.
+  for variable in SSL_CERT_FILE REQUESTS_CA_BUNDLE PIP_CERT; do
+    file=$(printenv "$variable" || true)
+    if [ -f "$file" ]; then
+      buildah add -q "$container" "$file" "$file" >/dev/null
+      buildah config --env "$variable=$file" "$container"
+    fi
+  done
+  buildah commit -q --rm "$container" "$base" >/dev/null
+}
+
+# What an earlier run left is taken again: a base system, and the layers on it.
 say "a base system"
-mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null |
-  sed -n -e 's/^URIs: *\([^ ]*\).*/\1/p' -e 's/^deb *\(\[[^]]*\] *\)\{0,1\}\([^ ]*\).*/\2/p' | head -n 1)
-debootstrap --variant=minbase --include=ca-certificates,git,python3,python3-venv bookworm "$work/base" \
-  ${mirror:+"$mirror"} >"$work/debootstrap.log" 2>&1 || { tail "$work/debootstrap.log"; fail "no base system"; }
-container=$(buildah from scratch)
-buildah add -q "$container" "$work/base" / >/dev/null
-rm -rf "$work/base"
-# This machine's certificates, where its network has some of its own; a build needs the network and nothing else of it.
-for variable in SSL_CERT_FILE REQUESTS_CA_BUNDLE PIP_CERT; do
-  file=$(printenv "$variable" || true)
-  if [ -f "$file" ]; then
-    buildah add -q "$container" "$file" "$file" >/dev/null
-    buildah config --env "$variable=$file" "$container"
-  fi
-done
-buildah commit -q --rm "$container" "$base" >/dev/null
+buildah inspect --type image "$base" >/dev/null 2>&1 || make_base
 
 say "bin/docker-build.sh"
 big_vision=0
@@ -72,9 +77,15 @@ say "a stage's exit code, signals, and what cannot be written"
 code=0
 "$clone/bin/docker-run.sh" ./04-validate.py -m no-such dataset/demo/data.jsonl 2>"$work/missing.log" || code=$?
 [ "$code" = 66 ] || fail "a missing checkpoint ended with $code"
+mkfifo "$work/lines"
+"$clone/bin/docker-run.sh" ./03-do_learn.py -d dataset/demo/demo-set -m tiny -w stopped --examples 4000 \
+  2>"$work/stopped.log" >"$work/lines" &
+grep -m 1 '^step:' "$work/lines"
+kill -TERM $!
 code=0
-timeout --signal=INT 20 "$clone/bin/docker-run.sh" sleep 60 || code=$?
-[ "$code" = 124 ] || fail "an interrupted command ended with $code"
+wait $! || code=$?
+[ "$code" = 75 ] || { cat "$work/stopped.log"; fail "a run that was asked to stop ended with $code"; }
+tail -n 1 "$work/stopped.log"
 # shellcheck disable=SC2016 # it is the container that expands it
 "$clone/bin/docker-run.sh" sh -c '
   id; df -m /dev/shm | tail -n 1
@@ -84,6 +95,8 @@ timeout --signal=INT 20 "$clone/bin/docker-run.sh" sleep 60 || code=$?
 ' || fail "the container is not closed"
 
 say "bin/test.sh, some of it"
+[ $# -gt 0 ] || set -- tests/test_records.py tests/test_images.py tests/test_checkpoint.py tests/test_delta.py \
+  tests/test_hub.py tests/test_split.py tests/test_convert.py tests/test_features.py
 "$PALITUNE_ENGINE" run --rm --init --read-only --tmpfs /tmp --shm-size 64m --user "$SUDO_UID:$SUDO_GID" \
   --env HOME=/tmp --env USER=somebody --mount "type=bind,source=$clone,target=/palitune" --workdir /palitune \
   "$PALITUNE_IMAGE" bin/test.sh -p no:cacheprovider "$@" || fail "tests failed in the container"
@@ -95,6 +108,7 @@ root=$(buildah mount "$container")
 buildah inspect --type image "$PALITUNE_IMAGE" >"$work/inspected.json"
 found=$(grep -rlF "$secret" "$root" "$clone" "$work" 2>/dev/null | wc -l)
 buildah rm "$container" >/dev/null
+buildah rmi --prune >/dev/null 2>&1 || true # layers that nothing needs any more
 echo "$owned root-owned files, $found files with a secret"
 [ "$owned" = 0 ] || { find "$clone" -uid 0 | head; fail "files are root's"; }
 [ "$found" = 0 ] || fail "secrets were kept"

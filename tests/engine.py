@@ -6,6 +6,7 @@ user, the image's environment, working folder and entry point, and a network wit
 """
 
 import argparse
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -89,8 +90,13 @@ def become(args: argparse.Namespace, root: Path, config: dict[str, Any]) -> None
 
 def attend(child: int) -> int:
     """Waits for a child, to which signals go, and returns its exit code; buries orphans, as an init process does."""
+
+    def pass_on(received: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, received)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: os.kill(child, received))
+        signal.signal(number, pass_on)
     while True:
         ended, status = os.wait()
         if ended == child:
@@ -104,15 +110,19 @@ def run(arguments: list[str]) -> int:
     container = buildah("from", "--pull-never", args.image)
     try:
         root = Path(buildah("mount", container))
-        if ctypes.CDLL(None, use_errno=True).unshare(NAMESPACES):
-            raise OSError(ctypes.get_errno(), "unshare")
         first = os.fork()
         if first == 0:
+            # In a process of its own: once the first one in a namespace of processes has ended, no other can begin.
+            if ctypes.CDLL(None, use_errno=True).unshare(NAMESPACES):
+                raise OSError(ctypes.get_errno(), "unshare")
+            second = os.fork()
+            if second:
+                os._exit(attend(second))
             with socket.socket() as any_socket:
                 fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
             furnish(root, args)
-            if args.init and (second := os.fork()):
-                os._exit(attend(second))
+            if args.init and (third := os.fork()):
+                os._exit(attend(third))
             become(args, root, config)
         return attend(first)
     finally:

@@ -17,6 +17,7 @@ import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -114,20 +115,9 @@ def many(params: Any, pixels: Any, short: Any, scored: Callable[..., Any]) -> No
 
 def reference(params: Any, pixels: Any, text: Any) -> Callable[[], float]:
     """big_vision's own model: the notebook's prefill and four tokens."""
-    import ml_collections
-    from big_vision.models.ppp import gemma
-    from big_vision.models.proj.paligemma import paligemma as big_vision
+    from palitune.reference import Reference
 
-    llm, img = SIZES.llm, SIZES.img
-    sizes = {"width": llm.width, "depth": llm.depth, "mlp_dim": llm.mlp_dim, "num_heads": llm.num_heads}
-    sizes |= {"num_kv_heads": llm.num_kv_heads, "head_dim": llm.head_dim, "norm_eps": 1e-6}
-    sizes |= {"vocab_size": llm.vocab_size, "scan": True, "remat_policy": "nothing_saveable"}
-    # The sizes have no name there.
-    gemma.get_config = lambda variant: ml_collections.ConfigDict({"variant": variant, **sizes})
-    tower = {"width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim, "num_heads": img.num_heads}
-    tower |= {"patch_size": (img.patch_size, img.patch_size), "pool_type": "none", "scan": True, "variant": None}
-    llm_options = {"vocab_size": llm.vocab_size, "variant": "bench"}
-    model = big_vision.Model(llm=llm_options, img=tower, img_model="vit")
+    model = Reference(SIZES, Path(__file__).parent.parent / "cache" / "big_vision").model
 
     def answer(params: Any, pixels: Any, text: Any, mask: Any) -> Any:
         options = {"input_mask": mask.astype(bool), "mask_ar": jnp.zeros_like(text)}

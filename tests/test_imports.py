@@ -15,7 +15,7 @@ LAYERS = (
     ("models",),
     ("checkpoint", "data"),
     ("train", "infer"),
-    ("judge",),
+    ("judge", "reference"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -1,0 +1,206 @@
+"""big_vision's own PaliGemma on the same parameters, where it is installed.
+
+big_vision imports TensorFlow for its file access alone, of which nothing here makes use: where there is no TensorFlow
+(600 MB), an empty module takes its place while big_vision is imported.
+"""
+
+import contextlib
+import functools
+import importlib
+import importlib.machinery
+import importlib.util
+import logging
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import numpy as np
+
+from palitune import trees
+from palitune.errors import ConfigurationError
+from palitune.infer import decoding
+from palitune.models import paligemma, siglip
+from palitune.models.variants import GEMMAS, GemmaConfig, PaliGemmaConfig
+
+INSTALL = "bin/install-big_vision.sh"
+UNNAMED = "palitune"  # what big_vision is told for a language model whose size it has no name for
+TOLERANCE = 1e-4  # of the largest magnitude, in float32
+GFILE = ("tensorflow", "tensorflow.io", "tensorflow.io.gfile")
+Array = np.ndarray[Any, Any]
+
+
+def find(folder: Path) -> str | None:
+    """Where big_vision is: importable as it is, or in `folder`, which is put on Python's path then; None if nowhere."""
+    if _spec() is None and (folder / "big_vision").is_dir():
+        sys.path.append(str(folder))
+        importlib.invalidate_caches()
+    spec = _spec()
+    return str(Path(spec.origin).parent) if spec is not None and spec.origin else None
+
+
+def _spec() -> Any:
+    try:
+        return importlib.util.find_spec("big_vision")
+    except (ImportError, ValueError):
+        return None
+
+
+@contextlib.contextmanager
+def _file_access() -> Iterator[None]:
+    """`tensorflow.io.gfile` can be imported; nothing of it is there if TensorFlow is not."""
+    if importlib.util.find_spec("tensorflow") is not None:
+        yield
+        return
+    logging.getLogger("absl").setLevel(logging.ERROR)  # a note that TensorFlow is not there
+    for name in ("flax.training.checkpoints", "orbax.checkpoint"):
+        importlib.import_module(name)  # they look for TensorFlow too, and would take the empty module for it
+    modules = {name: types.ModuleType(name) for name in GFILE}
+    for name, module in modules.items():
+        module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # which others look at to see what is installed
+    sys.modules.update(modules)
+    try:
+        yield
+    finally:
+        for name in modules:
+            del sys.modules[name]
+
+
+class Reference:
+    """The reference implementation's model of the same sizes."""
+
+    def __init__(self, sizes: PaliGemmaConfig, folder: Path) -> None:
+        """Raises ConfigurationError if big_vision is not there, or does not go with what is installed."""
+        if find(folder) is None:
+            hint = f"{INSTALL} fetches it into cache/"
+            raise ConfigurationError("big_vision, the reference implementation, is not installed", hint=hint)
+        try:
+            with _file_access():
+                self.gemma: Any = importlib.import_module("big_vision.models.ppp.gemma")
+                big_vision: Any = importlib.import_module("big_vision.models.proj.paligemma.paligemma")
+                importlib.import_module("big_vision.models.proj.paligemma.gemma_bv")
+                importlib.import_module("big_vision.models.vit")
+                self.predict: Any = importlib.import_module("big_vision.trainers.proj.paligemma.predict_fns")
+        except (ImportError, AttributeError) as error:
+            what = f"big_vision cannot be imported ({error})"
+            raise ConfigurationError(what, hint=f"{INSTALL} fetches the commit that goes with palitune") from None
+        llm, img = sizes.llm, sizes.img
+        name = next((name for name, known in GEMMAS.items() if known == llm), UNNAMED)
+        if name == UNNAMED:
+            self._name(llm)
+        # Logits are not capped, as in big_vision's transfers and its notebook; the key/value cache is in float32, as
+        # ours, where its default rounds to bfloat16.
+        text = {"variant": name, "vocab_size": llm.vocab_size, "final_logits_softcap": 0.0, "cache_dtype": "float32"}
+        tower = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
+        tower |= {"num_heads": img.num_heads, "patch_size": (img.patch_size, img.patch_size)}
+        tower |= {"pool_type": "none", "scan": True}
+        frozen = ml_collections.FrozenConfigDict
+        self.model = big_vision.Model(llm=frozen(text), img=frozen(tower), img_model="vit")
+
+    def _name(self, llm: GemmaConfig) -> None:
+        """Makes big_vision know a language model of these sizes."""
+        sizes: dict[str, Any] = {"variant": UNNAMED, "scan": True, "remat_policy": "nothing_saveable", "norm_eps": 1e-6}
+        sizes |= {"width": llm.width, "depth": llm.depth, "mlp_dim": llm.mlp_dim, "num_heads": llm.num_heads}
+        sizes |= {"num_kv_heads": llm.num_kv_heads, "head_dim": llm.head_dim, "vocab_size": llm.vocab_size}
+        if llm.post_norms:
+            sizes |= {"post_norms": True, "attn_logits_softcap": llm.attn_logits_softcap}
+            sizes |= {"query_pre_attn_norm": llm.query_pre_attn_norm}
+        known = self.gemma.get_config
+
+        def get_config(variant: str) -> Any:
+            return ml_collections.ConfigDict(sizes) if variant == UNNAMED else known(variant)
+
+        self.gemma.get_config = get_config
+
+    def image_tokens(self, params: Mapping[str, Any], image: Any) -> jax.Array:
+        """[B, N, D] of pictures float32[B, H, W, 3]."""
+        tokens, _ = self.model.apply({"params": params}, image, method=self.model.embed_image)
+        return tokens
+
+    def logits(self, params: Mapping[str, Any], image: Any, text: Any, mask_ar: Any) -> jax.Array:
+        """float32[B, T, V] at text int32[B, T] without padding."""
+        found, _ = self.model.apply({"params": params}, image, text, mask_ar)
+        return found
+
+    def greedy(self, params: Mapping[str, Any], image: Any, text: Any, length: int, eos: int) -> jax.Array:
+        """int32[B, A] by big_vision's own decoding, for prompts int32[B, T] without padding."""
+        batch = {
+            "image": image,
+            "text": text,
+            "mask_ar": jnp.zeros_like(text),
+            "mask_input": jnp.ones(text.shape, bool),
+        }
+        batch["_mask"] = jnp.ones(len(text), bool)
+        decode = self.predict.get_all(self.model)["decode"]
+        devices = np.asarray(jax.devices()[:1])
+        return decode({"params": params}, batch, devices=devices, max_decode_len=length, eos_token=eos)
+
+
+class Difference(NamedTuple):
+    """How far two arrays are apart."""
+
+    largest: float
+    magnitude: float  # of the reference's largest entry
+
+    @property
+    def agrees(self) -> bool:
+        return self.largest <= TOLERANCE * self.magnitude
+
+    @classmethod
+    def between(cls, ours: Any, theirs: Any) -> "Difference":
+        ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
+        if ours.shape != theirs.shape:
+            raise ConfigurationError(f"big_vision's result has shape {theirs.shape}, palitune's {ours.shape}")
+        return cls(float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()))
+
+    def worst(self, other: "Difference") -> "Difference":
+        return max(self, other, key=lambda found: found.largest / max(found.magnitude, 1e-30))
+
+
+class Comparison(NamedTuple):
+    """One picture and prompt through both."""
+
+    image_tokens: Difference
+    logits: Difference
+    ours: Array  # int32[A], greedily decoded tokens
+    theirs: Array
+
+
+class Comparer:
+    """Both implementations, compiled once for pictures and prompts of one size."""
+
+    def __init__(self, sizes: PaliGemmaConfig, reference: Reference, eos: int) -> None:
+        self.sizes, self.reference, self.eos = sizes, reference, eos
+        self.our_tokens = jax.jit(lambda params, image: siglip.image_tokens(sizes.img, params["img"], image))
+        self.their_tokens = jax.jit(reference.image_tokens)
+        self.our_logits = jax.jit(lambda params, *inputs: paligemma.forward(sizes, params, *inputs))
+        self.their_logits = jax.jit(reference.logits)
+        self.our_answer = jax.jit(functools.partial(decoding.greedy, sizes, length=decoding.MAX_ANSWER, eos=eos))
+
+    def __call__(self, params: Mapping[str, Any], image: Array, prompt: list[int], suffix: list[int]) -> Comparison:
+        """Compares on one picture.
+
+        Args:
+          params: flat, float32.
+          image: float32[H, W, 3].
+          prompt: tokens that see each other.
+          suffix: tokens behind them, causal.
+        """
+        tree, pixels = trees.unflatten(params), image[None]
+        text = np.asarray([prompt + suffix], np.int32)
+        mask_ar = np.asarray([[0] * len(prompt) + [1] * len(suffix)], np.int32)
+        asked = np.asarray([prompt], np.int32)
+        # float32 products on a GPU would else be of 10-bit factors (TF32), and differ in the third digit.
+        with jax.default_matmul_precision("highest"):
+            tokens = self.our_tokens(tree, pixels)
+            image_tokens = Difference.between(tokens, self.their_tokens(tree, pixels))
+            logits = Difference.between(
+                self.our_logits(tree, pixels, text, mask_ar), self.their_logits(tree, pixels, text, mask_ar)
+            )
+            ours, _ = self.our_answer(tree, tokens, asked, np.ones_like(asked))
+            theirs = self.reference.greedy(tree, pixels, jnp.asarray(asked), decoding.MAX_ANSWER, self.eos)
+        return Comparison(image_tokens, logits, np.asarray(ours)[0], np.asarray(theirs)[0])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -41,10 +42,9 @@ def as_people_run_it() -> Iterator[dict[str, str]]:
     """XLA with all its optimizations, in this process; and the variables that say so to another."""
     import jax
 
-    few = jax.config.jax_disable_most_optimizations
     jax.config.update("jax_disable_most_optimizations", False)
     yield {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
-    jax.config.update("jax_disable_most_optimizations", few)
+    jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
 
 
 @pytest.fixture(scope="session")
@@ -76,6 +76,26 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     if scaling := json.loads(str(values["config"]))["llm"].get("query_pre_attn_norm"):
         sizes = replace(sizes, llm=replace(sizes.llm, query_pre_attn_norm=scaling))
     return Golden(sizes, params, values)
+
+
+# What the container's scripts run in an engine's place: tests/container.sh has a real one.
+NO_ENGINE = {"PALITUNE_ENGINE": "true"}
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the repository whose `.venv` is the one that runs the tests."""
+    folder = tmp_path_factory.mktemp("clone") / "palitune"
+    kept = shutil.ignore_patterns(
+        ".git", ".venv", ".*_cache", "build", "*.egg-info", "images", "*.npz.*", "models", "compiled"
+    )
+    shutil.copytree(REPOSITORY, folder, ignore=kept)
+    for name in ("checkpoints", "cache", "playground/dataset"):
+        shutil.rmtree(folder / name)
+        (folder / name).mkdir()
+    (folder / ".venv").symlink_to(sys.prefix)
+    shutil.copy(folder / "pyproject.toml", folder / ".venv" / ".installed-dev")
+    return folder
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -2,12 +2,10 @@
 
 import os
 import re
-import shutil
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Run
+from conftest import NO_ENGINE, REPOSITORY, Run
 
 README = (REPOSITORY / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
@@ -27,22 +25,6 @@ STEPS = [step for block in BLOCKS for step in steps(block)]
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the repository whose `.venv` is the one that runs the tests."""
-    folder = tmp_path_factory.mktemp("clone") / "palitune"
-    kept = shutil.ignore_patterns(
-        ".git", ".venv", ".*_cache", "build", "*.egg-info", "images", "*.npz.*", "models", "compiled"
-    )
-    shutil.copytree(REPOSITORY, folder, ignore=kept)
-    for name in ("checkpoints", "cache", "playground/dataset"):
-        shutil.rmtree(folder / name)
-        (folder / name).mkdir()
-    (folder / ".venv").symlink_to(sys.prefix)
-    shutil.copy(folder / "pyproject.toml", folder / ".venv" / ".installed-dev")
-    return folder
-
-
-@pytest.fixture(scope="module")
 def outputs(clone: Path, run: Run, as_people_run_it: dict[str, str]) -> dict[str, tuple[int, str]]:
     """Exit code and output of every command, run in order in one shell session's folder."""
     folder = clone
@@ -55,7 +37,7 @@ def outputs(clone: Path, run: Run, as_people_run_it: dict[str, str]) -> dict[str
             continue
         if command.startswith(". ") or command == "bin/test.sh":  # the environment we are in; what runs this test
             continue
-        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder, env=as_people_run_it)
+        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder, env=as_people_run_it | NO_ENGINE)
         done[command] = (result.returncode, result.stdout + result.stderr)
     return done
 
@@ -91,12 +73,13 @@ def test_the_demo_teaches_the_rule(outputs: dict[str, tuple[int, str]]) -> None:
 
 def test_scripts_are_executable() -> None:
     for path in [*REPOSITORY.glob("bin/*.sh"), *REPOSITORY.glob("playground/*.*")]:
-        if path.is_file() and path.name not in ("environment.sh", ".gitignore"):
+        if path.is_file() and path.name not in ("environment.sh", "docker-engine.sh", ".gitignore"):
             assert os.access(path, os.X_OK), path
 
 
 def test_every_source_file_has_its_line() -> None:
-    listed = set(re.findall(r"^\| `([\w/.]+)` \|", README, re.MULTILINE))
+    design = (REPOSITORY / "docs" / "design.md").read_text("utf-8").partition("## The package")[2]
+    listed = set(re.findall(r"^\| `([\w/.]+)` \|", design, re.MULTILINE))
     source = REPOSITORY / "src" / "palitune"
     files = {
         str(path.relative_to(source))
@@ -106,8 +89,24 @@ def test_every_source_file_has_its_line() -> None:
     assert listed == {name for name in files if not name.endswith("__init__.py") or name == "cli/__init__.py"}
 
 
+def test_the_japanese_readme_says_the_same() -> None:
+    japanese = (REPOSITORY / "README.ja.md").read_text("utf-8")
+    fenced = re.compile(r"```.*?```", re.DOTALL)
+    assert fenced.findall(japanese) == fenced.findall(README)
+    for pattern in (r"^## ", r"^\| ", r"^\* ", r"^!\["):
+        assert len(re.findall(pattern, japanese, re.MULTILINE)) == len(re.findall(pattern, README, re.MULTILINE)), (
+            pattern
+        )
+    links = re.compile(r"\]\(([^)]+)\)")
+    other = {"README.md": "README.ja.md"}
+    assert {other.get(link, link) for link in links.findall(japanese)} == set(links.findall(README))
+    # Commands and options in running text, wherever a sentence puts them.
+    typed = re.compile(r"`([^`\n]+)`")
+    assert set(typed.findall(fenced.sub("", japanese))) == set(typed.findall(fenced.sub("", README)))
+
+
 def test_links_lead_somewhere() -> None:
-    for page in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("bench/*.md")]:
+    for page in [*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("bench/*.md")]:
         for target in re.findall(r"\]\(([^)#]+?)\)", page.read_text("utf-8")):
             if not target.startswith("https://"):
                 assert (page.parent / target).exists(), f"{page.name}: {target}"
@@ -125,6 +124,6 @@ def test_the_top_level_is_what_it_should_be() -> None:
         "tests",
         "README.md",
     }
-    expected |= {"LICENSE", "CHANGELOG.md", "bench", "docs"}
+    expected |= {"LICENSE", "CHANGELOG.md", "README.ja.md", "bench", "compose.yaml", "docs", "requirements"}
     names = {path.name for path in REPOSITORY.iterdir() if not path.name.startswith(".")}
     assert names - {"build", "dist"} == expected

@@ -94,8 +94,13 @@ class Reference:
             self._name(llm)
         # Logits are not capped, as in big_vision's transfers and its notebook; the key/value cache is in float32, as
         # ours, where its default rounds to bfloat16.
-        text = {"variant": name, "vocab_size": llm.vocab_size, "final_logits_softcap": 0.0, "cache_dtype": "float32"}
-        tower = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
+        text: dict[str, Any] = {
+            "variant": name,
+            "vocab_size": llm.vocab_size,
+            "final_logits_softcap": 0.0,
+            "cache_dtype": "float32",
+        }
+        tower: dict[str, Any] = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
         tower |= {"num_heads": img.num_heads, "patch_size": (img.patch_size, img.patch_size)}
         tower |= {"pool_type": "none", "scan": True}
         frozen = ml_collections.FrozenConfigDict

@@ -44,6 +44,7 @@ COMMANDS = {
     "convert": ("convert", "other people's formats to records, and back"),
     "plan": ("plan", "show what fits on a card: memory and time by method and batch size"),
     "merge": ("merge", "make one whole checkpoint of a trained one and its base"),
+    "doctor": ("doctor", "what this machine has of what palitune needs, and what is likely to go wrong"),
     "verify": ("verify", "hold a checkpoint to the reference implementation"),
     "pretrain-tiny": ("pretrain_tiny", "make the tiny model anew from its seed"),
 }

@@ -61,7 +61,16 @@ class Model(NamedTuple):
 def set_up_jax() -> None:
     """Compiled programs are kept under `cache/`, so that the next start is quicker; what the user has exported counts
     more.
+
+    Raises:
+      ConfigurationError: there is no device of the kind that was asked for.
     """
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS")
+        what = f"JAX has no {asked} here" if asked else f"JAX finds no device ({' '.join(str(error).split())})"
+        raise ConfigurationError(what, hint="palitune doctor tells what there is") from None
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

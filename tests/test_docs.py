@@ -1,0 +1,68 @@
+"""Every command that docs/ shows is run, page by page, in a clone of the repository."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from conftest import NO_ENGINE, REPOSITORY, Run
+
+COMMAND = re.compile(r"^    ((?:\./\d\d-|palitune |bin/|tests/).*)$", re.MULTILINE)
+# Pages in the order in which their commands follow from each other: the first makes a split and a model.
+PAGES = ("stages", "data", "recipes", "judging", "runs", "memory", "container", "contributing")
+# What nobody has who runs the tests, and what stands for another name.
+STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}
+STANDS_FOR |= {"--search 20": "--search 2", "lr=0.01,0.03 batch=2,8 --repeat 2": "lr=0.01,0.03"}
+# The tests themselves.
+LEFT_OUT = ("bin/test.sh", "tests/container.sh")
+LEARNS = re.compile(r"^\./03-do_learn\.py (?!--from|--resume)")
+
+
+def commands(page: str) -> list[str]:
+    text = (REPOSITORY / "docs" / f"{page}.md").read_text("utf-8")
+    return [found.partition("   #")[0].strip() for found in COMMAND.findall(text)]
+
+
+SHOWN = [(page, command) for page in PAGES for command in commands(page)]
+
+
+def as_run(command: str) -> str:
+    for name, other in STANDS_FOR.items():
+        command = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, command)
+    if LEARNS.match(command):
+        command += " --examples 16 --overwrite"  # what is shown is not what is learned
+    return command
+
+
+def test_pages_are_known() -> None:
+    with_commands = {path.stem for path in (REPOSITORY / "docs").glob("*.md") if commands(path.stem)}
+    assert with_commands <= set(PAGES)
+    assert len(SHOWN) >= 40
+
+
+@pytest.fixture(scope="module")
+def playground(clone: Path) -> Path:
+    """The playground of a clone, with what pages take for granted."""
+    folder = clone / "playground"
+    (folder / "prompts.txt").write_text("is there a cross?\nis this picture fine?\n")
+    (folder / "tmp").mkdir(exist_ok=True)
+    return folder
+
+
+def test_commands_end_well(playground: Path, run: Run) -> None:
+    failed = []
+    for page, command in SHOWN:
+        if command.startswith(LEFT_OUT):
+            continue
+        folder = playground.parent if command.startswith("bin/") else playground
+        done = run("bash", "-c", as_run(command), cwd=folder, env=NO_ENGINE)
+        if done.returncode:
+            failed.append(f"{page}: {as_run(command)}: {done.returncode} {done.stderr}")
+        data = playground / "dataset" / "data.jsonl"
+        if command == "palitune demo-data":  # a column for those who group by one
+            records = [
+                json.loads(line) | {"advertiser": number % 20}
+                for number, line in enumerate(data.read_text().splitlines())
+            ]
+            data.write_text("".join(json.dumps(record) + "\n" for record in records))
+    assert not failed, "\n".join(failed)

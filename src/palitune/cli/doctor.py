@@ -153,9 +153,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
         inside = "build the image without --cpu" if found["container"] else "pip install -e '.[cuda12]'"
         problems.append(f"there is a card, and JAX does not use it: {inside}, and leave JAX_PLATFORMS unset")
     elif not on_gpu:
-        problems.append(
-            "no graphics card: the tiny model runs well, a 3B model takes a minute for each picture to learn"
-        )
+        problems.append("no graphics card: the tiny model runs well, a 3B model would learn for days")
     if all(name in os.environ for name in FRACTIONS):
         problems.append(f"{' and '.join(FRACTIONS)} are both set, which JAX refuses: unset one")
     for folder, state in found["folders"].items():

@@ -2,7 +2,7 @@
 # The main job on the tiny model and drawn data, from nothing: environment, model, data, split, learn, validate.
 # Everything stays in the repository: .venv, cache/, playground/dataset/demo*, checkpoints/demo.npz.
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/environment.sh"
 make_environment "$repository"
 cd "$repository/playground"

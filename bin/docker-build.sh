@@ -5,7 +5,7 @@
 # Other options go to docker build: --build-arg BASE_IMAGE=python:3.11-slim, --build-arg WITH_BIG_VISION=0, --no-cache.
 # PALITUNE_IMAGE names the image (palitune), PALITUNE_ENGINE the program (docker, else podman).
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/docker-engine.sh"
 dry=
 requirements=cuda12

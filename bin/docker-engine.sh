@@ -18,7 +18,7 @@ find_engine() {
       engine=$known
     fi
   done
-  if [ -z "$engine" ] || ! command -v "$engine" >/dev/null; then
+  if [ -z "$engine" ] || [ -d "$engine" ] || ! command -v "$engine" >/dev/null; then
     echo "${0##*/}: no ${engine:-docker or podman} here. Install one, or run without a container: bin/demo.sh" >&2
     exit 78
   fi

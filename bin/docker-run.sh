@@ -11,7 +11,7 @@
 # PALITUNE_IMAGE names the image (palitune), PALITUNE_ENGINE the program (docker, else podman), PALITUNE_SHM the size of
 # /dev/shm (1g), PALITUNE_GRACE the seconds a stopped command has to save what it has learned (300).
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/docker-engine.sh"
 dry=
 gpu=yes
@@ -49,9 +49,10 @@ done
 # bind FOLDER TARGET [,readonly]: --mount, because a -v of a folder that is not there makes one that is root's.
 bind() {
   source=$(host_path "$1")
-  # Fields are CSV: one with a comma or a quotation mark is quoted.
+  # Fields are CSV: one with a comma, a quotation mark or a line break is quoted.
   case $source in
-    *[,\"]*) field="\"source=$(printf '%s' "$source" | sed 's/"/""/g')\"" ;;
+    *[,\"]* | *"
+"*) field="\"source=$(printf '%s' "$source" | sed 's/"/""/g')\"" ;;
     *) field="source=$source" ;;
   esac
   mount="type=bind,$field,target=$2${3:-}"
@@ -61,13 +62,25 @@ for part in cache checkpoints playground; do
   set -- --mount "$mount" "$@"
 done
 kaggle=${KAGGLE_CONFIG_DIR:-${HOME:-}/.kaggle}
+case $kaggle in
+  /* | ?:*) ;;
+  *) kaggle=./$kaggle ;;
+esac
 if [ -d "$kaggle" ]; then
-  bind "$(cd "$kaggle" && pwd)" /kaggle ,readonly
-  set -- --mount "$mount" "$@"
+  if kaggle=$(CDPATH="" cd -- "$kaggle" 2>/dev/null && pwd); then
+    bind "$kaggle" /kaggle ,readonly
+    set -- --mount "$mount" "$@"
+  else
+    echo "docker-run.sh: the folder of Kaggle's credentials cannot be entered, and is left out" >&2
+  fi
 fi
 
 # Whose files they will be: the caller's, also behind sudo.
-user=${SUDO_UID:-$(id -u)}:${SUDO_GID:-$(id -g)}
+user=$(id -u):$(id -g)
+case ${SUDO_UID:-x}:${SUDO_GID:-x} in
+  *[!0-9:]*) ;;
+  *) user=$SUDO_UID:$SUDO_GID ;;
+esac
 set -- --user "$user" --env HOME=/palitune/cache --env "USER=${USER:-palitune}" "$@"
 if [ -n "$podman" ]; then
   # Without a daemon that is root, the caller is another in the container unless told; and SELinux guards what is mounted.

@@ -1,5 +1,5 @@
 # Sourced by the scripts beside it: makes .venv in the repository and installs palitune into it, once.
-# usage: . bin/environment.sh; make_environment REPOSITORY [EXTRA]
+# usage: . bin/environment.sh; make_environment REPOSITORY [EXTRA [FOLDER]]
 # PYTHON names the interpreter that a new .venv is made with (default: python3). PALITUNE_ENVIRONMENT names an environment
 # that has everything already, as the container's image does: nothing is installed then.
 # shellcheck shell=sh
@@ -8,11 +8,15 @@ make_environment() {
   repository=$1
   extra=${2:-}
   if [ -n "${PALITUNE_ENVIRONMENT:-}" ]; then
+    if [ ! -x "$PALITUNE_ENVIRONMENT/bin/palitune" ]; then
+      echo "PALITUNE_ENVIRONMENT: there is no palitune in $PALITUNE_ENVIRONMENT; unset it and .venv is made" >&2
+      return 78
+    fi
     PATH=$PALITUNE_ENVIRONMENT/bin:$PATH
     export PATH
     return
   fi
-  venv=${venv:-$repository/.venv}
+  venv=${3:-$repository/.venv}
   # What is not there, was cut short, or belongs to a folder of another name is made anew.
   if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
     make_venv || return

@@ -11,12 +11,23 @@ case ${1:-} in
     exit 0
     ;;
 esac
-folder=${1:-$(dirname "$0")/../cache/big_vision}
+case ${1:-} in
+  -*)
+    echo "install-big_vision.sh: unknown option $1. See bin/install-big_vision.sh --help" >&2
+    exit 2
+    ;;
+esac
+folder=${1:-$(dirname -- "$0")/../cache/big_vision}
+while [ "${folder%/}" != "$folder" ] && [ "$folder" != / ]; do
+  folder=${folder%/}
+done
+# What git calls its own in a hook is not ours.
+unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE
 if ! command -v git >/dev/null; then
   echo "install-big_vision.sh: there is no git here, which fetches it; install git" >&2
   exit 78
 fi
-if [ "$(git -C "$folder" rev-parse HEAD 2>/dev/null)" = "$commit" ]; then
+if [ -d "$folder/big_vision" ] && [ "$(git -C "$folder" rev-parse HEAD 2>/dev/null)" = "$commit" ]; then
   echo "$folder: already there" >&2
   exit 0
 fi
@@ -24,12 +35,18 @@ if [ -e "$folder" ] && ! rmdir "$folder" 2>/dev/null; then
   echo "install-big_vision.sh: $folder: something else is there. Move it away, or name another folder" >&2
   exit 73
 fi
-mkdir -p "$(dirname "$folder")"
-part=$(mktemp -d "$folder.XXXXXX")
+if ! { mkdir -p "$(dirname -- "$folder")" && part=$(mktemp -d "$folder.XXXXXX"); } 2>/dev/null; then
+  echo "install-big_vision.sh: $folder: nothing can be written there. Name another folder" >&2
+  exit 74
+fi
 trap 'rm -rf "$part"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 git init --quiet "$part"
-if ! git -C "$part" fetch --quiet --depth 1 "$url" "$commit"; then
-  echo "install-big_vision.sh: $url cannot be fetched. Check the network and run it again" >&2
+if ! git -C "$part" fetch --quiet --depth 1 "$url" "$commit" 2>"$part/.git/said"; then
+  sed 's#//[^/@]*@#//#' "$part/.git/said" >&2
+  shown=$(printf '%s' "$url" | sed 's#//[^/]*@#//#')
+  echo "install-big_vision.sh: $shown cannot be fetched. Check the network and run it again" >&2
   exit 69
 fi
 git -C "$part" checkout --quiet FETCH_HEAD

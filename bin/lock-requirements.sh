@@ -2,7 +2,7 @@
 # Writes requirements/*.txt anew from pyproject.toml: every package of the image with its version and hashes, for Python
 # 3.11 and newer on any platform. usage: bin/lock-requirements.sh [--upgrade]
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$repository"
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT

@@ -4,12 +4,11 @@
 # 5.5 GB, with JAX's CUDA plugin); it needs no GPU.
 # bin/test.sh --faults: the whole campaign of kills, full disks and signals, of which the tests run a small part.
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/environment.sh"
 if [ "${1:-}" = --gpu-plan ]; then
   shift
-  venv=$repository/.venv-cuda
-  make_environment "$repository" cuda12
+  make_environment "$repository" cuda12 "$repository/.venv-cuda"
   cd "$repository"
   exec python tests/gpu_plan.py "$@"
 fi

@@ -6,7 +6,7 @@
 # Needs root and the packages buildah and debootstrap. BIG_VISION_URL names where to fetch big_vision from; without it the
 # image has none.
 set -eu
-repository=$(cd "$(dirname "$0")/.." && pwd)
+repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 work=$(mktemp -d)
 base=localhost/palitune-base
 trap 'rm -rf "$work"' EXIT

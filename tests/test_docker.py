@@ -206,6 +206,22 @@ def test_docker_comes_first_unless_another_is_named(host: Host) -> None:
     ]
 
 
+@pytest.mark.parametrize("ids", [{"SUDO_UID": "abc def"}, {"SUDO_UID": "1"}, {"SUDO_GID": "1"}])
+def test_half_of_sudo_is_none(ids: dict[str, str], host: Host) -> None:
+    assert host("docker-run.sh", "true", **ids).of("--user") == [f"{os.getuid()}:{os.getgid()}"]
+
+
+def test_surroundings_that_mislead(host: Host) -> None:
+    """CDPATH makes `cd` print and go elsewhere; a relative folder of credentials is one from here."""
+    (host.folder / "keys").mkdir()
+    command = [f"{host.clone.name}/bin/docker-run.sh", "--dry-run", "true"]
+    env = {"PATH": str(host.programs), "CDPATH": f"/usr:{host.folder}", "KAGGLE_CONFIG_DIR": "keys"}
+    done = subprocess.run(command, cwd=host.folder, env=env, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert f"source={host.clone}/cache,target=/palitune/cache" in done.stdout
+    assert f"source={host.folder}/keys,target=/kaggle,readonly" in done.stdout
+
+
 def test_msys(tmp_path: Path) -> None:
     """MSYS2 and Git for Windows: Windows paths for the engine, and nothing rewritten on the way."""
     host = Host(tmp_path, "my clone")
@@ -348,8 +364,8 @@ def test_compose_does_what_the_script_does(host: Host) -> None:
     service = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]["palitune"]
     (host.folder / "home" / ".kaggle").mkdir(parents=True)
     call = host("docker-run.sh", "true")
-    targets = {re.search(r":(/\w[\w/]*)(:ro)?$", volume)[1] for volume in service["volumes"]}  # type: ignore[index]
-    assert targets == set(call.mounts)
+    targets = {volume.rpartition(":")[2] for volume in service["volumes"]}
+    assert targets | {"/kaggle"} == set(call.mounts)
     assert service["init"] is True
     assert service["read_only"] is True
     assert service["image"] == "palitune"

@@ -18,6 +18,7 @@ import pytest
 from conftest import Run
 from server import Site, serving, trouble
 
+from palitune import files as fileio
 from palitune.checkpoint import checksum, hub, kaggle, npz, transfer
 from palitune.errors import BadDataError, NetworkError
 from palitune.models import variants
@@ -285,13 +286,16 @@ def test_unreadable_credentials(text: str, tmp_path: Path, run: Run) -> None:
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("value", ["x" * 300, "{}/empty"])
+@pytest.mark.parametrize("value", ["x" * 300, "{}/empty", "two\nlines", "トークン", "with a blank", "{}/bom"])
 def test_tokens_that_are_none(value: str, tmp_path: Path, run: Run) -> None:
     (tmp_path / "empty").touch()
+    (tmp_path / "bom").write_text(TOKEN, "utf-8-sig")
     env = {"KAGGLE_API_TOKEN": value.format(tmp_path)}
     done = run("palitune", "download", "--model", "pt-224", cwd=tmp_path, env=env | NOBODY)
     assert done.returncode == 77, done.stderr
     assert done.stderr.count("\n") == 1
+    assert "lines" not in done.stderr.replace("line breaks", "")
+    assert TOKEN not in done.stderr
 
 
 # From an address and from a file.
@@ -350,6 +354,55 @@ def test_addresses_that_refuse(status: int, code: int, tmp_path: Path, run: Run)
     assert f"HTTP {status}" in done.stderr
     assert "secret" not in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "code"),
+    [
+        ("http://[::1/x", 66),
+        (f"http://{'a' * 70}.example/x", 66),
+        ("ftp://me:secret@host/x", 66),
+        ("HTTPS://me:secret@127.0.0.1:9/x", 69),
+        ("http:///x", 66),
+        ("", 66),
+    ],
+)
+def test_addresses_that_are_none(address: str, code: int, tmp_path: Path, run: Run) -> None:
+    done = run("palitune", "download", "--model", "pt-224", "--from", address, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert "secret" not in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("version", ["", "\n", "\x00\xff", '"other"'])
+def test_a_version_that_is_none(version: str, contents: list[bytes], tmp_path: Path) -> None:
+    """What was left beside half a file may be damaged: then the file is fetched from its beginning."""
+    partial = transfer.partial_of(tmp_path / "weights.npz")
+    partial.write_bytes(contents[1][:1000])
+    partial.with_name(f"{partial.name}.version").write_text(version, "latin-1")
+    with serving(Site(contents[0])) as site:
+        transfer.fetch(site.url, tmp_path / "weights.npz", ours, silent=True)
+    assert (tmp_path / "weights.npz").read_bytes() == contents[0]
+
+
+def test_one_download_at_a_time(site: Site, tmp_path: Path, run: Run) -> None:
+    with fileio.exclusive(hub.folder(tmp_path / "cache") / ".lock", "it"):
+        done = run("palitune", "download", "--model", "pt-224", cwd=tmp_path, env=ACCOUNT | site.environment)
+    assert done.returncode == 73, done.stderr
+    assert "another process is at work on downloads into this cache" in done.stderr
+    assert site.requests == []
+
+
+def test_what_is_there_is_not_replaced_unasked(tmp_path: Path, run: Run, contents: list[bytes]) -> None:
+    there = hub.checkpoint_path("pt-224", tmp_path / "cache")
+    there.parent.mkdir(parents=True)
+    there.write_bytes(contents[0])
+    (tmp_path / "other.npz").write_bytes(contents[1])
+    done = run("palitune", "download", "--model", "pt-224", "--from", "other.npz", cwd=tmp_path)
+    assert done.returncode == 73
+    assert "--overwrite replaces it" in done.stderr
+    assert there.read_bytes() == contents[0]
 
 
 def test_weights_at_hand_have_to_be_the_named_model(tmp_path: Path, run: Run, contents: list[bytes]) -> None:

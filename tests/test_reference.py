@@ -113,12 +113,20 @@ def test_the_script_s_mistakes(tmp_path: Path) -> None:
     assert done.returncode == 73
     assert "something else is there" in done.stderr
     assert "usage" in install("--help").stdout
+    assert install("-x").returncode == 2
+    secret = install(str(tmp_path / "there"), BIG_VISION_URL="https://me:secret@127.0.0.1:9/x")
+    assert secret.returncode == 69
+    assert "install-big_vision.sh: https://127.0.0.1:9/x cannot be fetched" in secret.stderr
 
 
 @pytest.mark.skipif(not (FOLDER / ".git").is_dir(), reason="no clone of big_vision to fetch from in cache/")
 def test_the_script(tmp_path: Path) -> None:
-    done = install(str(tmp_path / "a" / "there"), BIG_VISION_URL=str(FOLDER))
+    # As in a hook of another repository, which must be left alone.
+    subprocess.run(["git", "init", "-q", str(tmp_path / "mine")], check=True)
+    mine = {"GIT_DIR": str(tmp_path / "mine" / ".git")}
+    done = install(f"{tmp_path}/a/there/", BIG_VISION_URL=str(FOLDER), **mine)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "there" / "big_vision" / "models" / "vit.py").is_file()
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["there"]
+    assert not (tmp_path / "mine" / ".git" / "FETCH_HEAD").exists()
     assert "already there" in install(str(tmp_path / "a" / "there"), BIG_VISION_URL="nowhere").stderr

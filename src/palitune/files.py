@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune.errors import StorageError
+from palitune.errors import OutputExistsError, StorageError
 
 
 def sync_folder(folder: Path) -> None:
@@ -83,6 +83,29 @@ def check_writable(path: Path) -> None:
     except OSError as error:
         hint = "Name another place, or make this one writable"
         raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from None
+
+
+@contextlib.contextmanager
+def exclusive(path: Path, what: str) -> Iterator[None]:
+    """Nobody else is inside for this `path`, an empty file; it ends with the process, however that ends.
+
+    Raises:
+      OutputExistsError: somebody is.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows without a container
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputExistsError(
+                f"another process is at work on {what}", where=str(path), hint="Wait for it"
+            ) from None
+        yield
 
 
 def member(archive: Path, name: str) -> str | None:

@@ -42,7 +42,7 @@ def recorded(file: Path) -> str | None:
     """What was written down, or None if nothing was, or nothing that is a checksum."""
     try:
         text = path_of(file).read_text("ascii")
-    except (FileNotFoundError, UnicodeDecodeError):
+    except (OSError, UnicodeDecodeError):
         return None
     found = re.match(r"[0-9a-f]{64}\b", text)
     return found.group() if found else None

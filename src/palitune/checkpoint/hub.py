@@ -14,14 +14,14 @@ from tqdm import tqdm
 
 from palitune import files
 from palitune.checkpoint import checksum, kaggle, npz, transfer
-from palitune.errors import BadDataError, MissingInputError
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.models import variants
 from palitune.models.variants import VOCAB_SIZE, PaliGemmaConfig
 
 TINY = "tiny"
 TINY_VOCAB_SIZE = 512
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
-URL = re.compile(r"https?://")
+ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 SLICE = 32 << 20  # bytes
 
 
@@ -112,21 +112,26 @@ def download(
       NetworkError: no network, or the server failed.
       MissingInputError: there is no such file.
       BadDataError: what came is damaged or another model, or what was there has changed since.
+      OutputExistsError: a `source` is given for what is there, without `overwrite`; or another process downloads.
       StorageError: the cache cannot be written, or has no room.
     """
     target = checkpoint_path(name, cache)
     if name == TINY:
         _copy_tiny(cache)
         return target
-    if target.is_file() and not overwrite:
-        _look_through(target, silent)
-    else:
-        _fetch_weights(name, target, cache, source, silent)
-        checksum.record(target, silent)
     tokenizer = folder(cache) / "paligemma_tokenizer.model"
-    if not tokenizer.is_file() or overwrite or tokenizer_source:
-        _fetch(tokenizer_source or TOKENIZER_URL, tokenizer, _tokenizer_problem, silent)
-        checksum.record(tokenizer)
+    for path, other in ((target, source), (tokenizer, tokenizer_source)):
+        if path.exists() and other is not None and not overwrite:
+            raise OutputExistsError("this file exists", where=str(path), hint="--overwrite replaces it")
+    with files.exclusive(folder(cache) / ".lock", "downloads into this cache"):
+        if target.is_file() and not overwrite:
+            _look_through(target, silent)
+        else:
+            _fetch_weights(name, target, cache, source, silent)
+            checksum.record(target, silent)
+        if not tokenizer.is_file() or overwrite:
+            _fetch(tokenizer_source or TOKENIZER_URL, tokenizer, _tokenizer_problem, silent)
+            checksum.record(tokenizer)
     return target
 
 
@@ -139,6 +144,11 @@ def _look_through(target: Path, silent: bool) -> None:
         hint = "palitune download --overwrite fetches it again"
         raise BadDataError(f"damaged ({wrong})", where=str(target), hint=hint)
     checksum.record(target, silent)
+
+
+def is_address(source: str) -> bool:
+    """Whether a source is a URL and not a file's name."""
+    return ADDRESS.match(source) is not None
 
 
 def _copy_tiny(cache: Path) -> None:
@@ -186,13 +196,13 @@ def _tokenizer_problem(path: Path) -> str | None:
 
 def _fetch(source: str, target: Path, problem: transfer.Problem, silent: bool) -> None:
     """A file from a URL or from this machine."""
-    if URL.match(source):
+    if is_address(source):
         transfer.fetch(source, target, problem, silent)
         return
     path = Path(source)
     if not path.is_file():
         what = "no such file" if not path.exists() else "not a file"
-        raise MissingInputError(what, where=source, hint="--from takes a file or an http(s) address")
+        raise MissingInputError(what, where=source or "''", hint="--from takes a file or an http(s) address")
     if wrong := problem(path):
         raise BadDataError(wrong, where=source, hint="Nothing was copied")
     if target.exists() and path.samefile(target):

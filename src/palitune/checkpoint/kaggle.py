@@ -6,6 +6,7 @@ server answers to a request for the rest is appended. So every file is looked th
 
 import contextlib
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -25,16 +26,17 @@ def credentials() -> str | None:
 
     Beside kagglehub's ways, `access_token` is also looked for in KAGGLE_CONFIG_DIR.
     """
-    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or Path.home() / ".kaggle")
+    usual = Path(os.path.expanduser("~")) / ".kaggle"
+    folder = Path(os.environ.get("KAGGLE_CONFIG_DIR") or usual)
     if _value("KAGGLE_API_TOKEN"):
         return "KAGGLE_API_TOKEN"
-    for place in dict.fromkeys((folder, Path.home() / ".kaggle")):
+    for place in dict.fromkeys((folder, usual)):
         for name in ("access_token", "access_token.txt"):
-            if (place / name).is_file():
+            if os.path.isfile(place / name):  # which a folder that cannot be entered does not make an error
                 return str(place / name)
     if _value("KAGGLE_USERNAME") and _value("KAGGLE_KEY"):
         return "KAGGLE_USERNAME and KAGGLE_KEY"
-    return str(folder / "kaggle.json") if (folder / "kaggle.json").is_file() else None
+    return str(folder / "kaggle.json") if os.path.isfile(folder / "kaggle.json") else None
 
 
 def _value(name: str) -> str:
@@ -57,16 +59,20 @@ def sign_in(name: str) -> str:
         os.environ["KAGGLE_API_TOKEN"] = source
     # kagglehub's notes go where stdout leads when it is imported.
     os.environ.setdefault("KAGGLEHUB_VERBOSITY", "error")
-    with contextlib.redirect_stdout(sys.stderr):
-        import kagglehub.config
-
     try:
+        with contextlib.redirect_stdout(sys.stderr):
+            import kagglehub.config
+
         found = kagglehub.config.get_kaggle_credentials()
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, RecursionError, RuntimeError, OSError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not what Kaggle's kaggle.json holds"
         raise CredentialsError(f"Kaggle's credentials cannot be read ({reason})", where=source, hint=WAYS) from None
     if found is None:
         raise CredentialsError("Kaggle's credentials are empty", where=source, hint=WAYS)
+    for value in (found.username, found.key, found.api_key):
+        if value is not None and not (isinstance(value, str) and re.fullmatch(r"[!-~]{1,4096}", value)):
+            what = "Kaggle's credentials have blanks, line breaks or characters that no token has"
+            raise CredentialsError(what, where=source, hint=WAYS)
     return source
 
 

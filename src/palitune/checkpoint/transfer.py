@@ -90,7 +90,10 @@ def unwritable(error: OSError, path: Path) -> StorageError:
 
 def shown(url: str) -> str:
     """A URL without what may be secret in it: user, password and query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "that address"
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
@@ -140,7 +143,7 @@ def _version_of(partial: Path) -> Path:
 def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
     """Fills `partial`; what the response itself says is wrong with it, or None."""
     import requests
-    from requests.exceptions import InvalidSchema, InvalidURL, MissingSchema, RequestException
+    from requests.exceptions import RequestException
 
     patience = Patience()
     while True:
@@ -155,22 +158,29 @@ def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
                 if answer.status_code == 416:  # what we have is no beginning of what there is
                     partial.unlink(missing_ok=True)
                     worthwhile = True
-        except (MissingSchema, InvalidSchema, InvalidURL):
-            raise MissingInputError("no address that could be fetched", where=where) from None
         except RequestException as error:
+            if isinstance(error, ValueError):  # an address, or one that it leads to, which is none
+                raise _no_address(where) from None
             hint = "Check the network and run it again" + (": what has arrived is kept" if size(partial) else "")
             failure = NetworkError(f"cannot be fetched ({type(error).__name__})", where=where, hint=hint)
             worthwhile = bool(size(partial) or patience.failures) or not is_offline(error)
+        except ValueError:  # of urllib3's, which requests lets through
+            raise _no_address(where) from None
         if not worthwhile or not patience.again(size(partial) > before, wait):
             raise failure
+
+
+def _no_address(where: str) -> MissingInputError:
+    return MissingInputError("no address that could be fetched", where=where, hint="It begins with http:// or https://")
 
 
 def _wanted(partial: Path) -> dict[str, str]:
     """Request headers: the rest, if the version of what we have is known."""
     headers = {"Accept-Encoding": "identity"}
     version = _version_of(partial)
-    if size(partial) and version.is_file():
-        headers |= {"Range": f"bytes={size(partial)}-", "If-Range": version.read_text("latin-1")}
+    known = version.read_text("latin-1") if version.is_file() else ""
+    if size(partial) and known.isprintable() and known.strip():
+        headers |= {"Range": f"bytes={size(partial)}-", "If-Range": known}
     return headers
 
 
@@ -180,7 +190,8 @@ def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
         return "another part than the one asked for"
     if not start:
         _remember(answer.headers, partial)
-    rest = int(answer.headers.get("Content-Length") or 0)
+    length = answer.headers.get("Content-Length", "")
+    rest = int(length) if length.isdecimal() else 0
     if rest:
         files.check_space(partial.parent, rest, name_of(partial))
     bar = tqdm(

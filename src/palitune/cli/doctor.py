@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,13 @@ SETTINGS = (
     "TF_GPU_ALLOCATOR",
 )
 ENOUGH_DISK = 8_000_000_000  # bytes: PaliGemma 3B in 16 bit and what is learned on it
+ASK_JAX = """
+import json, jax
+print(json.dumps([
+    {"platform": d.platform, "kind": d.device_kind, "memory_limit": (d.memory_stats() or {}).get("bytes_limit")}
+    for d in jax.devices()
+]))
+"""
 CARDS = ("name", "driver_version", "memory.total", "memory.free")  # of nvidia-smi; memory in MiB
 
 
@@ -53,13 +61,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _found() -> dict[str, Any]:
-    from palitune.checkpoint import checksum, hub, kaggle
+    from palitune.checkpoint import kaggle
     from palitune.cli import workspace
 
     cache, checkpoints = workspace.cache(), workspace.checkpoints()
     settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}  # before we add our own
     devices, error = _devices()
-    models = hub.downloaded(cache)
     return {
         "palitune": __version__,
         "python": platform.python_version(),
@@ -73,10 +80,20 @@ def _found() -> dict[str, Any]:
         "memory": _memory(),
         "shared_memory": shutil.disk_usage("/dev/shm").total if Path("/dev/shm").is_dir() else None,
         "folders": {str(folder): _folder(folder) for folder in (cache, checkpoints)},
-        "models": {name: checksum.recorded(hub.checkpoint_path(name, cache)) is not None for name in models},
+        "models": _models(cache),
         "credentials": kaggle.credentials(),
         "big_vision": _big_vision(cache / "big_vision"),
     }
+
+
+def _models(cache: Path) -> dict[str, bool]:
+    """Downloaded models by name, and whether their SHA-256 is known; none in a folder that cannot be read."""
+    from palitune.checkpoint import checksum, hub
+
+    try:
+        return {n: checksum.recorded(hub.checkpoint_path(n, cache)) is not None for n in hub.downloaded(cache)}
+    except OSError:
+        return {}
 
 
 def _version(package: str) -> str | None:
@@ -90,7 +107,7 @@ def _cards() -> list[dict[str, str]]:
     """What the driver says of cards, whether JAX can use them or not."""
     command = ["nvidia-smi", f"--query-gpu={','.join(CARDS)}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=20, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
     rows = [line.split(", ") for line in done.stdout.splitlines()]
@@ -98,21 +115,23 @@ def _cards() -> list[dict[str, str]]:
 
 
 def _devices() -> tuple[list[dict[str, Any]], str | None]:
-    """JAX's devices, with what it may take of their memory (bytes); or why there are none."""
-    from palitune.cli.model import set_allocator
+    """JAX's devices, with what it may take of their memory (bytes); or why there are none.
 
-    set_allocator("grow")
-    import jax
-
+    In a process of its own: a flag that XLA does not know ends the one that it is read in.
+    """
+    command = [sys.executable, "-c", ASK_JAX]
+    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ  # a look takes no memory from others
     try:
-        devices = jax.devices()
-    except (RuntimeError, AssertionError) as error:
-        return [], " ".join(str(error).split()) or "JAX_PLATFORMS names what is not there"
-    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
-    return [
-        {"platform": device.platform, "kind": device.device_kind, "memory_limit": limit}
-        for device, limit in zip(devices, limits, strict=True)
-    ], None
+        done = subprocess.run(
+            command, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False
+        )
+        found: list[dict[str, Any]] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return [], "it does not answer within two minutes"
+    except ValueError:
+        last = (done.stderr.strip() or "it ended without a word").splitlines()[-1].removeprefix("RuntimeError: ")
+        return [], "JAX_PLATFORMS names what is not there" if last == "AssertionError" else last[:200]
+    return found, None
 
 
 def _memory() -> dict[str, int] | None:

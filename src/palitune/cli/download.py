@@ -14,7 +14,7 @@ with an account who have accepted the licence (https://www.kaggle.com/models/goo
   3b-pt-224 3b-pt-448 3b-pt-896 3b-mix-224 ...     PaliGemma 2; also 10b-... and 28b-...
 
 Kaggle's own names, such as paligemma2-3b-pt-224, do too. What is cut goes on where it was when the command is run
-again. What has arrived is looked through, and its SHA-256 kept beside it and compared at each use.
+again. What has arrived is looked through, and its SHA-256 kept beside it and compared at each use of it.
 
 Kaggle's credentials: a token in KAGGLE_API_TOKEN or ~/.kaggle/access_token, or KAGGLE_USERNAME and KAGGLE_KEY, or
 kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. palitune doctor tells what is found.
@@ -57,7 +57,8 @@ def run(args: argparse.Namespace) -> None:
     try:
         path = hub.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)
     except Stopped as stopped:
-        stopped.hint = "what has arrived is kept; run it again to go on"
+        if name != hub.TINY and (args.source is None or hub.is_address(args.source)):
+            stopped.hint = "what has arrived is kept; run it again to go on"
         raise
     print(path)
     if not args.quiet and name == hub.TINY:

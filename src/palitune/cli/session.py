@@ -33,6 +33,8 @@ def run(args: argparse.Namespace) -> None:
     """Learns, in a folder of the run's own where there is something to save."""
     if args.write is None:
         _learn(reproduction.replayed(args), None)
+        if not args.quiet:
+            print("nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
         return
     folder = RunFolder(workspace.checkpoint_to_write(args.write))
     program = "palitune learn" if Path(sys.argv[0]).name == "palitune" else f"./{Path(sys.argv[0]).name}"

@@ -28,7 +28,7 @@ DRAWN = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "a path, a bare name in checkpoints/, or a downloaded model's name"
-    parser.add_argument("checkpoint", metavar="CHECKPOINT", help=text)
+    parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=text)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files")
     text = "the question that both are asked (default: the model's own)"
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help=text)
@@ -38,7 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.errors import BadDataError
+    from palitune.errors import BadDataError, UsageError
+
+    if args.checkpoint is None:
+        raise UsageError("which checkpoint? palitune verify CHECKPOINT [IMAGE ...]")
     from palitune.reference import TOLERANCE
 
     rows = _compared(args)
@@ -78,7 +81,7 @@ def _compared(args: argparse.Namespace) -> list[Any]:
     from palitune.cli.model import load
     from palitune.config import PROMPT
     from palitune.data import demo, images
-    from palitune.errors import ConfigurationError
+    from palitune.errors import ConfigurationError, MissingInputError
     from palitune.models import lora
     from palitune.reference import Comparer, Reference
 
@@ -95,6 +98,9 @@ def _compared(args: argparse.Namespace) -> list[Any]:
         names = args.images or [
             str(Path(scratch) / record["image"]) for record in demo.make(Path(scratch), DRAWN, seed=2)
         ]
+        for name in names:
+            if not Path(name).is_file():
+                raise MissingInputError("no such picture", where=name or "''")
         pictures = [images.load(Path(name), model.sizes.img.image_size) for name in names]
     names = args.images or [Path(name).name for name in names]
     # Every parameter as float32, which both then compute in.

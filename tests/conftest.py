@@ -16,8 +16,9 @@ import pytest
 from palitune.models import variants
 from palitune.models.variants import PaliGemmaConfig
 
-# Most of the tests' time is XLA's: with few optimizations its programs are there in half of it, and the results are
-# held to the same tolerances. What has to be as people run it takes `as_people_run_it`. JAX is imported after this.
+# Most of the time of tests in this process is XLA's: with few optimizations its programs are there in half of it, and
+# the results are held to the same tolerances. Commands run as people run them, because theirs are compared bit for bit,
+# and these programs add up in the order in which threads end. JAX is imported after this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
@@ -37,13 +38,13 @@ def pytest_configure(config: pytest.Config) -> None:
     CASES = 10_000 if config.getoption("--faults") else CASES
 
 
-@pytest.fixture(scope="module")
-def as_people_run_it() -> Iterator[dict[str, str]]:
-    """XLA with all its optimizations, in this process; and the variables that say so to another."""
+@pytest.fixture
+def as_people_run_it() -> Iterator[None]:
+    """XLA with all its optimizations in this process too."""
     import jax
 
     jax.config.update("jax_disable_most_optimizations", False)
-    yield {"JAX_DISABLE_MOST_OPTIMIZATIONS": "0"}
+    yield
     jax.config.update("jax_disable_most_optimizations", os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1")
 
 
@@ -115,6 +116,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     shared = {
         "JAX_COMPILATION_CACHE_DIR": str(common / "compiled"),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
     }
     path = f"{bin_folder}{os.pathsep}{kept['PATH']}"
     return {**kept, **shared, "HOME": str(home), "PATH": path, "JAX_PLATFORMS": "cpu"}

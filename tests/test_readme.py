@@ -25,7 +25,7 @@ STEPS = [step for block in BLOCKS for step in steps(block)]
 
 
 @pytest.fixture(scope="module")
-def outputs(clone: Path, run: Run, as_people_run_it: dict[str, str]) -> dict[str, tuple[int, str]]:
+def outputs(clone: Path, run: Run) -> dict[str, tuple[int, str]]:
     """Exit code and output of every command, run in order in one shell session's folder."""
     folder = clone
     done = {}
@@ -37,7 +37,7 @@ def outputs(clone: Path, run: Run, as_people_run_it: dict[str, str]) -> dict[str
             continue
         if command.startswith(". ") or command == "bin/test.sh":  # the environment we are in; what runs this test
             continue
-        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder, env=as_people_run_it | NO_ENGINE)
+        result = run("bash", "-c", f"set -o pipefail; {command}", cwd=folder, env=NO_ENGINE)
         done[command] = (result.returncode, result.stdout + result.stderr)
     return done
 

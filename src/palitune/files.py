@@ -87,24 +87,24 @@ def check_writable(path: Path) -> None:
 
 @contextlib.contextmanager
 def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Nobody else is inside for this `path`, an empty file; it ends with the process, however that ends.
+    """Nobody else is inside for this `path`, an empty file; the lock ends with the process, however that ends.
+
+    Where there are no locks (some network volumes, Windows without a container) everybody is let in.
 
     Raises:
-      OutputExistsError: somebody is.
+      OutputExistsError: somebody is inside.
     """
-    try:
-        import fcntl
-    except ImportError:  # Windows without a container
-        yield
-        return
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as file:
         try:
+            import fcntl
+
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise OutputExistsError(
-                f"another process is at work on {what}", where=str(path), hint="Wait for it"
-            ) from None
+            problem = f"another process is at work on {what}"
+            raise OutputExistsError(problem, where=str(path), hint="Wait for it") from None
+        except (ImportError, OSError):
+            pass
         yield
 
 

@@ -4,14 +4,16 @@ JSONL: `{"image": "images/a.jpg", "prefix": "", "suffix": "yes"}`, and any other
 TSV: `image, label`, or as inference writes it `image, correct, p_yes, label, answer`.
 """
 
+import io
 import json
 import math
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from palitune.data import foreign_files
 from palitune.data.folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError
 
@@ -21,6 +23,7 @@ LONGEST_LINE = 1 << 20  # bytes; no record comes near it, and what does is no re
 STDIN = Path("-")
 KINDS = ("jsonl", "tsv")
 NOWHERE = Path()
+MARK = b"\xef\xbb\xbf"  # a byte-order mark of UTF-8
 JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
 HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")  # of tables' columns
 LABEL_HEADS = ("suffix", "label", "answer", "class", "caption", "target")
@@ -84,11 +87,12 @@ class Reader:
         found = False
         with _opened(self.path) as file:
             readline = file.readline
+            _refuse_foreign(file, self.name)
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
                 length = len(raw)
                 if number == 1:
-                    raw = _without_mark(raw, self.name)
+                    raw = raw.removeprefix(MARK)
                 start = offset + length - len(raw)
                 if length > LONGEST_LINE and not raw.endswith(b"\n"):
                     while (rest := readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
@@ -136,15 +140,15 @@ class Reader:
         return where, text
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> io.BufferedReader:
     if path == STDIN:
         if sys.stdin is None:
             raise MissingInputError("standard input is closed", hint="Name a file")
-        return open(sys.stdin.fileno(), "rb", buffering=1 << 16, closefd=False)
+        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16)
     try:
         if path.is_char_device() or path.is_block_device():  # which may never end
             raise MissingInputError("not a file of records", where=str(path))
-        return path.open("rb", buffering=1 << 18)
+        return io.BufferedReader(io.FileIO(path), 1 << 18)
     except FileNotFoundError:
         raise MissingInputError("no such file", where=str(path)) from None
     except (OSError, ValueError) as error:
@@ -152,10 +156,10 @@ def _opened(path: Path) -> IO[bytes]:
         raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
 
 
-def _without_mark(raw: bytes, name: str) -> bytes:
-    if raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadDataError("this is UTF-16 text", where=f"{name}:1", hint="Save the file as UTF-8")
-    return raw.removeprefix(b"\xef\xbb\xbf")
+def _refuse_foreign(file: io.BufferedReader, name: str) -> None:
+    """Raises BadDataError: by its first bytes the file is no text of records, and what it is instead."""
+    if (found := foreign_files.recognised(file.peek(foreign_files.HEAD)[: foreign_files.HEAD])) is not None:
+        raise BadDataError(f"this is {found.what}", where=name, hint=found.hint)
 
 
 def require_file(path: Path) -> None:

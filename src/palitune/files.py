@@ -1,11 +1,21 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, that one process at a time writes, and that are what they seem to be.
+
+Some volumes (network folders, those of Windows) refuse what a system can do without: to sync a folder, to lock. That is
+not an error. In a folder that somebody else has made a name may be a link, a pipe or a device: what is written never
+goes through one, and what is read is a regular file.
+"""
 
 import contextlib
 import errno
 import os
 import re
+import secrets
 import shutil
+import socket
+import stat
+import sys
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,21 +23,54 @@ from typing import IO
 
 from palitune.errors import OutputExistsError, StorageError
 
+# What a volume answers to a system call that it does not know, or does not do for everybody.
+REFUSED = frozenset(
+    {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF}
+)
+READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # of a place that is only to be read
+LOCK_TRIALS = 1000  # at a lock that its last holders remove again and again
+UNTOUCHED = "Nothing there was changed"
+# Windows has neither of the first two.
+NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+BINARY = getattr(os, "O_BINARY", 0)
+
+
+@contextlib.contextmanager
+def optional() -> Iterator[None]:
+    """For a system call that things are as right without, which a volume may refuse; a broken disk's word is raised."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` last through a power cut, where the system can do that to folders."""
-    with contextlib.suppress(PermissionError):  # Windows opens no folders
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    """Makes renames inside `folder` last through a power cut, where the volume can do that to folders.
+
+    Raises:
+      StorageError: the disk is broken.
+    """
+    try:
+        with optional():  # Windows opens no folders
+            descriptor = os.open(folder, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except OSError as error:
+        what = f"what was written may not outlast a power cut: {error.strerror or error}"
+        raise StorageError(what, where=str(folder), hint="Check the disk") from error
 
 
 def temporaries(path: Path) -> list[Path]:
     """What `whole` left of writing `path` when it was killed."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
-    return [other for other in path.parent.glob(".*") if name.fullmatch(other.name)] if path.parent.is_dir() else []
+    try:
+        with os.scandir(path.parent) as entries:
+            return [path.parent / entry.name for entry in entries if name.fullmatch(entry.name)]
+    except OSError:
+        return []
 
 
 def check_space(folder: Path, size: int, what: str) -> None:
@@ -39,37 +82,100 @@ def check_space(folder: Path, size: int, what: str) -> None:
 
 
 @contextlib.contextmanager
-def whole(path: Path, size: int | None = None) -> Iterator[IO[bytes]]:
+def whole(path: Path, size: int | None = None, shared: bool = False) -> Iterator[IO[bytes]]:
     """A binary file that takes `path`'s place, in one rename, when the block ends without an exception.
+
+    What an earlier process left half-written there when it was killed is removed. A link at `path` is replaced, and
+    what it leads to is left alone.
 
     Args:
       size: bytes that are going to be written, for the message when they do not fit.
+      shared: several processes may write the same content at once, as into a cache.
 
     Raises:
+      OutputExistsError: another process is writing `path`.
       StorageError: the disk is full, read-only or otherwise unwilling; what was at `path` is untouched.
     """
     temporary: Path | None = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = Path(file.name)
+        with _blamed(path, size):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if not shared:
+                _remove_stale(path)
+            descriptor, temporary = _beside(path)
+        with _blamed(path, size), os.fdopen(descriptor, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
-        # NamedTemporaryFile is for its owner's eyes alone; what people keep follows their umask.
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)
-        temporary.replace(path)
-        sync_folder(path.parent)
+            with optional():
+                os.fsync(file.fileno())
+            _put(temporary, path)
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def _blamed(path: Path, size: int | None) -> Iterator[None]:
+    """What goes wrong before `path` is replaced, as StorageError."""
+    try:
+        yield
     except OSError as error:
         reason = error.strerror or str(error)
         if error.errno == errno.ENOSPC and size is not None:
             reason += f" ({size:,} bytes are needed)"
-        raise StorageError(f"cannot write: {reason}", where=str(path), hint="Nothing there was changed") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
+        raise StorageError(f"cannot write: {reason}", where=str(path), hint=UNTOUCHED) from error
+
+
+def _beside(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open, and locked for as long as it is: what nobody has locked was left by a kill."""
+    while True:
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        try:  # with the mode that the person's umask gives, so that none has to be set
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666)
+        except FileExistsError:
+            continue
+        _flock(descriptor)
+        if os.fstat(descriptor).st_nlink:
+            return descriptor, temporary
+        os.close(descriptor)  # somebody who cleans up was quicker
+
+
+def _remove_stale(path: Path) -> None:
+    """Removes what killed processes left of writing `path`; raises OutputExistsError if one is still at work."""
+    for temporary in temporaries(path):
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | NO_LINK)
+        except OSError:
+            continue
+        try:
+            taken = _flock(descriptor)
+            if taken is False:
+                what = "another process is writing this file"
+                raise OutputExistsError(what, where=str(path), hint="Wait for it, or name another file")
+            if taken and stat.S_ISREG(os.fstat(descriptor).st_mode):
+                temporary.unlink(missing_ok=True)
+        finally:
+            os.close(descriptor)
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Renames over what is there; where a network folder only renames to what is not, the old one goes aside first."""
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in REFUSED | {errno.EEXIST} or not path.is_file() or path.is_symlink():
+            raise
+        old = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        path.rename(old)
+        try:
+            temporary.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        with contextlib.suppress(OSError):
+            old.unlink()
 
 
 def check_writable(path: Path) -> None:
@@ -85,27 +191,174 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from None
 
 
-@contextlib.contextmanager
-def exclusive(path: Path, what: str) -> Iterator[None]:
-    """Nobody else is inside for this `path`, an empty file; the lock ends with the process, however that ends.
+# One owner at a time --------------------------------------------------------------------------------------------------
 
-    Where there are no locks (some network volumes, Windows without a container) everybody is let in.
+
+def _flock(descriptor: int) -> bool | None:
+    """Whether the lock of an open file is now ours; None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
+@contextlib.contextmanager
+def exclusive(
+    path: Path, what: str, hint: str = "Wait for it", busy: str | None = None, keep: bool = False
+) -> Iterator[None]:
+    """Nobody else is inside for this `path`, a file that is there while somebody is, and says who.
+
+    The operating system gives the lock back when the process ends, however it ends: none is left over. Where there are
+    no locks (some network volumes, Windows without a container) everybody is let in, and a line on stderr says so.
+    Where nothing can be written there is nothing to guard.
+
+    Args:
+      what: what is worked on inside, for whoever has to wait (`busy` is the whole sentence), and has the `hint` to do.
+      keep: the file stays, empty, when its holder has left.
 
     Raises:
-      OutputExistsError: somebody is inside.
+      OutputExistsError: somebody is inside; it is said who.
+      StorageError: a link, or something else that is no file of ours, is in its place; or the folder cannot be made.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        try:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            problem = f"another process is at work on {what}"
-            raise OutputExistsError(problem, where=str(path), hint="Wait for it") from None
-        except (ImportError, OSError):
-            pass
+    descriptor = _lock(path, busy or f"another process is at work on {what}", hint)
+    if descriptor is None:
         yield
+        return
+    try:
+        started = time.strftime("%Y-%m-%d %H:%M:%S")
+        with contextlib.suppress(OSError):  # of another user, who lets others read it
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # somebody has removed the folder
+            os.ftruncate(descriptor, 0)
+            if not keep:
+                path.unlink()
+        os.close(descriptor)
+
+
+def _lock(path: Path, busy: str, hint: str) -> int | None:
+    """Descriptor of a lock that is this process's; None in a folder in which nothing can be written."""
+    for _ in range(LOCK_TRIALS):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = _open_lock(path)
+        except FileNotFoundError:
+            continue  # its last holder has just removed the folder
+        except OSError as error:
+            if error.errno in READ_ONLY and path.parent.is_dir():
+                return None
+            where = str(path.parent if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else path)
+            what = f"cannot write: {_reason(error)}"
+            raise StorageError(what, where=where, hint="Name another place, or make this one writable") from None
+        try:
+            _check_ours(descriptor, path)
+            taken = _flock(descriptor)
+            if taken is False:
+                raise OutputExistsError(f"{busy}: {_holder(descriptor)}", where=str(path.parent), hint=hint)
+            if taken is None:
+                print(f"{path.parent}: no locks here; start no other process on it", file=sys.stderr)
+            if os.path.lexists(path) and os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass  # removed by its last holder: what is locked is nothing any more
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+    raise StorageError("this folder cannot be locked", where=str(path.parent), hint="Remove it, or use another name")
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+    try:
+        return os.open(path, os.O_RDONLY | NO_LINK)
+    except FileNotFoundError:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
+
+
+def _holder(descriptor: int) -> str:
+    """Who holds a lock; a holder needs a moment to write its name."""
+    for _ in range(40):
+        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
+            return name
+        time.sleep(0.025)
+    return "another process"
+
+
+# What is at a name ----------------------------------------------------------------------------------------------------
+
+
+def _reason(error: OSError) -> str:
+    return "a link is there, and none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
+
+
+def _check_ours(descriptor: int, path: Path) -> None:
+    """Raises StorageError for what is no regular file, or has another name elsewhere."""
+    found = os.fstat(descriptor)
+    wrong = None if stat.S_ISREG(found.st_mode) else "it is no regular file"
+    wrong = wrong or ("it has another name elsewhere (a hard link)" if found.st_nlink > 1 else None)
+    if wrong:
+        raise StorageError(f"cannot write: {wrong}", where=str(path), hint="Remove it, or use another name")
+
+
+def open_to_append(path: Path) -> IO[bytes]:
+    """A file, made if need be, to whose end unbuffered bytes go: never through a link, nor into another name's file.
+
+    Raises:
+      StorageError: something else is there, or the disk is unwilling.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK | BINARY, 0o666)
+        file = os.fdopen(descriptor, "ab", buffering=0)
+    except OSError as error:
+        raise StorageError(f"cannot write: {_reason(error)}", where=str(path)) from error
+    try:
+        _check_ours(file.fileno(), path)
+    except StorageError:
+        file.close()
+        raise
+    return file
+
+
+def open_to_read(path: Path) -> IO[bytes]:
+    """A regular file, or what a link to one leads to.
+
+    Raises:
+      OSError: there is none, or a pipe, a device or a folder, which is not opened.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise _irregular(path)
+    descriptor = os.open(path, os.O_RDONLY | BINARY | NO_LINK & ~getattr(os, "O_NOFOLLOW", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _irregular(path)
+    return os.fdopen(descriptor, "rb")
+
+
+def _irregular(path: Path) -> OSError:
+    if path.is_dir():
+        return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    return OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def read(path: Path, most: int) -> bytes:
+    """The content of a regular file. Raises OSError as `open_to_read`, and ValueError beyond `most` bytes."""
+    with open_to_read(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than {most:,} bytes")
+    return content
 
 
 def member(archive: Path, name: str) -> str | None:
@@ -117,7 +370,7 @@ def member(archive: Path, name: str) -> str | None:
         return None
 
 
-def write(path: Path, content: bytes) -> None:
-    """`content` at `path`, whole or not at all."""
-    with whole(path) as file:
+def write(path: Path, content: bytes, shared: bool = False) -> None:
+    """`content` at `path`, whole or not at all. Raises as `whole`."""
+    with whole(path, shared=shared) as file:
         file.write(content)

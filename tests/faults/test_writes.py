@@ -4,10 +4,8 @@ import contextlib
 import errno
 import io
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -42,9 +40,9 @@ def failing(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             disk.tick()
             return super().write(content)
 
-    def opened(path: Any, mode: str, buffering: int = -1, opener: Any = None, **rest: Any) -> Any:
-        raw = Raw(path, mode.replace("b", ""), opener=opener)
-        return raw if mode == "ab" else io.BufferedRandom(raw)
+    def opened(descriptor: int, mode: str, buffering: int = -1) -> Any:
+        raw = Raw(descriptor, mode.replace("b", ""))
+        return raw if buffering == 0 else io.BufferedRandom(raw)
 
     def ticking(function: Any) -> Any:
         def call(*arguments: Any, **rest: Any) -> Any:
@@ -53,13 +51,8 @@ def failing(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
         return call
 
-    plain = Path.open
-
     with monkeypatch.context() as patch:
-        patch.setattr(tempfile, "_io", SimpleNamespace(open=opened, text_encoding=io.text_encoding))
-        patch.setattr(
-            Path, "open", lambda path, mode="r", **rest: opened(path, mode) if mode == "ab" else plain(path, mode)
-        )
+        patch.setattr(os, "fdopen", opened)
         for name in ("fsync", "replace", "rename", "ftruncate"):
             patch.setattr(os, name, ticking(getattr(os, name)))
         yield

@@ -5,14 +5,10 @@ One process at a time may hold it.
 
 import contextlib
 import csv
-import fcntl
 import io
 import json
 import math
 import os
-import socket
-import sys
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +16,7 @@ from typing import Any
 
 from palitune import files
 from palitune.checkpoint import manifest
-from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError
+from palitune.errors import BadDataError, MissingInputError, StorageError
 
 # The first five are the names that hosted fine-tuning services use.
 COLUMNS = (
@@ -28,8 +24,6 @@ COLUMNS = (
     *("valid_accuracy", "valid_balanced_accuracy", "valid_precision", "valid_recall", "valid_f_measure"),
     *("learning_rate", "trial", "pass", "attempt", "best"),
 )
-
-LOCK_TRIALS = 1000  # at a folder that its last holders remove again and again
 
 
 class RunFolder:
@@ -64,47 +58,15 @@ class RunFolder:
           OutputExistsError: another process holds it; it is named.
           StorageError: the folder cannot be made.
         """
-        descriptor = self._locked()
-        try:
-            started = time.strftime("%Y-%m-%d %H:%M:%S")
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
-            yield
-        finally:
-            with contextlib.suppress(OSError):  # somebody has removed the folder
-                os.ftruncate(descriptor, 0)
-                if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
-                    self.lock.unlink()
-                    self.path.rmdir()
-            os.close(descriptor)
-
-    def _locked(self) -> int:
-        """Descriptor of the lock, which is this process's."""
-        for _ in range(LOCK_TRIALS):
+        hint = "Wait for it, stop it, or use another name with -w"
+        with files.exclusive(self.lock, "this run", hint, busy="this run is at work", keep=True):
             try:
-                self.path.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT, 0o666)
-            except FileNotFoundError:
-                continue  # its last holder has just removed the folder
-            except OSError as error:
-                hint = "Name another place, or make this one writable"
-                raise StorageError(f"cannot write: {error.strerror}", where=str(self.path), hint=hint) from None
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if self.lock.exists() and os.path.samestat(os.fstat(descriptor), self.lock.stat()):
-                    return descriptor
-            except FileNotFoundError:
-                pass  # removed by its last holder: what is locked is nothing any more
-            except BlockingIOError:
-                holder = _holder(descriptor)
-                os.close(descriptor)
-                hint = "Wait for it, stop it, or use another name with -w"
-                raise OutputExistsError(f"this run is at work: {holder}", where=str(self.path), hint=hint) from None
-            except OSError as error:  # some network volumes know no locks
-                print(f"{self.path}: no lock ({error.strerror}); start no other run of this name", file=sys.stderr)
-                return descriptor
-            os.close(descriptor)
-        raise StorageError("this folder cannot be locked", where=str(self.path), hint="Remove it, or use another name")
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # somebody has removed the folder
+                    if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
+                        self.lock.unlink()
+                        self.path.rmdir()
 
     def clean(self) -> None:
         """Removes what a killed process left half-written."""
@@ -132,15 +94,6 @@ class RunFolder:
     def write_config(self, content: Mapping[str, Any]) -> None:
         self.begun = True
         files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def _holder(descriptor: int) -> str:
-    """Who holds a lock; a holder needs a moment to write its name."""
-    for _ in range(40):
-        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
-            return name
-        time.sleep(0.025)
-    return "another process"
 
 
 def end_of(folder: RunFolder) -> str | None:
@@ -192,13 +145,9 @@ class Metrics:
         except (ValueError, RecursionError):
             hint = "Start the run anew with --overwrite"
             raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
-        with _storage(folder.metrics):
-            self.file = folder.metrics.open("ab", buffering=0)
-            try:
-                self.file.truncate(size)
-            except OSError:
-                self.file.close()
-                raise
+        # A new file, whatever is at this name: a link leads to something else, and a copy of the run may share it.
+        files.write(folder.metrics, kept)
+        self.file = files.open_to_append(folder.metrics)
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Values that are None or no number are left out."""
@@ -214,7 +163,8 @@ class Metrics:
     def sync(self) -> int:
         """Makes what was written last, and returns its size in bytes."""
         with _storage(self.folder.metrics):
-            os.fsync(self.file.fileno())
+            with files.optional():
+                os.fsync(self.file.fileno())
             return os.fstat(self.file.fileno()).st_size
 
     def write_table(self) -> None:

@@ -130,7 +130,7 @@ def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> Non
 
 def settle(partial: Path, target: Path) -> None:
     """Puts a whole file in its place, for good. Both are on one volume."""
-    with partial.open("rb+") as file:
+    with partial.open("rb+") as file, files.optional():
         os.fsync(file.fileno())
     partial.replace(target)
     files.sync_folder(target.parent)

@@ -104,18 +104,56 @@ def test_a_rise_that_training_shares_is_no_over_fitting() -> None:
         assert guard.remarks(["yes", "no"], ["yes", "no"]) == []
 
 
-def test_one_answer_for_everything() -> None:
+def test_one_answer_for_everything_that_lasts() -> None:
+    mixed = ["yes", "no", "yes"]
     guard = Guard(warmup=2)
-    assert guard.remarks(["yes"] * 3, ["yes", "no", "yes"]) == []  # it has not learned yet
+    assert guard.remarks(["yes"] * 3, mixed) == []  # it has not learned yet
     for _ in range(3):
         guard.step(0.5)
-    assert guard.remarks(["yes"] * 3, ["yes"] * 3) == []  # which is right
-    assert guard.remarks(["yes", "no"], ["yes", "no"]) == []
-    (remark,) = guard.remarks(["yes"] * 3, ["yes", "no", "yes"])
-    assert remark.startswith('collapse: every answer on the validation set is "yes"')
-    assert guard.remarks(["yes"] * 3, ["yes", "no", "yes"]) == []
-    assert guard.remarks(["yes", "no"], ["yes", "no"]) == []
-    assert guard.remarks(["no"] * 2, ["yes", "no"]) != []
+    for _ in range(3):
+        assert guard.remarks(["yes"] * 3, ["yes"] * 3) == []  # which is right
+    assert guard.remarks(["yes"] * 3, mixed) == []  # once is no more than stumbling
+    assert guard.remarks(mixed, mixed) == []
+    assert guard.remarks(["yes"] * 3, mixed) == []
+    (remark,) = guard.remarks(["yes"] * 3, mixed)
+    assert remark.startswith('collapse: for 2 evaluations every answer on the validation set is "yes"')
+    assert guard.remarks(["yes"] * 3, mixed) == []
+    assert guard.remarks(mixed, mixed) == []
+    (remark,) = guard.remarks(["no"] * 3, mixed, last=True)
+    assert remark.startswith('collapse: every answer on the validation set is "no"')
+
+
+def test_answers_that_are_no_labels() -> None:
+    """A model that knew the labels and says neither any more: a remark at once, the end when it lasts."""
+    guard = Guard(warmup=0, seen=5)
+    assert guard.evaluated(0.9) is None
+    said, ends = [], []
+    for _ in range(3):
+        ends.append(guard.evaluated(0.8, lost=True))
+        said += guard.remarks(["no", "no"], ["yes", "no"])
+    assert [bool(end) for end in ends] == [False, False, True]
+    assert ends[2] == "3 evaluations in a row without a right answer, and with answers that are no label"
+    assert len(said) == 1
+    assert "none of the labels" in said[0]
+    guard = Guard(warmup=0, seen=5)
+    ends = [guard.evaluated(0.9, lost=lost) for lost in (False, True, True, False, True, True)]
+    assert ends == [None] * 6
+    assert guard.evaluated(0.9, last=True, lost=True)
+    assert Guard(warmup=9, seen=5, first_valid=0.9).evaluated(0.9, last=True, lost=True) is None  # still warming up
+
+
+def test_labels_that_are_new_to_a_model_take_their_time() -> None:
+    guard = Guard(warmup=0, seen=5)
+    assert not any(guard.evaluated(loss, lost=True) for loss in np.linspace(9, 1, 20))
+    assert [bool(guard.evaluated(5.0, lost=True)) for _ in range(3)] == [False, False, True]
+
+
+def test_a_jump_while_the_rate_rises_is_no_level() -> None:
+    """What it was before learning is what a loss that jumped and stayed is held against."""
+    for known in (None, 0.9):
+        guard = Guard(WARMUP, first_valid=known)
+        ends = [guard.step(loss) for loss in [1.0, *[20.0] * (STEPS - 1)]]
+        assert any(ends) == (known is not None)
 
 
 def test_a_guard_taken_up_again_goes_on() -> None:

@@ -163,7 +163,11 @@ class Difference(NamedTuple):
         return cls(float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()))
 
     def worst(self, other: "Difference") -> "Difference":
-        return max(self, other, key=lambda found: found.largest / max(found.magnitude, 1e-30))
+        def rank(found: Difference) -> float:
+            relative = found.largest / max(found.magnitude, 1e-30)
+            return relative if relative == relative else float("inf")  # what is no number is the worst
+
+        return max(self, other, key=rank)
 
 
 class Comparison(NamedTuple):

@@ -56,7 +56,10 @@ class Courses:
         self.model, self.shown, self.train, self.valid, self.folder = model, shown, train, valid, folder
         self.train_texts = loop.examples_of(train, model.tokenizer, config.prompt)
         valid_texts = loop.examples_of(valid, model.tokenizer, config.prompt)
-        self.evaluator = Evaluator(model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks)
+        labels = [text.ids[text.suffix_start] for text in self.train_texts]
+        self.evaluator = Evaluator(
+            model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
+        )
         self._prepared: dict[str, plan.Prepared] = {}
 
     def work(self, config: Any) -> plan.Work:

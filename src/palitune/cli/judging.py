@@ -135,6 +135,7 @@ class Judge:
         self.scorer = Scorer(model.sizes, model.tokenizer, self.answering.labels, model.dtype, batch_size)
         self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if self.answering.decode else None
         self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
+        self.source = model.path
         self.silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:
@@ -173,14 +174,16 @@ class Judge:
         labels, decode, point = self.answering
         pool = self.frames.pool if self.frames else "worst"
         for_scores, for_texts = itertools.tee(questions())
-        scores = self.scorer(params, for_scores)
         texts = self.writer(params, for_texts) if self.writer else itertools.repeat("")
-        both = zip(scores, texts, strict=False)
+        both = zip(self.scorer(params, for_scores), texts, strict=False)
         for first in both:
             record, count = pending.popleft()
             found, written = zip(first, *(next(both) for _ in range(count - 1)), strict=True)
-            p = answers.pooled(answers.probabilities(np.stack(found), point.temperature), pool)
-            yield record, answers.answer(p, labels, point, written if decode else ())
+            scores, said = np.stack(found), [text for text in written if text is not None]
+            is_whole = len(said) == len(written)  # None is written of logits that are no numbers
+            answers.require_numbers(scores if is_whole else np.full(1, np.nan), record, self.source)
+            p = answers.pooled(answers.probabilities(scores, point.temperature), pool)
+            yield record, answers.answer(p, labels, point, said if decode else ())
 
 
 def _wanted(

@@ -172,7 +172,9 @@ def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]
             question = model.tokenizer.prompt(prompt.text)
             tokens = sound(shown.ahead(Wanted(record.image, record.where) for record in records))
             p = []
-            for scores in scorers[prompt.words](params, ((one, question) for one in tokens)):
+            asked = ((one, question) for one in tokens)
+            for record, scores in zip(records, scorers[prompt.words](params, asked), strict=True):
+                answers.require_numbers(scores, record, model.path)
                 p.append(float(answers.probabilities(scores)[0]))
                 bar.update()
             said = [classes[0] if one >= 0.5 else classes[1] for one in p]

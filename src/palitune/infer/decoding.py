@@ -71,17 +71,20 @@ class Writer:
         self.tokenizer, self.batch_size = tokenizer, batch_size
 
         @jax.jit
-        def decode(params: Mapping[str, Any], prompts: batches.Prompts) -> jax.Array:
+        def decode(params: Mapping[str, Any], prompts: batches.Prompts) -> tuple[jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, tree, prompts.image, dtype)
-            return greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)[0]
+            tokens, logp = greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)
+            return tokens, jnp.isfinite(logp).all(axis=1)
 
-        self.decode: Callable[..., jax.Array] = decode
+        self.decode: Callable[..., tuple[jax.Array, jax.Array]] = decode
 
-    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str]:
-        """A text for each question, as in `questions.in_batches`. `params` is flat."""
+    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str | None]:
+        """A text for each question, as in `questions.in_batches`; None where a logit is no number. `params` is flat."""
 
-        def answered(prompts: batches.Prompts) -> list[str]:
-            return [self.tokenizer.answer(row.tolist()) for row in np.asarray(self.decode(params, prompts))]
+        def answered(prompts: batches.Prompts) -> list[str | None]:
+            tokens, sound = (np.asarray(found) for found in self.decode(params, prompts))
+            rows = zip(tokens, sound, strict=True)
+            return [self.tokenizer.answer(row.tolist()) if is_sound else None for row, is_sound in rows]
 
         return in_batches(answered, questions, self.batch_size)

@@ -25,7 +25,7 @@ from palitune import files, trees
 from palitune.data import images, pictures
 from palitune.data.images import Decoding
 from palitune.data.pictures import Wanted
-from palitune.errors import MissingInputError, PalituneError, StorageError
+from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.variants import SiglipConfig
 
@@ -141,6 +141,10 @@ class Features:
         pixels = {one[0]: one[1] for one in waiting if not isinstance(one, PalituneError) and not one[2]}
         tokens = dict(zip(pixels, encode(list(pixels.values())), strict=False))
         for name, row in tokens.items():
+            if not np.isfinite(row).all():
+                shown = next((str(path) for (path, _), known in self.names.items() if known == name), name)
+                hint = "Its image tower is damaged, or too large for float16: --no-features does without"
+                raise BadDataError("the model's image tokens of it are no numbers", where=shown, hint=hint)
             content = row.tobytes()
             try:
                 files.write(self._path(name), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
@@ -190,5 +194,7 @@ class Features:
         if name not in self.whole:
             if zlib.crc32(content[:size].data) != int.from_bytes(content[size:].tobytes(), "little"):
                 return None
+            if not np.isfinite(content[:size].view(np.float16)).all():
+                return None  # whoever wrote it: no answer comes of no number
             self.whole.add(name)
         return content[:size].view(np.float16).reshape(self.shape)

@@ -2,11 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from palitune.checkpoint.operating_point import OperatingPoint
+from palitune.data.records import Record
+from palitune.errors import BadDataError
 
 Array = np.ndarray[Any, Any]
 SMALLEST = 5e-7  # of a probability: what six digits tell from 0
@@ -26,10 +29,25 @@ class Answer(NamedTuple):
 
 
 def probabilities(log_likelihoods: Array, temperature: float = 1.0) -> Array:
-    """float64[..., L] over the labels alone, of log-likelihoods float[..., L]."""
+    """float64[..., L] over the labels alone, of log-likelihoods float[..., L].
+
+    Raises:
+      BadDataError: one of them is no number, so that nothing can be said.
+    """
+    require_numbers(log_likelihoods)
     scaled = np.asarray(log_likelihoods, np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def require_numbers(scores: Array, record: Record | None = None, model: Path | None = None) -> None:
+    """Raises BadDataError, naming record and model, if a score is no number: no answer comes of it."""
+    if not np.isfinite(scores).all():
+        of = "" if record is None else f" for {record.name}"
+        by = "" if model is None else f" of the model {model}"
+        hint = "Its parameters are damaged, or too large for --dtype: download or learn it again"
+        where = None if record is None else record.where
+        raise BadDataError(f"a score{by}{of} is no number, so there is no answer", where=where, hint=hint)
 
 
 def pooled(p: Array, pool: str) -> Array:

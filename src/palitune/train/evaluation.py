@@ -25,6 +25,7 @@ from palitune.models.variants import PaliGemmaConfig
 from palitune.train import objective
 
 BATCH_SIZE = 8
+UNKNOWN = 0.01  # probability of all labels together below which a model does not know them
 
 
 class Evaluation(NamedTuple):
@@ -35,6 +36,13 @@ class Evaluation(NamedTuple):
     losses: list[float]  # of each example
     right: list[bool]  # whether greedy decoding would say the whole answer
     first: list[int]  # the likeliest first token
+    known: float = 1.0  # mean probability that an answer begins as one of the labels does
+    strange: int = 0  # answers that are none of the labels, as far as this tells
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether no answer is right, and some are none of the labels, or all but surely so."""
+        return not any(self.right) and bool(self.strange or self.known < UNKNOWN)
 
 
 class Evaluator:
@@ -48,9 +56,12 @@ class Evaluator:
         pictures: Shown,
         dtype: Any,
         chunks: int = 1,
+        labels: Sequence[int] = (),
     ) -> None:
+        """`labels` are the first tokens that answers may have beside those of the texts."""
         self.records, self.texts, self.pictures = records, texts, pictures
         _, self.longest = batches.longest(texts)
+        self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
         def look(params: Mapping[str, Any], batch: Batch) -> Any:
@@ -61,8 +72,10 @@ class Evaluator:
             table = tree["llm"]["embedder"]["input_embedding"]
             flat = chosen.reshape(-1, chosen.shape[-1])
             losses, right = objective.token_losses(flat, table, batch.targets.reshape(-1), chunks)
-            first = jnp.argmax(gemma.logits(tree["llm"], chosen[:, 0]), axis=-1)
-            return losses.reshape(batch.weights.shape), right.reshape(batch.weights.shape), first
+            logits = gemma.logits(tree["llm"], chosen[:, 0])
+            known = jnp.sum(jax.nn.softmax(logits, axis=-1)[:, self.beginnings], axis=-1)
+            shape = batch.weights.shape
+            return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
 
         self.look = look
 
@@ -70,14 +83,18 @@ class Evaluator:
         """`params` is flat."""
         shown = sound(self.pictures.ahead(Wanted(record.image, record.where) for record in self.records))
         parts = [self._batch(params, start, shown) for start in range(0, len(self.records), BATCH_SIZE)]
-        losses, right, real, first = (np.concatenate(part) for part in zip(*parts, strict=True))
+        losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)
+        # An answer that begins as the right one should end like it; how one that begins otherwise ends is not known.
+        ends = np.all(right[:, 1:] >= real[:, 1:], axis=1) | (first != self.first_right)
         return Evaluation(
             loss=float(each.mean()),
             token_accuracy=float((right * real).sum() / real.sum()),
             losses=each.tolist(),
             right=np.all(right >= real, axis=1).tolist(),
             first=[int(token) for token in first],
+            known=float(known.mean()),
+            strange=int((~np.isin(first, self.beginnings) | ~ends).sum()),
         )
 
     def _batch(self, params: Mapping[str, Any], start: int, shown: Iterator[Any]) -> tuple[np.ndarray[Any, Any], ...]:
@@ -88,9 +105,9 @@ class Evaluator:
         pixels = [next(shown) for _ in chosen]
         images = np.stack(pixels + pixels[-1:] * extra)
         batch = batches.training(images, [self.texts[i] for i in filled], self.longest)
-        losses, right, first = (np.asarray(value) for value in self.look(params, batch))
+        losses, right, first, known = (np.asarray(value) for value in self.look(params, batch))
         count = len(chosen)
-        return losses[:count], right[:count], batch.weights[:count], first[:count]
+        return losses[:count], right[:count], batch.weights[:count], first[:count], known[:count]
 
     @functools.cached_property
     def first_right(self) -> list[int]:

@@ -253,13 +253,14 @@ class Attempt:
         train_loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses = []
         steps = steps_of(course.config)
-        self._end_if(self.guard.evaluated(found.loss, train_loss, last=step == steps), steps)
+        last = step == steps
+        self._end_if(self.guard.evaluated(found.loss, train_loss, last, found.is_lost), steps)
         ratios = course.measure(found)
         score = found_score(course.config.select, found.loss, ratios)
         better = self.count > 0 and self._is_best(score, found)
         if better:
             self.best = Best(self.count, score, found.loss, ratios, course.keep(self.result))
-        remarks = self.guard.remarks(course.words(found.first), course.right_words)
+        remarks = self.guard.remarks(course.words(found.first), course.right_words, last)
         return Row(step, rate, loss, accuracy, found, ratios, better, remarks)
 
     def _is_best(self, score: float, found: Evaluation) -> bool:

@@ -1,0 +1,67 @@
+"""A model whose scores are no numbers says nothing: no label comes of them, in any command."""
+
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from conftest import Run
+
+from palitune.checkpoint import npz
+from palitune.data.records import Record
+from palitune.errors import BadDataError
+from palitune.judge import answers
+from palitune.reference import Difference
+
+TABLE = "llm/embedder/input_embedding"
+DATA = "dataset/data.jsonl"
+
+
+@pytest.fixture(scope="module")
+def models(workspace: Path) -> Path:
+    """Every parameter is finite: "huge" overflows wherever it is asked, "late" only in what is written freely."""
+    base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
+    folder = workspace / "checkpoints"
+    npz.save(folder / "huge.npz", {path: np.full(base[path].shape, 3e38, np.float32) for path in base})
+    late = np.array(base[TABLE], ml_dtypes.bfloat16)
+    late[400:420] = ml_dtypes.bfloat16(3e38) * np.sign(late[400:420].astype(np.float32)).astype(ml_dtypes.bfloat16)
+    npz.save(folder / "late.npz", {**base, TABLE: late})
+    (workspace / "prompts.txt").write_text("is there a cross?\nis it allowed?\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("validate", "-m", "huge", DATA, "--threshold", "0.2"),
+        ("inference", "-m", "late", "-d", DATA, "--decode", "-b", "4"),
+        ("prompts", "prompts.txt", "-d", DATA, "-m", "huge", "--no-features"),
+        ("learn", "-d", "set1", "-m", "huge", "--no-features", "--examples", "8"),
+    ],
+    ids=lambda command: " ".join(command[:1]),
+)
+def test_commands_name_record_and_model(command: tuple[str, ...], models: Path, workspace: Path, run: Run) -> None:
+    done = run("palitune", *command, cwd=workspace)
+    assert done.returncode == 65, done.stderr
+    assert done.stdout == ""
+    problem = done.stderr.splitlines()[-1]
+    assert "no number" in problem
+    assert "dataset/" in problem
+    if "--no-features" in command or "--decode" in command:
+        assert f"checkpoints/{command[command.index('-m') + 1]}.npz" in problem
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_scores(wrong: float) -> None:
+    scores = np.array([[1.0, 2.0], [wrong, 0.0]])
+    with pytest.raises(BadDataError, match="no number"):
+        answers.probabilities(scores)
+    with pytest.raises(BadDataError, match=r"^data:7: a score of the model m\.npz for a\.png is no number"):
+        answers.require_numbers(scores, Record("a.png", "", "yes", "data:7"), Path("m.npz"))
+    answers.require_numbers(scores[:1])
+
+
+def test_a_difference_that_is_no_number_is_the_worst() -> None:
+    good, bad = Difference(1e-6, 1.0), Difference(float("nan"), float("nan"))
+    assert not good.worst(bad).agrees
+    assert not bad.worst(good).agrees

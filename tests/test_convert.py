@@ -9,8 +9,10 @@ from conftest import Run
 from PIL import Image
 
 from palitune.data import exporters, importers
+from palitune.data.embedded import Embedded
 from palitune.data.folders import ImageFolders
 from palitune.data.foreign import Options
+from palitune.data.renaming import Renaming
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
 
 FIELDS = [
@@ -21,7 +23,13 @@ FIELDS = [
 
 
 def read(path: Path, kind: str | None = None, **options: object) -> list[dict[str, object]]:
-    return list(importers.read(path, kind or importers.detect(path), Options(**options)))
+    given = Options(**options)  # type: ignore[arg-type]
+    return [fields for _, fields in importers.read(path, kind or importers.detect(path, given), given)]
+
+
+def lines(fields: list[dict[str, object]], kind: str, embed: ImageFolders | None = None, **options: object) -> str:
+    found = ((f"record {number}", one) for number, one in enumerate(fields, 1))
+    return "".join(exporters.lines(found, kind, Options(**options), embed))  # type: ignore[arg-type]
 
 
 def written(path: Path, content: object) -> Path:
@@ -29,17 +37,18 @@ def written(path: Path, content: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv", "labelstudio", "vqa", "messages"])
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "labelstudio", "coco", "vqa", "messages"])
 def test_there_and_back(tmp_path: Path, kind: str) -> None:
-    path = written(tmp_path / "x", "".join(exporters.lines(FIELDS, kind)))
+    path = written(tmp_path / "x", lines(FIELDS, kind))
     assert importers.detect(path) == kind
     assert [{key: one[key] for key in FIELDS[0]} for one in read(path)] == FIELDS
 
 
-def test_captions_there_and_back(tmp_path: Path) -> None:
-    path = written(tmp_path / "x", "".join(exporters.lines(FIELDS, "coco")))
+def test_captions_are_asked_for(tmp_path: Path) -> None:
+    captions = {"images": [{"id": 3, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 3, "caption": "x"}]}
+    path = written(tmp_path / "x", captions)
     assert importers.detect(path) == "coco"
-    assert read(path) == [one | {"prefix": "caption en"} for one in FIELDS]
+    assert read(path) == [{"prefix": "caption en", "suffix": "x", "image": "a.jpg"}]
 
 
 def test_tables(tmp_path: Path) -> None:
@@ -53,8 +62,8 @@ def test_tables(tmp_path: Path) -> None:
         read(path)
     assert "--label-column" in str(told.value)
     for text, message in (
-        ("image,label\na.jpg,yes,more\n", ":2: 3 columns, the header has 2"),
-        ("image,label\na.jpg,\n", ":2: the image or the label is empty"),
+        ("image,label\na.jpg,yes,more\n", ":2: a row does not fit the header: 3 columns, the header has 2"),
+        ("image,label\na.jpg,\n", ":2: the label is empty"),
         ('image,label\n"a.jpg,yes\n', "broken CSV"),
         ("image,label,label\na,b,c\n", "two columns have the same name"),
         ("image,label\na\0,b\n", ":2: NUL|:2: the file has a NUL"),
@@ -76,14 +85,18 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
         ("yes/deep/2.png", "yes"),
     ]
     target, images = tmp_path / "out", ImageFolders([tmp_path / "in"])
-    assert exporters.write_folders(found, target, images) == 3
+
+    def write(fields: list[dict[str, object]], target: Path) -> int:
+        return exporters.write_folders((("x", one) for one in fields), target, images, Options())
+
+    assert write(found, target) == 3
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*.png")) == [
         "no/1.png",
         "yes/1.png",
         "yes/2.png",
     ]
     with pytest.raises(OutputExistsError):
-        exporters.write_folders(found, target, images)
+        write(found, target)
     for one, error in (
         ({"image": "yes/1.png", "suffix": "a/b"}, BadDataError),
         ({"image": "yes/1.png", "suffix": ".."}, BadDataError),
@@ -91,9 +104,9 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
         ({"image": "../x.png", "suffix": "yes"}, BadDataError),
     ):
         with pytest.raises(error):
-            exporters.write_folders([found[0], one], tmp_path / "other", images)
-    with pytest.raises(BadDataError, match=r"two pictures are named 1\.png"):
-        exporters.write_folders([found[1], found[0] | {"suffix": "yes"}], tmp_path / "other", images)
+            write([found[0], one], tmp_path / "other")
+    with pytest.raises(BadDataError, match="two images have one name"):
+        write([found[1], found[0] | {"suffix": "yes"}], tmp_path / "other")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "out"]
 
 
@@ -117,10 +130,10 @@ def test_label_studio(tmp_path: Path) -> None:
     ]
     minimal = written(tmp_path / "y.json", [{"image": "a.jpg", "choice": "yes", "id": 7}, {"image": "b.jpg", "id": 8}])
     assert read(minimal) == [{"prefix": "", "suffix": "yes", "image": "a.jpg", "id": 7}]
-    with pytest.raises(BadDataError, match="task 1: 2 choices"):
+    with pytest.raises(BadDataError, match=r"task 1: a label is not one text .*: 2 choices where one is the label"):
         read(written(tmp_path / "x.json", [task("a.jpg", ["yes", "no"])]))
-    with pytest.raises(BadDataError, match="task 1: the task has no image"):
-        read(written(tmp_path / "x.json", [{"data": {}}]))
+    with pytest.raises(BadDataError, match=r"task 1: .* no column named image.*--image-column"):
+        read(written(tmp_path / "x.json", [task("", ["yes"]) | {"data": {"n": 1}}]))
 
 
 def test_names_and_labels_that_are_no_addresses(tmp_path: Path) -> None:
@@ -128,14 +141,15 @@ def test_names_and_labels_that_are_no_addresses(tmp_path: Path) -> None:
         {"prefix": "", "suffix": "a\rb", "image": name} for name in ("50%20off.jpg", "a#b.jpg", "c:d.jpg", " e.jpg")
     ]
     for kind in ("labelstudio", "csv", "coco", "vqa", "messages"):
-        path = written(tmp_path / kind, "".join(exporters.lines(fields, kind)))
-        path.write_bytes("".join(exporters.lines(fields, kind)).encode())
+        path = written(tmp_path / kind, lines(fields, kind))
+        path.write_bytes(lines(fields, kind).encode())
         assert [(one["image"], one["suffix"]) for one in read(path)] == [(one["image"], "a\rb") for one in fields]
 
 
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     def renamed(*fields: dict[str, object]) -> list[dict[str, object]]:
-        return list(importers.renamed(fields, {"OK": "yes"}, "x"))
+        found = ((f"x: record {number}", one) for number, one in enumerate(fields, 1))
+        return [one for _, one in importers.settled(found, Renaming([("OK", "yes")]), "x", Options())]
 
     good = {"image": "a.jpg", "suffix": " Yes"}
     assert renamed(good | {"prefix": None}) == [{"image": "a.jpg", "suffix": "yes", "prefix": ""}]
@@ -171,15 +185,26 @@ def test_questions_and_answers_in_two_files(tmp_path: Path) -> None:
 
 def test_chats(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
-    line = "".join(
-        exporters.lines([{"prefix": "ok?", "suffix": "yes", "image": "a.png"}], "messages", ImageFolders([tmp_path]))
-    )
+    line = lines([{"prefix": "ok?", "suffix": "yes", "image": "a.png"}], "messages", ImageFolders([tmp_path]))
     url = json.loads(line)["messages"][0]["content"][1]["image_url"]["url"]
     assert base64.b64decode(url.partition(",")[2]) == (tmp_path / "a.png").read_bytes()
     path = written(tmp_path / "x.jsonl", line)
+
+    def settled(embedded: Embedded | None) -> list[dict[str, object]]:
+        options = Options(embedded=embedded)
+        found = importers.settled(importers.read(path, "messages", options), Renaming(), "x", options)
+        return [one for _, one in found]
+
     with pytest.raises(UsageError, match="--pictures FOLDER"):
-        read(path)
-    (found,) = read(path, pictures=tmp_path / "new")
+        settled(None)
+    embedded = Embedded(tmp_path / "new")
+    settled(embedded)
+    embedded.close()
+    assert not (tmp_path / "new").exists()  # nothing is kept of a conversion that did not end well
+    (found,) = settled(embedded)
+    embedded.keep()
+    embedded.close()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [found["image"]]
     assert (tmp_path / "new" / str(found["image"])).read_bytes() == (tmp_path / "a.png").read_bytes()
 
     def chat(*content: object, answer: object = "no") -> str:
@@ -188,14 +213,16 @@ def test_chats(tmp_path: Path) -> None:
 
     picture = {"type": "image_url", "image_url": {"url": "a.png"}}
     asked = {"type": "text", "text": "ok?"}
-    assert read(written(path, chat(asked, picture))) == [{"prefix": "ok?", "suffix": "no", "image": "a.png"}]
+    kept = {"prefix": "ok?", "suffix": "no", "image": "a.png", "system": "be brief"}
+    assert read(written(path, chat(asked, picture))) == [kept]
+    assert read(written(path, lines([kept], "messages"))) == [kept]
     for text, message in (
-        (chat(asked), "0 pictures and an answer"),
-        (chat(asked, picture, picture), "2 pictures and an answer"),
-        (chat(asked, picture, answer=" "), "1 pictures and an"),
+        (chat(asked), "0 images and 1 answers"),
+        (chat(asked, picture, picture), "2 images and 1 answers"),
+        (chat(asked, picture, answer=" "), "an answer is empty"),
         (chat(asked, {"type": "image_url", "image_url": {"url": "https://x/a.png"}}), "on the network"),
         ('{"messages": 3}', 'no list "messages"'),
-        ('{"messages": [3]}', "a message needs"),
+        ('{"messages": [3]}', "a message needs a role"),
     ):
         with pytest.raises(BadDataError, match=message):
             read(written(path, text + "\n"), "messages")
@@ -247,8 +274,11 @@ def test_the_command(workspace: Path, run: Run) -> None:
     assert (done.returncode, done.stdout) == (65, "")
     (workspace / "half.csv").write_text("image,label,prefix\na.png,OK,ok?\n")
     done = run("palitune", "convert", "half.csv", "--rename", "NGG=no", "--to", "tsv", cwd=workspace)
+    assert (done.returncode, done.stdout) == (65, "")
+    assert "half.csv:2: tsv has no room for questions: ok?. --drop leaves it out" in done.stderr
+    done = run("palitune", "convert", "half.csv", "--rename", "NGG=no", "--to", "tsv", "--drop", cwd=workspace)
     assert done.stdout == "a.png\tOK\n"
     assert "no label is NGG" in done.stderr
-    assert "no room for questions" in done.stderr
+    assert "left out: tsv has no room for questions" in done.stderr
     assert run("palitune", "convert", "none", cwd=workspace).returncode == 66
     assert run("palitune", "convert", "x.tsv", "--to", "folders", cwd=workspace).returncode == 2

@@ -1,6 +1,7 @@
 """Other people's formats to records, and back."""
 
 import argparse
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,20 +12,23 @@ from palitune.errors import UsageError
 if TYPE_CHECKING:
     from palitune.data.folders import ImageFolders
     from palitune.data.foreign import Fields, Options
+    from palitune.data.losses import Losses
 
 # As in palitune.data.importers, which takes a while to load.
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DESCRIPTION = """\
 Writes records in another format, as lines on standard output or into -o. What SOURCE is, its content tells:
-  jsonl        {"image", "prefix", "suffix", ...} a line; Roboflow's PaliGemma export is that too
+  jsonl        {"image", "prefix", "suffix", ...} a line; Roboflow's PaliGemma export is that too. Other keys are
+               found by their usual names or named by the options; a list of such objects is read too
   tsv          image, tab, label; and what inference writes
   csv          a table with a header; commas, semicolons or tabs
-  folders      a folder of pictures for each label
+  folders      a folder of images for each label
   labelstudio  Label Studio's exports JSON and JSON-MIN
   coco         COCO captions
   vqa          VQA v2: questions, with --annotations for the answers
-  messages     chats with a picture, a line each, as hosted fine-tuning takes them
-Keys beyond the usual are kept where the format has room for them.
+  messages     chats with an image, a line each, as hosted fine-tuning takes them
+Keys beyond the usual are kept where the format has room for them. What cannot be carried over is counted and named;
+then nothing is written and the exit code is 65, unless --drop leaves it out.
 """
 EXAMPLES = """\
 examples:
@@ -38,14 +42,18 @@ examples:
 
 
 def renaming(text: str) -> tuple[str, str]:
-    old, equals, new = text.rpartition("=")
-    if not (old and equals and new):
-        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
-    return old, new
+    from palitune.data import renaming
+
+    try:
+        return renaming.pair(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
+    # What argparse takes for a number and not for an option: -1=negative is a label's new name.
+    parser._negative_number_matcher = re.compile(r"-\d.*|-\.\d+")
     parser.add_argument("source", metavar="SOURCE", help="a file, or a folder of folders")
     parser.add_argument("--from", dest="kind", choices=FORMATS, help="what SOURCE is, if its content misleads")
     parser.add_argument("--to", choices=FORMATS, default="jsonl", help="what is written (%(default)s)")
@@ -53,65 +61,82 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="OUT", help="a file, or with --to folders a folder, that is not there yet"
     )
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a file")
-    parser.add_argument(
-        "--rename", nargs="+", type=renaming, default=[], metavar="OLD=NEW", help="labels by other names"
-    )
-    parser.add_argument("--image-column", metavar="NAME", help="column or key of the picture (image, file, path, ...)")
-    parser.add_argument(
-        "--label-column", metavar="NAME", help="column or key of the label (suffix, label, answer, ...)"
-    )
+    parser.add_argument("--drop", action="store_true", help="leave out what cannot be carried over, and say so")
+    text = r"labels by other names; a label's own = is written \=, and --rename=-x=y is for one that begins with -"
+    parser.add_argument("--rename", nargs="+", action="extend", type=renaming, default=[], metavar="OLD=NEW", help=text)
+    parser.add_argument("--image-column", metavar="NAME", help="column or key of the image (image, file, path, ...)")
+    text = "column or key of the label (suffix, label, answer, ...), or the control of Label Studio"
+    parser.add_argument("--label-column", "--control", metavar="NAME", help=text)
     parser.add_argument(
         "--prefix-column", metavar="NAME", help="column or key of the question (prefix, prompt, question)"
     )
     parser.add_argument(
         "--annotations", metavar="FILE", help="the answers to VQA's questions, if they are in another file"
     )
-    parser.add_argument("--pictures", metavar="FOLDER", help="where pictures go that messages have inside them")
-    parser.add_argument("--embed", action="store_true", help="put the pictures themselves into messages")
+    text = "where several people answered differently, the most frequent answer is the label"
+    parser.add_argument("--majority", action="store_true", help=text)
+    text = "a record for each question of a chat, without what was said before it"
+    parser.add_argument("--turns", action="store_true", help=text)
+    parser.add_argument("--encoding", metavar="NAME", help="of SOURCE, if it is not UTF-8, such as cp932 (Shift-JIS)")
+    text = "leave a CSV's cells as they are; without it those that spreadsheets run as formulas get a ' in front"
+    parser.add_argument("--formulas", action="store_true", help=text)
+    parser.add_argument("--pictures", metavar="FOLDER", help="where images go that are inside of SOURCE")
+    parser.add_argument("--embed", action="store_true", help="put the images themselves into messages")
     text = "folder that image names are relative to, for --embed and --to folders (default: SOURCE's, or the one above)"
     parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
-    parser.add_argument("--allow-outside", action="store_true", help="take pictures from outside of that folder too")
+    parser.add_argument("--allow-outside", action="store_true", help="take images from outside of that folder too")
 
 
 def run(args: argparse.Namespace) -> None:
     from palitune.cli import workspace
-    from palitune.data import importers
+    from palitune.data import image_tree, importers
+    from palitune.data.embedded import Embedded
     from palitune.data.folders import ImageFolders
+    from palitune.data.losses import Losses
+    from palitune.data.renaming import Renaming
     from palitune.errors import MissingInputError
 
     source = Path(args.source)
+    try:
+        names = Renaming(args.rename)
+    except ValueError as error:
+        raise UsageError(f"--rename: {error}") from None
     if not source.exists():
         raise MissingInputError("no such file or folder", where=args.source)
-    kind = args.kind or importers.detect(source)
+    if source.is_dir() and args.kind != "folders":
+        source = image_tree.source_of(source)
+    losses = Losses(args.drop)
+    embedded = Embedded(Path(args.pictures)) if args.pictures else None
+    options = _options(args)._replace(losses=losses, embedded=embedded)
+    kind = args.kind or importers.detect(source, options)
     _check(args, kind)
-    if args.to == "folders":
-        target: Path | None = Path(args.output)
-    else:
-        target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
+    options = options._replace(numbers=kind == "labelstudio")
+    target = None
+    if args.to != "folders" and args.output:
+        target = workspace.file_to_write(args.output, args.overwrite)
     beside = [source] if source.is_dir() else ImageFolders.beside(source).folders
     images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
-    count = asked = 0
-    names = dict(args.rename)
-    unused = set(names)
+    count = 0
 
-    def read() -> "Iterator[Fields]":
-        for fields in importers.read(source, kind, _options(args)):
-            unused.discard(fields["suffix"] if isinstance(fields["suffix"], str) else "")
-            yield fields
-
-    def counted() -> "Iterator[Fields]":
-        nonlocal count, asked
-        for fields in importers.renamed(read(), names, args.source):
+    def counted() -> "Iterator[tuple[str, Fields]]":
+        nonlocal count
+        found = importers.read(source, kind, options)
+        for one in importers.settled(found, names, str(source), options):
             count += 1
-            asked += bool(fields["prefix"])
-            yield fields
+            yield one
 
-    _write(counted(), target, images, args)
-    if unused:
-        print(f"--rename: no label is {', '.join(sorted(unused))}", file=sys.stderr)
-    if asked and args.to in ("tsv", "folders") and not args.quiet:
-        print(f"{args.to} has no room for questions: those of {asked} records are left out", file=sys.stderr)
+    try:
+        _write(counted(), target, images, args, options)
+        if embedded is not None:
+            embedded.keep()
+    finally:
+        if embedded is not None:
+            embedded.close()
+    if names.unused:
+        print(f"--rename: no label is {', '.join(sorted(names.unused))}", file=sys.stderr)
     if not args.quiet:
+        for line in losses.told():
+            print(line, file=sys.stderr)
         into = f" in {args.output}" if args.output else ""
         print(f"{count} record{'s' * (count != 1)}, {kind} to {args.to}{into}", file=sys.stderr)
 
@@ -122,8 +147,20 @@ def _check(args: argparse.Namespace, kind: str) -> None:
         raise UsageError("--to folders needs -o, a folder that is not there yet")
     if args.embed and args.to != "messages":
         raise UsageError("--embed is for --to messages")
-    if kind not in ("csv", "labelstudio") and (args.image_column or args.label_column or args.prefix_column):
-        raise UsageError(f"--image-column and the like are for csv and labelstudio, and this is {kind}")
+    columns = args.image_column or args.label_column or args.prefix_column
+    for given, option, kinds in (
+        (columns, "--image-column and the like", ("csv", "labelstudio", "jsonl")),
+        (args.annotations, "--annotations", ("vqa",)),
+        (args.majority, "--majority", ("labelstudio", "vqa", "jsonl")),
+        (args.turns, "--turns", ("messages",)),
+    ):
+        if given and kind not in kinds:
+            listed = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if len(kinds) > 1 else kinds[0]
+            raise UsageError(f"{option} is for {listed}, and this is {kind}")
+    if args.encoding and kind == "folders":
+        raise UsageError("--encoding is for files, and this is a folder")
+    if args.formulas and "csv" not in (kind, args.to):
+        raise UsageError("--formulas is for csv")
 
 
 def _options(args: argparse.Namespace) -> "Options":
@@ -134,23 +171,48 @@ def _options(args: argparse.Namespace) -> "Options":
         label=args.label_column,
         prefix=args.prefix_column,
         annotations=Path(args.annotations) if args.annotations else None,
-        pictures=Path(args.pictures) if args.pictures else None,
+        majority=args.majority,
+        turns=args.turns,
+        encoding=args.encoding,
+        formulas=args.formulas,
     )
 
 
-def _write(fields: "Iterator[Fields]", target: Path | None, images: "ImageFolders", args: argparse.Namespace) -> None:
+def _write(
+    found: "Iterator[tuple[str, Fields]]",
+    target: Path | None,
+    images: "ImageFolders",
+    args: argparse.Namespace,
+    options: "Options",
+) -> None:
     """Into a folder, a file or standard output: all of it or, where something is wrong, nothing."""
     from palitune import files
     from palitune.data import exporters
 
-    if args.to == "folders" and target is not None:
-        exporters.write_folders(fields, target, images)
+    def check() -> None:
+        if options.losses is not None:
+            _refuse(options.losses, args.source)
+
+    if args.to == "folders":
+        exporters.write_folders(found, Path(args.output), images, options, check)
         return
-    written = exporters.lines(fields, args.to, images if args.embed else None)
+    written = exporters.lines(found, args.to, options, images if args.embed else None)
     if target is not None:
         with files.whole(target) as file:
             file.writelines(line.encode() for line in written)
+            check()
         return
-    for line in list(written):
-        sys.stdout.buffer.write(line.encode())
+    lines = [line.encode() for line in written]
+    check()
+    for line in lines:
+        sys.stdout.buffer.write(line)
     sys.stdout.buffer.flush()
+
+
+def _refuse(losses: "Losses", source: str) -> None:
+    """Raises BadDataError or MissingInputError: something cannot be carried over, and nobody said that it may go."""
+    refused = losses.refused(source)
+    if refused is not None:
+        for line in refused[0]:
+            print(line, file=sys.stderr)
+        raise refused[1]

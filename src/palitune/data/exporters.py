@@ -1,141 +1,150 @@
 """Fields of records, written in other people's formats."""
 
 import base64
-import csv
-import itertools
 import json
 import re
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from palitune.data import coco, image_tree, messages, table, vqa
+from palitune.data.embedded import image_kind
 from palitune.data.folders import ImageFolders
-from palitune.data.foreign import Fields
-from palitune.data.records import Record, to_json, to_tsv
-from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError
+from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.data.records import Record, to_answer, to_json, to_tsv
+from palitune.errors import BadDataError, OutputExistsError, StorageError
+
+LONGEST_NAME = 200  # bytes of a folder's name
+NO_NAME = re.compile(r'^$|[/\\\0-\x1f<>:"|?*]')
 
 
-def lines(fields: Iterable[Fields], kind: str, embed: ImageFolders | None = None) -> Iterator[str]:
-    """The text of a format that is lines, or one value; each with its end.
+def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None = None) -> Iterator[str]:
+    """The text of a format that is lines, or one value; each with its end. What has no room is lost.
 
     Args:
-      embed: where the pictures are that "messages" is to contain; without it, it names them.
-
-    Raises:
-      BadDataError: something that the format cannot hold.
+      embed: where the images are that "messages" is to contain; without it, it names them.
     """
     if kind == "jsonl":
-        return (f"{to_json(one)}\n" for one in fields)
+        return (f"{to_json(fields)}\n" for _, fields in found)
     if kind == "tsv":
-        return (f"{to_tsv(Record(one['image'], '', one['suffix'], one['image']))}\n" for one in fields)
+        return _as_tsv(found, options)
     if kind == "messages":
-        return (f"{to_json(_as_messages(one, embed))}\n" for one in fields)
+        return _as_messages(found, options, embed)
     if kind == "csv":
-        return _as_csv(fields)
-    makers = {"labelstudio": _as_tasks, "coco": _as_coco, "vqa": _as_vqa}
-    return iter([json.dumps(makers[kind](list(fields)), ensure_ascii=False, indent=1) + "\n"])
+        return table.lines(found, options)
+    makers: dict[str, Callable[[list[tuple[str, Fields]]], Any]] = {
+        "labelstudio": _as_tasks,
+        "coco": coco.write,
+        "vqa": vqa.write,
+    }
+    return iter([json.dumps(makers[kind](list(found)), ensure_ascii=False, indent=1) + "\n"])
 
 
-class _Echo:
-    """A file for `csv.writer` that gives back what is written."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
-def _as_csv(fields: Iterable[Fields]) -> Iterator[str]:
-    everything = list(fields)
-    columns = list(dict.fromkeys(["image", "prefix", "suffix", *itertools.chain.from_iterable(everything)]))
-    # A carriage return ends a line for most readers, and only a line feed is quoted unasked.
-    returns = any("\r" in str(value) for one in everything for value in one.values())
-    options: Any = {"quoting": csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL}
-    writer = csv.DictWriter(_Echo(), columns, restval="", lineterminator="\n", **options)
-    yield str(writer.writeheader())
-    for one in everything:
-        yield str(
-            writer.writerow({key: value if isinstance(value, str) else to_json(value) for key, value in one.items()})
-        )
+def _no_room(fields: Fields, kind: str, room: tuple[str, ...], where: str, options: Options) -> None:
+    """Loses what a format has no place for."""
+    if fields.get("prefix") and "prefix" not in room:
+        options.lose(f"{kind} has no room for questions", where, fields["prefix"][:80])
+    more = [key for key in fields if key not in OWN and key not in room]
+    if options.numbers and isinstance(fields.get("id"), int) and "id" in more:
+        more.remove("id")
+        options.remark(f"{kind} has no room for the numbers of tasks", where)
+    if more:
+        options.lose(f"{kind} has no room for other keys", where, ", ".join(more)[:200])
 
 
-def _as_tasks(fields: list[Fields]) -> Any:
+def _as_tsv(found: Found, options: Options) -> Iterator[str]:
+    for where, fields in found:
+        record = Record(fields["image"], "", fields["suffix"], where)
+        answered = _is_answered(fields)
+        try:
+            line = _answer(record, fields) if answered else to_tsv(record)
+        except BadDataError as error:
+            options.lose(error.what, where, hint=error.hint or "")
+            continue
+        _no_room(fields, "tsv", ("correct", "p_yes", "answer") if answered else (), where, options)
+        yield f"{line}\n"
+
+
+def _answer(record: Record, fields: Fields) -> str:
+    right = fields.get("correct", fields["answer"].strip().lower() == fields["suffix"].strip().lower())
+    return to_answer(record, right, fields["p_yes"], fields["answer"])
+
+
+def _is_answered(fields: Fields) -> bool:
+    """Whether a model's answer is with a record, and five columns hold it as it is."""
+    p_yes, answer = fields.get("p_yes"), fields.get("answer")
+    if not isinstance(answer, str) or isinstance(p_yes, bool) or not isinstance(p_yes, (int, float)):
+        return False
+    right = fields.get("correct", True)
+    return (
+        0 <= p_yes <= 1 and round(p_yes, 6) == p_yes and answer == " ".join(answer.split()) and right in (True, False)
+    )
+
+
+def _as_tasks(found: list[tuple[str, Fields]]) -> Any:
+    numbers = [fields.get("id") for _, fields in found]
+    own = all(type(number) is int for number in numbers) and len(set(numbers)) == len(numbers)
+    kept = (*OWN, "id") if own else OWN
     return [
         {
-            "id": number,
-            "data": {"image": one["image"], **({"prefix": one["prefix"]} if one.get("prefix") else {})},
-            "annotations": [
-                {
-                    "result": [
-                        {
-                            "from_name": "label",
-                            "to_name": "image",
-                            "type": "choices",
-                            "value": {"choices": [one["suffix"]]},
-                        }
-                    ]
-                }
-            ],
+            "id": fields["id"] if own else number,
+            "data": {"image": fields["image"]}
+            | ({"prefix": fields["prefix"]} if fields.get("prefix") else {})
+            | {key: value for key, value in fields.items() if key not in kept},
+            "annotations": [{"result": [_choice(fields["suffix"])]}],
         }
-        for number, one in enumerate(fields, 1)
+        for number, (_, fields) in enumerate(found, 1)
     ]
 
 
-def _numbered(fields: list[Fields]) -> tuple[dict[str, int], list[Fields]]:
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(one["image"] for one in fields), 1)}
-    return numbers, [{"id": number, "file_name": name} for name, number in numbers.items()]
+def _choice(label: str) -> Fields:
+    return {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}
 
 
-def _as_coco(fields: list[Fields]) -> Any:
-    numbers, images = _numbered(fields)
-    captions = [
-        {"id": number, "image_id": numbers[one["image"]], "caption": one["suffix"]}
-        for number, one in enumerate(fields, 1)
-    ]
-    return {"images": images, "annotations": captions}
+def _as_messages(found: Found, options: Options, embed: ImageFolders | None) -> Iterator[str]:
+    for where, fields in found:
+        _no_room(fields, "messages", ("prefix", "system"), where, options)
+        system = fields.get("system")
+        if not isinstance(system, (str, type(None))):
+            options.lose("messages has no room for other keys", where, "system")
+            continue
+        url: str | None = fields["image"]
+        if embed is not None:
+            url = _embedded(embed, fields["image"], where, options)
+        if url is not None:
+            yield f"{to_json(messages.line(fields, url))}\n"
 
 
-def _as_vqa(fields: list[Fields]) -> Any:
-    numbers, images = _numbered(fields)
-    asked = [
-        {"question_id": number, "image_id": numbers[one["image"]], "question": one.get("prefix") or ""}
-        for number, one in enumerate(fields, 1)
-    ]
-    answered = [
-        {"question_id": number, "image_id": numbers[one["image"]], "multiple_choice_answer": one["suffix"]}
-        for number, one in enumerate(fields, 1)
-    ]
-    return {"images": images, "questions": asked, "annotations": answered}
+def _embedded(images: ImageFolders, name: str, where: str, options: Options) -> str | None:
+    path = images.locate(name, where)
+    if not path.is_file():
+        options.lose("no such image", where, str(path), "-i names the folder that images are in", missing=True)
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        options.lose("an image cannot be read", where, f"{path}: {error.strerror}", missing=True)
+        return None
+    kind = image_kind(content)
+    if kind is None:
+        options.lose("an image is of a kind that palitune does not read", where, str(path))
+        return None
+    return f"data:image/{kind[1]};base64,{base64.b64encode(content).decode()}"
 
 
-def _as_messages(one: Fields, embed: ImageFolders | None) -> Any:
-    url = one["image"]
-    if embed is not None:
-        path = embed.locate(one["image"], one["image"])
-        if not path.is_file():
-            raise MissingInputError("no such image", where=str(path))
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise MissingInputError(f"image cannot be read: {error.strerror}", where=str(path)) from None
-        kind = path.suffix.lower().lstrip(".").replace("jpg", "jpeg") or "jpeg"
-        url = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-    asked = [{"type": "text", "text": one["prefix"]}] if one.get("prefix") else []
-    return {
-        "messages": [
-            {"role": "user", "content": [*asked, {"type": "image_url", "image_url": {"url": url}}]},
-            {"role": "assistant", "content": one["suffix"]},
-        ]
-    }
+def write_folders(
+    found: Found, target: Path, images: ImageFolders, options: Options, check: Callable[[], None] = lambda: None
+) -> int:
+    """Copies images into folders named by their labels; all appears at once or nothing does. Returns their number.
 
-
-def write_folders(fields: Iterable[Fields], target: Path, images: ImageFolders) -> int:
-    """Copies pictures into folders named by their labels; all appears at once or nothing does. Returns their number.
+    Args:
+      check: called before the folder appears; what it raises keeps it from that.
 
     Raises:
-      BadDataError: a label that no folder can be named by, or two pictures of one name.
-      MissingInputError: a picture is not there.
       OutputExistsError: `target` is there.
+      StorageError: it cannot be written.
     """
     if target.exists():
         raise OutputExistsError("this folder exists", where=str(target), hint="Name another one with -o")
@@ -146,28 +155,42 @@ def write_folders(fields: Iterable[Fields], target: Path, images: ImageFolders) 
         raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None
     try:
         fresh.chmod(0o755)
-        for one in fields:
-            label = str(one["suffix"])
-            if (
-                not label
-                or label.startswith(".")
-                or re.search(r'[/\\\0-\x1f<>:"|?*]', label)
-                or len(label.encode()) > 200
-            ):
-                raise BadDataError(
-                    f"no folder can be named {label[:40]!r}", where=one["image"], hint="It is for classes"
-                )
-            path = images.locate(one["image"], one["image"])
-            if not path.is_file():
-                raise MissingInputError("no such image", where=str(path))
-            copy = fresh / label / Path(one["image"].replace("\\", "/")).name
-            if copied.setdefault(copy, path) != path:
-                raise BadDataError(f"two pictures are named {copy.name}, with the label {label}", where=one["image"])
+        for where, fields in found:
+            _no_room(fields, "folders", (), where, options)
+            place = _place(fields, where, images, options)
+            if place is None:
+                continue
+            path, inside = place
+            copy = fresh / inside
+            if copy in copied:
+                same = copied[copy] == path
+                what = "an image is there twice, and a folder holds it once" if same else "two images have one name"
+                options.lose(what, where, inside)
+                continue
+            copied[copy] = path
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+        check()
         fresh.rename(target)
     except OSError as error:
         raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return len(copied)
+
+
+def _place(fields: Fields, where: str, images: ImageFolders, options: Options) -> tuple[Path, str] | None:
+    """An image's file, and where it goes; None where it cannot."""
+    label, name = fields["suffix"], fields["image"]
+    base = Path(name.replace("\\", "/")).name
+    if NO_NAME.search(label) or image_tree.is_rubbish(label) or len(label.encode()) > LONGEST_NAME:
+        options.lose("a label cannot be a folder's name", where, repr(label[:40]), "Folders are for classes")
+        return None
+    path = images.locate(name, where)
+    if not path.is_file():
+        options.lose("no such image", where, str(path), "-i names the folder that images are in", missing=True)
+        return None
+    if image_tree.is_rubbish(base) or not image_tree.is_image(path):
+        options.lose("a file would not be taken for an image", where, str(path))
+        return None
+    return path, f"{label}/{base}"

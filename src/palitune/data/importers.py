@@ -1,207 +1,207 @@
 """Other people's formats, read into fields of records (`foreign.Fields`)."""
 
-import csv
-import io
 import json
+import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from palitune.data import foreign, label_studio, messages
-from palitune.data.foreign import Fields, Options
-from palitune.data.records import HEADS, LABEL_HEADS, LABELS, Record, require_file, stream, to_json
-from palitune.errors import BadDataError, MissingInputError
+from palitune.data import coco, foreign, image_tree, json_records, label_studio, messages, roles, table, vqa
+from palitune.data.foreign import Fields, Found, Options
+from palitune.data.records import HEADS, LABELS, LONGEST, require_file, to_json
+from palitune.data.renaming import Renaming
+from palitune.errors import BadDataError, MissingInputError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
-PICTURES = (".jpg", ".jpeg", ".png", ".gif", ".webp", ".bmp")
-PREFIX_COLUMNS = ("prefix", "prompt", "question")
-CAPTION = "caption en"  # what PaliGemma is asked for captions
+FIRST_LINE = 1 << 20  # bytes of a line that is read to tell the format
+TOP = re.compile(r'"(messages|questions|annotations|images)"\s*:')
+DEEPEST = 50  # levels of lists and objects in a value
+READERS: dict[str, Callable[[Path, Options], Found]] = {
+    "jsonl": json_records.read,
+    "tsv": json_records.read_tsv,
+    "csv": table.read,
+    "folders": image_tree.read,
+    "labelstudio": label_studio.read,
+    "coco": coco.read,
+    "vqa": vqa.read,
+    "messages": messages.read,
+}
 
 
-def detect(path: Path) -> str:
+def detect(path: Path, options: Options | None = None) -> str:
     """The format of a file or folder. Raises BadDataError if it is none that is known."""
     if path.is_dir():
         return "folders"
     require_file(path)
+    options = options or Options()
+    encoding = foreign.encoding_of(path, options)
     try:
         with path.open("rb") as file:
-            head = file.read(1 << 16).removeprefix(b"\xef\xbb\xbf").lstrip()
+            raw = file.read(FIRST_LINE)
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    first = head.split(b"\n", 1)[0]
-    if head[:1] == b"[":
+    head = raw.decode(encoding, "replace").removeprefix(foreign.MARK).lstrip()
+    if not head:
+        raise BadDataError("the file is empty", where=str(path))
+    if head[0] == "[":
+        return _of_list(path, options)
+    if head[0] == "{":
+        return _of_objects(head, path, options)
+    first = head.split("\n", 1)[0]
+    cells = [cell.strip(' "').lower() for cell in table.first_cells(head)]
+    if len(cells) > 1 and any(cell in roles.NAMES for cell in cells):
+        return "csv"
+    return "csv" if "\t" not in first or any(cell in HEADS for cell in cells) or table.EXCEL.match(head) else "tsv"
+
+
+def _of_list(path: Path, options: Options) -> str:
+    """One JSON list: of Label Studio's tasks, or of records."""
+    values = foreign.parsed(path, options)
+    objects = [value for value in values if isinstance(value, dict)]
+    if not objects:
+        kinds = sorted({type(value).__name__ for value in values}) or ["nothing"]
+        names = {"str": "texts", "list": "lists", "int": "numbers", "float": "numbers", "bool": "truth values"}
+        what = f"a list of {' and '.join(names.get(kind, kind) for kind in kinds)}, which are no records"
+        hint = 'A record is an object such as {"image": "a.jpg", "suffix": "yes"}'
+        raise BadDataError(what, where=str(path), hint=hint)
+    keys = {key for one in objects for key in one}
+    if keys & label_studio.MARKS or (keys & {"choice", "choices"} and "suffix" not in keys):
         return "labelstudio"
-    if head[:1] == b"{":
+    if "messages" in keys:
+        hint = f"One a line is read: jq -c '.[]' {path.name} > chats.jsonl"
+        raise BadDataError("a list of chats", where=str(path), hint=hint)
+    return "jsonl"
+
+
+def _of_objects(head: str, path: Path, options: Options) -> str:
+    """JSON's objects, a line each, or one over the whole file."""
+    first, newline, rest = head.partition("\n")
+    value: Any = None
+    if newline or len(head) < FIRST_LINE // 4:
         try:
             value = json.loads(first)
         except (ValueError, RecursionError):
             value = None
-        if isinstance(value, dict) and {"image", "suffix"} & set(value):
-            return "jsonl"
-        if isinstance(value, dict) and "messages" in value:
-            return "messages"
-        return "vqa" if b'"question"' in head or b'"questions"' in head else "coco"
-    columns = [column.strip(b' "\r').lower().decode("utf-8", "replace") for column in re.split(rb"[,;\t]", first)]
-    if any(column in HEADS for column in columns) or b"\t" not in first:
-        return "csv"
-    return "tsv"
+    elif found := TOP.search(head):  # a line of megabytes
+        return {"messages": "messages", "questions": "vqa"}.get(found[1], "coco")
+    if isinstance(value, dict) and not _is_file(value):
+        return "messages" if "messages" in value else "jsonl"
+    if value is None and _is_line_by_line(rest):
+        return "jsonl"  # the first line is broken, and is named
+    value = foreign.parsed(path, options)
+    if not isinstance(value, dict) or not _is_file(value):
+        listed = ", ".join(map(str, value))[:200] or "none"
+        what = f"one JSON object with keys {listed}: neither records, a line each, nor a format that is known"
+        raise BadDataError(what, where=str(path), hint=_advice(value))
+    lists = [value[key] for key in ("annotations", "questions") if isinstance(value.get(key), list)]
+    if "questions" in value:
+        return "vqa"
+    if any(isinstance(one, dict) and "question_id" in one for some in lists for one in some[:5]):
+        hint = "Name the questions' file, and this one with --annotations"
+        raise BadDataError("these are VQA's answers without the questions", where=str(path), hint=hint)
+    return "coco"
 
 
-def read(path: Path, kind: str, options: Options) -> Iterator[Fields]:
-    """The records of a file or folder.
+def _is_file(value: Fields) -> bool:
+    """Whether this is a whole data set in one object."""
+    return any(isinstance(value.get(key), list) for key in ("images", "annotations", "questions")) and not (
+        {"suffix", "messages"} & set(value)
+    )
+
+
+def _is_line_by_line(rest: str) -> bool:
+    line = rest.lstrip().partition("\n")[0].strip()
+    return line.startswith("{") and line.endswith("}")
+
+
+def _advice(value: Fields) -> str:
+    if value and all(isinstance(one, dict) for one in value.values()):
+        return "If pandas wrote it: to_json(FILE, orient='records', lines=True)"
+    inner = next(
+        (key for key, one in value.items() if isinstance(one, list) and one and isinstance(one[0], dict)), None
+    )
+    if inner is not None:
+        return f"If its records are under {inner[:40]}: jq -c '.{inner[:40]}[]' FILE writes them a line each"
+    return "If it is a record: jq -c . FILE writes it on one line"
+
+
+def read(path: Path, kind: str, options: Options) -> Found:
+    """The records of a file or folder, each with where it is.
 
     Raises:
       MissingInputError, BadDataError: it cannot be read, or is not of this format.
     """
-    readers: dict[str, Callable[[Path, Options], Iterator[Fields]]] = {
-        "jsonl": _read_lines,
-        "tsv": _read_lines,
-        "csv": _read_csv,
-        "folders": _read_folders,
-        "labelstudio": label_studio.read,
-        "coco": _read_coco,
-        "vqa": _read_vqa,
-        "messages": messages.read,
-    }
-    return readers[kind](path, options)
+    return READERS[kind](path, options)
 
 
-def fields_of(record: Record) -> Fields:
-    """A record as fields; of a TSV with answers these too."""
-    if record.fields:
-        return record.fields
-    fields: Fields = {"prefix": record.prefix, "suffix": record.suffix, "image": record.name}
-    if record.answer is not None:
-        fields |= {"p_yes": record.p_yes, "answer": record.answer}
-    return fields
+def settled(found: Found, names: Renaming, source: str, options: Options) -> Found:
+    """Sound records, their labels by other names; yes and no come out in lower case.
 
-
-def _read_lines(path: Path, options: Options) -> Iterator[Fields]:
-    return (fields_of(record) for record in stream(path))
-
-
-def _read_csv(path: Path, options: Options) -> Iterator[Fields]:
-    """A table with a header; what separates its columns, the header tells."""
-    text = foreign.text(path)
-    if "\0" in text:
-        raise BadDataError(
-            "the file has a NUL character", where=f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}"
-        )
-    head = text.split("\n", 1)[0]
-    separator = max((",", ";", "\t"), key=head.count)
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        columns = [column.strip() for column in next(rows, [])]
-        image = _column(columns, options.image, HEADS, "--image-column", path)
-        label = _column(columns, options.label, LABEL_HEADS, "--label-column", path)
-        prefix = None
-        if options.prefix or any(name.lower() in PREFIX_COLUMNS for name in columns):
-            prefix = _column(columns, options.prefix, PREFIX_COLUMNS, "--prefix-column", path)
-        if len(set(columns)) < len(columns):
-            raise BadDataError("two columns have the same name", where=f"{path}:1")
-        for row in rows:
-            where = f"{path}:{rows.line_num}"
-            if not row:
-                continue
-            if len(row) != len(columns):
-                raise BadDataError(f"{len(row)} columns, the header has {len(columns)}", where=where)
-            named = {"prefix": row[prefix] if prefix is not None else "", "suffix": row[label], "image": row[image]}
-            if not named["suffix"].strip() or not named["image"].strip():
-                raise BadDataError("the image or the label is empty", where=where)
-            rest = {name: row[i] for i, name in enumerate(columns) if i not in (image, label, prefix) and name}
-            yield named | {name: value for name, value in rest.items() if name not in named}
-    except csv.Error as error:
-        raise BadDataError(f"broken CSV ({error})", where=f"{path}:{rows.line_num}") from None
-
-
-def _column(columns: Sequence[str], wanted: str | None, usual: Sequence[str], option: str, path: Path) -> int:
-    lower = [column.lower() for column in columns]
-    names = (wanted.lower(),) if wanted else usual
-    for name in names:
-        if name in lower:
-            return lower.index(name)
-    listed = ", ".join(columns)[:200] or "none"
-    what = f"no column {wanted}" if wanted else f"no column named {', '.join(usual[:3])} or the like"
-    raise BadDataError(f"{what}; there are {listed}", where=f"{path}:1", hint=f"Name it with {option}")
-
-
-def _read_folders(path: Path, options: Options) -> Iterator[Fields]:
-    """A folder for each label, with pictures at any depth."""
-    if not path.is_dir():
-        raise BadDataError("not a folder", where=str(path))
-    labels = sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-    count = 0
-    for folder in labels:
-        for file in sorted(folder.rglob("*")):
-            if file.suffix.lower() in PICTURES and file.is_file():
-                count += 1
-                yield {"prefix": "", "suffix": folder.name, "image": file.relative_to(path).as_posix()}
-    if not count:
-        hint = f"It needs a folder for each label, with files {', '.join(PICTURES)}"
-        raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
-
-
-def _read_coco(path: Path, options: Options) -> Iterator[Fields]:
-    """COCO captions: several for each picture. https://cocodataset.org/#format-data"""
-    found = foreign.lists_of(path, "images", "annotations")
-    names = {entry["id"]: entry["file_name"] for entry in foreign.entries(found, "images", path, "id", "file_name")}
-    for entry in foreign.entries(found, "annotations", path, "image_id", "caption"):
-        if entry["image_id"] not in names:
-            raise BadDataError(f"a caption is of image {entry['image_id']}, which is not there", where=str(path))
-        yield {"prefix": CAPTION, "suffix": entry["caption"], "image": names[entry["image_id"]]}
-
-
-def _read_vqa(path: Path, options: Options) -> Iterator[Fields]:
-    """VQA v2: questions, and answers in the same or another file. https://visualqa.org/vqa_v1_download.html"""
-    found = foreign.lists_of(path, "questions")
-    if options.annotations is None and "annotations" not in found:
-        raise BadDataError("the answers are in another file", where=str(path), hint="Name it with --annotations")
-    where = options.annotations or path
-    given = foreign.lists_of(where, "annotations")
-    answers = {}
-    for entry in foreign.entries(given, "annotations", where, "question_id"):
-        several = entry.get("answers")
-        first = (
-            several[0].get("answer") if isinstance(several, list) and several and isinstance(several[0], dict) else None
-        )
-        answers[entry["question_id"]] = entry.get("multiple_choice_answer", entry.get("answer", first))
-    names = {}
-    if isinstance(found.get("images"), list):
-        names = {entry["id"]: entry["file_name"] for entry in foreign.entries(found, "images", path, "id", "file_name")}
-    part = found.get("data_subtype", "train2014")
-    for entry in foreign.entries(found, "questions", path, "question_id", "image_id", "question"):
-        answer = answers.get(entry["question_id"])
-        if not isinstance(answer, str):
-            raise BadDataError(f"question {entry['question_id']} has no answer", where=str(where))
-        image = names.get(entry["image_id"])
-        if image is None:
-            image = f"COCO_{part}_{str(entry['image_id']).zfill(12)}.jpg"
-        yield {"prefix": entry["question"], "suffix": answer, "image": image}
-
-
-def renamed(fields: Iterable[Fields], names: Mapping[str, str], source: str) -> Iterator[Fields]:
-    """Sound records, their labels by other names: `{"OK": "yes", "NG": "no"}`; yes and no come out in lower case.
-
-    Args:
-      source: for messages.
+    Images inside of the data are written out. What is no record is lost.
 
     Raises:
-      BadDataError: an image, label or question is no text, or there is no record at all.
+      BadDataError: there is no record at all.
     """
     number = 0
-    for number, one in enumerate(fields, 1):
-        where = f"{source}: record {number}"
-        if not all(isinstance(one[key], str) and one[key].strip() for key in ("image", "suffix")):
-            raise BadDataError("the image or the label is empty or no text", where=where)
-        prefix = one.get("prefix")
-        if not isinstance(prefix, (str, type(None))):
-            raise BadDataError("the question is no text", where=where)
-        try:
-            to_json(one).encode()
-        except (UnicodeEncodeError, ValueError):
-            raise BadDataError("there is something in it that is no text in UTF-8 and no number", where=where) from None
-        label = names.get(one["suffix"], one["suffix"])
+    for where, fields in found:
+        number += 1
+        problem = _problem(fields)
+        if problem is not None:
+            options.lose(problem[0], where, problem[1])
+            continue
+        image = _image(fields["image"], where, options)
+        if len(image) > LONGEST:
+            options.lose(f"a text is longer than {LONGEST:,} characters", where, "the image's name")
+            continue
+        label = names(fields["suffix"])
         plain = label.strip().lower()
-        yield one | {"prefix": prefix or "", "suffix": plain if plain in LABELS else label}
-    if not number:
+        fixed = {"prefix": fields.get("prefix") or "", "suffix": plain if plain in LABELS else label, "image": image}
+        yield where, fields | fixed
+    if not number and not (options.losses and options.losses.count and not options.losses.drop):
         raise BadDataError("there is no record in it", where=source)
+
+
+def _problem(fields: Fields) -> tuple[str, str] | None:
+    """Why fields are no record: a kind, and a detail."""
+    for key in ("image", "suffix"):
+        value = fields.get(key)
+        if not isinstance(value, str) or not value.strip():
+            return f"the {'image' if key == 'image' else 'label'} is empty or no text", repr(value)[:80]
+    if not isinstance(fields.get("prefix"), (str, type(None))):
+        return "the question is no text", repr(fields["prefix"])[:80]
+    for key in ("suffix", "prefix"):
+        if len(fields.get(key) or "") > LONGEST:
+            return f"a text is longer than {LONGEST:,} characters", f'"{key}" has {len(fields[key]):,}'
+    if any("\0" in (fields.get(key) or "") for key in foreign.OWN):
+        return "there is a NUL character in a text", ""
+    if any(isinstance(value, (dict, list)) and _depth(value) > DEEPEST for value in fields.values()):
+        return f"a value is nested more than {DEEPEST} levels deep", ""
+    if any(isinstance(value, float) and not math.isfinite(value) for value in fields.values()):
+        return "a value is no number", ""
+    try:
+        to_json(fields).encode()
+    except (UnicodeEncodeError, ValueError):
+        return "there is something in it that is no text in UTF-8 and no number", ""
+    return None
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level and depth <= DEEPEST:
+        depth += 1
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]
+        level = [one for some in inner for one in some if isinstance(one, (dict, list))]
+    return depth
+
+
+def _image(image: str, where: str, options: Options) -> str:
+    """The name of an image; what is inside of the data is written out."""
+    if image.startswith("data:"):
+        if options.embedded is None:
+            raise UsageError("images are embedded: say with --pictures FOLDER where they go", where=where)
+        return options.embedded.save(image, where)
+    if image.startswith(("http://", "https://", "s3://", "gs://", "azure-blob://")):
+        hint = "Download them, and put the files' names there"
+        options.remark("images are addresses on the network, and palitune reads files", where, image[:200], hint)
+    return image

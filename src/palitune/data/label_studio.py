@@ -3,43 +3,95 @@
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from palitune.data import foreign
-from palitune.data.foreign import Fields, Options
-from palitune.data.records import HEADS, LABEL_HEADS
+from palitune.data import foreign, roles
+from palitune.data.foreign import Fields, Found, Options
 from palitune.errors import BadDataError
 
+# What Label Studio keeps of a task for itself, and JSON-MIN puts beside the data.
+BOOKS = frozenset(
+    """annotations completions predictions drafts data id meta created_at updated_at inner_id total_annotations
+    cancelled_annotations total_predictions comment_count unresolved_comment_count last_comment_updated_at project
+    updated_by comment_authors file_upload annotators avg_lead_time annotation_id annotator lead_time overlap
+    is_labeled draft_exists reviewed reviews_accepted reviews_rejected precomputed_agreement agreement
+    annotations_results annotations_ids predictions_score predictions_results predictions_model_versions
+    storage_filename ground_truth was_cancelled""".split()  # noqa: SIM905
+)
+# What says that a list of objects is an export.
+MARKS = frozenset(("annotations", "completions", "data", "annotation_id", "annotator", "lead_time"))
+# Kinds of controls whose value is a label of the whole image, and where it is.
+READ = {
+    "choices": "choices",
+    "taxonomy": "taxonomy",
+    "textarea": "text",
+    "rating": "rating",
+    "number": "number",
+    "datetime": "datetime",
+}
+DISAGREE = "annotators disagree about a label"
+TRUTH = "Mark one annotation of each task as ground truth"
 
-def read(path: Path, options: Options) -> Iterator[Fields]:
+
+class Result(NamedTuple):
+    """What one control says of a task; `label` is None where palitune has no place for it."""
+
+    control: str
+    kind: str
+    label: str | None
+    detail: str
+
+
+def read(path: Path, options: Options) -> Found:
     """The labelled tasks. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
-    tasks = foreign.parsed(path)
+    tasks = foreign.parsed(path, options)
     if not isinstance(tasks, list):
         raise BadDataError("Label Studio's export is a list of tasks", where=str(path))
     for number, task in enumerate(tasks, 1):
-        where = f"{path}: task {number}"
         if not isinstance(task, dict):
-            raise BadDataError("a task must be an object", where=where)
-        data = task.get("data", task)
+            raise BadDataError("a task must be an object", where=f"{path}: task {number}")
+    if not any("data" in task for task in tasks):
+        yield from _minimal(tasks, path, options)
+        return
+    control = options.label or _only_control(tasks, path)
+    for number, task in enumerate(tasks, 1):
+        where = f"{path}: task {number}"
+        label = _annotated(task, control, where, options)
+        if label is None:
+            continue
+        data = task.get("data", {})
         if not isinstance(data, dict):
             raise BadDataError('"data" must be an object', where=where)
-        image = data.get(options.image) if options.image else next((data[key] for key in HEADS if key in data), None)
-        if not isinstance(image, str) or not image:
-            raise BadDataError("the task has no image", where=where, hint="Name its key with --image-column")
-        label = _minimal_label(task, options, where) if "data" not in task else _annotated(task, options, where)
-        if label is None:
-            continue  # nobody has labelled it, or somebody skipped it
-        question = data.get(options.prefix or "prefix", "")
-        rest = {key: task[key] for key in ("id",) if key in task}
-        yield {
-            "prefix": question if isinstance(question, str) else "",
-            "suffix": label,
-            "image": _upload(image, where),
-        } | rest
+        meta = task.get("meta")
+        own = {"id": task["id"]} if "id" in task else {}
+        own |= {key: value for key, value in task.items() if key not in BOOKS} | ({"meta": meta} if meta else {})
+        fields = _fields(data, own, label, where, options)
+        if fields is not None:
+            yield where, fields
 
 
-def _upload(image: str, where: str) -> str:
-    """A picture's path behind the addresses that Label Studio gives it; other names are as they are."""
+def _fields(data: Fields, own: Fields, label: str, where: str, options: Options) -> Fields | None:
+    try:
+        key = roles.image_of(list(data), options, where)
+        question = roles.prefix_of([name for name in data if name != key], options, where)
+    except BadDataError as error:
+        options.lose("a task's keys do not tell what it is", where, error.what, error.hint or "")
+        return None
+    image = data[key]
+    if not isinstance(image, str) or not image:
+        options.lose("the task has no image", where, hint="Name its key with --image-column")
+        return None
+    rest = {name: value for name, value in (own | data).items() if name not in (key, question)}
+    fields: Fields = {
+        "prefix": data[question] if question else "",
+        "suffix": label,
+        "image": _upload(image, where, options),
+    }
+    return foreign.with_rest(fields, rest, where, options)
+
+
+def _upload(image: str, where: str, options: Options) -> str:
+    """An image's path behind the addresses that Label Studio gives it; other names are as they are."""
     if not image.startswith(("/data/", "http://", "https://")):
         return image
     try:
@@ -48,25 +100,95 @@ def _upload(image: str, where: str) -> str:
         raise BadDataError(f"no address: {image[:80]}", where=where) from None
     if parts.path.endswith("/local-files/") and parts.query:
         return urllib.parse.parse_qs(parts.query).get("d", [image])[0]
+    if parts.netloc:
+        what = "images are addresses on the network, whose paths are taken as names of files"
+        options.remark(what, where, image[:200], "Download them first")
     return urllib.parse.unquote(parts.path).removeprefix("/data/").lstrip("/")
 
 
-def _minimal_label(task: Fields, options: Options, where: str) -> str | None:
-    names = [options.label] if options.label else [*LABEL_HEADS, "choice", "choices", "text"]
-    return _chosen(next((task[name] for name in names if name in task), None), where)
+# Annotated tasks.
 
 
-def _annotated(task: Fields, options: Options, where: str) -> str | None:
-    for annotation in _listed(task.get("annotations", task.get("completions")), where):
-        if annotation.get("was_cancelled"):
-            continue
-        for result in _listed(annotation.get("result"), where):
-            if options.label and result.get("from_name") != options.label:
-                continue
-            value = result.get("value")
-            label = _chosen(value.get("choices", value.get("text")) if isinstance(value, dict) else None, where)
-            if label is not None:
-                return label
+def _annotations(task: Fields, where: str) -> list[Fields]:
+    """What counts of a task: nothing that was cancelled, and where there is ground truth nothing else."""
+    found = _listed(task.get("annotations", task.get("completions")), where)
+    valid = [one for one in found if not one.get("was_cancelled")]
+    return [one for one in valid if one.get("ground_truth") is True] or valid
+
+
+def _results(annotation: Fields, where: str) -> Iterator[Result]:
+    for result in _listed(annotation.get("result"), where):
+        value = result.get("value")
+        control = result.get("from_name")
+        if not isinstance(value, dict):
+            value = {}
+        kind = result.get("type")
+        if not isinstance(kind, str):
+            kind = next((kind for kind, key in READ.items() if key in value), next(iter(value), "relation"))
+        yield _result(control if isinstance(control, str) else "", kind, value, where)
+
+
+def _result(control: str, kind: str, value: Fields, where: str) -> Result:
+    content = value.get(READ[kind]) if kind in READ else None
+    if kind == "taxonomy" and isinstance(content, list):
+        content = ["/".join(map(str, path)) if isinstance(path, list) else path for path in content]
+    if isinstance(content, dict):
+        raise BadDataError("a label must be text", where=where)
+    several = content if isinstance(content, list) else [content]
+    labels = [text for one in several if (text := foreign.label_text(one)) is not None]
+    if kind not in READ or "x" in value or "start" in value:
+        detail = f"{kind} {control}" if control else kind
+        return Result(control, kind, None, detail)
+    if len(labels) > 1:
+        return Result(control, kind, None, f"{len(labels)} choices where one is the label")
+    return Result(control, kind, labels[0] if labels else "", "")
+
+
+def _only_control(tasks: list[Fields], path: Path) -> str | None:
+    """The control that gives the label; None where there is none. Raises BadDataError: it may be one of several."""
+    counts: dict[tuple[str, str], int] = {}
+    for number, task in enumerate(tasks, 1):
+        where = f"{path}: task {number}"
+        found = {(one.control, one.kind) for each in _annotations(task, where) for one in _results(each, where)}
+        for key in found:
+            counts[key] = counts.get(key, 0) + 1
+    names = list(dict.fromkeys(control for control, kind in counts if kind in READ))
+    if len(names) < 2:
+        return names[0] if names else None
+    most = sorted(counts.items(), key=lambda one: -one[1])
+    listed = ", ".join(f"{control or 'without a name'} ({kind}, {count} tasks)" for (control, kind), count in most[:8])
+    more = f" and {len(most) - 8} more" if len(most) > 8 else ""
+    hint = (
+        f"Choose one with --control {max(names, key=lambda name: max(n for (c, _), n in counts.items() if c == name))}"
+    )
+    raise BadDataError(f"several controls may be the label: {listed}{more}", where=str(path), hint=hint)
+
+
+def _annotated(task: Fields, control: str | None, where: str, options: Options) -> str | None:
+    """The label that a task's annotations agree on; None where there is none."""
+    given = _annotations(task, where)
+    results = [result for each in given for result in _results(each, where)]
+    said: list[str] = []
+    lost = others = False
+    for result in results:
+        if result.control != control and (result.label is not None or options.label):
+            others = others or bool(result.label is None or result.label)
+        elif result.label is None:
+            hint = "palitune learns one label of a whole image"
+            options.lose(
+                "a label is not one text for the image, and has no place in a record", where, result.detail, hint
+            )
+            lost = True
+        elif result.label:
+            said.append(result.label)
+    if others:
+        options.remark(f"other controls than {control} are left out", where)
+    if said:
+        return foreign.agreed(said, DISAGREE, where, options, TRUTH)
+    if not lost:
+        guessed = not results and bool(task.get("predictions"))
+        what = "tasks without an annotation are left out"
+        options.remark(f"{what}; their predictions are a model's" if guessed else what, where)
     return None
 
 
@@ -79,15 +201,44 @@ def _listed(value: Any, where: str) -> list[Fields]:
     return value
 
 
-def _chosen(value: Any, where: str) -> str | None:
-    """The label among choices, of which there may be none and not more than one."""
+# JSON-MIN: the controls are keys beside the data, and each annotation is an object of its own.
+
+
+def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
+    names = list(dict.fromkeys(name for task in tasks for name in task if name not in BOOKS))
+    label = roles.label_of(names, options, str(path))
+    by_task: dict[Any, list[int]] = {}
+    for i, task in enumerate(tasks):
+        number = task.get("id")
+        by_task.setdefault(number if isinstance(number, (int, str)) else (i,), []).append(i)
+    for several in by_task.values():
+        where = f"{path}: task {several[0] + 1}"
+        given = [tasks[i] for i in several]
+        given = [one for one in given if one.get("ground_truth") is True] or given
+        said = [text for one in given if (text := _minimal_label(one.get(label), where, options))]
+        if not said:
+            if all(one.get(label) in (None, "", []) for one in given):
+                options.remark("tasks without an annotation are left out", where)
+            continue
+        agreed = foreign.agreed(said, DISAGREE, where, options, TRUTH)
+        if agreed is None:
+            continue
+        data = {key: value for key, value in given[0].items() if key not in BOOKS and key != label}
+        own = {"id": given[0]["id"]} if "id" in given[0] else {}
+        fields = _fields(data, own, agreed, where, options)
+        if fields is not None:
+            yield where, fields
+
+
+def _minimal_label(value: Any, where: str, options: Options) -> str | None:
     if isinstance(value, dict) and "choices" in value:
         value = value["choices"]
-    several = [value] if isinstance(value, str) else value
-    if several is None or several == []:
+    if value in (None, "", []):
         return None
-    if not isinstance(several, list) or not all(isinstance(one, str) for one in several):
-        raise BadDataError("a label must be text", where=where)
-    if len(several) > 1:
-        raise BadDataError(f"{len(several)} choices where one is the label", where=where)
-    return several[0] if several[0].strip() else None
+    labels = value if isinstance(value, list) else [value]
+    texts = ["/".join(map(str, one)) if isinstance(one, list) else foreign.label_text(one) for one in labels]
+    if len(texts) == 1 and texts[0]:
+        return texts[0]
+    detail = f"{len(texts)} choices where one is the label" if None not in texts else "a region or the like"
+    options.lose("a label is not one text for the image, and has no place in a record", where, detail)
+    return None

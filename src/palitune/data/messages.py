@@ -1,87 +1,164 @@
-"""Hosted fine-tuning's chats: a question with a picture, and its answer, one a line.
+"""Hosted fine-tuning's chats: a question with an image, and its answer, one a line.
 
 https://platform.openai.com/docs/guides/vision-fine-tuning
 """
 
-import base64
-import binascii
-import hashlib
-import json
-import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from palitune import files
-from palitune.data import foreign
-from palitune.data.foreign import Fields, Options
-from palitune.errors import BadDataError, UsageError
+from palitune.data import foreign, records
+from palitune.data.foreign import Fields, Found, Options
+from palitune.errors import BadDataError
+
+SYSTEM = ("system", "developer")
+KNOWN = ("role", "content", "name", "weight")  # keys of a message that may say something
+WHOLE = "a chat is more than one question and its answer"
+HINT = "palitune learns one question about one image, and one answer"
 
 
-def read(path: Path, options: Options) -> Iterator[Fields]:
-    """The records. Raises MissingInputError or BadDataError: it cannot be read, or a line is something else."""
-    for number, line in enumerate(foreign.text(path).split("\n"), 1):
-        where = f"{path}:{number}"
-        if not line.strip():
-            continue
+class Turn(NamedTuple):
+    """A question and its answer."""
+
+    question: str
+    answer: str
+
+
+class Chat(NamedTuple):
+    """A chat that a record can hold."""
+
+    system: str
+    images: list[str]
+    turns: list[Turn]
+
+
+class _LostError(Exception):
+    """Why a chat cannot be carried over: a kind and a detail."""
+
+
+def read(path: Path, options: Options) -> Found:
+    """The records. Raises MissingInputError or BadDataError: it cannot be read."""
+    for where, line in foreign.lines(path, options):
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
-            raise BadDataError("broken JSON", where=where) from None
-        messages = value.get("messages") if isinstance(value, dict) else None
-        if not isinstance(messages, list):
-            raise BadDataError('the line has no list "messages"', where=where)
-        yield _record(messages, options, where)
+            value = records.parse_object(line, where)
+        except BadDataError as error:
+            options.lose("a line is no chat", where, error.what)
+            continue
+        given = value.pop("messages", None)
+        if not isinstance(given, list):
+            options.lose('the line has no list "messages"', where)
+            continue
+        tools = [key for key in ("tools", "functions") if value.pop(key, None)]
+        value.pop("parallel_tool_calls", None)
+        try:
+            chat = _chat(given)
+            if tools:
+                raise _LostError("a chat has tools", ", ".join(tools))
+            if len(chat.turns) > 1 and not options.turns:
+                raise _LostError(WHOLE, f"{len(chat.turns)} questions and answers")
+        except _LostError as lost:
+            what, detail = lost.args
+            hint = "--turns makes a record of each, without what was said before" if what == WHOLE else HINT
+            options.lose(what, where, detail, hint)
+            continue
+        yield from ((where, fields) for fields in _records(chat, value, where, options))
 
 
-def _record(messages: list[Any], options: Options, where: str) -> Fields:
+def _records(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator[Fields]:
+    if chat.system:
+        hint = 'Learning does not read it: put it into "prefix" if it is to be asked'
+        options.remark('a system text is kept under the key "system"', where, chat.system[:80], hint)
+        rest = rest | {"system": chat.system}
+    image = chat.images[0]
+    if image.startswith("file://"):
+        image = urllib.parse.unquote(image.removeprefix("file://").partition("?")[0])
+    elif image.startswith(("http://", "https://")):
+        options.lose("the image is on the network", where, image[:200], "Download it, and put its file's name there")
+        return
+    for turn in chat.turns:
+        fields: Fields = {"prefix": turn.question, "suffix": turn.answer, "image": image}
+        yield foreign.with_rest(fields, rest, where, options)
+
+
+def _chat(messages: list[Any]) -> Chat:
+    """Raises _LostError: there is something in it that a record cannot hold."""
+    system: list[str] = []
     images: list[str] = []
     texts: list[str] = []
-    answer = None
+    turns: list[Turn] = []
+    waiting = False
     for message in messages:
-        role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
-        if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
-            raise BadDataError("a message needs a role, and text or parts as its content", where=where)
-        spoken = [part["text"] for part in parts if isinstance(part.get("text"), str)]
-        if role == "assistant":
-            answer = "".join(spoken)
+        role, spoken, shown = _message(message)
+        images += shown
+        if role in SYSTEM:
+            system += spoken
         elif role == "user":
             texts += spoken
-        images += [image for part in parts if (image := _image_part(part)) is not None]
-    if answer is None or not answer.strip() or len(images) != 1:
-        what = f"{len(images)} pictures and {'an' if answer else 'no'} answer, where one of each makes a record"
-        raise BadDataError(what, where=where)
-    return {"prefix": "\n".join(texts).strip(), "suffix": answer.strip(), "image": _saved(images[0], options, where)}
+            waiting = True
+        elif not waiting:
+            raise _LostError("an answer has no question before it", "")
+        else:
+            answer = "".join(spoken)
+            if not answer.strip():
+                raise _LostError("an answer is empty", "")
+            turns.append(Turn("\n".join(texts), answer))
+            texts, waiting = [], False
+    if len(images) != 1 or not turns:
+        what = "a chat has not one image and an answer"
+        raise _LostError(what, f"{len(images)} images and {len(turns)} answers")
+    if waiting:
+        raise _LostError("a chat ends with a question", "\n".join(texts)[:80])
+    return Chat("\n".join(system), images, turns)
+
+
+def _message(message: Any) -> tuple[str, list[str], list[str]]:
+    """Role, texts and images. Raises _LostError."""
+    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+    if role in ("tool", "function") or (
+        role == "assistant" and (message.get("tool_calls") or "function_call" in message)
+    ):
+        raise _LostError("a chat calls tools", "")
+    if role not in (*SYSTEM, "user", "assistant"):
+        raise _LostError("a message needs a role: system, user or assistant", repr(role)[:80])
+    other = [key for key, value in message.items() if key not in KNOWN and value not in (None, [], "", False)]
+    if other:
+        raise _LostError("a message has keys that a record has no place for", ", ".join(other)[:80])
+    if message.get("weight") == 0:
+        raise _LostError("an answer is not to be learned (weight 0)", "")
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        raise _LostError("a message needs text or parts as its content", "")
+    texts: list[str] = []
+    images: list[str] = []
+    for part in parts:
+        image = _image_part(part)
+        if image is not None:
+            images.append(image)
+        elif part.get("type", "text") == "text" and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+        else:
+            raise _LostError("a message has parts that are neither text nor image", str(part.get("type"))[:80])
+    return role, texts, images
 
 
 def _image_part(part: Fields) -> str | None:
+    if part.get("type", "image_url") not in ("image_url", "image", "input_image"):
+        return None
     value = part.get("image_url", part.get("image"))
     if isinstance(value, dict):
         value = value.get("url")
     return value if isinstance(value, str) else None
 
 
-def _saved(image: str, options: Options, where: str) -> str:
-    """The file of a picture that is given by address; embedded ones are written out."""
-    if image.startswith("file://"):
-        return urllib.parse.unquote(image.removeprefix("file://").partition("?")[0])
-    if re.match(r"https?://", image):
-        hint = "Download it, and put its file's name there"
-        raise BadDataError("the picture is on the network", where=where, hint=hint)
-    if not image.startswith("data:"):
-        return image
-    if options.pictures is None:
-        raise UsageError("pictures are embedded: say with --pictures FOLDER where they go", where=where)
-    head, _, content = image.partition(",")
-    try:
-        raw = base64.b64decode(content, validate=True)
-    except (binascii.Error, ValueError):
-        raise BadDataError("the embedded picture is no base64", where=where) from None
-    kind = re.match(r"data:image/([a-z]+)", head)
-    extension = {"jpeg": "jpg"}.get(kind[1], kind[1]) if kind else "img"
-    name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}"
-    if not (options.pictures / name).exists():
-        files.write(options.pictures / name, raw)
-    return name
+def line(fields: Fields, url: str) -> Fields:
+    """A record as a chat about the image at an address."""
+    system = [{"role": "system", "content": fields["system"]}] if fields.get("system") else []
+    asked = [{"type": "text", "text": fields["prefix"]}] if fields.get("prefix") else []
+    return {
+        "messages": [
+            *system,
+            {"role": "user", "content": [*asked, {"type": "image_url", "image_url": {"url": url}}]},
+            {"role": "assistant", "content": fields["suffix"]},
+        ]
+    }

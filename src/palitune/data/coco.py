@@ -1,0 +1,75 @@
+"""COCO captions: several for each image. https://cocodataset.org/#format-data"""
+
+from pathlib import Path
+from typing import Any
+
+from palitune.data import foreign
+from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.errors import BadDataError
+
+CAPTION = "caption en"  # what PaliGemma is asked for captions
+# What is the format's own of an image and a caption. Fields of records that have no place there are under MORE.
+OF_IMAGES = frozenset("id file_name width height license flickr_url coco_url date_captured url".split())  # noqa: SIM905
+OF_CAPTIONS = frozenset(("id", "image_id", "caption", "prefix", "record"))
+MORE = "record"
+
+
+def read(path: Path, options: Options) -> Found:
+    """The captions. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
+    found = foreign.lists_of(path, options, "images", "annotations")
+    images = foreign.numbered(found, "images", path, "id", "file_name")
+    given = [one for one in found["annotations"] if isinstance(one, dict)]
+    if given and not any("caption" in one for one in given):
+        keys = ", ".join(given[0])[:200]
+        hint = "palitune learns captions and labels of whole images, and no boxes or masks"
+        raise BadDataError(f"no annotation is a caption; they have {keys}", where=str(path), hint=hint)
+    seen = set()
+    for where, entry in foreign.entries(found, "annotations", path, "image_id"):
+        if "caption" not in entry:
+            options.lose("an annotation is no caption", where, ", ".join(entry)[:200])
+            continue
+        image = images.get(entry["image_id"])
+        caption = foreign.label_text(entry["caption"])
+        if image is None or caption is None:
+            what = "a caption is empty or no text" if image else "a caption is of an image that is not there"
+            options.lose(what, where, f"image {entry['image_id']}")
+            continue
+        seen.add(entry["image_id"])
+        fields: Fields = {"prefix": entry.get("prefix", CAPTION), "suffix": caption, "image": image["file_name"]}
+        rest = {key: value for key, value in image.items() if key not in OF_IMAGES}
+        rest |= {key: value for key, value in entry.items() if key not in OF_CAPTIONS} | more(entry)
+        yield where, foreign.with_rest(fields, rest, where, options)
+    for number, image in images.items():
+        if number not in seen:
+            options.remark("images without a caption are left out", f"{path}: image {number}", str(image["file_name"]))
+
+
+def more(entry: Fields) -> Fields:
+    """What `write` has put under a key of its own."""
+    found = entry.get(MORE)
+    return found if isinstance(found, dict) else {} if found is None else {MORE: found}
+
+
+def rest_of(fields: Fields) -> Fields:
+    """What the format has no key for, under a key of its own."""
+    rest = {key: value for key, value in fields.items() if key not in OWN}
+    return {MORE: rest} if rest else {}
+
+
+def numbered(found: list[tuple[str, Fields]]) -> tuple[dict[str, int], list[Fields]]:
+    """Numbers of images by name, and the list of them."""
+    names = dict.fromkeys(fields["image"] for _, fields in found)
+    numbers = {name: number for number, name in enumerate(names, 1)}
+    return numbers, [{"id": number, "file_name": name} for name, number in numbers.items()]
+
+
+def write(found: list[tuple[str, Fields]]) -> Any:
+    """The value of a file of captions; what is asked is kept where it is not the usual."""
+    numbers, images = numbered(found)
+    captions = [
+        {"id": number, "image_id": numbers[one["image"]], "caption": one["suffix"]}
+        | ({"prefix": one.get("prefix") or ""} if one.get("prefix") != CAPTION else {})
+        | rest_of(one)
+        for number, (_, one) in enumerate(found, 1)
+    ]
+    return {"images": images, "annotations": captions}

@@ -1,0 +1,90 @@
+"""Images that are inside of data: written into a folder, all of them or none."""
+
+import base64
+import binascii
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+from pathlib import Path
+
+from palitune.errors import BadDataError, StorageError
+
+# First bytes of the formats that are read, and what their files and types are called.
+IMAGES = (
+    (b"\xff\xd8\xff", "jpg", "jpeg"),
+    (b"\x89PNG\r\n\x1a\n", "png", "png"),
+    (b"GIF8", "gif", "gif"),
+    (b"BM", "bmp", "bmp"),
+)
+
+
+def image_kind(head: bytes) -> tuple[str, str] | None:
+    """Extension and media type of an image that palitune reads, by its first 12 bytes; None for anything else."""
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "webp", "webp"
+    return next(((name, media) for magic, name, media in IMAGES if head.startswith(magic)), None)
+
+
+class Embedded:
+    """A folder that images go to; they appear there when the conversion has ended well."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.waiting: Path | None = None
+        self.made: list[Path] = []  # folders that were not there
+
+    def save(self, address: str, where: str) -> str:
+        """The file's name of an image that a `data:` address holds.
+
+        Raises:
+          BadDataError: it is no base64.
+          StorageError: it cannot be written.
+        """
+        head, _, content = address.partition(",")
+        if ";base64" not in head.lower():
+            raise BadDataError("the embedded image is no base64", where=where)
+        try:
+            raw = base64.b64decode(re.sub(r"\s+", "", content), validate=True)
+        except (binascii.Error, ValueError):
+            raise BadDataError("the embedded image is no base64", where=where) from None
+        claimed = re.match(r"data:image/([a-z]{1,10})", head)
+        kind = image_kind(raw)
+        extension = kind[0] if kind else claimed[1] if claimed else "img"
+        name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}"
+        try:
+            (self._place() / name).write_bytes(raw)
+        except OSError as error:
+            raise StorageError(f"cannot write: {error.strerror}", where=str(self.folder)) from None
+        return name
+
+    def _place(self) -> Path:
+        if self.waiting is None:
+            missing = [folder for folder in (self.folder, *self.folder.parents) if not folder.exists()]
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.made = missing
+            self.waiting = Path(tempfile.mkdtemp(dir=self.folder, prefix=".convert."))
+        return self.waiting
+
+    def keep(self) -> None:
+        """Moves what was saved into the folder. Raises StorageError: it cannot be moved."""
+        if self.waiting is None:
+            return
+        try:
+            for file in sorted(self.waiting.iterdir()):
+                os.replace(file, self.folder / file.name)
+        except OSError as error:
+            raise StorageError(f"cannot write: {error.strerror}", where=str(self.folder)) from None
+        self.made = []
+
+    def close(self) -> None:
+        """Removes what was not kept, and the folders that were made for it."""
+        if self.waiting is not None:
+            shutil.rmtree(self.waiting, ignore_errors=True)
+            for folder in self.made:
+                try:
+                    folder.rmdir()
+                except OSError:
+                    break
+            self.waiting = None

@@ -1,0 +1,200 @@
+"""A folder of images for each label, and what else a folder may hold: parts of a split, files of records."""
+
+import os
+import re
+import shlex
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from palitune.data import foreign_files
+from palitune.data.embedded import image_kind
+from palitune.data.foreign import Found, Options
+from palitune.errors import BadDataError, MissingInputError
+
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")
+# Names of images that palitune does not read, and of videos; the rest is told by content.
+OTHERS = re.compile(
+    r"\.(heic|heif|avif|tiff?|svg|psd|ico|jxl|jp2|j2k|dng|cr[23]|nef|arw|raf|orf|rw2|tga|pcx|p[bgpn]m|exr|hdr|eps|xcf"
+    r"|mp4|mov|avi|mkv|webm|m4v|wmv|mpg|mpeg)$",
+    re.I,
+)
+RUBBISH = re.compile(
+    r"\.|(__macosx|thumbs\.db|ehthumbs\.db|desktop\.ini|@eadir|\$recycle\.bin|system volume information|lost\+found"
+    r"|icon\r)$",
+    re.I,
+)
+PARTS = re.compile(r"(train|training|valid|val|validation|test|testing|dev|eval)([-_ ]?(set|data|images))?$", re.I)
+DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+SIDECARS = (".txt", ".caption", ".json", ".xml")  # of an image of the same name
+LISTED = 6
+
+
+def is_rubbish(name: str) -> bool:
+    """Whether this is what systems and programs leave in folders, or hidden."""
+    return RUBBISH.match(name) is not None
+
+
+def has_known_name(path: Path) -> bool:
+    """Whether the extension is one of images that palitune reads."""
+    return path.suffix.lower() in IMAGES
+
+
+def is_image(path: Path) -> bool:
+    """Whether `read` takes a file for an image."""
+    return has_known_name(path) or _sniffed(path) == "image"
+
+
+def _folders(path: Path) -> list[Path]:
+    try:
+        return sorted(one for one in path.iterdir() if not is_rubbish(one.name) and one.is_dir())
+    except OSError as error:
+        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
+
+
+def _data_files(path: Path) -> list[Path]:
+    found = [one for one in path.iterdir() if one.suffix.lower() in DATA and not is_rubbish(one.name)]
+    return sorted(one for one in found if one.is_file() and one.stat().st_size)
+
+
+def _has_images(path: Path, deep: bool = True) -> bool:
+    """Whether some file in it has an image's name, or content where it has no extension."""
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not is_rubbish(name)] if deep else []
+        paths = (Path(folder, name) for name in names if not is_rubbish(name))
+        if any(has_known_name(one) or (not one.suffix and _sniffed(one) == "image") for one in paths):
+            return True
+    return False
+
+
+def source_of(path: Path) -> Path:
+    """What a folder is to be read as: itself, or the one file of records in it.
+
+    Raises:
+      BadDataError: it has several parts, or several files of records, with the commands that read one of them.
+    """
+    folders = [one for one in _folders(path) if _has_images(one) or _data_files(one)]
+    parts = [one for one in folders if PARTS.match(one.name)]
+    nested = [one for one in parts if _data_files(one) or any(_has_images(inner) for inner in _folders(one))]
+    if parts and (len(parts) == len([one for one in folders if _has_images(one)] or folders) or len(nested) > 1):
+        files = [(one, _data_files(one) or [one]) for one in parts]
+        what = f"{', '.join(one.name for one in parts)} are parts of a data set and no labels"
+        raise BadDataError(what, where=str(path), hint=_commands([file for _, found in files for file in found]))
+    files_here = _data_files(path)
+    labels = [one for one in folders if _has_images(one)]
+    if files_here and len(labels) < 2:
+        if len(files_here) == 1:
+            return files_here[0]
+        raise BadDataError("there are several files of records", where=str(path), hint=_commands(files_here))
+    if len(labels) == 1 and not _has_images(labels[0], deep=False):
+        inner = [one for one in _folders(labels[0]) if _has_images(one)]
+        if len(inner) > 1:
+            what = f"all images are in folders below {labels[0].name}"
+            hint = f"{_commands([labels[0]])}, or name the one label that you mean with --from folders"
+            raise BadDataError(what, where=str(path), hint=hint)
+    return path
+
+
+def _commands(sources: Sequence[Path]) -> str:
+    typed = [f"palitune convert {shlex.quote(str(one))}" for one in sources[:LISTED]]
+    more = f" and {len(sources) - LISTED} more" if len(sources) > LISTED else ""
+    return f"Convert each: {'; '.join(typed)}{more}" if len(sources) > 1 else f"Convert it: {typed[0]}"
+
+
+def read(path: Path, options: Options) -> Found:
+    """The images of each label's folder, at any depth.
+
+    Raises:
+      MissingInputError, BadDataError: it is no folder, cannot be read, or has no images in folders.
+    """
+    if not path.is_dir():
+        raise BadDataError("not a folder", where=str(path))
+    count = 0
+    for one in sorted(path.iterdir()):
+        if not one.is_dir() and not is_rubbish(one.name):
+            _left_out(one, one.name, options, "an image is in no label's folder")
+    for folder in _folders(path):
+        before = count
+        files = sorted(_files(folder, options))
+        images = {file.with_suffix("") for file in files if has_known_name(file)}
+        for file in files:
+            name = file.relative_to(path).as_posix()
+            if not has_known_name(file) and _sniffed(file) != "image":
+                beside = file.suffix.lower() in SIDECARS and file.with_suffix("") in images
+                _left_out(file, name, options, "", beside)
+                continue
+            count += 1
+            if _encodable(name, file, options):
+                yield name, {"prefix": "", "suffix": folder.name, "image": name}
+        if count == before:
+            options.remark("folders without an image are left out", str(folder))
+    if not count:
+        hint = f"It needs a folder for each label, with files {', '.join(IMAGES)}"
+        raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
+
+
+def _encodable(name: str, file: Path, options: Options) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raw = os.fsencode(name)
+        try:
+            detail = f"in Shift-JIS it would be {raw.decode('cp932')}"
+        except UnicodeDecodeError:
+            detail = ""
+        hint = "Rename such files, for example: convmv -r -f cp932 -t utf-8 --notest FOLDER"
+        options.lose("a file's name is no UTF-8", os.fsencode(file).decode("utf-8", "backslashreplace"), detail, hint)
+        return False
+    return True
+
+
+def _files(folder: Path, options: Options) -> Iterator[Path]:
+    """All files below a folder but what is rubbish; links to folders are not followed."""
+
+    def unreadable(error: OSError) -> None:
+        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
+
+    for here, folders, names in os.walk(folder, onerror=unreadable):
+        folders[:] = [name for name in folders if not is_rubbish(name)]
+        for name in folders:
+            if os.path.islink(os.path.join(here, name)):
+                options.lose("a link to a folder is not followed", os.path.join(here, name))
+        for name in names:
+            if is_rubbish(name):
+                if has_known_name(Path(name)) and not name.startswith("._"):
+                    options.remark("hidden files are left out", os.path.join(here, name))
+                continue
+            yield Path(here, name)
+
+
+def _left_out(file: Path, name: str, options: Options, as_image: str, beside: bool = False) -> None:
+    """Counts a file that gives no record: as a loss where it is an image or belongs to one."""
+    kind = _sniffed(file)
+    if kind == "image" and as_image:
+        options.lose(as_image, str(file), hint="Put it into a folder that is named by its label")
+    elif kind == "other":
+        hint = "Convert it to JPEG or PNG first"
+        options.lose("an image or video is of a kind that palitune does not read", str(file), hint=hint)
+    elif beside:
+        options.lose("a file that belongs to an image has no place in a record", str(file))
+    else:
+        options.remark("files that are no images are left out", str(file))
+
+
+def _sniffed(file: Path) -> str:
+    """What a file is by its content: "image", "other" for images and videos that are not read, or "" for the rest."""
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):
+            return ""
+        with file.open("rb") as opened:
+            head = opened.read(foreign_files.HEAD)
+    except OSError:
+        return "image" if has_known_name(file) else ""  # whoever reads it says what is wrong
+    if image_kind(head) and foreign_files.recognised(head) is not None:
+        return "image"
+    found = foreign_files.recognised(head)
+    if found is not None and re.search(r"image|photo|video|drawing", found.what):
+        return "other"
+    if has_known_name(file):
+        return "image"
+    return "other" if OTHERS.search(file.name) else ""

@@ -1,0 +1,97 @@
+"""Records as JSON or TSV, with palitune's own keys or somebody else's."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from palitune.data import foreign, records, roles
+from palitune.data.foreign import Fields, Found, Options
+from palitune.errors import BadDataError
+
+
+def read(path: Path, options: Options) -> Found:
+    """JSON's objects, a line each or in one list. Raises MissingInputError or BadDataError: it cannot be read."""
+    if foreign.starts_with(path, "[", options):
+        return _records(_listed(path, options), options)
+    return _records(_lines(path, options), options)
+
+
+def _listed(path: Path, options: Options) -> Found:
+    values = foreign.parsed(path, options)
+    if not isinstance(values, list):
+        raise BadDataError("it must be a list of objects", where=str(path))
+    for number, value in enumerate(values, 1):
+        where = f"{path}: record {number}"
+        if isinstance(value, dict):
+            yield where, value
+        else:
+            options.lose("a record must be an object", where, _shown(value), "It needs an image and a label")
+
+
+def _lines(path: Path, options: Options) -> Found:
+    for where, line in foreign.lines(path, options):
+        try:
+            fields = records.parse_object(line, where)
+        except BadDataError as error:
+            options.lose("a line is no record", where, error.what, error.hint or "")
+            continue
+        yield where, fields
+
+
+def read_tsv(path: Path, options: Options) -> Found:
+    """Lines of image and label, and a model's answer where it is there. Raises as `read`."""
+    for where, line in foreign.lines(path, options):
+        try:
+            record = records.parse_tsv(line, where)
+        except BadDataError as error:
+            options.lose("a line is no record", where, error.what, error.hint or "")
+            continue
+        fields: Fields = {"prefix": record.prefix, "suffix": record.suffix, "image": record.name}
+        if record.answer is not None:
+            fields |= {"p_yes": record.p_yes, "answer": record.answer}
+        yield where, fields
+
+
+def _records(objects: Iterable[tuple[str, Fields]], options: Options) -> Found:
+    for where, fields in objects:
+        one = _record(fields, where, options)
+        if one is not None:
+            yield where, one
+
+
+def _record(fields: Fields, where: str, options: Options) -> Fields | None:
+    if "image" in fields and "suffix" in fields and not (options.image or options.label or options.prefix):
+        chosen = roles.Roles("image", "suffix", "prefix")
+    else:
+        try:
+            chosen = roles.of(list(fields), options, where)
+        except BadDataError as error:
+            options.lose("a record's keys do not tell what it is", where, error.what, error.hint or "")
+            return None
+    label = _label(fields[chosen.label], where, options)
+    if label is None:
+        return None
+    image = fields[chosen.image]
+    if not isinstance(image, str):
+        options.lose("the image is no text", where, _shown(image), "It is the name of a file")
+        return None
+    prefix = fields.get(chosen.prefix) if chosen.prefix else ""
+    if chosen == ("image", "suffix", "prefix"):
+        return fields | {"suffix": label}
+    rest = {key: value for key, value in fields.items() if key not in chosen}
+    return foreign.with_rest({"prefix": prefix, "suffix": label, "image": image}, rest, where, options)
+
+
+def _label(value: Any, where: str, options: Options) -> str | None:
+    if isinstance(value, list) and len(value) > 1:
+        said = [foreign.label_text(one.get("answer") if isinstance(one, dict) else one) for one in value]
+        if None not in said:
+            return foreign.agreed([one for one in said if one], "several labels for one record", where, options)
+    label = foreign.label_text(value)
+    if label is None:
+        options.lose("the label is empty or no single label", where, _shown(value))
+    return label
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80] if not isinstance(value, (list, dict)) else f"{type(value).__name__} of {len(value)}"

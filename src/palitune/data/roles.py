@@ -1,0 +1,79 @@
+"""Which column of a table, or key of an object, is the image, the label and the question."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from palitune.data.foreign import Options
+from palitune.data.records import HEADS, LABEL_HEADS
+from palitune.errors import BadDataError
+
+# Names in the order in which they count; where several of one row are there, nobody can know which is meant.
+MORE_HEADS = ("img", "image_name", "image_file", "image_url", "img_path", "filepath", "file_path", "url")
+IMAGES = (("image",), (*HEADS[1:], *MORE_HEADS[:-1]), MORE_HEADS[-1:])
+MORE_LABELS = ("multiple_choice_answer", "labels", "category", "class_name", "choice", "choices")
+LABELS = (("suffix",), (*LABEL_HEADS[1:], *MORE_LABELS), ("text",), ("answers",))
+PREFIXES = (("prefix",), ("prompt", "question"))
+NAMES = {name for tiers in (IMAGES, LABELS, PREFIXES) for tier in tiers for name in tier}
+
+
+class Roles(NamedTuple):
+    """Names of columns or keys."""
+
+    image: str
+    label: str
+    prefix: str | None
+
+
+def of(names: Sequence[str], options: Options, where: str) -> Roles:
+    """What names mean. Raises BadDataError: one is missing, or may be several, with those that there are."""
+    image = _one(names, options.image, IMAGES, "image", "--image-column", where)
+    label = _one(names, options.label, LABELS, "label", "--label-column", where)
+    # What was named as something else is no question too.
+    free = list(names) if options.prefix else [name for name in names if name not in (image, label)]
+    prefix = prefix_of(free, options, where)
+    return Roles(image, label, prefix)
+
+
+def image_of(names: Sequence[str], options: Options, where: str) -> str:
+    """The name of the image's key. Raises as `of`."""
+    return _one(names, options.image, IMAGES, "image", "--image-column", where)
+
+
+def prefix_of(names: Sequence[str], options: Options, where: str) -> str | None:
+    """The name of the question's key, where there is one. Raises as `of`."""
+    if options.prefix is None and not any(name.lower() in tier for tier in PREFIXES for name in names):
+        return None
+    return _one(names, options.prefix, PREFIXES, "question", "--prefix-column", where)
+
+
+def label_of(names: Sequence[str], options: Options, where: str) -> str:
+    """The name of the label's key. Raises as `of`."""
+    return _one(names, options.label, LABELS, "label", "--label-column", where)
+
+
+def _one(
+    names: Sequence[str], wanted: str | None, tiers: Sequence[Sequence[str]], what: str, option: str, where: str
+) -> str:
+    if wanted:
+        found = [name for name in names if name == wanted] or [name for name in names if name.lower() == wanted.lower()]
+        if found:
+            return found[0]
+        raise BadDataError(
+            f"no column {wanted}; there are {_listed(names)}", where=where, hint=f"Name it with {option}"
+        )
+    for tier in tiers:
+        found = [name for name in names if name.lower() in tier]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(found)[:200]
+            raise BadDataError(
+                f"the {what} may be one of {listed}", where=where, hint=f"Choose with {option} {found[0]}"
+            )
+    usual = ", ".join([name for tier in tiers for name in tier][:3])
+    hint = f"Name it with {option}"
+    raise BadDataError(f"no column named {usual} or the like; there are {_listed(names)}", where=where, hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:50])[:200] or "none"

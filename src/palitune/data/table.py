@@ -1,0 +1,223 @@
+"""Tables: CSV with a header, as spreadsheets and pandas write it."""
+
+import csv
+import io
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from palitune.data import foreign, roles
+from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.data.records import to_json
+from palitune.errors import BadDataError
+
+SEPARATORS = (",", ";", "\t", "|")
+LONGEST_CELL = 1 << 26  # characters
+EXCEL = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n|\Z)', re.I)  # what Excel takes for the separator
+RECORD = re.compile(r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|avif)$|^https?://", re.I)
+# What spreadsheets take for the start of a formula, in full width too.
+FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")  # noqa: RUF001
+SPARSE = 1_000_000  # cells that a table may have beyond twenty times what is in them
+
+
+def quoted(text: str) -> str:
+    """A cell that no spreadsheet runs."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def unquoted(text: str) -> str:
+    """A cell as it was before `quoted`."""
+    return text[1:] if text.startswith("'") and FORMULA.match(text) else text
+
+
+def first_cells(text: str) -> list[str]:
+    """The header's cells, without blanks. Empty where there is none."""
+    start = found.end() if (found := EXCEL.match(text)) else 0
+    line = re.match(r"[^\r\n]*", text[start:])
+    separator = separator_of(text[start:], found)
+    return [cell.strip() for cell in (line[0] if line else "").split(separator)]
+
+
+def separator_of(text: str, excel: re.Match[str] | None = None) -> str:
+    """What is between the columns: what a first line of Excel's says, else what makes names of the header."""
+    if excel:
+        return excel[1]
+    head = text[: 1 << 16].splitlines()[0] if text else ""
+
+    def meaning(separator: str) -> tuple[int, int]:
+        cells = [cell.strip(' "').lower() for cell in head.split(separator)]
+        return sum(cell in roles.NAMES for cell in cells) if len(cells) > 1 else 0, head.count(separator)
+
+    return max(SEPARATORS, key=meaning)
+
+
+class _Rows:
+    """Rows of a CSV, each without the blanks around cells that are not quoted.
+
+    Attributes:
+      where: `file:line` of the last row.
+    """
+
+    def __init__(self, text: str, path: Path) -> None:
+        excel = EXCEL.match(text)
+        body = text[excel.end() :] if excel else text
+        self.path, self.before = path, 1 if excel else 0
+        self.raw: list[str] = []
+        csv.field_size_limit(LONGEST_CELL)
+        self.reader = csv.reader(
+            self._remembered(io.StringIO(body, newline="")),
+            delimiter=separator_of(body, excel),
+            strict=True,
+            skipinitialspace=True,
+        )
+        self.where = f"{path}:1"
+
+    def _remembered(self, lines: Iterable[str]) -> Iterator[str]:
+        for line in lines:
+            self.raw.append(line)
+            yield line.removeprefix(foreign.MARK)  # of a file that was joined from others
+
+    def __iter__(self) -> Iterator[list[str]]:
+        while True:
+            self.raw.clear()
+            try:
+                row = next(self.reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                where = f"{self.path}:{self.before + self.reader.line_num}"
+                raise BadDataError(f"broken CSV ({error})", where=where) from None
+            self.where = f"{self.path}:{self.before + self.reader.line_num}"
+            raw = ""
+            for i, cell in enumerate(row):
+                if cell != (plain := cell.strip()):
+                    raw = raw or "".join(self.raw)
+                    escaped = cell.replace('"', '""')
+                    row[i] = cell if f'"{escaped}"' in raw else plain
+            yield row
+
+
+def read(path: Path, options: Options) -> Found:
+    """The rows. Raises MissingInputError or BadDataError: it cannot be read, or has no such columns."""
+    text = foreign.text(path, options)
+    if "\0" in text:
+        where = f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}"
+        raise BadDataError("the file has a NUL character", where=where, hint="--encoding reads other texts than UTF-8")
+    rows = _Rows(text, path)
+    waiting = iter(rows)
+    columns = next(waiting, [])
+    named = [name for name in columns if name]
+    if len(set(named)) < len(named):
+        raise BadDataError("two columns have the same name", where=rows.where)
+    chosen = _roles(columns, options, rows.where)
+    own = tuple(columns[:3]) == OWN and not options.formulas
+    nameless = _Nameless([i for i, name in enumerate(columns) if not name], options)
+    for row in waiting:
+        if not any(row) or row == columns:  # blank lines, and headers of files that were joined
+            continue
+        if len(row) > len(columns) and not any(row[len(columns) :]):
+            row = row[: len(columns)]
+        if len(row) != len(columns):
+            detail = f"{len(row)} columns, the header has {len(columns)}"
+            options.lose("a row does not fit the header", rows.where, detail)
+            continue
+        nameless.see(row, rows.where)
+        cells = {name: unquoted(cell) if own else cell for name, cell in zip(columns, row, strict=True) if name}
+        if own:
+            cells = {unquoted(name): cell for name, cell in cells.items()}
+        fields = _record(cells, chosen, rows.where, options)
+        if fields is not None:
+            yield rows.where, fields
+
+
+def _roles(columns: list[str], options: Options, where: str) -> roles.Roles:
+    try:
+        return roles.of([name for name in columns if name], options, where)
+    except BadDataError:
+        if not any(RECORD.search(cell) for cell in columns):
+            raise
+    listed = ", ".join(columns)[:200]
+    hint = "Put a line with the columns' names above it, such as image,label"
+    raise BadDataError(f"the first line has no names but a record: {listed}", where=where, hint=hint)
+
+
+def _record(cells: dict[str, str], chosen: roles.Roles, where: str, options: Options) -> Fields | None:
+    for what, name in (("image", chosen.image), ("label", chosen.label)):
+        if cells[name].strip().lower() in foreign.NO_VALUES:
+            options.lose(f"the {what} is empty", where, cells[name])
+            return None
+    prefix = cells[chosen.prefix] if chosen.prefix else ""
+    fields: Fields = {"prefix": prefix, "suffix": cells[chosen.label], "image": cells[chosen.image]}
+    rest = {name: cell for name, cell in cells.items() if name not in chosen}
+    return foreign.with_rest(fields, rest, where, options)
+
+
+class _Nameless:
+    """Columns without a name: what trailing commas leave, or the row numbers of pandas. Anything else is lost."""
+
+    def __init__(self, columns: Sequence[int], options: Options) -> None:
+        self.columns, self.options = columns, options
+        self.previous: int | None = None
+
+    def see(self, row: list[str], where: str) -> None:
+        for i in self.columns:
+            cell = row[i]
+            if not cell:
+                continue
+            if i == 0 and cell.isdecimal() and len(cell) < 20 and self.previous in (None, int(cell) - 1):
+                self.previous = int(cell)
+                self.options.remark("the column without a name has row numbers, and is left out", where)
+            else:
+                hint = "Give it a name in the first line"
+                self.options.lose("a column has no name", where, f"{cell[:80]} in column {i + 1}", hint)
+
+
+class _Echo:
+    """A file for `csv.writer` that gives back what is written."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def lines(found: Found, options: Options) -> Iterator[str]:
+    """The lines of a table with the keys of all records as columns. What is no text is written as JSON.
+
+    Raises BadDataError: few records have the same keys, so that most of the table would be empty.
+    """
+    everything = list(found)
+    columns = list(dict.fromkeys([*OWN, *itertools.chain.from_iterable(fields for _, fields in everything)]))
+    filled = sum(len(fields) for _, fields in everything)
+    if len(columns) * len(everything) > 20 * filled + SPARSE:
+        what = f"a table of {len(columns):,} columns and {len(everything):,} rows would be almost empty"
+        raise BadDataError(what, hint="Records have to have the same keys")
+    rows = [_row(fields, where, options) for where, fields in everything]
+    heads = {name: _cell(name, options) for name in columns if name}
+    # A carriage return ends a line for most readers, and only a line feed is quoted unasked; blanks need it too.
+    cells = itertools.chain(heads.values(), *(row.values() for row in rows))
+    odd = any("\r" in cell or cell != cell.strip() for cell in cells)
+    quoting: Any = {"quoting": csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL}
+    writer = csv.DictWriter(_Echo(), list(heads), restval="", lineterminator="\n", **quoting)
+    yield str(writer.writerow(heads))
+    for row in rows:
+        yield str(writer.writerow(row))
+
+
+def _row(fields: Fields, where: str, options: Options) -> dict[str, str]:
+    row = {}
+    for name, value in fields.items():
+        text = value if isinstance(value, str) else to_json(value)
+        if not isinstance(value, str):
+            options.remark("numbers, lists and the like become text in CSV", where, name)
+        if not name or "\0" in text or "\0" in name:
+            what = "CSV has no room for NUL characters and keys without a name"
+            options.lose(what, where, name[:80])
+            continue
+        # JSON's own numbers are no formulas.
+        row[name] = _cell(text, options) if isinstance(value, str) else text
+    return row
+
+
+def _cell(text: str, options: Options) -> str:
+    return text if options.formulas else quoted(text)

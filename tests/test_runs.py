@@ -50,6 +50,10 @@ def test_what_a_run_leaves(workspace: Path, noted: "subprocess.CompletedProcess[
     printed = re.findall(r"^step: (\d+)/8   lr: (\S+)   loss: (\S+)$", noted.stdout, re.MULTILINE)
     measured = [row for row in rows if row.get("step") and "event" not in row]
     assert [(str(r["step"]), f"{r['learning_rate']:.5f}", f"{r['train_loss']:.4f}") for r in measured] == printed
+    recorded = json.loads((folder / "config.json").read_text())
+    assert recorded["options"]["features"] is True  # that changed pictures need pixels was not typed
+    assert recorded["resolved"] == {"features": False, "frames": "middle", "dtype": "float32"}
+    assert recorded["options"]["frames"] is None
     blocks = noted.stdout.split("step: ")
     assert (folder / "results.txt").read_text() == re.sub(r"^step: .*\n", "", noted.stdout, flags=re.MULTILINE)
     assert len(blocks) == 17

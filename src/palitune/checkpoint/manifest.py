@@ -25,7 +25,14 @@ def path_of(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".json")
 
 
-def text(*, base: dict[str, str] | None, dtypes: Mapping[str, Any], config: dict[str, Any], data: str) -> str:
+def text(
+    *,
+    base: dict[str, str] | None,
+    dtypes: Mapping[str, Any],
+    config: dict[str, Any],
+    data: str,
+    learned: Mapping[str, Any] | None = None,
+) -> str:
     """What a checkpoint is and how it was made, as JSON.
 
     Args:
@@ -33,6 +40,7 @@ def text(*, base: dict[str, str] | None, dtypes: Mapping[str, Any], config: dict
       dtypes: of every array by path, because a `.npy` file knows no bfloat16.
       config: of the run.
       data: what it learned from.
+      learned: the images of all that, by content: `learned.as_json`.
     """
     content = {
         "palitune": __version__,
@@ -40,6 +48,7 @@ def text(*, base: dict[str, str] | None, dtypes: Mapping[str, Any], config: dict
         "data": data,
         "config": config,
         "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
+        **({"learned": learned} if learned else {}),
     }
     return json.dumps(content, indent=2) + "\n"
 

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from palitune.cli import arguments, values
 
 if TYPE_CHECKING:
+    from palitune.cli.model import Model
+    from palitune.cli.prompts import Prompt
+    from palitune.data.pictures import Pictures
     from palitune.data.records import Record
+    from palitune.infer.features import Features
     from palitune.judge.metrics import Judged
 
 DESCRIPTION = """\
-What there is to beat, on the same split that learning gets: always the commonest label, the base model asked with the
-best of some prompts, and a logistic regression on what its image tower sees. Each learns or chooses on the training
-records alone and is judged on the validation records; -t adds a fine-tuned model. The last line is the one that
-matters.
+What there is to beat, on the same split that learning gets: always the commonest label, the base model asked the
+records' own questions (or the best of some prompts), and a logistic regression on what its image tower sees. Each
+learns or chooses on the training records alone and is judged on the validation records; -t adds a fine-tuned model. The
+last line is the one that matters.
 """
 EXAMPLES = """\
 examples:
@@ -35,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
     parser.add_argument("--valid-data", metavar="FILE", help="records to judge on, where -d is no split")
     parser.add_argument("-t", "--trained", metavar="NAME", help="a fine-tuned checkpoint to compare")
-    text = "prompts to try, one a line, as `palitune prompts` takes them (the model's own)"
+    text = (
+        "prompts to try in place of the records' own, one a line, as `palitune prompts` takes them (the records' own)"
+    )
     parser.add_argument("--prompts", metavar="FILE", help=text)
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what is compared (%(default)s)")
     parser.add_argument("--seed", type=values.seed, default=0, help="of the cross-validation (0)")
@@ -53,11 +59,9 @@ class Contestant(NamedTuple):
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.checkpoint import manifest
-    from palitune.cli import prompts, seen, workspace
+    from palitune.cli import overlap, prompts, seen, workspace
     from palitune.cli.judging import check_pictures, load_records
-    from palitune.cli.model import announce, load, pictures, shown_params
-    from palitune.config import PROMPT
+    from palitune.cli.model import announce, load, pictures
     from palitune.data.records import LABELS
     from palitune.errors import UsageError
     from palitune.judge import metrics, probe
@@ -79,20 +83,11 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(model)
 
+    overlap.tell(source, str(valid_file), valid, args.quiet)
     common = Counter(labels).most_common(1)[0][0]
     truth = [record.suffix for record in valid]
     found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
-    asking = prompts.Asking(model, shown, shown_params(model, shown), args.quiet)
-    if asked is None:
-        asked = [prompts.Prompt(manifest.prompt(source, PROMPT), LABELS)]
-    chosen = asked[0]
-    if len(asked) > 1:
-        order, _ = prompts.ranked(prompts.score(asking, train, asked), args.metric)
-        chosen = asked[order[0]]
-    (zero,) = prompts.score(asking, valid, [chosen])
-    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
-    found.append(Contestant("zero-shot", detail, zero.judged))
-    del asking
+    found.append(_zero_shot(model, shown, train, valid, asked, args))
     p = probe.fit_predict(
         seen.features(train, shown, args), labels, seen.features(valid, shown, args), LABELS, args.seed
     )
@@ -104,9 +99,50 @@ def run(args: argparse.Namespace) -> None:
     _tell(found, args)
 
 
+def _zero_shot(
+    model: "Model",
+    shown: "Pictures | Features",
+    train: "list[Record]",
+    valid: "list[Record]",
+    asked: "list[Prompt] | None",
+    args: argparse.Namespace,
+) -> Contestant:
+    """The base model's answers: to the best of some prompts, or to what the records ask themselves, else its own."""
+    from palitune.checkpoint import manifest
+    from palitune.cli import prompts
+    from palitune.cli.judging import Judge
+    from palitune.cli.model import shown_params
+    from palitune.config import PROMPT
+    from palitune.data.records import LABELS
+
+    params = shown_params(model, shown)
+    if asked is None:
+        own = manifest.prompt(model.path, PROMPT)
+        judged = Judge(model, shown, own, args.quiet)(params, valid).judged
+        return Contestant("zero-shot", _questions(valid, own), judged)
+    if (count := sum(bool(record.prefix) for record in valid)) and not args.quiet:
+        what = f"--prompts takes the place of the questions of {count} of {len(valid)} records"
+        print(f"{what}: without it they are asked their own", file=sys.stderr)
+    asking = prompts.Asking(model, shown, params, args.quiet)
+    chosen = asked[0]
+    if len(asked) > 1:
+        order, _ = prompts.ranked(prompts.score(asking, train, asked), args.metric)
+        chosen = asked[order[0]]
+    (zero,) = prompts.score(asking, valid, [chosen])
+    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
+    return Contestant("zero-shot", detail, zero.judged)
+
+
+def _questions(records: "list[Record]", prompt: str) -> str:
+    """What records are asked, in words."""
+    own = sorted({record.prefix or prompt for record in records})
+    return own[0] if len(own) == 1 else f"{len(own)} questions of the records' own"
+
+
 def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> "Judged":
     """A checkpoint's own answers, with its own prompt and threshold."""
     from palitune.checkpoint import manifest
+    from palitune.cli import overlap
     from palitune.cli.answering import answering_of
     from palitune.cli.judging import Judge
     from palitune.cli.model import load, pictures, shown_params
@@ -118,6 +154,7 @@ def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> 
     model = load(source, own)
     shown = pictures(model, own)
     judge = Judge(model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, own))
+    overlap.tell(source, args.valid_data or args.data, valid, args.quiet)
     verdict = judge(shown_params(model, shown), valid)
     return metrics.judged(verdict.labels, verdict.texts, [answer.p_yes for answer in verdict.answers], LABELS)
 

@@ -49,6 +49,12 @@ def load_records(path: Path, args: argparse.Namespace, labels: Sequence[str] = r
     return found
 
 
+def tell_of_questions(sets: Iterable[Sequence[Record]], args: argparse.Namespace) -> None:
+    """Says on stderr that a --prompt is asked by no record, because each has a question of its own."""
+    if args.prompt is not None and not args.quiet and all(record.prefix for found in sets for record in found):
+        print("--prompt has no effect: every record asks a question of its own", file=sys.stderr)
+
+
 def located(
     asked: Iterable[Record], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
 ) -> Iterator[Record]:

@@ -98,6 +98,7 @@ def run(args: argparse.Namespace) -> None:
     npz.save(target, whole, dtypes)
     known = manifest.read(source)
     config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
-    manifest.write(target, manifest.text(base=None, dtypes=dtypes, config=config, data=known.get("data", "")))
+    about = {"config": config, "data": known.get("data", ""), "learned": known.get("learned")}
+    manifest.write(target, manifest.text(base=None, dtypes=dtypes, **about))
     if not args.quiet:
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

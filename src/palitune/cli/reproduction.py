@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import palitune
-from palitune.checkpoint import delta
+from palitune.checkpoint import delta, learned
 from palitune.checkpoint.run_folder import RunFolder, read_config
+from palitune.cli.arguments import METHODS, NEEDS_METHOD
 from palitune.cli.main import Parser
 from palitune.cli.model import Model
 from palitune.data.records import Record
@@ -32,6 +33,8 @@ NOT_RECORDED = {
     "tensorboard",
     "report",
 }
+# Options that exclude each other: what is typed takes the place of the other, recorded one.
+EITHER = (("epochs", "examples"), ("keep", "accumulate"), ("keep", "clip_global"))
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 
 
@@ -53,13 +56,41 @@ def replayed(args: argparse.Namespace, resumed: Path | None = None) -> argparse.
     if path.is_dir():
         path /= "config.json"
     own.recorded = read_config(path)
-    for name, value in _checked(own.recorded["options"], path).items():
+    options = _checked(own.recorded["options"], path)
+    if _is_derived(own.recorded):
+        del options["features"]
+    for name, value in options.items():
         if name not in args.typed:
             setattr(own, name, value)
         elif resumed is not None and _plain(getattr(args, name)) != _plain(value):
             hint = "Leave it out, or start a run of another name"
             raise UsageError(f"--{name.replace('_', '-')} cannot change while a run goes on", hint=hint)
+    _leave_out(own, {name for name in options if name not in args.typed})
     return own
+
+
+def _is_derived(recorded: Mapping[str, Any]) -> bool:
+    """Whether --no-features was not typed but followed from others, which runs once recorded as if it had been."""
+    options = recorded["options"]
+    if "resolved" in recorded or options.get("features", True):
+        return False
+    command = recorded.get("command")
+    typed = isinstance(command, list) and any(str(part).startswith("--no-f") for part in command)
+    return not typed and (options.get("method") == "full" or bool(options.get("augment")))
+
+
+def _leave_out(args: argparse.Namespace, recorded: set[str]) -> None:
+    """Leaves out what was recorded and cannot go with what was typed; says so where it changes what is learned."""
+    method = args.method or METHODS[0]
+    gone = [name for name, needed in NEEDS_METHOD.items() if name in recorded and needed != method]
+    gone += [one for pair in EITHER for one, other in (pair, pair[::-1])
+             if one in recorded and other not in recorded and getattr(args, other, None) is not None]  # fmt: skip
+    gone = [name for name in dict.fromkeys(gone) if getattr(args, name, None) is not None]
+    for name in gone:
+        setattr(args, name, None)
+    if gone and not args.quiet:
+        listed = ", ".join(f"--{name.replace('_', '-')}" for name in gone)
+        print(f"{listed} of the recorded run cannot go with what was typed: left out", file=sys.stderr)
 
 
 class _Recorded(Parser):
@@ -177,10 +208,6 @@ def code_hash() -> str:
 
 def fingerprint(path: Path, records: Sequence[Record]) -> dict[str, Any]:
     """Count and SHA-256 of a file's lines, and SHA-256 of all its pictures in order."""
-    digests: dict[Path, bytes] = {}
-    for record in records:
-        if record.image not in digests:
-            with record.image.open("rb") as file:
-                digests[record.image] = hashlib.file_digest(file, "sha256").digest()
-    pictures = hashlib.sha256(b"".join(digests[record.image] for record in records)).hexdigest()
+    digests = (bytes.fromhex(learned.digest(record.image)) for record in records)
+    pictures = hashlib.sha256(b"".join(digests)).hexdigest()
     return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": pictures}

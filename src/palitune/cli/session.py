@@ -1,6 +1,7 @@
 """A run of learning from what was typed to what is saved: everything is looked at before anything costs time."""
 
 import argparse
+import copy
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -8,12 +9,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune import files
-from palitune.checkpoint import delta, manifest, run_state
+from palitune.checkpoint import delta, learned, manifest, run_state
 from palitune.checkpoint.run_folder import RunFolder, end_of
-from palitune.cli import arguments, lottery, reproduction, workspace
+from palitune.cli import arguments, lottery, overlap, reproduction, workspace
 from palitune.cli.courses import Courses
 from palitune.cli.journal import Journal
-from palitune.cli.judging import Judge, Verdict, check_pictures, load_records
+from palitune.cli.judging import Judge, Verdict, check_pictures, load_records, tell_of_questions
 from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
 from palitune.cli.training import PASSES, Training
@@ -106,6 +107,7 @@ class Planned(NamedTuple):
 
 def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     """Raises a PalituneError for everything that can be wrong with options, model, data and room."""
+    typed, args = args, copy.copy(args)  # what is derived below is no option: another method derives other values
     train_file, valid_file = workspace.data_files(args.data, args.valid_data)
     source = workspace.checkpoint_to_read(args.model)
     settings = lottery.settings_of(args.sweep or [], bool(args.search))
@@ -114,6 +116,8 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     args.frames = args.frames or manifest.frames(source, "middle")
     sets = {path: load_records(path, args) for path in (train_file, valid_file) if path is not None}
     train, valid = sets[train_file], sets[valid_file or train_file]
+    if args.prompt is None and len(own := {record.prefix for record in train}) == 1:
+        prompt = own.pop() or prompt  # the only question that is learned is the model's own from then on
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
     model = load(source, args)
@@ -136,8 +140,12 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         if valid_file is None:
             print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
         _tell_of_data(sets, train_file)
+        if valid_file is not None:
+            overlap.tell(source, str(valid_file), valid)
+        tell_of_questions(sets.values(), args)
         announce(model)
-    facts = reproduction.facts(args, args.model or workspace.latest_model(), model, configs[0], sets)
+    facts = reproduction.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)
+    facts["resolved"] = {"features": args.features, "frames": args.frames, "dtype": str(model.dtype)}
     return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)
 
 
@@ -158,10 +166,12 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     model, config = plan.model, plan.config
     judge = Verdicts(model, plan.shown, config.prompt, plan.sets, journal)
 
+    known = learned.with_more(learned.read(model.path), (record.image for record in plan.sets[plan.data]))
+
     def describe(content: Mapping[str, Any]) -> str:
         learned_from = plan.data.parent if plan.data.stem in workspace.PARTS else plan.data
         base = delta.describe(model.checkpoint, model.path.stem)
-        return manifest.text(base=base, data=str(learned_from), **content)
+        return manifest.text(base=base, data=str(learned_from), learned=learned.as_json(known), **content)
 
     params = shown_params(model, plan.shown)
     if saved is None:

@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, report, workspace
+    from palitune.cli import answer_files, overlap, report, workspace
     from palitune.cli.judging import check_pictures, folders
     from palitune.cli.model import announce, load, pictures
     from palitune.data import records
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
     classes = answer_files.classes_of(found, args.labels, args.quiet)
     labels = [record.suffix for record in found]
     probe.require_classes(labels, args.folds, args.data)
+    overlap.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:

@@ -36,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.cli import answering, report, workspace
-    from palitune.cli.judging import Judge, check_pictures, frames_of, load_records
+    from palitune.cli import answering, overlap, report, workspace
+    from palitune.cli.judging import Judge, check_pictures, frames_of, load_records, tell_of_questions
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
     from palitune.judge.report import verdict_block
 
@@ -52,6 +52,9 @@ def run(args: argparse.Namespace) -> None:
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)
+    tell_of_questions(sets.values(), args)
+    for path, records in sets.items():
+        overlap.tell(source, path, records, args.quiet)
     how = answering.answering_of(model, args)
     judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, answering=how)
     params = shown_params(model, shown)
@@ -82,7 +85,9 @@ def _report(
 
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
-    facts = {"data": ", ".join(args.files), "prompt": answering.prompt_of(source, args)}
+    asked = sorted({record.prefix or answering.prompt_of(source, args) for record in records})
+    own = f"{len(asked)} questions of the records' own"
+    facts = {"data": ", ".join(args.files), "prompt": asked[0] if len(asked) == 1 else own}
     if how.decode:
         facts["answers"] = "written freely"
     elif len(how.labels) == 2:

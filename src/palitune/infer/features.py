@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from palitune import files, trees
+from palitune.checkpoint import learned
 from palitune.data import images, pictures
 from palitune.data.images import Decoding
 from palitune.data.pictures import Wanted
@@ -165,8 +166,7 @@ class Features:
             try:
                 if not path.is_file():
                     raise FileNotFoundError
-                with path.open("rb") as file:
-                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+                digest = learned.digest(path)
             except OSError:
                 images.decode(path, where, self.how)  # which tells what is wrong with it
                 raise MissingInputError(f"image cannot be read: {path}", where=where) from None

@@ -58,7 +58,9 @@ def test_tables(tmp_path: Path) -> None:
         {"prefix": "", "suffix": "yes", "image": "a.jpg", "id": "1", "note": "a; b"},
         {"prefix": "", "suffix": "no", "image": "b.jpg", "id": "2", "note": ""},
     ]
-    with pytest.raises(BadDataError, match="no column named suffix, label, answer or the like; there are id") as told:
+    with pytest.raises(
+        BadDataError, match="no column or key named suffix, label, answer or the like; there are id"
+    ) as told:
         read(path)
     assert "--label-column" in str(told.value)
     for text, message in (
@@ -132,7 +134,7 @@ def test_label_studio(tmp_path: Path) -> None:
     assert read(minimal) == [{"prefix": "", "suffix": "yes", "image": "a.jpg", "id": 7}]
     with pytest.raises(BadDataError, match=r"task 1: a label is not one text .*: 2 choices where one is the label"):
         read(written(tmp_path / "x.json", [task("a.jpg", ["yes", "no"])]))
-    with pytest.raises(BadDataError, match=r"task 1: .* no column named image.*--image-column"):
+    with pytest.raises(BadDataError, match=r"task 1: .* no column or key named image.*--image-column"):
         read(written(tmp_path / "x.json", [task("", ["yes"]) | {"data": {"n": 1}}]))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from palitune.data import coco, image_tree, messages, table, vqa
+from palitune.data import coco, image_tree, label_studio, messages, roles, table, vqa
 from palitune.data.embedded import image_kind
 from palitune.data.folders import ImageFolders
 from palitune.data.foreign import OWN, Fields, Found, Options
@@ -90,13 +90,18 @@ def _as_tasks(found: list[tuple[str, Fields]]) -> Any:
     return [
         {
             "id": fields["id"] if own else number,
-            "data": {"image": fields["image"]}
-            | ({"prefix": fields["prefix"]} if fields.get("prefix") else {})
+            "data": {"image": label_studio.address(fields["image"])}
+            | ({"prefix": fields.get("prefix") or ""} if fields.get("prefix") or _may_ask(fields) else {})
             | {key: value for key, value in fields.items() if key not in kept},
             "annotations": [{"result": [_choice(fields["suffix"])]}],
         }
         for number, (_, fields) in enumerate(found, 1)
     ]
+
+
+def _may_ask(fields: Fields) -> bool:
+    """Whether another key would be taken for the question."""
+    return any(key.lower() in tier for tier in roles.PREFIXES for key in fields)
 
 
 def _choice(label: str) -> Fields:

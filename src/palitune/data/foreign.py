@@ -76,7 +76,7 @@ def encoding_of(path: Path, options: Options) -> str:
         raise BadDataError(f"this is {found.what}", where=str(path), hint=found.hint)
     if options.encoding:
         try:
-            "".encode(codecs.lookup(options.encoding).name)
+            b"a".decode(codecs.lookup(options.encoding).name, "replace")
         except (LookupError, UnicodeError, ValueError):
             hint = "cp932 is Shift-JIS, utf-16 what Excel calls Unicode text"
             raise UsageError(f"--encoding: there is no {options.encoding}", hint=hint) from None

@@ -77,9 +77,10 @@ def source_of(path: Path) -> Path:
     parts = [one for one in folders if PARTS.match(one.name)]
     nested = [one for one in parts if _data_files(one) or any(_has_images(inner) for inner in _folders(one))]
     if parts and (len(parts) == len([one for one in folders if _has_images(one)] or folders) or len(nested) > 1):
-        files = [(one, _data_files(one) or [one]) for one in parts]
-        what = f"{', '.join(one.name for one in parts)} are parts of a data set and no labels"
-        raise BadDataError(what, where=str(path), hint=_commands([file for _, found in files for file in found]))
+        readable = [file for one in parts for file in _data_files(one) or ([one] if one in nested else [])]
+        what = f"these folders are parts of a data set and no labels: {', '.join(one.name for one in parts)}"
+        hint = "Their images have no labels; if the parts' names are the labels, --from folders takes them"
+        raise BadDataError(what, where=str(path), hint=_commands(readable) if readable else hint)
     files_here = _data_files(path)
     labels = [one for one in folders if _has_images(one)]
     if files_here and len(labels) < 2:
@@ -123,12 +124,15 @@ def read(path: Path, options: Options) -> Found:
                 beside = file.suffix.lower() in SIDECARS and file.with_suffix("") in images
                 _left_out(file, name, options, "", beside)
                 continue
+            if not file.is_file():
+                options.lose("what has an image's name is no file, or a link to nothing", str(file))
+                continue
             count += 1
             if _encodable(name, file, options):
                 yield name, {"prefix": "", "suffix": folder.name, "image": name}
         if count == before:
             options.remark("folders without an image are left out", str(folder))
-    if not count:
+    if not count and not (options.losses and options.losses.count and not options.losses.drop):
         hint = f"It needs a folder for each label, with files {', '.join(IMAGES)}"
         raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
 

@@ -60,9 +60,9 @@ def _of_list(path: Path, options: Options) -> str:
     values = foreign.parsed(path, options)
     objects = [value for value in values if isinstance(value, dict)]
     if not objects:
-        kinds = sorted({type(value).__name__ for value in values}) or ["nothing"]
         names = {"str": "texts", "list": "lists", "int": "numbers", "float": "numbers", "bool": "truth values"}
-        what = f"a list of {' and '.join(names.get(kind, kind) for kind in kinds)}, which are no records"
+        kinds = sorted({names.get(type(value).__name__, "nulls") for value in values}) or ["nothing"]
+        what = f"a list of {' and '.join(kinds)}, which are no records"
         hint = 'A record is an object such as {"image": "a.jpg", "suffix": "yes"}'
         raise BadDataError(what, where=str(path), hint=hint)
     keys = {key for one in objects for key in one}
@@ -85,9 +85,9 @@ def _of_objects(head: str, path: Path, options: Options) -> str:
             value = None
     elif found := TOP.search(head):  # a line of megabytes
         return {"messages": "messages", "questions": "vqa"}.get(found[1], "coco")
-    if isinstance(value, dict) and not _is_file(value):
+    if isinstance(value, dict) and not _is_file(value) and (rest.strip() or _is_record(value, options)):
         return "messages" if "messages" in value else "jsonl"
-    if value is None and _is_line_by_line(rest):
+    if value is None and (first.rstrip().endswith("}") or rest.lstrip().startswith("{")):
         return "jsonl"  # the first line is broken, and is named
     value = foreign.parsed(path, options)
     if not isinstance(value, dict) or not _is_file(value):
@@ -110,9 +110,10 @@ def _is_file(value: Fields) -> bool:
     )
 
 
-def _is_line_by_line(rest: str) -> bool:
-    line = rest.lstrip().partition("\n")[0].strip()
-    return line.startswith("{") and line.endswith("}")
+def _is_record(value: Fields, options: Options) -> bool:
+    """Whether some text or number of this object may be a record's, or it is a chat."""
+    named = "messages" in value or options.image is not None or options.label is not None
+    return named or any(key.lower() in roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items())
 
 
 def _advice(value: Fields) -> str:

@@ -1,5 +1,6 @@
 """Label Studio's exports, JSON and JSON-MIN. https://labelstud.io/guide/export"""
 
+import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,14 +86,14 @@ def _fields(data: Fields, own: Fields, label: str, where: str, options: Options)
     fields: Fields = {
         "prefix": data[question] if question else "",
         "suffix": label,
-        "image": _upload(image, where, options),
+        "image": _upload(image, where),
     }
     return foreign.with_rest(fields, rest, where, options)
 
 
-def _upload(image: str, where: str, options: Options) -> str:
-    """An image's path behind the addresses that Label Studio gives it; other names are as they are."""
-    if not image.startswith(("/data/", "http://", "https://")):
+def _upload(image: str, where: str) -> str:
+    """An image's path behind the addresses that Label Studio's server gives it; other names are as they are."""
+    if not re.match(r"(https?://[^/]*)?/data/", image):
         return image
     try:
         parts = urllib.parse.urlsplit(image)
@@ -100,10 +101,12 @@ def _upload(image: str, where: str, options: Options) -> str:
         raise BadDataError(f"no address: {image[:80]}", where=where) from None
     if parts.path.endswith("/local-files/") and parts.query:
         return urllib.parse.parse_qs(parts.query).get("d", [image])[0]
-    if parts.netloc:
-        what = "images are addresses on the network, whose paths are taken as names of files"
-        options.remark(what, where, image[:200], "Download them first")
     return urllib.parse.unquote(parts.path).removeprefix("/data/").lstrip("/")
+
+
+def address(image: str) -> str:
+    """A name that `read` finds again: one that looks like the server's is given as its local file."""
+    return f"/data/local-files/?d={urllib.parse.quote(image)}" if image.startswith("/data/") else image
 
 
 # Annotated tasks.

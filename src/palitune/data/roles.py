@@ -26,8 +26,11 @@ class Roles(NamedTuple):
 
 def of(names: Sequence[str], options: Options, where: str) -> Roles:
     """What names mean. Raises BadDataError: one is missing, or may be several, with those that there are."""
-    image = _one(names, options.image, IMAGES, "image", "--image-column", where)
-    label = _one(names, options.label, LABELS, "label", "--label-column", where)
+    if not (options.image or options.label or _has(names, IMAGES) or _has(names, LABELS)):
+        what = f"no name that tells the image or the label; there are {_listed(names)}"
+        raise BadDataError(what, where=where, hint="Name them with --image-column and --label-column")
+    image = image_of(names, options, where)
+    label = label_of(names, options, where)
     # What was named as something else is no question too.
     free = list(names) if options.prefix else [name for name in names if name not in (image, label)]
     prefix = prefix_of(free, options, where)
@@ -41,7 +44,7 @@ def image_of(names: Sequence[str], options: Options, where: str) -> str:
 
 def prefix_of(names: Sequence[str], options: Options, where: str) -> str | None:
     """The name of the question's key, where there is one. Raises as `of`."""
-    if options.prefix is None and not any(name.lower() in tier for tier in PREFIXES for name in names):
+    if options.prefix is None and not _has(names, PREFIXES):
         return None
     return _one(names, options.prefix, PREFIXES, "question", "--prefix-column", where)
 
@@ -49,6 +52,10 @@ def prefix_of(names: Sequence[str], options: Options, where: str) -> str | None:
 def label_of(names: Sequence[str], options: Options, where: str) -> str:
     """The name of the label's key. Raises as `of`."""
     return _one(names, options.label, LABELS, "label", "--label-column", where)
+
+
+def _has(names: Sequence[str], tiers: Sequence[Sequence[str]]) -> bool:
+    return any(name.lower() in tier for tier in tiers for name in names)
 
 
 def _one(
@@ -72,7 +79,9 @@ def _one(
             )
     usual = ", ".join([name for tier in tiers for name in tier][:3])
     hint = f"Name it with {option}"
-    raise BadDataError(f"no column named {usual} or the like; there are {_listed(names)}", where=where, hint=hint)
+    raise BadDataError(
+        f"no column or key named {usual} or the like; there are {_listed(names)}", where=where, hint=hint
+    )
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 1 << 26  # characters
 EXCEL = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n|\Z)', re.I)  # what Excel takes for the separator
 RECORD = re.compile(r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|avif)$|^https?://", re.I)
+VALUES = ("yes", "no", "true", "false", "0", "1")  # which no column is named by
 # What spreadsheets take for the start of a formula, in full width too.
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")  # noqa: RUF001
 SPARSE = 1_000_000  # cells that a table may have beyond twenty times what is in them
@@ -88,7 +89,8 @@ class _Rows:
                 return
             except csv.Error as error:
                 where = f"{self.path}:{self.before + self.reader.line_num}"
-                raise BadDataError(f"broken CSV ({error})", where=where) from None
+                hint = None if "expected after" not in str(error) else "Blanks after a closing quote are not read"
+                raise BadDataError(f"broken CSV ({error})", where=where, hint=hint) from None
             self.where = f"{self.path}:{self.before + self.reader.line_num}"
             raw = ""
             for i, cell in enumerate(row):
@@ -136,7 +138,7 @@ def _roles(columns: list[str], options: Options, where: str) -> roles.Roles:
     try:
         return roles.of([name for name in columns if name], options, where)
     except BadDataError:
-        if not any(RECORD.search(cell) for cell in columns):
+        if not any(RECORD.search(cell) or cell.lower() in VALUES for cell in columns):
             raise
     listed = ", ".join(columns)[:200]
     hint = "Put a line with the columns' names above it, such as image,label"

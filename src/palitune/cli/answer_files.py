@@ -12,10 +12,11 @@ import numpy as np
 
 from palitune.cli.judging import folders
 from palitune.data import records
-from palitune.data.records import LABELS, Record
+from palitune.data.characters import shown
+from palitune.data.labels import LABELS, plain, plain_set
+from palitune.data.records import Record
 from palitune.errors import BadDataError, PalituneError
 from palitune.judge import metrics
-from palitune.judge.confusion import plain
 from palitune.judge.metrics import Judged
 
 MOST_CLASSES = 50
@@ -61,18 +62,19 @@ def classes_of(found: Sequence[Record], typed: tuple[str, ...] | None, quiet: bo
     Raises:
       BadDataError: a label is none of those that were typed, or there are too many of them.
     """
-    there = {record.suffix for record in found if record.suffix}
+    there = plain_set(record.suffix for record in found if record.suffix)
     if typed is not None:
+        known = plain_set(typed)
         for record in found:
-            if record.suffix and record.suffix not in typed:
-                what = f'label "{record.suffix[:40]}" is none of {", ".join(typed)}'
+            if record.suffix and plain(record.suffix) not in known:
+                what = f"label {shown(record.suffix)} is none of {', '.join(typed)}"
                 raise BadDataError(what, where=record.where, hint="--labels names others")
-        return typed
+        return tuple(map(plain, typed))
     if there <= set(LABELS) and (there or {plain(record.answer or "") for record in found} <= set(LABELS)):
         return LABELS
     scores = found[0].fields.get("p")
-    if isinstance(scores, dict) and len(scores) > 1 and there <= set(scores):
-        return tuple(scores)  # in the order in which the model was asked
+    if isinstance(scores, dict) and len(scores) > 1 and there <= (asked := plain_set(scores)) and "" not in asked:
+        return tuple(dict.fromkeys(map(plain, scores)))  # in the order in which the model was asked
     names = sorted(there | {plain(record.answer) for record in found if record.answer})
     if len(names) > MOST_CLASSES:
         where = found[0].where.rpartition(":")[0]
@@ -155,13 +157,13 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     places: dict[tuple[str, ...], collections.deque[int]] = collections.defaultdict(collections.deque)
     labels: dict[tuple[str, str], tuple[str, str]] = {}
     for index, record in enumerate(second.records):
-        places[record.name, record.prefix, record.suffix].append(index)
+        places[record.name, record.prefix, plain(record.suffix)].append(index)
         labels[record.name, record.prefix] = record.suffix, record.where
     pairs = []
     for index, record in enumerate(first.records):
-        if others := places[record.name, record.prefix, record.suffix]:
+        if others := places[record.name, record.prefix, plain(record.suffix)]:
             pairs.append((index, others.popleft()))
-        elif (other := labels.get((record.name, record.prefix))) and other[0] != record.suffix:
+        elif (other := labels.get((record.name, record.prefix))) and plain(other[0]) != plain(record.suffix):
             what = f'the label of {record.name} is "{other[0]}" here and "{record.suffix}" at {record.where}'
             raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
@@ -183,7 +185,7 @@ def _tell_of_twins(found: Answers) -> None:
     """Says that records cannot be told apart, where one picture has several answers."""
     said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
     for record in found.records:
-        said[record.name, record.prefix, record.suffix].add(record.answer or "")
+        said[record.name, record.prefix, plain(record.suffix)].add(plain(record.answer or ""))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
         what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
         print(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)", file=sys.stderr)

@@ -10,7 +10,7 @@ from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
 from palitune.cli.model import Model
 from palitune.config import PROMPT
-from palitune.data.records import LABELS
+from palitune.data.labels import LABELS, plain
 from palitune.errors import UsageError
 
 LISTED = 5  # answers that are no label
@@ -70,7 +70,7 @@ def _not_meant(stored: operating_point.Stored, model: Model, args: argparse.Name
     """What a stored threshold is for, if not for what is asked."""
     if stored.checkpoint != operating_point.mark(model.checkpoint):
         return "other parameters"
-    if stored.labels != tuple(args.labels):
+    if tuple(map(plain, stored.labels)) != tuple(map(plain, args.labels)):
         return f"the labels {','.join(stored.labels)}"
     if args.prompt is not None and args.prompt != manifest.prompt(model.path, PROMPT):
         return "another prompt"

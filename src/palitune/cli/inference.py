@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from palitune.cli import arguments, values
-from palitune.data.records import LABELS
+from palitune.data.labels import LABELS, plain, plain_set
 from palitune.errors import BadDataError, PalituneError, UsageError
 
 if TYPE_CHECKING:
@@ -171,15 +171,15 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
     count = 0
     strange: list[tuple[str, str]] = []
-    unknown = 0
+    unknown, known = 0, plain_set(args.labels)
     with Lines(args.resume) as write:
         try:
             for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
                 write(_line(record, answer, args))
                 count += 1
-                if args.decode and answer.text not in args.labels:
+                if args.decode and plain(answer.text) not in known:
                     strange.append((record.name, answer.text))
-                unknown += bool(record.suffix) and record.suffix not in args.labels
+                unknown += bool(record.suffix) and plain(record.suffix) not in known
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
@@ -196,7 +196,7 @@ def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
     from palitune.data.records import to_answer, to_json
     from palitune.judge.confusion import is_right
 
-    correct = is_right(answer.text, record.suffix) and answer.text in args.labels
+    correct = is_right(answer.text, record.suffix) and plain(answer.text) in plain_set(args.labels)
     if not args.jsonl:
         return to_answer(record, correct, answer.p_yes, answer.text)
     fields = record.fields or {"image": record.name, **({"suffix": record.suffix} if record.suffix else {})}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palitune.cli import arguments, values
+from palitune.data.labels import plain
 
 if TYPE_CHECKING:
     from palitune.checkpoint.operating_point import Stored
@@ -145,7 +146,9 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     source = workspace.checkpoint_to_read(args.model) if args.model else None
     mark = operating_point.mark(delta.load(source, workspace.checkpoint_to_read)) if source else ""
     stored = operating_point.read(source) if source else None
-    if stored is not None and (stored.checkpoint != mark or stored.labels != classes):
+    if stored is not None and (
+        stored.checkpoint != mark or list(map(plain, stored.labels)) != list(map(plain, classes))
+    ):
         stored = None  # of other parameters or labels
     written = _written_with(args, path, stored, source)
     scores = log_odds(found.judged.p) * written

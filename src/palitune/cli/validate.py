@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import answering, overlap, report, workspace
     from palitune.cli.judging import Judge, check_pictures, frames_of, load_records, tell_of_questions
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
+    from palitune.data.labels import plain, plain_set
     from palitune.judge.report import verdict_block
 
     target = report.page_to_write(args.report, args.overwrite, args.files) if args.report else None
@@ -64,7 +65,9 @@ def run(args: argparse.Namespace) -> None:
         print(verdict_block(path, verdict.labels, verdict.texts, how.labels), flush=True)
         judged += zip(records, verdict.answers, strict=True)
         if how.decode:
-            strange = [(r.name, text) for r, text in zip(records, verdict.texts, strict=True) if text not in how.labels]
+            known = plain_set(how.labels)
+            said = zip(records, verdict.texts, strict=True)
+            strange = [(record.name, text) for record, text in said if plain(text) not in known]
             answering.tell_of_strangers(path, strange, how.labels, len(records))
     if sheet is not None:
         from palitune.judge import plots

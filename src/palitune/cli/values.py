@@ -4,7 +4,8 @@ import argparse
 import math
 import re
 
-from palitune.data.records import LABELS, LONGEST
+from palitune.data.labels import LABELS, plain_set
+from palitune.data.records import LONGEST
 
 AUGMENTATIONS = ("flip", "crop", "color")
 LARGEST = 10**9
@@ -80,7 +81,7 @@ def probability(text: str) -> float:
 def labels(text: str) -> tuple[str, ...]:
     names = [name.strip() for name in text.split(",")]
     names = [name.lower() if name.lower() in LABELS else name for name in names]  # as records are read
-    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+    if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
         raise argparse.ArgumentTypeError(f"{text!r} are not two or more different labels with commas between them")
     for name in names:
         prompt(name)

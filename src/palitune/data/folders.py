@@ -4,8 +4,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
+from palitune.data.characters import is_address
 from palitune.errors import BadDataError
 
+SHOWN = 200  # characters of a name
+DOWNLOAD = "Download the images into a folder first (wget -i LIST), and write their files' names instead"
 HINT = "--allow-outside takes pictures from anywhere"
 
 
@@ -29,8 +32,11 @@ class ImageFolders:
         """The file of a picture; one in the first folder if there is none anywhere.
 
         Raises:
-          BadDataError: the name is absolute, climbs with `..`, or is a link to somewhere else.
+          BadDataError: the name is absolute, climbs with `..`, is a link to somewhere else, or a URL.
         """
+        if is_address(name):
+            what = f"the image is a URL and no file: {name[:SHOWN]}"
+            raise BadDataError(what, where=where, hint=DOWNLOAD)
         path = Path(name)
         if not self.allow_outside:
             windows = PureWindowsPath(name)

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from palitune.config import MAX_PIXELS
+from palitune.data.characters import why_missing
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 
 PREPROCESSING = 2  # goes up with every change to the pixels that a file gives
@@ -185,7 +186,7 @@ def _checked(picture: Image.Image, path: Path, where: str | None, how: Decoding)
 def _named(error: Exception, path: Path, where: str | None) -> PalituneError:
     if isinstance(error, (FileNotFoundError, NotADirectoryError)):
         hint = "Images are looked for beside the record's file and one folder up; --images names another folder"
-        return MissingInputError(f"no such image: {path}", where=where, hint=hint)
+        return MissingInputError(f"no such image: {path}", where=where, hint=why_missing(str(path)) or hint)
     if isinstance(error, PermissionError):
         return MissingInputError(f"image cannot be read: {path}", where=where, hint="Check its permissions")
     if isinstance(error, UnidentifiedImageError):

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune.data import images, similarity
+from palitune.data import images, line_hints, similarity
 from palitune.data.findings import LEVELS, Finding, of_records, verdicts
+from palitune.data.folders import HINT as OUTSIDE
 from palitune.data.folders import ImageFolders
 from palitune.data.images import Decoding, Facts
+from palitune.data.json_lines import RECORD
 from palitune.data.pictures import ahead
 from palitune.data.records import Line, Reader, Record
 from palitune.data.tokens import Tokenizer
@@ -19,6 +21,7 @@ from palitune.errors import BadDataError, MissingInputError, PalituneError
 TINY = 64  # pixels: shorter sides have less to show than the smallest model's four patches by four
 HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
 LONG_PROMPT = 128  # tokens, which PaliGemma at 224 pixels was pretrained with
+USUAL = (RECORD, line_hints.TSV, OUTSIDE, "Formats are", "Images are looked for")  # hints that say nothing new
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png", ".apng")}
 
 
@@ -142,7 +145,7 @@ def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
 
 def _of_error(error: PalituneError, where: str) -> Finding:
     check = "missing picture" if isinstance(error, MissingInputError) else "unusable"
-    advice = f". {error.hint}" if error.hint and "palitune" in error.hint else ""
+    advice = f". {error.hint}" if error.hint and not any(usual in error.hint for usual in USUAL) else ""
     return Finding("error", check, error.where or where, error.what + advice)
 
 

@@ -13,11 +13,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import foreign_files
+from palitune.data import foreign_files, line_hints
+from palitune.data.characters import shown
 from palitune.data.folders import ImageFolders
+from palitune.data.json_lines import RECORD
+from palitune.data.json_lines import parse_object as parse_object
+from palitune.data.json_lines import to_json as to_json
+from palitune.data.labels import LABELS as LABELS
+from palitune.data.labels import plain, plain_set
 from palitune.errors import BadDataError, MissingInputError
 
-LABELS = ("yes", "no")
 LONGEST = 2000  # characters of a text; attention's memory grows with the square
 LONGEST_LINE = 1 << 20  # bytes; no record comes near it, and what does is no record
 STDIN = Path("-")
@@ -27,10 +32,6 @@ MARK = b"\xef\xbb\xbf"  # a byte-order mark of UTF-8
 JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
 HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")  # of tables' columns
 LABEL_HEADS = ("suffix", "label", "answer", "class", "caption", "target")
-EXAMPLES = {
-    "jsonl": 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}',
-    "tsv": "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer",
-}
 
 
 class Record(NamedTuple):
@@ -91,8 +92,8 @@ class Reader:
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
                 length = len(raw)
-                if number == 1:
-                    raw = raw.removeprefix(MARK)
+                while raw.startswith(MARK):  # of each file of which this one was put together
+                    raw = raw[len(MARK) :]
                 start = offset + length - len(raw)
                 if length > LONGEST_LINE and not raw.endswith(b"\n"):
                     while (rest := readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
@@ -187,62 +188,6 @@ def read(path: Path, folders: ImageFolders | None = None) -> list[Record]:
     return [record._replace(image=folders.locate(record.name, record.where)) for record in stream(path)]
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no value in JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text[:20]} is too large a number")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f'the key "{twice[:40]}" is there twice')
-    return fields
-
-
-# `scan_once` is three times as quick as `decode`, which looks for blanks.
-_numbers: dict[str, Any] = {"parse_constant": _no_number, "parse_float": _finite}
-_scan = json.JSONDecoder(**_numbers).scan_once  # type: ignore[attr-defined]
-_scan_once = json.JSONDecoder(object_pairs_hook=_once, **_numbers).scan_once  # type: ignore[attr-defined]
-
-
-def parse_object(text: str, where: str) -> dict[str, Any]:
-    """Raises BadDataError: broken JSON, no object, or a key that is there twice."""
-    try:
-        text = text.strip(" \t\r\n")
-        fields, end = _scan(text, 0)
-        if end != len(text):
-            raise ValueError(f"something follows its end, at column {end + 1}")
-        # As many colons as keys: none of them was lost to another of the same name. Else it is looked at closely.
-        if type(fields) is dict and len(fields) != text.count(":"):
-            fields, _ = _scan_once(text, 0)
-    except (ValueError, RecursionError, StopIteration) as error:
-        if isinstance(error, RecursionError):
-            detail = "nested too deeply"
-        elif isinstance(error, StopIteration):
-            detail = f"no value at column {error.value + 1}"
-        else:
-            detail = str(error).partition(";")[0]  # numbers of thousands of digits have an error of their own
-        raise _bad(f"broken JSON ({detail})", where) from None
-    if type(fields) is not dict:
-        hint = "palitune convert reads what is one JSON value from beginning to end"
-        raise BadDataError("a record must be a JSON object", where=where, hint=f"{EXAMPLES['jsonl']}. {hint}")
-    if "\\ud" in text or "\\uD" in text:
-        try:
-            to_json(fields).encode()
-        except UnicodeEncodeError:
-            what = "the line has half of a surrogate pair, which is no character"
-            raise BadDataError(what, where=where) from None
-    return fields
-
-
 def parse_json(text: str, where: str, labelled: bool = True) -> Record:
     """A record from one line of JSON.
 
@@ -264,22 +209,20 @@ def parse_json(text: str, where: str, labelled: bool = True) -> Record:
     return Record(name, prefix, suffix, where, answer, p_yes, fields)
 
 
-def _bad(what: str, where: str, kind: str = "jsonl") -> BadDataError:
-    return BadDataError(what, where=where, hint=EXAMPLES[kind])
-
-
 def _text(fields: dict[str, Any], key: str, where: str) -> str:
     value = fields.get(key)
     if type(value) is str and 0 < len(value) <= LONGEST and (key == "prefix" or not value.isspace()):
         return value
     if key not in fields:
-        raise _bad(f'the record has no "{key}"', where)
+        raise BadDataError(f'the record has no "{key}"', where=where, hint=line_hints.of_keys(fields))
     if not isinstance(value, str):
-        raise _bad(f'"{key}" must be text, not {json.dumps(value)[:40]}', where)
+        what = f'"{key}" must be text, not {json.dumps(value, ensure_ascii=False)[:40]}'
+        raise BadDataError(what, where=where, hint=line_hints.of_value(key, value))
     if len(value) > LONGEST:
-        raise BadDataError(f'"{key}" has {len(value):,} characters, {LONGEST:,} are allowed', where=where)
+        what = f'"{key}" has {len(value):,} characters, {LONGEST:,} are allowed'
+        raise BadDataError(what, where=where, hint=line_hints.of_long_value(key, value))
     if key != "prefix":
-        raise _bad(f'"{key}" is empty', where)
+        raise BadDataError(f'"{key}" is empty', where=where, hint=RECORD)
     return value
 
 
@@ -293,39 +236,44 @@ def _check_characters(fields: dict[str, Any], where: str) -> None:
 
 def _label(text: str) -> str:
     """Answers are compared without regard to case, so "Yes" is learned as "yes"."""
-    plain = text.strip().lower()
-    return plain if plain in LABELS else text
+    said = plain(text)
+    return said if said in LABELS else text
 
 
 def parse_tsv(text: str, where: str, labelled: bool = True) -> Record:
     """A record from one line of `image, label` or `image, correct, p_yes, label, answer`.
 
+    What spreadsheets make of such lines is read too: TRUE, 0,93, and tabs behind the last column.
+
     Raises:
       BadDataError: other columns, or an empty one.
     """
     columns = text.split("\t")
+    if len(columns) > 2 and not columns[-1]:
+        columns = _without_empty(columns)
     answer = p_yes = None
     if len(columns) == 2:
         name, suffix = columns
     elif len(columns) == 5:
         name, correct, share, suffix, answer = columns
         p_yes = _share(share)
-        if correct not in ("True", "False", "") or p_yes is None:
-            raise _bad("of five columns the second is True or False and the third a number from 0 to 1", where, "tsv")
+        if correct.upper() not in line_hints.VERDICTS or p_yes is None:
+            _refuse_head(name, suffix, where)
+            raise BadDataError(
+                "of five columns the second is True or False and the third a number from 0 to 1",
+                where=where,
+                hint=line_hints.TSV,
+            )
     elif len(columns) == 1 and not labelled:
         name, suffix = text, ""
     else:
-        foreign = len(columns) == 1 and ("," in text or text.lstrip().startswith("["))
-        hint = "palitune convert reads tables with commas, and other JSON" if foreign else EXAMPLES["tsv"]
         columns_found = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
-        raise BadDataError(f"{columns_found} between tabs", where=where, hint=hint)
-    if name.lower() in HEADS and suffix.lower() in LABEL_HEADS:
-        hint = "palitune convert reads tables that have one"
-        raise BadDataError("this looks like a header", where=where, hint=hint)
+        raise BadDataError(f"{columns_found} between tabs", where=where, hint=line_hints.of_columns(columns))
+    _refuse_head(name, suffix, where)
     if not name or name.isspace():
-        raise _bad("the image's name is empty", where, "tsv")
+        raise BadDataError("the image's name is empty", where=where, hint=line_hints.TSV)
     if labelled and (not suffix or suffix.isspace()):
-        raise _bad("the label is empty", where, "tsv")
+        raise BadDataError("the label is empty", where=where, hint=line_hints.TSV)
     if len(text) > LONGEST:
         for what, value in (("the image's name", name), ("the label", suffix), ("the answer", answer or "")):
             if len(value) > LONGEST:
@@ -333,9 +281,22 @@ def parse_tsv(text: str, where: str, labelled: bool = True) -> Record:
     return Record(name, "", suffix if suffix in LABELS else _label(suffix), where, answer, p_yes)
 
 
+def _without_empty(columns: list[str]) -> list[str]:
+    """Without what spreadsheets leave behind the last column."""
+    used = next((number for number in range(len(columns), 0, -1) if columns[number - 1]), 0)
+    wanted = 2 if used <= 2 else 5
+    return columns[:wanted] if used <= wanted <= len(columns) else columns
+
+
+def _refuse_head(name: str, suffix: str, where: str) -> None:
+    if name.lower() in HEADS and suffix.lower() in LABEL_HEADS:
+        hint = "palitune convert reads tables that have one"
+        raise BadDataError("this looks like a header", where=where, hint=hint)
+
+
 def _share(text: str) -> float | None:
     try:
-        value = float(text)
+        value = float(text.replace(",", "."))  # where numbers are written with a comma
     except ValueError:
         return None
     return value if math.isfinite(value) and 0 <= value <= 1 else None
@@ -343,16 +304,14 @@ def _share(text: str) -> float | None:
 
 def require_labels(records: Sequence[Record], labels: Sequence[str] = LABELS) -> None:
     """Raises BadDataError at the first suffix that is none of the labels: a confusion matrix needs known classes."""
+    known = plain_set(labels)
     for record in records:
-        if record.suffix not in labels:
+        if record.suffix not in known and plain(record.suffix) not in known:
             none_of = "neither yes nor no" if tuple(labels) == LABELS else f"none of {', '.join(labels)}"
             hint = "A confusion matrix needs yes or no" if tuple(labels) == LABELS else "--labels names others"
-            raise BadDataError(f'suffix "{record.suffix[:40]}" is {none_of}', where=record.where, hint=hint)
-
-
-def to_json(fields: dict[str, Any]) -> str:
-    """A line of JSONL."""
-    return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            if renamed := line_hints.of_label(record.suffix):
+                hint = f"{hint}: {renamed}"
+            raise BadDataError(f"suffix {shown(record.suffix)} is {none_of}", where=record.where, hint=hint)
 
 
 def to_tsv(record: Record) -> str:
@@ -364,7 +323,10 @@ def to_tsv(record: Record) -> str:
 
 
 def to_answer(record: Record, correct: bool, p_yes: float, answer: str) -> str:
-    """The line that inference writes: image, correct, p_yes, label, answer. Raises as `to_tsv`."""
+    """The line that inference writes: image, correct, p_yes, label, answer. Raises as `to_tsv`.
+
+    An answer is written as it is; tabs and line breaks, which would end its column, are blanks.
+    """
     _, _, label = to_tsv(record).rpartition("\t")
-    said = " ".join(answer.split())  # an answer's own tabs and line breaks would end its column
+    said = re.sub(r"[\t\r\n]+", " ", answer).strip(" ") if re.search(r"[\t\r\n]", answer) else answer
     return f"{record.name}\t{correct if label else ''}\t{p_yes:.6f}\t{label}\t{said}"

@@ -5,6 +5,8 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from palitune.data.labels import plain as plain
+from palitune.data.labels import plain_set
 from palitune.errors import BadDataError
 
 POSITIVE, NEGATIVE = CLASSES = ("yes", "no")
@@ -62,27 +64,23 @@ def _ratio(numerator: int, denominator: int) -> float | None:
 def judged(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
     """The class an answer counts as: its own, or the wrong one if it is neither."""
     said = plain(answer)
-    if said in classes:
-        return said
-    return classes[1] if label == classes[0] else classes[0]
-
-
-def plain(text: str) -> str:
-    """yes and no in any case, other texts as they are."""
-    said = text.strip()
-    return said.lower() if said.lower() in CLASSES else said
+    for one in classes:
+        if plain(one) == said:
+            return one
+    return classes[1] if plain(label) == plain(classes[0]) else classes[0]
 
 
 def is_right(answer: str, label: str) -> bool:
-    """Whether an answer is the label: yes and no in any case, other texts as they are."""
+    """Whether an answer is the label, as labels are compared."""
     return plain(answer) == plain(label)
 
 
 def kind(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
     """One of "tp", "tn", "fp" and "fn"; of a label that is none of two classes "tp" where right, "fn" where wrong."""
+    is_negative = plain(label) == plain(classes[1])
     if is_right(answer, label):
-        return "tn" if label == classes[1] else "tp"
-    return "fp" if label == classes[1] else "fn"
+        return "tn" if is_negative else "tp"
+    return "fp" if is_negative else "fn"
 
 
 def count(labels: Sequence[str], answers: Sequence[str], classes: Sequence[str] = CLASSES) -> Confusion:
@@ -94,8 +92,9 @@ def count(labels: Sequence[str], answers: Sequence[str], classes: Sequence[str] 
     Raises:
       BadDataError: a label is neither of them.
     """
+    known = plain_set(classes)
     for label in labels:
-        if label not in classes:
+        if plain(label) not in known:
             raise BadDataError(f'label "{label}" is neither {classes[0]} nor {classes[1]}')
     # scikit-learn's confusion_matrix says the same, and takes a second to import in every command.
     counted = Counter(kind(answer, label, classes) for answer, label in zip(answers, labels, strict=True))

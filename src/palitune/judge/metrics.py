@@ -88,8 +88,12 @@ class Judged:
 def judged(
     labels: Sequence[str], answers: Sequence[str], p_yes: Sequence[float | None], classes: Sequence[str]
 ) -> Judged:
-    """Of lines that inference wrote: p_yes is the first class's of two, the answer's of more."""
+    """Of lines that inference wrote: p_yes is the first class's of two, the answer's of more.
+
+    Labels and classes become what they are compared as.
+    """
     p = confidence = None
+    labels, classes = [confusion.plain(label) for label in labels], [confusion.plain(one) for one in classes]
     if answers and all(value is not None for value in p_yes):
         known = np.array(p_yes, np.float64)
         p = known if len(classes) == 2 else None

@@ -1,0 +1,25 @@
+"""Labels compared: what counts as one, on whichever side of a comparison a text stands."""
+
+import unicodedata
+from collections.abc import Iterable
+
+LABELS = ("yes", "no")
+
+
+def plain(text: str) -> str:
+    """A label or an answer as it is compared: yes and no in any case; blanks of any kind and number are one blank.
+
+    Unicode's two ways of writing one character (NFC, NFD) are one. What is written to files, learned and asked is the
+    text itself and not this.
+    """
+    if text in LABELS:
+        return text
+    said = text if text.isascii() else unicodedata.normalize("NFC", text)
+    said = " ".join(said.split())
+    lower = said.lower()
+    return lower if lower in LABELS else said
+
+
+def plain_set(labels: Iterable[str]) -> frozenset[str]:
+    """Labels as they are compared."""
+    return frozenset(map(plain, labels))

@@ -1,0 +1,61 @@
+"""What to do about a line that is no record."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from palitune.data.characters import is_address, shown
+from palitune.data.json_lines import JOINED, RECORD
+from palitune.data.labels import plain
+
+TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
+CONVERT = "palitune convert reads tables with commas, and other JSON"
+MOST_KEYS = 8  # of a record, named in a message
+# The second column of answers, as inference writes it and as spreadsheets of other languages save it, in capitals.
+VERDICTS = frozenset(
+    {"", "TRUE", "FALSE", "WAHR", "FALSCH", "VRAI", "FAUX", "VERDADERO", "FALSO", "VERO", "VERDADEIRO"}
+    | {"WAAR", "ONWAAR", "PRAWDA", "FAŁSZ", "ИСТИНА", "ЛОЖЬ"}
+)
+# Labels that mean yes and no in other programs.
+RENAMED = {
+    one: pair for pair in ("true=yes false=no", "1=yes 0=no", "1.0=yes 0.0=no") for one in re.split("[= ]", pair)
+}
+
+
+def of_keys(fields: dict[str, Any]) -> str:
+    """Of a record without a key that it needs."""
+    keys = ", ".join(shown(name) for name in list(fields)[:MOST_KEYS]) or "none"
+    more = f" and {len(fields) - MOST_KEYS} more" if len(fields) > MOST_KEYS else ""
+    return f"Its keys are {keys}{more}. palitune convert FILE reads other names"
+
+
+def of_value(key: str, value: object) -> str:
+    """Of a value that is no text."""
+    if key != "suffix":
+        return RECORD
+    renamed = of_label(json.dumps(value)) if isinstance(value, (bool, int, float)) else None
+    return f"Labels are texts: {renamed}" if renamed else f"Labels are texts. {RECORD}"
+
+
+def of_long_value(key: str, value: str) -> str | None:
+    """Of a text that is too long."""
+    return "Write the image into a file, and name that" if key == "image" and is_address(value) else None
+
+
+def of_label(label: str) -> str | None:
+    """Of a label that is neither yes nor no and may mean one of them."""
+    pair = RENAMED.get(plain(label).lower())
+    return f"palitune convert FILE --rename {pair}" if pair and plain(label) not in ("yes", "no") else None
+
+
+def of_columns(columns: Sequence[str]) -> str:
+    """Of a line of another number of columns than 2 and 5."""
+    if any("\ufeff" in column for column in columns):
+        return f"{JOINED} There is a byte-order mark (BOM) in it"
+    if len(columns) > 1:
+        return TSV
+    cells = re.split("[,;]", columns[0], maxsplit=2)
+    if len(cells) > 2 and cells[1].strip().upper() in VERDICTS - {""}:
+        return f"Save it with tabs between the columns. {TSV}"
+    return CONVERT if len(cells) > 1 or columns[0].lstrip().startswith("[") else TSV

@@ -1,22 +1,27 @@
 """Stage 13: a model's answers as lines of text."""
 
 import argparse
+import collections
+import contextlib
 import itertools
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from palitune import appended, files
 from palitune.cli import arguments, values
 from palitune.data.labels import LABELS, plain, plain_set
-from palitune.errors import BadDataError, PalituneError, UsageError
+from palitune.errors import BadDataError, PalituneError, UsageError, one_line
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
     from palitune.judge.answers import Answer
 
+SHOWN = 5  # problems of a kind that are named
 FOLDER = "Is it the right folder? -i names another one"
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace) -> None:
     source = workspace.checkpoint_to_read(args.model)
     answering.check(args)
     images = folders(Path(args.data), args)
-    with Asked(args) as asked:
+    with _output(args) as out, Asked(args, out) as asked:
         model = load(source, args)
         shown = pictures(model, args, limit=0)
         frames = frames_of(args, decoding(source, args))
@@ -77,7 +82,8 @@ def run(args: argparse.Namespace) -> None:
         how = answering.answering_of(model, args)
         judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, args.batch_size, how)
         found = judge.stream(shown_params(model, shown), located(asked, images, asked.tell), asked.tell)
-        written = asked.done + _write(found, total, args)
+        written = asked.done + _write(found, total, out, args)
+    asked.tell_of_more()
     if asked.left_out and not written:
         raise BadDataError("no picture can be used", where=args.data, hint=FOLDER)
     if asked.left_out and not args.quiet:
@@ -91,7 +97,10 @@ class Asked:
       done: answers that are there already.
     """
 
-    def __init__(self, args: argparse.Namespace) -> None:
+    def __init__(self, args: argparse.Namespace, out: IO[bytes] | None) -> None:
+        """Args:
+        out: the file that is gone on with.
+        """
         from palitune.cli import workspace
         from palitune.data.records import STDIN
 
@@ -101,15 +110,24 @@ class Asked:
         self.scratch = tempfile.TemporaryDirectory()
         if self.source == STDIN and (args.on_bad_image == "stop" or args.resume):
             self.file = workspace.copied_stdin(Path(self.scratch.name))
-        if args.resume:
-            self.done, self.passed = _resumed(Path(args.resume), self.source, args, self._read)
-
+        if out is not None:
+            self.done, self.passed = _resumed(Path(args.resume), out, args, self._read)
         self.left_out = self.passed - self.done  # without an answer, because of their pictures
+        self.told: collections.Counter[str] = collections.Counter()  # problems by kind
 
     def tell(self, problem: PalituneError) -> None:
-        """Says what is wrong with a picture; what to do about it is said once, at the end."""
+        """Says what is wrong with a picture, `SHOWN` times of a kind; what to do is said once, at the end."""
         self.left_out += 1
-        print(f"{problem.where}: {problem.what}", file=sys.stderr, flush=True)
+        kind = re.split("[:(]", problem.what)[0]
+        self.told[kind] += 1
+        if self.told[kind] <= SHOWN:
+            print(one_line(f"{problem.where}: {problem.what}"), file=sys.stderr, flush=True)
+
+    def tell_of_more(self) -> None:
+        """Counts what was not named."""
+        for kind, count in self.told.items():
+            if count > SHOWN:
+                print(f"{one_line(kind)}: {count - SHOWN} more", file=sys.stderr)
 
     def _read(self) -> "Iterator[Record]":
         from palitune.data.records import STDIN, Reader
@@ -151,17 +169,21 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
             yield record
 
     problems = picture_problems(counted(), images, shown, frames)
+    if not problems:
+        return count
+    hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
+    if len(problems) > SHOWN:
+        print(hint, file=sys.stderr)  # before what may be many lines
     for problem in problems:
         asked.tell(problem)
-    if problems:
-        what = f"{len(problems)} of {count} images cannot be used"
-        hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
-        raise BadDataError(what, where=args.data, hint=hint)
-    return count
+    asked.tell_of_more()
+    raise BadDataError(f"{len(problems)} of {count} images cannot be used", where=args.data, hint=hint)
 
 
-def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: argparse.Namespace) -> int:
-    """The number of lines."""
+def _write(
+    answers: "Iterator[tuple[Record, Answer]]", total: int | None, out: IO[bytes] | None, args: argparse.Namespace
+) -> int:
+    """The number of lines, which go to `out` or else to standard output."""
     from tqdm import tqdm
 
     from palitune.cli.answering import tell_of_strangers
@@ -172,7 +194,7 @@ def _write(answers: "Iterator[tuple[Record, Answer]]", total: int | None, args: 
     count = 0
     strange: list[tuple[str, str]] = []
     unknown, known = 0, plain_set(args.labels)
-    with Lines(args.resume) as write:
+    with Lines(out) as write:
         try:
             for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
                 write(_line(record, answer, args))
@@ -210,8 +232,8 @@ def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
 class Lines:
     """Takes lines: standard output, or a file to which they are added."""
 
-    def __init__(self, path: str | None) -> None:
-        self.file: IO[bytes] | None = open(path, "ab") if path else None  # noqa: SIM115
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self.file = file
 
     def __enter__(self) -> Callable[[str], None]:
         return self.write
@@ -221,35 +243,48 @@ class Lines:
             print(line, flush=True)
         else:
             self.file.write(line.encode("utf-8", "surrogateescape") + b"\n")
-            self.file.flush()
 
     def __exit__(self, *error: object) -> None:
         if self.file is not None:
-            os.fsync(self.file.fileno())
-            self.file.close()
+            with files.optional():
+                os.fsync(self.file.fileno())
+
+
+def _output(args: argparse.Namespace) -> contextlib.AbstractContextManager[IO[bytes] | None]:
+    """The file of --resume, which is this process's alone from here on.
+
+    Raises:
+      UsageError: it is no file, or the one that is asked about.
+      OutputExistsError: another process is writing it.
+    """
+    if not args.resume:
+        return contextlib.nullcontext()
+    path, asked = Path(args.resume), Path(args.data)
+    if (path.exists() and not path.is_file()) or args.resume == "-":
+        raise UsageError(f"--resume {path} is no file")
+    if path.exists() and asked.exists() and path.samefile(asked):
+        raise UsageError(f"--resume {path} is the file that is asked about")
+    return appended.owned(path)
 
 
 def _resumed(
-    path: Path, asked: Path, args: argparse.Namespace, records: "Callable[[], Iterator[Record]]"
+    path: Path, out: IO[bytes], args: argparse.Namespace, records: "Callable[[], Iterator[Record]]"
 ) -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
     With --on-bad-image skip records may be without a line, as those are whose pictures are bad. Nothing is changed
     before all of it is understood.
 
+    Args:
+      out: the file at `path`, open.
+
     Raises:
-      UsageError: it is no file, or the one that is asked about.
       BadDataError: the lines are no answers, or answers to other records.
     """
     from palitune.data.records import Reader
 
     jsonl, may_skip = args.jsonl, args.on_bad_image == "skip"
-    if (path.exists() and not path.is_file()) or str(path) == "-":
-        raise UsageError(f"--resume {path} is no file")
-    if path.exists() and asked.exists() and path.samefile(asked):
-        raise UsageError(f"--resume {path} is the file that is asked about")
-    if not path.exists() or path.stat().st_size == 0:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    if os.fstat(out.fileno()).st_size == 0:
         return 0, 0
     content_end = _last_line_end(path)
     done = passed = 0
@@ -273,7 +308,7 @@ def _resumed(
         if answer.answer is None or (reader.kind == "jsonl") != jsonl:
             raise other
         for number, record in waiting:
-            if (record.name, record.suffix) == (answer.name, answer.suffix):
+            if (record.name, record.suffix) == (answer.name, answer.suffix) and answer.prefix in ("", record.prefix):
                 passed = number
                 break
             if not may_skip:
@@ -281,7 +316,7 @@ def _resumed(
         else:
             raise other
         done += 1
-    os.truncate(path, content_end)
+    os.ftruncate(out.fileno(), content_end)
     return done, passed
 
 

@@ -6,7 +6,6 @@ What belongs together stays together: lines that show the same picture, near-dup
 import array
 import os
 import re
-import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,16 +15,15 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from palitune import config, files
-from palitune.data import similarity
+from palitune.data import similarity, split_folder
 from palitune.data.folders import ImageFolders
 from palitune.data.partition import Ints, partition
 from palitune.data.pictures import raise_all
 from palitune.data.records import KINDS, STDIN, Reader, Record
-from palitune.errors import BadDataError, OutputExistsError, PalituneError, StorageError, UsageError
+from palitune.errors import BadDataError, PalituneError, StorageError, UsageError
 
 CHUNK = 1 << 16  # lines that are copied at once
 MOST_COMPARED = 100_000  # lines up to which pictures are compared unasked
-WRITTEN = re.compile(rf"(shuffle|train|valid|test)\.({'|'.join(KINDS)})|fold\d+")
 
 
 class Amount(NamedTuple):
@@ -87,25 +85,22 @@ def split(
     Raises:
       BadDataError: a line is no record; or pictures are to be compared and one is damaged.
       UsageError: more is wished than there is.
-      OutputExistsError: the folder holds another split already, and `overwrite` is false.
+      OutputExistsError: the folder holds another split already, and `overwrite` is false; or another process makes one.
       StorageError: the folder cannot be written.
     """
+    seeded = folder.name
+    folder = folder.resolve() if folder.is_symlink() else folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
-    try:
-        with tempfile.TemporaryFile(dir=fresh) as spool:
+        with split_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
             is_read_once = source == STDIN or not source.is_file()
             index = _indexed(source, spool if is_read_once else None, wish)
             sizes = _sizes(wish, len(index.offsets), source)
             remarks: list[str] = []
             together = _together(index, wish.near, images or ImageFolders.beside(source), remarks)
             index = index._replace(groups=None, pictures=None, names=None)  # of millions of lines that is a lot
-            order = config.generator(seed, "split", folder.name).permutation(len(index.offsets))
+            order = config.generator(seed, "split", seeded).permutation(len(index.offsets))
             labels = index.labels if wish.stratify else np.zeros(len(order), np.int32)
-            parts = partition(labels, together, order, sizes, config.generator(seed, "groups", folder.name))
+            parts = partition(labels, together, order, sizes, config.generator(seed, "groups", seeded))
             _require_parts(parts)
             if is_read_once:
                 spool.flush()
@@ -113,17 +108,15 @@ def split(
             else:
                 with source.open("rb") as file:
                     _write(fresh, file, index, parts, wish)
-        found = {name: len(lines) for name, lines in parts.items()}
-        remarks += [
-            f"{found[name]} records in {name} instead of {size}: others have to stay together"
-            for name, size in sizes.items()
-            if found[name] != size
-        ]
-        _install(fresh, folder, overwrite)
+            found = {name: len(lines) for name, lines in parts.items()}
+            remarks += [
+                f"{found[name]} records in {name} instead of {size}: others have to stay together"
+                for name, size in sizes.items()
+                if found[name] != size
+            ]
+            split_folder.install(fresh, folder, overwrite)
     except OSError as error:
         raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
     return Result(found, remarks)
 
 
@@ -303,46 +296,3 @@ def _copy(target: Path, source: IO[bytes], index: Index, parts: Iterable[Ints]) 
                 lengths, offsets = index.lengths[chosen].tolist(), index.offsets[chosen].tolist()
                 copied = [read(descriptor, *place) for place in zip(lengths, offsets, strict=True)]
                 file.write(b"\n".join(copied) + b"\n")
-
-
-def _contents(folder: Path) -> set[str]:
-    """What of a folder is a split's."""
-    names = [name for name in os.listdir(folder) if WRITTEN.fullmatch(name)]
-    inner = [f"{name}/{other}" for name in names if (folder / name).is_dir() for other in os.listdir(folder / name)]
-    return {name for name in [*names, *inner] if (folder / name).is_file()}
-
-
-def _install(fresh: Path, folder: Path, overwrite: bool) -> None:
-    """Puts a finished folder in place; the same split again changes nothing."""
-    if not folder.is_dir():
-        if folder.exists():
-            raise OutputExistsError("a file has this name", where=str(folder), hint="Use another name with -n")
-        fresh.chmod(0o755)
-        fresh.rename(folder)
-        files.sync_folder(folder.parent)
-        return
-    new, old = _contents(fresh), _contents(folder)
-    if new == old and all(_same(fresh / name, folder / name) for name in new):
-        return
-    if old and not overwrite:
-        hint = "Use another name with -n, or --overwrite"
-        raise OutputExistsError("another split is there already", where=str(folder), hint=hint)
-    for name in sorted(new):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (fresh / name).replace(folder / name)
-    for name in old - new:  # another split's
-        (folder / name).unlink()
-    for path in folder.glob("fold*"):
-        if path.is_dir() and not os.listdir(path):
-            path.rmdir()
-    files.sync_folder(folder)
-
-
-def _same(one: Path, other: Path) -> bool:
-    if one.stat().st_size != other.stat().st_size:
-        return False
-    with one.open("rb") as first, other.open("rb") as second:
-        while block := first.read(1 << 20):
-            if block != second.read(1 << 20):
-                return False
-    return True

@@ -1,0 +1,214 @@
+"""The folder of a split, which is swapped for another one in a single step.
+
+A new split grows in a hidden folder beside it, `.NAME.process-xxxxxxxx`, that is locked for as long as its process
+lives. What a killed process left is put right by the next one.
+"""
+
+import contextlib
+import ctypes
+import errno
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from palitune import files
+from palitune.data.records import KINDS
+from palitune.errors import OutputExistsError, StorageError
+
+FILES = rf"(?:shuffle|train|valid|test)\.(?:{'|'.join(KINDS)})"
+WRITTEN = re.compile(FILES)
+FOLD = re.compile(r"fold\d+")
+HALF_WRITTEN = re.compile(rf"\.{FILES}\.[a-z0-9_]{{8}}")
+ASIDE = "aside"
+EXCHANGE = 2  # renameat2's flag
+HERE = -100  # AT_FDCWD
+PATIENCE = 100  # times that it is tried to be alone for a moment
+PAUSE = 0.05  # seconds between them
+
+
+@contextlib.contextmanager
+def fresh(folder: Path) -> Iterator[Path]:
+    """A new folder beside `folder`, which is gone at the end, unless it has been installed.
+
+    Raises:
+      OutputExistsError: another process makes a split of this name.
+      StorageError: nothing can be written there.
+    """
+    made = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    lock = None
+    try:
+        try:
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with _alone_for_a_moment(folder.parent):
+                _put_right(folder)
+                made.mkdir()
+                lock = os.open(made, os.O_RDONLY)
+                _flock(lock)
+        except OSError as error:
+            raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
+        yield made
+    finally:
+        with contextlib.suppress(OSError):
+            _remove(made)  # and never more: after a swap there may be somebody's files in it
+        if lock is not None:
+            os.close(lock)
+
+
+def install(made: Path, folder: Path, overwrite: bool) -> None:
+    """Puts a finished folder in the place of `folder`, in one step; the same split again changes nothing.
+
+    What else is in the old folder is in the new one then.
+
+    Raises:
+      OutputExistsError: another split, or a file, is there, and `overwrite` is false.
+    """
+    if not folder.is_dir():
+        if os.path.lexists(folder):
+            raise OutputExistsError("a file has this name", where=str(folder), hint="Use another name with -n")
+        made.rename(folder)
+        files.sync_folder(folder.parent)
+        return
+    new, old = contents(made), contents(folder)
+    if new == old and all(_same(made / name, folder / name) for name in new):
+        return
+    if old and not overwrite:
+        hint = "Use another name with -n, or --overwrite"
+        raise OutputExistsError("another split is there already", where=str(folder), hint=hint)
+    with files.optional():
+        made.chmod(folder.stat().st_mode & 0o7777)
+    for part in (*(made / name for name in sorted(new) if "/" in name), made):
+        files.sync_folder(part if part.is_dir() else part.parent)
+    before = _swap(made, folder)
+    files.sync_folder(folder.parent)
+    _carry(before, folder)
+    _remove(before)
+
+
+def contents(folder: Path) -> set[str]:
+    """What of a folder is a split's."""
+    names = os.listdir(folder)
+    found = {name for name in names if WRITTEN.fullmatch(name)}
+    for fold in filter(FOLD.fullmatch, names):
+        if (folder / fold).is_dir():
+            found |= {f"{fold}/{name}" for name in os.listdir(folder / fold) if WRITTEN.fullmatch(name)}
+    return {name for name in found if (folder / name).is_file()}
+
+
+def _swap(made: Path, folder: Path) -> Path:
+    """Both change places; where the old one is then."""
+    with contextlib.suppress(AttributeError, OSError):  # no such call in this library
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        if rename(HERE, os.fsencode(made), HERE, os.fsencode(folder), EXCHANGE) == 0:
+            return made
+    # Some volumes cannot: for a moment there is none. Whoever is killed then has put it back by the next start.
+    aside = made.with_name(f".{folder.name}.{ASIDE}-{secrets.token_hex(4)}")
+    folder.rename(aside)
+    try:
+        made.rename(folder)
+    except OSError:
+        aside.rename(folder)
+        raise
+    return aside
+
+
+def _put_right(folder: Path) -> None:
+    """Ends what killed processes began. Raises OutputExistsError: one is at work."""
+    name = re.compile(rf"\.{re.escape(folder.name)}\.(?:(\d+|{ASIDE})-)?[a-z0-9_]{{8}}")
+    with os.scandir(folder.parent) as entries:
+        left = [(name.fullmatch(entry.name), folder.with_name(entry.name)) for entry in entries if _is_folder(entry)]
+    for found, path in sorted(((found, path) for found, path in left if found), key=lambda pair: pair[1]):
+        owner = found[1] or ""
+        if _is_alive(path, int(owner) if owner.isdigit() else None):
+            what = f"process {owner} makes a split of this name" if owner.isdigit() else "another process is at work"
+            raise OutputExistsError(what, where=str(folder), hint="Wait for it, stop it, or use another name with -n")
+        if owner == ASIDE and not os.path.lexists(folder):
+            path.rename(folder)
+            continue
+        if folder.is_dir():
+            _carry(path, folder)
+        _remove(path)
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _carry(before: Path, folder: Path) -> None:
+    """Moves what is no split's; what has a name that is there already stays."""
+    for path in list(before.iterdir()):
+        if WRITTEN.fullmatch(path.name) or HALF_WRITTEN.fullmatch(path.name):
+            continue
+        target = folder / path.name
+        if FOLD.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+            if any(not WRITTEN.fullmatch(one.name) and not HALF_WRITTEN.fullmatch(one.name) for one in path.iterdir()):
+                target.mkdir(exist_ok=True)
+                _carry(path, target)
+        elif not os.path.lexists(target):
+            path.rename(target)
+
+
+def _remove(before: Path) -> None:
+    """Removes a split's files, and the folder where nothing else is in it."""
+    for path in [*before.iterdir(), *(one for fold in before.glob("fold*") for one in fold.iterdir())]:
+        if (WRITTEN.fullmatch(path.name) or HALF_WRITTEN.fullmatch(path.name)) and not path.is_dir():
+            path.unlink(missing_ok=True)
+    for path in (*before.glob("fold*"), before):
+        with contextlib.suppress(OSError):  # somebody's file is there
+            path.rmdir()
+
+
+def _is_alive(path: Path, process: int | None) -> bool:
+    """Whether whoever made a hidden folder is at work: it is locked, or where there are no locks the process lives."""
+    descriptor = os.open(path, os.O_RDONLY | files.NO_LINK)
+    try:
+        if (free := _flock(descriptor)) is not None:
+            return not free
+    finally:
+        os.close(descriptor)
+    try:
+        os.kill(process or 0, 0) if process else None
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return process is not None
+
+
+@contextlib.contextmanager
+def _alone_for_a_moment(folder: Path) -> Iterator[None]:
+    """Nobody else is inside for this folder, where there are locks, and while they do not take long."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        for _ in range(PATIENCE):
+            if _flock(descriptor) is not False:
+                break
+            time.sleep(PAUSE)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int) -> bool | None:
+    """Whether a lock is now ours; None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return False if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN) else None
+    except ImportError:
+        return None
+    return True
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one.stat().st_size != other.stat().st_size:
+        return False
+    with one.open("rb") as first, other.open("rb") as second:
+        while block := first.read(1 << 20):
+            if block != second.read(1 << 20):
+                return False
+    return True

@@ -59,7 +59,8 @@ def test_json(workspace: Path, run: Run, card: dict[str, str]) -> None:
     [
         ({"JAX_PLATFORMS": "cuda"}, "problem      JAX does not start"),
         ({"XLA_FLAGS": "--garbage"}, "Unknown flag in XLA_FLAGS: --garbage"),
-        ({"JAX_ENABLE_X64": "banana"}, "problem      JAX does not start"),
+        ({"JAX_LOG_COMPILES": "banana"}, "problem      JAX does not start"),
+        ({"JAX_ENABLE_X64": "banana"}, "JAX_ENABLE_X64=banana"),
         ({"XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9", "XLA_CLIENT_MEM_FRACTION": "0.9"}, "are both set"),
         ({}, "no Kaggle credentials"),
         ({}, "no graphics card"),

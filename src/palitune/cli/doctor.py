@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from palitune import __version__
+from palitune.cli import environment
 
 DESCRIPTION = """\
 Prints on one screen what palitune runs on: versions, devices and driver, memory settings, free memory and disk, models
@@ -65,7 +66,8 @@ def _found() -> dict[str, Any]:
     from palitune.cli import workspace
 
     cache, checkpoints = workspace.cache(), workspace.checkpoints()
-    settings = {name: os.environ[name] for name in SETTINGS if name in os.environ}  # before we add our own
+    was = environment.found()  # before we add our own
+    settings = {name: was[name] for name in SETTINGS if name in was}
     devices, error = _devices()
     return {
         "palitune": __version__,
@@ -120,7 +122,7 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
     In a process of its own: a flag that XLA does not know ends the one that it is read in.
     """
     command = [sys.executable, "-c", ASK_JAX]
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | os.environ  # a look takes no memory from others
+    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | environment.counting()  # a look takes no memory from others
     try:
         done = subprocess.run(
             command, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False

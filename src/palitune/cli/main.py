@@ -11,6 +11,7 @@ import warnings
 from typing import NoReturn
 
 from palitune import __version__
+from palitune.cli import environment
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
@@ -125,6 +126,7 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
 def _run(run: object, args: argparse.Namespace, program: str) -> int:
     """The exit code; what went wrong is one line on stderr."""
     signals.clear()
+    environment.clean()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     # Streams that the caller has closed are None in Python.

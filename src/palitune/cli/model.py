@@ -14,7 +14,7 @@ from palitune import trees
 from palitune.checkpoint import checksum, delta, hub, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
-from palitune.cli import workspace
+from palitune.cli import environment, workspace
 from palitune.data import images
 from palitune.data.images import Decoding
 from palitune.data.pictures import LIMIT, Pictures
@@ -65,12 +65,14 @@ def set_up_jax() -> None:
     Raises:
       ConfigurationError: there is no device of the kind that was asked for.
     """
+    environment.check()
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError) as error:
         asked = os.environ.get("JAX_PLATFORMS")
-        what = f"JAX has no {asked} here" if asked else f"JAX finds no device ({' '.join(str(error).split())})"
-        raise ConfigurationError(what, hint="palitune doctor tells what there is") from None
+        what = f"JAX has no {asked} here" if asked else f"JAX finds no device ({' '.join(str(error).split())[:300]})"
+        where = f"JAX_PLATFORMS={asked}" if asked else None
+        raise ConfigurationError(what, where=where, hint="palitune doctor tells what there is") from None
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
@@ -107,6 +109,8 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     for file in files_of(checkpoint):
         checksum.verify(file, args.quiet or not sys.stderr.isatty())
     tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
+    if not args.quiet:
+        environment.tell()
     set_up_jax()
     dtype = args.dtype
     if dtype == "auto":

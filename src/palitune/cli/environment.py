@@ -1,0 +1,120 @@
+"""JAX's environment variables: which ones count, so that no shell's settings change what palitune computes.
+
+JAX takes every one of its some hundred settings from the environment while it is imported. Those that say where it
+computes, what it keeps and what it tells are taken over here; all others are taken away before that. Imports nothing
+heavy.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+from palitune.errors import ConfigurationError
+
+BOOLEANS = ("1", "y", "yes", "t", "true", "on", "0", "n", "no", "f", "false", "off")
+ALLOCATORS = ("default", "platform", "bfc", "cuda_async")
+FLAGS = "XLA_FLAGS"
+# What an own process tries with the flags of XLA: one that it does not know, or that has no such value, ends a process.
+TRIAL = "import jax; jax.jit(lambda x: x + 1)(1.0)"
+TRIAL_SECONDS = 120
+
+
+def _is_boolean(text: str) -> bool:
+    return text.lower() in BOOLEANS
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) == float(text)
+    except ValueError:
+        return False
+
+
+def _is_share(text: str) -> bool:
+    return _is_number(text) and 0 < float(text) <= 100
+
+
+def _is_whole(text: str) -> bool:
+    return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
+
+
+def _is_text(text: str) -> bool:
+    return True
+
+
+# What changes no result, with what it may be.
+KEPT: dict[str, Callable[[str], bool]] = {
+    "JAX_PLATFORMS": _is_text,
+    "JAX_PLATFORM_NAME": _is_text,
+    "JAX_CUDA_VISIBLE_DEVICES": _is_text,
+    "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": _is_text,
+    "JAX_COMPILATION_CACHE_DIR": _is_text,
+    "JAX_COMPILATION_CACHE_MAX_SIZE": _is_whole,
+    "JAX_ENABLE_COMPILATION_CACHE": _is_boolean,
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": _is_number,
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": _is_whole,
+    "JAX_DISABLE_MOST_OPTIMIZATIONS": _is_boolean,
+    "JAX_LOG_COMPILES": _is_boolean,
+    "JAX_EXPLAIN_CACHE_MISSES": _is_boolean,
+    "XLA_PYTHON_CLIENT_MEM_FRACTION": _is_share,
+    "XLA_CLIENT_MEM_FRACTION": _is_share,
+    "XLA_PYTHON_CLIENT_PREALLOCATE": _is_boolean,
+    "XLA_PYTHON_CLIENT_ALLOCATOR": lambda text: text.lower() in ALLOCATORS,
+}
+left_out: dict[str, str] = {}  # what was taken away, with its value
+_wrong: dict[str, str] = {}  # what would count and cannot be what it is
+_flags: list[str] = []  # of XLA, as the user has them
+
+
+def clean() -> None:
+    """Takes away what could change a result or keep JAX from being imported; before JAX is imported."""
+    for name in [name for name in os.environ if name.startswith(("JAX_", "FLAX_")) or name in KEPT]:
+        value = os.environ[name]
+        if name not in KEPT:
+            left_out[name] = os.environ.pop(name)
+        elif value and not KEPT[name](value):
+            _wrong[name] = os.environ.pop(name)
+    _flags[:] = [os.environ[FLAGS]] if os.environ.get(FLAGS, "").strip() else []
+
+
+def found() -> dict[str, str]:
+    """The environment as it was found."""
+    return {**os.environ, **left_out, **_wrong}
+
+
+def counting() -> dict[str, str]:
+    """The environment as JAX would take it, with values that it refuses."""
+    return {**os.environ, **_wrong}
+
+
+def check() -> None:
+    """Raises ConfigurationError, naming the variable, for a value that JAX or XLA cannot take."""
+    if _wrong:
+        listed = ", ".join(f"{name}={value[:60]!r}" for name, value in _wrong.items())
+        raise ConfigurationError(f"{listed}: JAX takes no such value", hint="Correct it, or unset it")
+    if not _flags:
+        return
+    done: subprocess.CompletedProcess[bytes] | None = None
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        done = subprocess.run(
+            [sys.executable, "-c", TRIAL],
+            env={**os.environ, FLAGS: _flags[0], "JAX_PLATFORMS": "cpu"},
+            capture_output=True,
+            timeout=TRIAL_SECONDS,
+            check=False,
+        )
+    if done is None or done.returncode:
+        raise ConfigurationError(
+            f"{FLAGS}={_flags[0][:200]!r}: XLA does not start with that", hint="Correct or unset it"
+        )
+    _flags.clear()  # once is enough
+
+
+def tell() -> None:
+    """Says on stderr which variables do not count."""
+    if left_out:
+        verb = "does" if len(left_out) == 1 else "do"
+        what = "what palitune computes does not depend on the shell"
+        print(f"{', '.join(sorted(left_out))} {verb} not count: {what}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,6 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.cli.judging import folders
     from palitune.config import MAX_PIXELS, PROMPT
+    from palitune.data import part_names
     from palitune.data.images import Decoding
     from palitune.data.lint import lint
     from palitune.errors import BadDataError
@@ -67,6 +69,9 @@ def run(args: argparse.Namespace) -> None:
         lambda items, count: tqdm(items, "looking", count, unit="pictures", leave=False, disable=silent),
     )
     print(_json(report) if args.json else _text(report, args.all))
+    note = part_names.assumed({one.path: one.part for one in report.sets})
+    if note and not args.quiet:
+        print(one_line(note), file=sys.stderr)
     if targets:
         from palitune.data.repair import repair
 
@@ -86,6 +91,7 @@ def run(args: argparse.Namespace) -> None:
 def _files(names: list[str]) -> list[Path]:
     """Files, and those of splits by their names or folders; `shuffle` holds what the others hold."""
     from palitune.cli import workspace
+    from palitune.data import part_names
     from palitune.data.records import KINDS
 
     found: list[Path] = []
@@ -93,7 +99,7 @@ def _files(names: list[str]) -> list[Path]:
         folder = Path(name) if Path(name).exists() else Path("dataset") / name
         if folder.is_dir():
             found += [path for path in workspace.data_files(name) if path is not None]
-            found += [path for kind in KINDS if (path := folder / f"test.{kind}").is_file()]
+            found += part_names.within(folder, part_names.TEST, KINDS)[:1]
         else:
             found.append(Path(name))
     parents = [path.parent for path in found]
@@ -110,8 +116,9 @@ def _targets(args: argparse.Namespace, paths: list[Path]) -> dict[Path, Path]:
         return {}
     out = Path(args.fix)
     targets = {paths[0]: out} if len(paths) == 1 else {path: out / path.name for path in paths}
-    if len(set(targets.values())) < len(paths):
-        raise UsageError("--fix: two files have the same name", hint="Repair them one by one")
+    if len(set(targets.values())) < len(paths):  # as in train/annotations.jsonl and valid/annotations.jsonl
+        shared = os.path.commonpath([path.absolute().parent for path in paths])
+        targets = {path: out / os.path.relpath(path.absolute(), shared) for path in paths}
     for path, target in targets.items():
         if target.exists() and path.exists() and target.samefile(path):
             raise UsageError(f"--fix {target} is the file that is looked at", hint="Name another place")

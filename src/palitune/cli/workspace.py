@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from palitune.checkpoint import hub, manifest
+from palitune.data import part_names
 from palitune.data.records import KINDS
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 
 PARTS = ("train", "valid")
+SEVERAL = 5  # files that are named
 
 
 def root() -> Path:
@@ -175,7 +177,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     found = []
     for part in PARTS:
         named = [folder / f"{part}.{kind}" for kind in KINDS]
-        path = next((path for path in named if path.is_file()), None)
+        path = next((path for path in named if path.is_file()), None) or _part_within(folder, part)
         if path is None:
             if (folder / "fold1").is_dir():
                 raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
@@ -185,3 +187,14 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
     return found[0], judging or found[1]
+
+
+def _part_within(folder: Path, part: str) -> Path | None:
+    """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
+    found = part_names.within(folder, part, KINDS) if folder.is_dir() else []
+    if len(found) > 1:
+        listed = ", ".join(map(str, found[:SEVERAL]))
+        more = f" and {len(found) - SEVERAL} more" if len(found) > SEVERAL else ""
+        hint = "Name the file with -d, and with --valid-data the one that judges"
+        raise UsageError(f"{folder}: several files say {part}: {listed}{more}", hint=hint)
+    return found[0] if found else None

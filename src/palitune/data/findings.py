@@ -1,13 +1,18 @@
 """What the lines of data alone tell of a run that they would spoil, and of what it can show."""
 
 import collections
+import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data.records import LABELS, Record
+from palitune.data import line_hints, part_names
+from palitune.data.characters import UNSEEN, shown
+from palitune.data.labels import LABELS, plain
+from palitune.data.records import Record
 
 LEVELS = ("error", "warning", "note")
+LISTED = 5  # labels that are named
 LOPSIDED = 0.8  # share of one label
 CONFIDENCE = 0.95
 
@@ -23,7 +28,7 @@ class Finding(NamedTuple):
 
 def is_training(path: Path) -> bool:
     """Whether a file is there to learn from, by its name."""
-    return path.stem.lower().startswith("train")
+    return part_names.of([path])[path] == part_names.TRAIN
 
 
 def of_records(sets: Mapping[Path, Sequence[Record]], identity: Callable[[Record], Hashable]) -> Iterator[Finding]:
@@ -54,24 +59,33 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
     labels = collections.Counter(record.suffix for record in records)
     spellings = collections.defaultdict(list)
     for label in labels:
-        spellings[" ".join(label.split()).lower()].append(label)
+        spellings[_seen(label)].append(label)
     for several in spellings.values():
         if len(several) > 1:
-            listed = ", ".join(f'"{label}" ({labels[label]})' for label in several)
-            yield Finding("warning", "spelling", str(path), f"labels that differ in case or blanks alone: {listed}")
+            listed = ", ".join(f"{shown(label)} ({labels[label]})" for label in several[:LISTED])
+            more = f", and {len(several) - LISTED} more" if len(several) > LISTED else ""
+            what = f"labels that differ in case, blanks, width or unseen characters alone: {listed}{more}"
+            yield Finding("warning", "spelling", str(path), what)
     strange = [label for label in labels if label not in LABELS]
     if strange and len(strange) < len(labels):
         for record in records:
             if record.suffix not in LABELS:
-                what = f'"{record.suffix[:40]}" is neither yes nor no, as other labels are: learning refuses it'
+                what = f"{shown(record.suffix)} is neither yes nor no, as other labels are: learning refuses it"
                 yield Finding("error", "label", record.where, what)
     elif strange:
-        listed = ", ".join(f'"{label[:40]}"' for label in strange[:5])
-        what = f"learning takes yes and no, and here are {listed}: palitune convert --rename gives labels other names"
+        listed = ", ".join(shown(label) for label in strange[:LISTED])
+        rename = line_hints.of_label(strange[0]) or "palitune convert --rename"
+        what = f"learning takes yes and no, and here are {listed}: {rename} gives labels other names"
         yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(records) > 1:
         (label,) = labels
         yield Finding("error", "one label", str(path), f'every label is "{label}": there is nothing to tell apart')
+
+
+def _seen(label: str) -> str:
+    """A label as people see it: without case, width, and what is invisible."""
+    wide = UNSEEN.sub(" ", label) if not label.isascii() else label
+    return plain(unicodedata.normalize("NFKC", wide)).casefold()
 
 
 def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bool] = is_training) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune.data import images, line_hints, similarity
+from palitune.data import images, line_hints, part_names, similarity
 from palitune.data.findings import LEVELS, Finding, of_records, verdicts
 from palitune.data.folders import HINT as OUTSIDE
 from palitune.data.folders import ImageFolders
@@ -47,11 +47,7 @@ class Set(NamedTuple):
     kind: str
     entries: list[Entry]
     broken: int = 0  # lines that are no records
-
-    @property
-    def judges(self) -> bool:
-        """Whether a file is there to judge by, as its name says."""
-        return self.path.stem.lower().startswith(("val", "test"))
+    part: str | None = None  # one of part_names.PARTS, where it can be told
 
 
 class Report(NamedTuple):
@@ -96,7 +92,8 @@ def lint(
       MissingInputError: a file is not there.
     """
     findings: list[Finding] = []
-    sets = [_read(path, folders_of(path), findings) for path in paths]
+    parts = part_names.of(paths)
+    sets = [_read(path, folders_of(path), findings)._replace(part=parts[path]) for path in paths]
     different = {record.image: record for one in sets for _, record in one.entries}
     looked = ahead(lambda record: look(record.image, record.where, how), different.values())
     seen = dict(zip(different, progress(looked, len(different)), strict=True))
@@ -116,7 +113,8 @@ def lint(
     findings += of_tokens
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     unusable = {path for path, found in seen.items() if not isinstance(found, Look)}
-    return Report(sets, findings, verdicts(records), tokens, repaired, unusable, identity)
+    judged = verdicts(records, lambda path: parts[path] == part_names.TRAIN)
+    return Report(sets, findings, judged, tokens, repaired, unusable, identity)
 
 
 def look(path: Path, where: str, how: Decoding) -> Look:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune import files
+from palitune.data import part_names
 from palitune.data.lint import Report, Set
 from palitune.data.records import LABELS, Record, to_json
 
@@ -33,7 +34,7 @@ def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
     """
     labels: dict[Hashable, set[str]] = collections.defaultdict(set)
     homes: dict[Hashable, Path] = {}
-    for one in sorted(report.sets, key=lambda one: not one.judges):
+    for one in sorted(report.sets, key=lambda one: part_names.keeps_first(one.part)):
         for _, record in one.entries:
             labels[report.identity(record), record.prefix].add(record.suffix)
             homes.setdefault(report.identity(record), one.path)

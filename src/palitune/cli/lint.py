@@ -159,7 +159,9 @@ def _json(report: "Report") -> str:
     ]
     content = {
         "files": files,
-        "findings": [finding._asdict() for finding in report.findings],
+        "findings": [
+            {key: value for key, value in finding._asdict().items() if value != ()} for finding in report.findings
+        ],
         "verdicts": report.verdicts,
         "tokens": report.tokens,
         **{f"{level}s": report.count(level) for level in ("error", "warning", "note")},

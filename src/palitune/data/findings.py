@@ -18,12 +18,17 @@ CONFIDENCE = 0.95
 
 
 class Finding(NamedTuple):
-    """Something that a person should know."""
+    """Something that a person should know.
+
+    Attributes:
+      others: `file:line` of the records that it is about too.
+    """
 
     level: str  # one of LEVELS
     check: str
     where: str  # file:line, or a file
     what: str
+    others: tuple[str, ...] = ()
 
 
 def is_training(path: Path) -> bool:

@@ -1,54 +1,55 @@
 """Pictures from files to what the image tower takes: float32[size, size, 3] in [-1, 1].
 
-Formats are recognised by content, not by name, and there are no others.
+Formats are recognised by content, not by name, and there are no others. What a file asks for is known before anything
+is decoded (`container`), and decoders get its pixels alone: metadata has no say in them, but for the orientation.
 """
 
 import contextlib
-import functools
-import struct
+import io
+import os
+import stat
 import threading
-import zlib
-from collections.abc import Iterator, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from palitune.config import MAX_PIXELS
+from palitune.data import bmp, foreign_files, gif, jpeg, png, webp
 from palitune.data.characters import why_missing
+from palitune.data.container import Container, Damaged
+from palitune.data.resize import Pixels
+from palitune.data.resize import to_pixels as to_pixels
+from palitune.data.upright import Upright
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 
-PREPROCESSING = 2  # goes up with every change to the pixels that a file gives
+PREPROCESSING = 3  # goes up with every change to the pixels that a file gives
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP")
 FRAMES = ("first", "middle", "last")
-ORIENTATION = 0x0112  # EXIF's tag
 LARGEST_FILE = 256 << 20  # bytes
 ANIMATED_SHARE = 4  # an animated picture takes several copies of its canvas, so it may have this much less pixels
+LONGEST_SIDE = 65_535  # pixels, as in most formats
+STRETCH = 1_000  # how much longer one side may be than the other: what is squeezed to a square shows nothing by then
+MOST_FRAMES = 10_000  # up to the one that counts
+MOST_WORK = 2_000_000_000  # pixels that decoding goes over: of all frames up to the one that counts, or all scans
+# Bytes that decoding may take: as much as all permitted pixels of a photo do, and more where the file itself is large.
+MEMORY, MEMORY_PER_BYTE = 290_000_000, 160
 KEPT_BLOCKS = 16  # of Pillow's memory, 16 MB each
-ONE_AT_A_TIME = 8_000_000  # pixels from which on pictures are not decoded beside each other
-# Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
-# multiplied stays in the processor's cache.
-PRODUCT = 1 << 18
-Pixels = np.ndarray[Any, np.dtype[np.float32]]
-# What Pillow's decoders are known to raise on damaged files.
-DECODER_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-Image.MAX_IMAGE_PIXELS = None  # `_checked` is the limit: it refuses where Pillow warns
+ONE_AT_A_TIME = 32_000_000  # bytes from which on pictures are not decoded beside each other
+READERS: dict[str, Callable[[bytes], Container]] = {
+    "image/jpeg": jpeg.scan,
+    "image/png": png.scan,
+    "image/gif": gif.scan,
+    "image/webp": webp.scan,
+    "image/bmp": bmp.scan,
+}
+UNREADABLE = "its metadata says in no readable way which side is up: it is shown as stored"
+Image.MAX_IMAGE_PIXELS = None  # `_check` is the limit: it refuses where Pillow warns
 # Pillow gives its memory back after every picture, and threads wait for each other while the system takes and gives it.
 Image.core.set_blocks_max(KEPT_BLOCKS)  # type: ignore[attr-defined]
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of what nobody can act on
 _large = threading.Lock()
 
 
@@ -72,6 +73,23 @@ class Facts(NamedTuple):
     frames: int
     rotated: bool  # by EXIF
     alpha: bool
+    remarks: tuple[str, ...] = ()  # what a person should know of how it is shown
+
+
+unreadable: set[Path] = set()  # pictures of which `UNREADABLE` is true, as far as they have been decoded
+
+
+def media_type(head: bytes) -> str | None:
+    """What a picture is by its first 16 bytes, as in `image/jpeg`; None if it is none that can be read."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(png.SIGNATURE):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return "image/bmp" if head.startswith(b"BM") else None
 
 
 def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Image.Image:
@@ -83,41 +101,28 @@ def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame:
 
     Raises:
       MissingInputError: there is no such file.
-      BadDataError: it is no picture in one of `FORMATS`, is damaged, or has too many pixels.
+      BadDataError: it is no picture in one of `FORMATS`, is damaged, or takes more than the limits allow.
     """
-    with _opened(path, where, how) as (picture, count), _room(picture):
-        return _upright(picture, count, how, frame)
+    with shown(path, where, how, frame) as (_, upright):
+        return upright.picture()
 
 
 def examine(path: Path, where: str | None = None, how: Decoding = DEFAULT) -> tuple[Facts, Image.Image]:
     """What a file is, and its picture as `decode` gives it."""
-    with _opened(path, where, how) as (picture, count), _room(picture):
-        rotated = picture.getexif().get(ORIENTATION, 1) != 1
-        facts = Facts(
-            format=picture.format or "",
-            width=picture.width,
-            height=picture.height,
-            mode=picture.mode,
-            frames=count,
-            rotated=rotated,
-            alpha=picture.has_transparency_data,
-        )
-        return facts, _upright(picture, count, how, None)
+    with shown(path, where, how) as (facts, upright):
+        return facts, upright.picture()
 
 
 def load(path: Path, size: int, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Pixels:
-    """`decode` and `to_pixels`."""
-    with contextlib.ExitStack() as held:
-        with _opened(path, where, how) as (picture, count):
-            held.enter_context(_room(picture))
-            upright = _upright(picture, count, how, frame)
+    """`decode` and `to_pixels`, without a second copy of the picture."""
+    with shown(path, where, how, frame) as (_, upright):
         return to_pixels(upright, size)
 
 
 def count_frames(path: Path, where: str | None = None, how: Decoding = DEFAULT) -> int:
     """1 for what is not animated. Raises as `decode`, but looks at no pixels."""
-    with _opened(path, where, how) as (_, count):
-        return count
+    with _errors_named(path, where):
+        return _scanned(path, where).frames
 
 
 def shown_frames(path: Path, where: str, how: Decoding, most: int | None) -> Sequence[int | None]:
@@ -126,26 +131,62 @@ def shown_frames(path: Path, where: str, how: Decoding, most: int | None) -> Seq
 
 
 @contextlib.contextmanager
-def _opened(path: Path, where: str | None, how: Decoding) -> Iterator[tuple[Image.Image, int]]:
-    """A picture with its number of frames, of which nothing has been decoded; errors in here are the file's."""
+def shown(
+    path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None
+) -> Iterator[tuple[Facts, Upright]]:
+    """What a file is, and its picture, while it is looked at. Raises as `decode`; errors in here are the file's."""
+    with _errors_named(path, where):
+        container = _scanned(path, where)
+        index = frame_index(container.frames, how.frames) if frame is None else min(frame, container.frames - 1)
+        _check(container, index, path, where, how)
+        with _room(container.memory(index)):
+            picture = Image.open(io.BytesIO(container.content(index)), formats=[container.format])
+            facts = _facts(picture, container)
+            if index:
+                picture.seek(index)
+            picture.load()
+            if picture.size != container.size(index):
+                raise Damaged("its header contradicts itself")
+            if container.orientation.damaged:
+                unreadable.add(path)
+            yield facts, Upright(picture, container.orientation.value)
+
+
+def _facts(picture: Image.Image, container: Container) -> Facts:
+    return Facts(
+        format=container.format,
+        width=picture.width,
+        height=picture.height,
+        mode=picture.mode,
+        frames=container.frames,
+        rotated=container.orientation.value != 1,
+        alpha=picture.has_transparency_data,
+        remarks=container.remarks + (UNREADABLE,) * container.orientation.damaged,
+    )
+
+
+@contextlib.contextmanager
+def _errors_named(path: Path, where: str | None) -> Iterator[None]:
+    """Decoders raise anything on damaged files, assertions and MemoryError too; each becomes an error of the file."""
     try:
-        with Image.open(_checked_file(path, where), formats=FORMATS) as picture:
-            yield picture, _checked(picture, path, where, how)
-    except (*DECODER_ERRORS, UnidentifiedImageError) as error:
+        yield
+    except PalituneError:
+        raise
+    except Exception as error:
         raise _named(error, path, where) from None
 
 
-def _room(picture: Image.Image) -> contextlib.AbstractContextManager[Any]:
+@contextlib.contextmanager
+def _room(memory: int) -> Iterator[None]:
     """Large pictures one after another, so that threads do not add up their memory."""
-    return _large if picture.width * picture.height > ONE_AT_A_TIME else contextlib.nullcontext()
-
-
-def _upright(picture: Image.Image, count: int, how: Decoding, frame: int | None) -> Image.Image:
-    if count > 1:
-        picture.seek(frame_index(count, how.frames) if frame is None else min(frame, count - 1))
-    picture.load()
-    ImageOps.exif_transpose(picture, in_place=True)
-    return _to_rgb(picture)
+    if memory <= ONE_AT_A_TIME:
+        yield
+        return
+    with _large:
+        try:
+            yield
+        finally:
+            Image.core.clear_cache()  # type: ignore[attr-defined]
 
 
 def frame_index(count: int, frames: str) -> int:
@@ -162,25 +203,94 @@ def evenly(count: int, most: int) -> list[int]:
     return [round(i * (count - 1) / (most - 1)) for i in range(most)] if count > 1 else [0]
 
 
-def _checked_file(path: Path, where: str | None) -> Path:
-    if path.exists():
-        if not path.is_file():  # a folder has no pixels; a pipe or a device may never end
-            raise BadDataError(f"not a file: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
-        if (size := path.stat().st_size) > LARGEST_FILE:
-            raise BadDataError(f"image file of {size:,} bytes: {path}", where=where, hint="Make it smaller")
-    return path
+def _scanned(path: Path, where: str | None) -> Container:
+    """What a file holds; nothing is decoded."""
+    data = _content(path, where)
+    kind = media_type(data[:16])
+    if kind is None:
+        found = foreign_files.recognised(data[: foreign_files.HEAD]) or _of_no_format(data[: foreign_files.HEAD])
+        hint = found.hint if found else f"Formats are {', '.join(FORMATS)}"
+        raise BadDataError(f"not an image{f' but {found.what}' if found else ''}: {path}", where=where, hint=hint)
+    return READERS[kind](data)
 
 
-def _checked(picture: Image.Image, path: Path, where: str | None, how: Decoding) -> int:
-    """The number of frames. Before any pixel is decoded: a small file can ask for all of the memory."""
-    pixels = picture.width * picture.height
-    if pixels <= how.max_pixels:
-        count: int = getattr(picture, "n_frames", 1)
-        if count < 2 or pixels <= how.max_pixels // ANIMATED_SHARE:
-            return count
-    limit = how.max_pixels if pixels > how.max_pixels else how.max_pixels // ANIMATED_SHARE
-    what = f"image has {picture.width} x {picture.height} pixels, {limit:,} are allowed: {path}"
-    raise BadDataError(what, where=where, hint="Make it smaller, or raise --max-pixels")
+def _content(path: Path, where: str | None) -> bytes:
+    """Opened so that a pipe does not wait for its other end, and read only if it is a file."""
+    kind = os.stat(path).st_mode
+    if stat.S_ISREG(kind):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            found = os.fstat(file.fileno())
+            if found.st_size > LARGEST_FILE:
+                raise BadDataError(
+                    f"image file of {found.st_size:,} bytes: {path}", where=where, hint="Make it smaller"
+                )
+            if stat.S_ISREG(found.st_mode):
+                return file.read(LARGEST_FILE)
+    raise BadDataError(f"not a file: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
+
+
+def _of_no_format(head: bytes) -> foreign_files.Foreign | None:
+    """What is told by no first bytes."""
+    if not head:
+        return foreign_files.Foreign("an empty file", "Copy or download it again")
+    if not any(head):
+        return foreign_files.Foreign("a file of zeros", "Its download or copy was cut: copy or download it again")
+    for magic, what in OTHERS:
+        if head.startswith(magic):
+            return foreign_files.Foreign(what, foreign_files.TO_JPEG)
+    if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head):
+        return foreign_files.Foreign("a text", "Name the image itself")
+    return None
+
+
+OTHERS = (
+    (b"\0\0\2\0", "a Windows cursor"),
+    (b"icns", "an icon of macOS"),
+    (b"FUJIFILMCCD-RAW", "a raw photo (RAF)"),
+    (b"IIU\0", "a raw photo (RW2)"),
+    (b"IIRO", "a raw photo (ORF)"),
+    (b"FOVb", "a raw photo (X3F)"),
+    (b"qoif", "a QOI image"),
+    (b"gimp xcf", "a GIMP image"),
+    (b"DDS ", "a DDS texture"),
+    (b"%!PS", "a PostScript drawing"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript drawing"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows drawing (WMF)"),
+    *((f"P{kind}{blank}".encode(), "a Netpbm image") for kind in range(1, 8) for blank in "\n\r\t "),
+)
+
+
+def _check(container: Container, frame: int, path: Path, where: str | None, how: Decoding) -> None:
+    """Raises BadDataError: a picture asks for more than is allowed. A small file can ask for all of the memory."""
+    width, height = container.size(frame)
+    if not width or not height:
+        raise Damaged(f"{width} x {height} pixels")
+    of_frame = f"frame {frame} of {container.frames} " if container.frames > 1 else ""
+    limit = how.max_pixels // (ANIMATED_SHARE if container.frames > 1 or container.slow else 1)
+    short, long = sorted((width, height))
+    allowed = max(MEMORY * max(1, how.max_pixels // MAX_PIXELS), MEMORY_PER_BYTE * path.stat().st_size)
+    needed, work = container.memory(frame), container.work(frame)
+    hint = "Make it smaller"
+    if width * height > limit:
+        what = f"{width} x {height} pixels, {limit:,} are allowed"
+        hint = "Make it smaller, or raise --max-pixels"
+    elif long > LONGEST_SIDE or long > STRETCH * short:
+        what = f"{width} x {height} pixels; sides up to {LONGEST_SIDE:,} are allowed, one {STRETCH:,} times the other"
+        hint = "Cut it into parts"
+    elif needed > allowed:
+        what = f"{width} x {height} pixels, which would take {needed >> 20:,} MB; {allowed >> 20:,} are allowed"
+        hint = "Make it smaller, or save it as PNG or plain (baseline) JPEG"
+    elif frame >= MOST_FRAMES:
+        what = f"{MOST_FRAMES:,} frames before it, and no more are allowed"
+        hint = "Make it shorter, or take --frames first"
+    elif work > MOST_WORK:
+        times = f"{container.passes} scans" if container.passes > 1 else f"{frame + 1} frames"
+        what = f"{width} x {height} pixels in {times}; {MOST_WORK:,} in all are allowed"
+        hint = "Save it anew" if container.passes > 1 else "Make it shorter or smaller, or take --frames first"
+    else:
+        return
+    raise BadDataError(f"image {of_frame}has {what}: {path}", where=where, hint=hint)
 
 
 def _named(error: Exception, path: Path, where: str | None) -> PalituneError:
@@ -189,70 +299,7 @@ def _named(error: Exception, path: Path, where: str | None) -> PalituneError:
         return MissingInputError(f"no such image: {path}", where=where, hint=why_missing(str(path)) or hint)
     if isinstance(error, PermissionError):
         return MissingInputError(f"image cannot be read: {path}", where=where, hint="Check its permissions")
-    if isinstance(error, UnidentifiedImageError):
-        return BadDataError(f"not an image: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
-    detail = str(error) or type(error).__name__
-    return BadDataError(f"image does not decode ({detail}): {path}", where=where, hint="Replace the file")
-
-
-def _to_rgb(picture: Image.Image) -> Image.Image:
-    if picture.mode.startswith("I"):
-        # 16-bit greyscale: Pillow's own conversion would clip everything above 255 to white.
-        grey = np.asarray(picture).astype(np.uint32) >> 8
-        return Image.fromarray(np.clip(grey, 0, 255).astype(np.uint8)).convert("RGB")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        white = Image.new("RGB", rgba.size, (255, 255, 255))
-        white.paste(rgba, mask=rgba.getchannel("A"))
-        return white
-    # What has one frame keeps its pixels when its file is closed; others may want to look into it again.
-    return picture if picture.mode == "RGB" and picture.format in ("JPEG", "BMP") else picture.convert("RGB")
-
-
-@functools.lru_cache(1024)
-def _filter(length: int, size: int, rows: int) -> list[tuple[int, int, Pixels]]:
-    """What each `rows` rows of a resize from `length` to `size` are made of: from, to, and their weights.
-
-    Pillow's triangle filter: its width is that of the scale where it shrinks. Pillow 12, `precompute_coeffs`.
-    """
-    scale = length / size
-    support = max(scale, 1.0)
-    parts = []
-    for first in range(0, size, rows):
-        centers = (np.arange(first, min(first + rows, size)) + 0.5) * scale
-        start, end = max(0, int(centers[0] - support + 0.5)), min(length, int(centers[-1] + support + 0.5))
-        weights = np.maximum(1 - np.abs(np.arange(start, end) + 0.5 - centers[:, None]) / support, 0)
-        parts.append((start, end, (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)))
-    return parts
-
-
-def _parts(length: int, size: int, width: int) -> list[tuple[slice, slice, Pixels]]:
-    """A resize of `width` lines from `length` to `size` in products that are small enough: to, from, and weights."""
-    scale = length / size
-    step = 16
-    while step > 1 and step * (step * scale + 2 * max(scale, 1)) * width > PRODUCT:
-        step //= 2
-    parts = _filter(length, size, step)
-    return [(slice(i * step, i * step + step), slice(start, end), w) for i, (start, end, w) in enumerate(parts)]
-
-
-def to_pixels(picture: Image.Image, size: int) -> Pixels:
-    """An RGB picture squeezed to a square: float32[size, size, 3] in [-1, 1].
-
-    The bilinear filter widens with the scale when it shrinks, which is `jax.image.resize(..., antialias=True)`,
-    TensorFlow's antialiased resize and Pillow's on float bands. Pillow's on bytes rounds after each direction, and the
-    sum of both can exceed one grey level. Done here a few rows at a time: no float copy of a large picture is made.
-    """
-    width, height = picture.size
-    rows = np.asarray(picture).reshape(height, width * 3)
-    flat = np.empty((size, width * 3), np.float32)
-    for target, source, weights in _parts(height, size, width * 3):
-        np.matmul(weights, rows[source].astype(np.float32), out=flat[target])
-    pixels = np.empty((size, size, 3), np.float32)
-    for band in range(3):
-        plane = np.ascontiguousarray(flat[:, band::3])
-        for target, source, weights in _parts(width, size, size):
-            pixels[:, target, band] = plane[:, source] @ weights.T
-    pixels /= np.float32(127.5)
-    pixels -= np.float32(1)
-    return np.clip(pixels, -1, 1, out=pixels)  # what sums of weights make of white
+    detail = " ".join(str(error).split())[:200] or type(error).__name__
+    ends_early = "truncated" in detail or "too early" in detail
+    hint = "The file ends too early: copy or download it again" if ends_early else "Replace the file"
+    return BadDataError(f"image does not decode ({detail}): {path}", where=where, hint=hint)

@@ -1,6 +1,6 @@
 """Everything about data that spoils a run, found before the device is touched."""
 
-import hashlib
+import collections
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,16 +13,17 @@ from palitune.data.folders import HINT as OUTSIDE
 from palitune.data.folders import ImageFolders
 from palitune.data.images import Decoding, Facts
 from palitune.data.json_lines import RECORD
-from palitune.data.pictures import ahead
+from palitune.data.pictures import LISTED, ahead
 from palitune.data.records import Line, Reader, Record
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 
 TINY = 64  # pixels: shorter sides have less to show than the smallest model's four patches by four
 HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
+MOST_COMPARED = 100_000  # pictures up to which those that look alike are looked for
 LONG_PROMPT = 128  # tokens, which PaliGemma at 224 pixels was pretrained with
-USUAL = (RECORD, line_hints.TSV, OUTSIDE, "Formats are", "Images are looked for")  # hints that say nothing new
-EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"), "PNG": (".png", ".apng")}
+USUAL = (RECORD, line_hints.TSV, OUTSIDE, "Formats are", "Images are looked for", "Replace the file")  # say nothing new
+EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng")}
 
 
 class Look(NamedTuple):
@@ -119,9 +120,8 @@ def lint(
 
 def look(path: Path, where: str, how: Decoding) -> Look:
     """Raises what `images.decode` raises."""
-    facts, picture = images.examine(path, where, how)
-    digest = hashlib.sha256(f"{picture.size}".encode() + picture.tobytes()).digest()
-    return Look(facts, digest, similarity.fingerprint(picture))
+    with images.shown(path, where, how) as (facts, upright):
+        return Look(facts, upright.digest(), similarity.fingerprint(upright.reduced()))
 
 
 def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
@@ -200,29 +200,54 @@ def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, st
         yield "note", "alpha", "what is transparent becomes white"
     if facts.mode not in ("RGB", "L", "P", "1", "RGBA", "LA", "PA"):
         yield "note", "colours", f"{facts.mode} is converted to RGB"
+    for remark in facts.remarks:
+        yield "note", "metadata", remark
 
 
 def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
-    """Pictures that look alike: with other labels, or in other files."""
-    shown: dict[bytes, list[tuple[Path, Record]]] = {}
+    """Pictures that look alike: with other labels, or in other files. By groups: of frames of a video, pairs are too
+    many to name.
+    """
+    shown: dict[bytes, tuple[Path, Record]] = {}
     for one in sets:
         for _, record in one.entries:
             if record.image in looks:
-                shown.setdefault(looks[record.image].digest, []).append((one.path, record))
-    if not shown:
-        return
-    fingerprints = np.stack([looks[records[0][1].image].fingerprint for records in shown.values()])
-    several = list(shown.values())
-    for i, j in similarity.near_pairs(fingerprints).tolist():
-        (path, record), (other_path, other) = several[i][0], several[j][0]
-        alike = f"{other.name} looks like {record.name} in {record.where}"
-        if path != other_path:
-            yield Finding("warning", "near leak", other.where, f"{alike}, which is in another file")
-        elif record.suffix != other.suffix and record.prefix == other.prefix:
-            what = f'{alike}, and is "{other.suffix}" where that is "{record.suffix}"'
-            yield Finding("warning", "alike", other.where, what)
-        else:
-            yield Finding("note", "alike", other.where, alike)
+                shown.setdefault(looks[record.image].digest, (one.path, record))
+    if len(shown) > MOST_COMPARED:
+        what = f"{len(shown):,} pictures are too many to look for those that are alike; {MOST_COMPARED:,} are compared"
+        yield Finding("note", "alike", str(sets[0].path), what)
+    elif shown:
+        fingerprints = np.stack([looks[record.image].fingerprint for _, record in shown.values()])
+        groups = collections.defaultdict(list)
+        members = similarity.components(len(shown), similarity.near_pairs(fingerprints)).tolist()
+        for number, found in zip(members, shown.values(), strict=True):
+            groups[number].append(found)
+        for group in groups.values():
+            if len(group) > 1:
+                yield from _of_group(group)
+
+
+def _of_group(group: Sequence[tuple[Path, Record]]) -> Iterator[Finding]:
+    """What is to be said of pictures of which each looks like another."""
+    home, first = group[0]
+
+    def told(level: str, check: str, other: Record, what: str) -> Finding:
+        rest = [record for _, record in group[1:] if record is not other]
+        listed = ", ".join(record.name for record in rest[:LISTED])
+        more = f", and {len(rest) - LISTED} more" if len(rest) > LISTED else ""
+        tail = f"; {len(rest)} more look like them: {listed}{more}" if rest else ""
+        text = f"{other.name} looks like {first.name} in {first.where}{what}{tail}"
+        return Finding(level, check, other.where, text, tuple(record.where for record in (first, *rest)))
+
+    elsewhere = next((record for path, record in group if path != home), None)
+    if elsewhere is not None:
+        yield told("warning", "near leak", elsewhere, ", which is in another file")
+    others = (one for path, one in group if path == home and one.prefix == first.prefix and one.suffix != first.suffix)
+    different = next(others, None)
+    if different is not None:
+        yield told("warning", "alike", different, f', and is "{different.suffix}" where that is "{first.suffix}"')
+    if elsewhere is None and different is None:
+        yield told("note", "alike", group[1][1], "")
 
 
 def _tokens(

@@ -27,21 +27,51 @@ def fingerprint(picture: Image.Image) -> Fingerprints:
 
 def of_names(names: Iterable[str], folders: ImageFolders) -> Iterator[Fingerprints | PalituneError]:
     """The fingerprint of every picture in order, or what is wrong with it; computed in threads."""
-    return ahead(lambda name: fingerprint(images.decode(folders.locate(name, name), name)), names)
+
+    def of_name(name: str) -> Fingerprints:
+        with images.shown(folders.locate(name, name), name) as (_, upright):
+            return fingerprint(upright.reduced())
+
+    return ahead(of_name, names)
 
 
 def near_pairs(fingerprints: Fingerprints) -> np.ndarray[Any, Any]:
-    """int64[M, 2]: the pairs i < j of uint64[N, 4] that differ in at most `NEAR` bits."""
+    """int64[M, 2]: of uint64[N, 4], pairs that differ in at most `NEAR` bits, fewer than N: what they connect is what
+    all such pairs connect, of which there can be N²/2.
+    """
     count = len(fingerprints)
+    group = np.arange(count)  # the first of those that each is connected with
     step = max(1, BLOCK // max(count, 1))
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, count, step):
         block, rest = fingerprints[start : start + step], fingerprints[start:]
-        distance = np.bitwise_count(block[:, None] ^ rest[None]).sum(axis=-1, dtype=np.uint16)
-        first, second = np.nonzero(distance <= NEAR)
-        pairs = np.stack([first, second], axis=1) + start
-        found.append(pairs[pairs[:, 0] < pairs[:, 1]])
+        near = np.bitwise_count(block[:, None] ^ rest[None]).sum(axis=-1, dtype=np.uint16) <= NEAR
+        near &= group[start : start + step, None] != group[None, start:]
+        pairs = np.stack(np.nonzero(near), axis=1) + start
+        if len(pairs):
+            pairs = _spanning(group[pairs], pairs, count)
+            found.append(pairs)
+            group = _joined(group, group[pairs], count)
     return np.concatenate(found)
+
+
+def _spanning(edges: np.ndarray[Any, Any], pairs: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """Of pairs between groups those that are enough to connect what all of them connect."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import minimum_spanning_tree
+
+    edges = np.sort(edges, axis=1)
+    _, first = np.unique(edges[:, 0] * count + edges[:, 1], return_index=True)
+    # A tree over the groups; an entry of the matrix leads back to its pair.
+    tree = minimum_spanning_tree(coo_array((first + 1.0, edges[first].T), shape=(count, count)).tocsr())
+    return pairs[np.sort(tree.data.astype(np.int64) - 1)]
+
+
+def _joined(group: np.ndarray[Any, Any], edges: np.ndarray[Any, Any], count: int) -> np.ndarray[Any, Any]:
+    """The groups once these are connected, each still named by its first."""
+    names = components(count, edges)[group]
+    _, first, where = np.unique(names, return_index=True, return_inverse=True)
+    return first[where]
 
 
 def components(count: int, pairs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -1,0 +1,71 @@
+"""The parts of a GIF file: frames, what is said of each, and how large the canvas becomes by them."""
+
+import itertools
+import re
+from typing import NamedTuple
+
+from palitune.data.container import Container, Damaged, little
+
+BLOCK = re.compile(rb"[!,;]")
+EXTENSION, IMAGE, END = b"!,;"
+CONTROL = 0xF9
+DESCRIPTOR = 10  # bytes, the comma among them
+# Of Pillow's memory: one of the palette's numbers and what is filled in before; later frames are pasted in colours, and
+# what was there before them is kept.
+STILL, MOVING = 2, 21
+
+
+class _Frame(NamedTuple):
+    controls: bytes
+    start: int
+    end: int
+    right: int
+    bottom: int
+
+
+def scan(data: bytes) -> Container:
+    """What a GIF file holds. Raises Damaged."""
+    width, height, flags = little(data, 6, 2), little(data, 8, 2), little(data, 10, 1)
+    at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    head = data[:at]
+    frames: list[_Frame] = []
+    controls: list[bytes] = []
+    while (found := BLOCK.search(data, at)) and found[0] != b";":
+        at = found.end()
+        if found[0] == b"!":
+            body, end = at + 1, _blocks_end(data, at + 1)
+            if data[at : at + 1] == bytes([CONTROL]) and data[body : body + 1] >= b"\4":
+                controls.append(b"!\xf9\4" + data[body + 1 : body + 5] + b"\0")
+            at = end
+            continue
+        left, top, across, down = (little(data, at + 2 * i, 2) for i in range(4))
+        flags = little(data, at + 8, 1)
+        end = _blocks_end(data, at + DESCRIPTOR + (3 << (flags & 7) + 1 if flags & 0x80 else 0))
+        frames.append(_Frame(b"".join(controls), at - 1, end, left + across, top + down))
+        controls, at = [], end
+    if not frames:
+        raise Damaged("there is no image in it")
+    # A frame beyond the canvas enlarges it.
+    widths = list(itertools.accumulate((frame.right for frame in frames), max, initial=width))[1:]
+    heights = list(itertools.accumulate((frame.bottom for frame in frames), max, initial=height))[1:]
+
+    def content(frame: int) -> bytes:
+        parts = ((one.controls, data[one.start : one.end]) for one in frames[: frame + 1])
+        return b"".join([head, *itertools.chain.from_iterable(parts), b";"])
+
+    return Container(
+        format="GIF",
+        sizes=list(zip(widths, heights, strict=True)),
+        content=content,
+        bytes_per_pixel=STILL,
+        frames=len(frames),
+        bytes_per_later=MOVING,
+    )
+
+
+def _blocks_end(data: bytes, at: int) -> int:
+    """Where a sequence of blocks with their lengths ends; at the latest with the file."""
+    total = len(data)
+    while at < total and (length := data[at]):
+        at += length + 1
+    return min(at + 1, total)

@@ -25,7 +25,7 @@ ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 class Letters:
     """A tokenizer for the golden models' random vocabulary: one token a letter."""
 
-    def example(self, prefix: str, suffix: str) -> Text:
+    def example(self, prefix: str, suffix: str, where: str | None = None) -> Text:
         return Text([ord(letter) for letter in prefix + "\n" + suffix] + [1], len(prefix) + 1)
 
 

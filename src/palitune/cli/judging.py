@@ -142,6 +142,7 @@ class Judge:
         self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if self.answering.decode else None
         self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
         self.source = model.path
+        self.tokenizer.prompt(prompt, "--prompt")  # refused now if it is too long
         self.silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:
@@ -172,7 +173,7 @@ class Judge:
                     problem = next(one for one in found if isinstance(one, PalituneError))
                     _tell(problem, on_bad)
                     continue
-                prompt = self.tokenizer.prompt(record.prefix or self.prompt)
+                prompt = self.tokenizer.prompt(record.prefix or self.prompt, record.where)
                 pending.append((record, len(sound)))
                 for one in sound:
                     yield one, prompt

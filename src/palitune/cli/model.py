@@ -204,7 +204,7 @@ def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokeniz
         raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
     checksum.verify(path)
     tokenizer = Tokenizer(path)
-    if tokenizer.vocab_size > vocab_size:
+    if tokenizer.vocab_size != vocab_size:
         raise ConfigurationError(
             f"a tokenizer with {tokenizer.vocab_size} pieces for a model with a vocabulary of {vocab_size}",
             where=str(path),

@@ -32,10 +32,23 @@ A card of your own is a JSON file: {"name": "mine", "compute_capability": "8.9",
 "flops_per_clock": 512}
 """
 BATCHES = (1, 2, 4, 8, 16, 32, 48)
+LARGEST_BATCH = 65_536  # that can be asked about
+LONGEST = 1024  # tokens: `tokens.LONGEST_PROMPT`, without importing it
 
 
 def sizes(text: str) -> list[int]:
-    return [values.positive_int(part) for part in text.split(",")]
+    return [_up_to(LARGEST_BATCH, part) for part in text.split(",")]
+
+
+def tokens(text: str) -> int:
+    return _up_to(LONGEST, text)
+
+
+def _up_to(most: int, text: str) -> int:
+    value = values.positive_int(text)
+    if value > most:
+        raise argparse.ArgumentTypeError(f"{text} is more than {most:,}")
+    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,8 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--vram", type=values.positive_float, metavar="GB", help="the card's memory, if it is another")
     text = "batch sizes to show (default: 1 to 48)"
     parser.add_argument("--batches", type=sizes, default=list(BATCHES), metavar="N,N", help=text)
-    parser.add_argument("--prompt-length", type=values.positive_int, default=20, metavar="N", help="tokens (20)")
-    parser.add_argument("--answer-length", type=values.positive_int, default=1, metavar="N", help="tokens (1)")
+    parser.add_argument("--prompt-length", type=tokens, default=20, metavar="N", help="tokens (20)")
+    parser.add_argument("--answer-length", type=tokens, default=1, metavar="N", help="tokens (1)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
     text = "count the image tower in, which rests in cache/features/ otherwise"
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)

@@ -165,11 +165,11 @@ def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]
         for pair in dict.fromkeys(prompt.words for prompt in prompts)
     }
     labels = [record.suffix for record in records]
+    questions = [model.tokenizer.prompt(prompt.text) for prompt in prompts]  # the longest is refused before all work
     found = []
     silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
-        for prompt in prompts:
-            question = model.tokenizer.prompt(prompt.text)
+        for prompt, question in zip(prompts, questions, strict=True):
             tokens = sound(shown.ahead(Wanted(record.image, record.where) for record in records))
             p = []
             asked = ((one, question) for one in tokens)

@@ -5,7 +5,7 @@ Axes: B batch, T text tokens (padded to a bucket), K loss tokens (padded to the 
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 # Lengths are padded up to a multiple of this: few shapes to compile, little padding to compute.
 BUCKET = 8
+# Beyond this of this many: texts of all lengths up to the longest prompt come in few shapes.
+SHORT = 64
 
 
 class Batch(NamedTuple):
@@ -39,8 +41,32 @@ class Prompts(NamedTuple):
 
 
 def bucket(length: int) -> int:
-    """`length` rounded up to a multiple of `BUCKET`."""
-    return -(-length // BUCKET) * BUCKET
+    """`length` rounded up to a multiple of `BUCKET`, or of `SHORT` where it is longer than that."""
+    step = BUCKET if length <= SHORT else SHORT
+    return -(-length // step) * step
+
+
+def together(length: int, size: int, patches: int) -> int:
+    """How many texts of up to `length` tokens go together where `size` short ones do, each with so many image tokens.
+
+    Attention's memory grows with the square of a sequence: a few long texts take no more of it than many short ones.
+    """
+    return max(1, size * (patches + SHORT) ** 2 // (patches + max(SHORT, bucket(length))) ** 2)
+
+
+def groups(lengths: Iterable[int], size: int, patches: int) -> Iterator[tuple[list[int], int]]:
+    """Places of texts, in order, that make a batch, with the number of examples that the batch is filled up to."""
+    members: list[int] = []
+    width = most = 0
+    for place, length in enumerate(lengths):
+        own = max(SHORT, bucket(length))
+        if members and (own != width or len(members) == most):
+            yield members, most
+            members = []
+        width, most = own, together(length, size, patches)
+        members.append(place)
+    if members:
+        yield members, most
 
 
 def _pad(rows: Sequence[Sequence[float]], width: int, dtype: type = np.int32) -> np.ndarray[Any, Any]:

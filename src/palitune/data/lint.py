@@ -260,7 +260,11 @@ def _tokens(
     most = {"prompt": 0, "answer": 0}
     for one in sets:
         for _, record in one.entries:
-            text = tokenizer.example(record.prefix or prompt, record.suffix)
+            try:
+                text = tokenizer.example(record.prefix or prompt, record.suffix)
+            except PalituneError as error:
+                findings.append(Finding("error", "long prompt", record.where, error.what))
+                continue
             asked, answer = text.suffix_start, len(text.ids) - text.suffix_start - 1  # the last one ends it
             most = {"prompt": max(most["prompt"], asked), "answer": max(most["answer"], answer)}
             if asked > LONG_PROMPT:

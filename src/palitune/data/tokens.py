@@ -5,9 +5,13 @@ from typing import NamedTuple
 
 import sentencepiece
 
-from palitune.errors import ConfigurationError, MissingInputError
+from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 
 SEPARATOR = "\n"
+LONGEST_PROMPT = 1024  # tokens: attention's memory grows with the square of these and the image's, 256 at 224 pixels
+REMEMBERED = 4096  # prompts, which most records share
+# Pieces that the published vocabulary has beside Gemma's, by which its tokenizer is recognised.
+PUBLISHED_PIECES, PUBLISHED_VOCABULARY = ("<loc0000>", "<seg000>"), 257_152
 
 
 class Text(NamedTuple):
@@ -21,31 +25,69 @@ class Tokenizer:
     """A SentencePiece model with the ids PaliGemma uses."""
 
     def __init__(self, path: Path) -> None:
-        """Raises MissingInputError without the file, ConfigurationError if it is no SentencePiece model."""
+        """Raises MissingInputError without the file, ConfigurationError if it cannot be a PaliGemma's tokenizer."""
         if not path.is_file():
             raise MissingInputError("no tokenizer here", where=str(path), hint="Run ./01-download_models.py")
         try:
             self.model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except (RuntimeError, OSError):
-            raise ConfigurationError("not a SentencePiece model", where=str(path)) from None
+        except Exception:  # what the library raises of damage has no common family
+            hint = "Download it again, or name another with --tokenizer"
+            raise ConfigurationError("not a SentencePiece model", where=str(path), hint=hint) from None
         self.path = path
         self.eos: int = self.model.eos_id()
+        self._prompts: dict[str, Text] = {}
+        self._check()
+
+    def _check(self) -> None:
+        """Raises ConfigurationError where a token is missing that every example has."""
+        model = self.model
+        unknown = model.unk_id()
+        missing = [name for name, id in (("<bos>", model.bos_id()), ("<eos>", self.eos)) if not 0 <= id != unknown]
+        separator = self.encode(SEPARATOR)
+        if not separator or unknown in separator or self.model.decode(separator) != SEPARATOR:
+            missing.append("the newline")
+        if self.vocab_size >= PUBLISHED_VOCABULARY:
+            missing += [piece for piece in PUBLISHED_PIECES if model.piece_to_id(piece) == unknown]
+        if missing:
+            what = f"this tokenizer has no token for {', '.join(missing)}, which PaliGemma needs"
+            raise ConfigurationError(what, where=str(self.path), hint="Name the model's own with --tokenizer")
+
+    def encode(self, text: str) -> list[int]:
+        """A text's tokens and no others. Raises BadDataError for a text that the library refuses."""
+        try:
+            return list(self.model.encode(text))
+        except Exception as error:  # as above
+            what = f"its tokenizer cannot take the text {text[:40]!r} ({type(error).__name__})"
+            raise BadDataError(what, where=str(self.path)) from None
 
     @property
     def vocab_size(self) -> int:
         return int(self.model.vocab_size())
 
-    def prompt(self, prefix: str) -> Text:
-        """What comes before the answer."""
-        ids = self.model.encode(prefix, add_bos=True) + self.model.encode(SEPARATOR)
-        return Text(ids, len(ids))
+    def prompt(self, prefix: str, where: str | None = None) -> Text:
+        """What comes before the answer. Raises BadDataError, with `where`, for one of more than `LONGEST_PROMPT`."""
+        found = self._prompts.get(prefix)
+        if found is None:
+            ids = [self.model.bos_id(), *self.encode(prefix), *self.encode(SEPARATOR)]
+            found = Text(ids, len(ids))
+            if len(self._prompts) >= REMEMBERED:
+                self._prompts.clear()
+            self._prompts[prefix] = found
+        if len(found.ids) > LONGEST_PROMPT:
+            what = f"a prompt of {len(found.ids):,} tokens ({len(prefix):,} characters); {LONGEST_PROMPT:,} are allowed"
+            raise BadDataError(what, where=where, hint="Ask in fewer words")
+        return found
 
-    def example(self, prefix: str, suffix: str) -> Text:
-        """Prompt and answer."""
-        ids, start = self.prompt(prefix)
-        return Text(ids + self.model.encode(suffix, add_eos=True), start)
+    def example(self, prefix: str, suffix: str, where: str | None = None) -> Text:
+        """Prompt and answer. Raises as `prompt`."""
+        ids, start = self.prompt(prefix, where)
+        return Text([*ids, *self.encode(suffix), self.eos], start)
 
     def answer(self, ids: list[int]) -> str:
         """The text of generated tokens up to EOS."""
         end = ids.index(self.eos) if self.eos in ids else len(ids)
-        return str(self.model.decode(ids[:end]))
+        known = [token for token in ids[:end] if 0 <= token < self.vocab_size]
+        try:
+            return str(self.model.decode(known))
+        except Exception:  # pieces that are no text
+            return "\N{REPLACEMENT CHARACTER}" * len(known)

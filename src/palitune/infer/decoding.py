@@ -68,7 +68,7 @@ class Writer:
     """What a model writes freely."""
 
     def __init__(self, config: PaliGemmaConfig, tokenizer: Tokenizer, dtype: Any, batch_size: int = BATCH_SIZE) -> None:
-        self.tokenizer, self.batch_size = tokenizer, batch_size
+        self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.img.num_patches
 
         @jax.jit
         def decode(params: Mapping[str, Any], prompts: batches.Prompts) -> tuple[jax.Array, jax.Array]:
@@ -87,4 +87,4 @@ class Writer:
             rows = zip(tokens, sound, strict=True)
             return [self.tokenizer.answer(row.tolist()) if is_sound else None for row, is_sound in rows]
 
-        return in_batches(answered, questions, self.batch_size)
+        return in_batches(answered, questions, self.batch_size, self.patches)

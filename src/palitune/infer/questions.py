@@ -10,22 +10,42 @@ from palitune.data.batches import Prompts
 from palitune.data.tokens import Text
 
 BATCH_SIZE = 8
+PATCHES = 256  # image tokens at 224 pixels
 T = TypeVar("T")
 
 
 def in_batches(
-    answered: Callable[[Prompts], Sequence[T]], questions: Iterable[tuple[Any, Text]], size: int
+    answered: Callable[[Prompts], Sequence[T]],
+    questions: Iterable[tuple[Any, Text]],
+    size: int,
+    patches: int = PATCHES,
 ) -> Iterator[T]:
-    """What `answered` makes of each (picture as in `Batch.image`, prompt), in order, `size` of them at a time."""
+    """What `answered` makes of each (picture as in `Batch.image`, prompt), in order, `size` of them at a time.
+
+    Fewer of long prompts, so that one of them does not make the batch of all others as long (`batches.together`).
+
+    Args:
+      patches: image tokens of a picture.
+    """
     waiting: list[tuple[Any, Text]] = []
+    width = 0
     for question in questions:
+        own = max(batches.SHORT, batches.bucket(len(question[1].ids)))
+        if waiting and own != width:
+            yield from _answers(answered, waiting, batches.together(width, size, patches))
+            waiting = []
+        width = own
         waiting.append(question)
-        if len(waiting) == size:
+        if len(waiting) == batches.together(width, size, patches):
             yield from answered(_batch(waiting))
             waiting = []
     if waiting:
-        # A short last batch is filled up with its last question, whose extra results are dropped.
-        yield from answered(_batch(waiting + waiting[-1:] * (size - len(waiting))))[: len(waiting)]
+        yield from _answers(answered, waiting, batches.together(width, size, patches))
+
+
+def _answers(answered: Callable[[Prompts], Sequence[T]], waiting: list[tuple[Any, Text]], size: int) -> Sequence[T]:
+    """Of a batch that is filled up with its last question, whose extra results are dropped."""
+    return answered(_batch(waiting + waiting[-1:] * (size - len(waiting))))[: len(waiting)]
 
 
 def _batch(questions: list[tuple[Any, Text]]) -> Prompts:

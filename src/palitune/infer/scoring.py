@@ -25,6 +25,7 @@ from palitune.models.paligemma import Branches
 from palitune.models.variants import PaliGemmaConfig
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
+MOST_LABELS = 1000
 Array = np.ndarray[Any, Any]
 
 
@@ -49,17 +50,21 @@ def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
 
     Raises:
       ValueError: a label has no tokens, or two have the same.
+      UsageError: they have more than `LONGEST_TREE` together.
     """
     labels = [list(label) for label in tokens]
     if not all(labels) or len({tuple(label) for label in labels}) < len(labels):
         raise ValueError("labels must have tokens, and different ones")
-    if any(one is not other and other[: len(one)] == one for one in labels for other in labels):
+    whole = {tuple(label) for label in labels}
+    if any(tuple(label[:length]) in whole for label in labels for length in range(1, len(label))):
         labels = [[*label, eos] for label in labels]
     nodes: dict[tuple[int, ...], int] = {(): 0}
     for label in labels:
         for length in range(1, len(label)):
             nodes.setdefault(tuple(label[:length]), len(nodes))
     paths = list(nodes)[1:]
+    if len(paths) > LONGEST_TREE:  # before its square is made
+        raise UsageError(f"labels of {len(paths):,} tokens together; {LONGEST_TREE} are allowed")
     sees = [[path[: len(other)] == other for other in paths] for path in paths]
     branches = Branches(
         np.array([path[-1] for path in paths], np.int32),
@@ -94,9 +99,12 @@ def log_likelihoods(
         end. Where labels are compared it says nothing, and for yes and no all logits but two can be left out.
     """
     hidden = paligemma.branched_states(config, params, zimg, text, mask_input, tree.branches)
-    targets = jnp.asarray(tree.targets.reshape(-1))
+    # Labels that begin alike have tokens in common, each of which is looked up once.
+    pairs = list(zip(tree.places.reshape(-1).tolist(), tree.targets.reshape(-1).tolist(), strict=True))
+    numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
+    targets = jnp.asarray([target for _, target in numbers], jnp.int32)
     table = params["llm"]["embedder"]["input_embedding"]
-    states = hidden[:, tree.places.reshape(-1)]
+    states = hidden[:, np.array([place for place, _ in numbers])]
     own = jnp.einsum("BQD,QD->BQ", states, table[targets].astype(states.dtype), preferred_element_type=jnp.float32)
 
     def whole(state: jax.Array) -> jax.Array:
@@ -106,6 +114,7 @@ def log_likelihoods(
     first = 1 if relative else 0
     sums = jax.lax.map(whole, hidden.swapaxes(0, 1)[first:]) if hidden.shape[1] > first else jnp.zeros((0, len(text)))
     sums = jnp.pad(sums, ((first, 0), (0, 0))).T
+    own = own[:, np.array([numbers[pair] for pair in pairs])]
     logp = (own - sums[:, tree.places.reshape(-1)]).reshape(len(text), *tree.places.shape)
     return jnp.sum(logp * tree.real, axis=-1)
 
@@ -122,15 +131,15 @@ class Scorer:
         batch_size: int = BATCH_SIZE,
     ) -> None:
         """Raises UsageError where labels cannot be told apart by their tokens, or are too long."""
-        self.batch_size = batch_size
-        tokens = [tokenizer.model.encode(label) for label in labels]
+        self.batch_size, self.patches = batch_size, config.img.num_patches
+        if len(labels) > MOST_LABELS:
+            raise UsageError(f"{len(labels):,} labels; {MOST_LABELS:,} are allowed")
+        tokens = [tokenizer.encode(label) for label in labels]
         try:
             tree = label_tree(tokens, tokenizer.eos)
         except ValueError:
             listed = ", ".join(labels)
             raise UsageError(f"this model's tokenizer cannot tell these labels apart: {listed}") from None
-        if len(tree.branches.tokens) > LONGEST_TREE:
-            raise UsageError(f"labels of {len(tree.branches.tokens)} tokens together; {LONGEST_TREE} are allowed")
 
         @jax.jit
         def scores(params: Mapping[str, Any], prompts: batches.Prompts) -> jax.Array:
@@ -146,4 +155,4 @@ class Scorer:
         def answered(prompts: batches.Prompts) -> list[Array]:
             return list(np.asarray(self.scores(params, prompts)))
 
-        return in_batches(answered, questions, self.batch_size)
+        return in_batches(answered, questions, self.batch_size, self.patches)

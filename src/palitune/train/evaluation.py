@@ -61,6 +61,8 @@ class Evaluator:
         """`labels` are the first tokens that answers may have beside those of the texts."""
         self.records, self.texts, self.pictures = records, texts, pictures
         _, self.longest = batches.longest(texts)
+        lengths = [len(text.ids) - 1 for text in texts]
+        self.groups = list(batches.groups(lengths, BATCH_SIZE, config.img.num_patches))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
@@ -82,7 +84,7 @@ class Evaluator:
     def __call__(self, params: Mapping[str, Any]) -> Evaluation:
         """`params` is flat."""
         shown = sound(self.pictures.ahead(Wanted(record.image, record.where) for record in self.records))
-        parts = [self._batch(params, start, shown) for start in range(0, len(self.records), BATCH_SIZE)]
+        parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)
         # An answer that begins as the right one should end like it; how one that begins otherwise ends is not known.
@@ -97,10 +99,11 @@ class Evaluator:
             strange=int((~np.isin(first, self.beginnings) | ~ends).sum()),
         )
 
-    def _batch(self, params: Mapping[str, Any], start: int, shown: Iterator[Any]) -> tuple[np.ndarray[Any, Any], ...]:
-        chosen = list(range(start, min(start + BATCH_SIZE, len(self.records))))
+    def _batch(
+        self, params: Mapping[str, Any], chosen: list[int], size: int, shown: Iterator[Any]
+    ) -> tuple[np.ndarray[Any, Any], ...]:
         # A short last batch is filled up, so that one program serves all.
-        extra = BATCH_SIZE - len(chosen)
+        extra = size - len(chosen)
         filled = chosen + chosen[-1:] * extra
         pixels = [next(shown) for _ in chosen]
         images = np.stack(pixels + pixels[-1:] * extra)

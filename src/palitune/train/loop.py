@@ -49,8 +49,8 @@ def evaluation_interval(config: Any, validation: int) -> int:
 
 
 def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) -> list[Text]:
-    """Prompts and answers as tokens."""
-    return [tokenizer.example(record.prefix or prompt, record.suffix) for record in records]
+    """Prompts and answers as tokens. Raises BadDataError, naming the record, for a prompt that is too long."""
+    return [tokenizer.example(record.prefix or prompt, record.suffix, record.where) for record in records]
 
 
 def training_batches(

@@ -6,6 +6,7 @@ for the card in question, memory is estimated from a few sizes instead (`estimat
 Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width, F MLP width, V vocabulary, L layers.
 """
 
+import bisect
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -168,7 +169,7 @@ def budget(work: Work, limit: int | None) -> int:
 
 def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
     """Why a run cannot start, and what to change."""
-    size = largest_batch(work, limit)
+    size = smaller_batch(work, needed, limit)
     if size:
         hint = f"Use --batch-size {size}" + (" and --accumulate for the rest" if work.config.method != "full" else "")
     else:
@@ -176,8 +177,28 @@ def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
         hint = f"Use --method {smaller}" if smaller else "Lower --lora-rank, or use a larger card"
         if work.config.ema:
             hint = f"Leave out --ema. {hint}"
+    if work.text_length > batches.SHORT:
+        hint = f"The longest prompt has {work.text_length:,} tokens: ask in fewer words. {hint}"
     what = f"this run needs {needed / 1e9:.1f} GB and {limit / 1e9:.1f} GB are free on the device"
     return ConfigurationError(what, hint=f"{hint}; palitune plan shows what fits")
+
+
+def smaller_batch(work: Work, needed: int, limit: int) -> int:
+    """The largest batch below the one that does not fit which is likely to fit; 0 if there is none.
+
+    Where the estimate says that the batch at hand fits as well, what it is wrong by it is also wrong by for smaller
+    ones.
+    """
+    if (size := largest_batch(work, limit)) < work.config.batch_size:
+        return size
+    now = estimate(work, 0)
+    wrong = max(1.0, (needed - now.weights - now.optimizer) / now.temporaries)
+
+    def is_too_large(size: int) -> bool:
+        memory = estimate(with_batch(work, size), 0)
+        return memory.weights + memory.optimizer + wrong * memory.temporaries > limit * SAFETY
+
+    return bisect.bisect_left(range(1, work.config.batch_size), True, key=is_too_large)
 
 
 def with_batch(work: Work, size: int) -> Work:

@@ -134,3 +134,46 @@ def test_the_commands(tmp_path: Path, run: Run) -> None:
     assert (tmp_path / "y.csv").read_text().startswith('image,label,note\na.jpg,yes,"x, y"\n')
     assert len((tmp_path / "y.csv").read_text().splitlines()) == 3
     assert run("palitune", "thin", "x.csv", "-o", "y.csv", cwd=tmp_path).returncode == 73
+
+
+def read(path: Path, text: str, names: list[str] | None = None) -> tuple[list[str], list[list[int]]]:
+    path.write_text(text, "utf-8")
+    found = columns.read(path, names)
+    return found.names, found.values.tolist()
+
+
+def test_a_csv_without_a_header_is_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for text in (
+        "a.jpg,yes\nb.jpg,no\n",
+        "1;x\n0;y\n",
+        "a.png,cat\nb.png,dog\n",
+        "sep=;\na.jpg;TRUE\n",
+        "x,1.0\ny,0.0\n",
+    ):
+        with pytest.raises(BadDataError, match="the first line is a record and no header: it says") as caught:
+            read(path, text)
+        assert "image,label" in str(caught.value)
+    assert read(path, "0,1\nno,a\nyes,b\n", ["0"]) == (["0"], [[0], [1]])
+
+
+def test_what_spreadsheets_make_of_a_csv(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    wanted = (["toxic"], [[1], [0]])
+    assert read(path, "sep=;\r\nid;toxic\r\nx;TRUE\r\ny;FALSE\r\n") == wanted
+    assert read(path, '"sep=,"\nid,toxic\nx,yes\ny,no\n') == wanted
+    assert read(path, "id,toxic,,\nx,yes,,\ny,no,,\n,,,\n") == wanted
+    assert read(path, "id,toxic\nx,yes,\ny,no,,\n") == wanted
+    assert read(path, 'id, toxic\nx, "yes"\ny, no\n') == wanted
+    assert read(path, "\ufeffid,toxic\nx,yes\n\ufeffy,no\n") == wanted
+    with pytest.raises(BadDataError, match=r"a\.csv:3: the header is here once more"):
+        read(path, "id,toxic\nx,yes\n\ufeffid,toxic\ny,no\n")
+    path.write_text("sep=;\nid;toxic\nx;yes\ny;no\n")
+    found = columns.read(path, None)
+    assert (found.head, found.lines, found.numbers) == (b"sep=;\nid;toxic\n", [b"x;yes\n", b"y;no\n"], [3, 4])
+
+
+def test_many_columns_take_no_longer_than_many_lines(tmp_path: Path) -> None:
+    """A key of its own in every line: a search in all lines for all keys would take hours."""
+    lines = [f'{{"k{number}":"yes","ok":"no"}}\n' for number in range(40_000)]
+    assert read(tmp_path / "a", "".join(lines))[0] == ["ok"]

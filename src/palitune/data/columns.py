@@ -1,18 +1,19 @@
 """Columns of yes and no: how many of each there are, and fewer records so that they are in proportion."""
 
-import csv
-import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from palitune import config
-from palitune.data.records import STDIN, Line, Reader, parse_object, require_file
-from palitune.errors import BadDataError, MissingInputError
+from palitune.data import csv_lines
+from palitune.data.records import Line, Reader, parse_object
+from palitune.errors import BadDataError
 
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
+MOST_NAMES = 50  # of columns, for messages
 Ints = np.ndarray[Any, Any]
 
 
@@ -49,36 +50,59 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     Raises:
       MissingInputError, BadDataError: it cannot be read, or has no such columns.
     """
-    head, lines, numbers, rows = _rows(path)
+    head, rows = csv_lines.read(path, columns) if csv_lines.is_csv(path) else (b"", _rows(path))
+    lines, numbers, found = [], [], _Values(columns)
+    for raw, number, cells in rows:
+        lines.append(raw)
+        numbers.append(number)
+        found.add(cells)
     if not lines:
-        raise BadDataError("the file is empty", where=str(path))
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    if columns is None:
-        values = {name: [value(row.get(name, "")) for row in rows] for name in names}
-        chosen = [name for name, found in values.items() if min(found) >= 0]
-        if not chosen:
-            hint = f"Name some with --columns; there are {', '.join(names)[:200]}"
-            raise BadDataError("no column says yes or no in every line", where=str(path), hint=hint)
-    else:
-        missing = [name for name in columns if name not in names]
-        if missing:
-            what = f"no column {missing[0]}; there are {', '.join(names)[:200]}"
-            raise BadDataError(what, where=str(path))
-        chosen = list(columns)
-        values = {name: [value(row.get(name, "")) for row in rows] for name in chosen}
-    return Table(head, lines, chosen, np.array([values[name] for name in chosen], np.int8).T, path, numbers)
+        raise BadDataError("there is no line below the header", where=str(path))
+    there = ", ".join(found.names)[:200]
+    if not found.values:
+        hint = f"Name some with --columns; there are {there}"
+        raise BadDataError("no column says yes or no in every line", where=str(path), hint=hint)
+    if missing := [name for name in found.values if name not in found.present]:
+        raise BadDataError(f"no column {missing[0]}; there are {there}", where=str(path))
+    values = np.array([np.frombuffer(column, np.int8) for column in found.values.values()]).T
+    return Table(head, lines, list(found.values), values, path, numbers)
 
 
-def _rows(path: Path) -> tuple[bytes, list[bytes], list[int], list[dict[str, Any]]]:
-    if _is_csv(path):
-        return _csv_rows(path)
+class _Values:
+    """Values by column, of those that are wanted, or else that say yes or no in every row so far.
+
+    Attributes:
+      names: of the first columns that there are, for messages.
+    """
+
+    def __init__(self, wanted: Sequence[str] | None) -> None:
+        self.wanted = wanted
+        self.values: dict[str, bytearray] = {name: bytearray() for name in wanted or ()}
+        self.present: set[str] = set()
+        self.names: dict[str, None] = {}
+        self.is_first = True
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        if len(self.names) < MOST_NAMES:
+            self.names.update(dict.fromkeys(itertools.islice(row, MOST_NAMES)))
+        if self.is_first and self.wanted is None:
+            self.values = {name: bytearray() for name in row}
+        self.is_first = False
+        self.present.update(row.keys() & self.values.keys())
+        others = []
+        for name, column in self.values.items():
+            said = value(row.get(name, ""))
+            column.append(said & 0xFF)  # -1 as int8
+            if said < 0 and self.wanted is None:
+                others.append(name)
+        for name in others:
+            del self.values[name]
+
+
+def _rows(path: Path) -> Iterator[tuple[bytes, int, dict[str, Any]]]:
+    """Lines with their ends, their numbers, and what they say by column."""
     reader = Reader(path)
-    lines, numbers, rows = [], [], []
-    for line in reader:
-        lines.append(line[2] + b"\n")
-        numbers.append(line[0])
-        rows.append(_row(reader, line))
-    return b"", lines, numbers, rows
+    return ((line[2] + b"\n", line[0], _row(reader, line)) for line in reader)
 
 
 def _row(reader: Reader, line: Line) -> dict[str, Any]:
@@ -87,56 +111,9 @@ def _row(reader: Reader, line: Line) -> dict[str, Any]:
     if reader.kind == "jsonl":
         return parse_object(text, where)
     columns = text.split("\t")
-    if len(columns) in (2, 5):
+    if len(columns) in (2, 5) or (len(columns) > 2 and not columns[-1]):
         return {"label": reader.record(line).suffix}
     return {str(number): column for number, column in enumerate(columns, 1)}
-
-
-def _is_csv(path: Path) -> bool:
-    if path == STDIN:
-        return False
-    require_file(path)
-    try:
-        with path.open("rb") as file:
-            first = file.readline(1 << 16).removeprefix(b"\xef\xbb\xbf")
-    except OSError as error:
-        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    return not first.lstrip().startswith((b"{", b"[")) and b"\t" not in first and (b"," in first or b";" in first)
-
-
-def _csv_rows(path: Path) -> tuple[bytes, list[bytes], list[int], list[dict[str, Any]]]:
-    raw = path.read_bytes()
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadDataError("not UTF-8 text", where=str(path), hint="Save the file as UTF-8") from None
-    # Each row as it is in the file, which may be several lines.
-    physical = io.StringIO(text, newline="").readlines()
-    if physical and not physical[-1].endswith(("\n", "\r")):
-        physical[-1] += "\n"
-    separator = ";" if physical and physical[0].count(";") > physical[0].count(",") else ","
-    rows = csv.reader(physical, delimiter=separator, strict=True)
-    lines, numbers, found = [], [], []
-    try:
-        columns = [column.strip() for column in next(rows)]
-        if len(set(columns)) < len(columns):
-            raise BadDataError("two columns have the same name", where=f"{path}:1")
-        head = raw[: len(raw) - len(text.encode())] + "".join(physical[: rows.line_num]).encode()
-        before = rows.line_num
-        for row in rows:
-            whole = "".join(physical[before : rows.line_num])
-            before = rows.line_num
-            if not row:
-                continue
-            if len(row) != len(columns):
-                what = f"{len(row)} columns, the header has {len(columns)}"
-                raise BadDataError(what, where=f"{path}:{rows.line_num}")
-            found.append(dict(zip(columns, row, strict=True)))
-            lines.append(whole.encode())
-            numbers.append(rows.line_num)
-    except csv.Error as error:
-        raise BadDataError(f"broken CSV ({error})", where=f"{path}:{rows.line_num}") from None
-    return head, lines, numbers, found
 
 
 def thin(table: Table, target: float, drop_yes: bool, seed: int) -> Ints:

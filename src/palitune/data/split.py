@@ -4,11 +4,12 @@ What belongs together stays together: lines that show the same picture, near-dup
 """
 
 import array
+import contextlib
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
@@ -18,6 +19,7 @@ from palitune import config, files
 from palitune.data import similarity, split_folder
 from palitune.data.folders import ImageFolders
 from palitune.data.partition import Ints, partition
+from palitune.data.patience import Search
 from palitune.data.pictures import raise_all
 from palitune.data.records import KINDS, STDIN, Reader, Record
 from palitune.errors import BadDataError, PalituneError, StorageError, UsageError
@@ -155,8 +157,11 @@ def _sizes(wish: Wish, total: int, source: Path) -> dict[str, int]:
 
 def _indexed(source: Path, spool: IO[bytes] | None, wish: Wish) -> Index:
     """Reads every line once. `spool` takes a copy of what cannot be read twice."""
-    reader = Reader(source)
-    key = _group_key(wish.group)
+    with _group_key(wish.group) as key:
+        return _index_of(Reader(source), spool, wish, key)
+
+
+def _index_of(reader: Reader, spool: IO[bytes] | None, wish: Wish, key: Callable[[Record], str | None]) -> Index:
     names: list[str] | None = None if wish.near == "ignore" else []
     most = MOST_COMPARED if wish.near == "auto" else sys.maxsize
     offsets, lengths, labels = array.array("q"), array.array("i"), array.array("i")
@@ -189,19 +194,24 @@ def _indexed(source: Path, spool: IO[bytes] | None, wish: Wish) -> Index:
     )
 
 
-def _group_key(group: str | None) -> Callable[[Record], str | None]:
-    """What a record is grouped by."""
+@contextlib.contextmanager
+def _group_key(group: str | None) -> Iterator[Callable[[Record], str | None]]:
+    """What a record is grouped by. Raises UsageError: an expression takes too long."""
     if group is None:
-        return lambda record: None
+        yield lambda record: None
+        return
     what, colon, expression = group.partition(":")
     if what == "image" and colon:
         pattern = re.compile(expression)  # over the name as the line has it, folders too
 
-        def part_of_name(record: Record) -> str | None:
-            found = pattern.search(record.name)
-            return None if found is None else found.group(1 if pattern.groups else 0)
+        with Search(pattern, f"--group {group}") as search:
 
-        return part_of_name
+            def part_of_name(record: Record) -> str | None:
+                found = search(record.name)
+                return None if found is None else found.group(1 if pattern.groups else 0)
+
+            yield part_of_name
+        return
 
     def value(record: Record) -> str | None:
         if group not in record.fields:
@@ -210,7 +220,7 @@ def _group_key(group: str | None) -> Callable[[Record], str | None]:
         found = record.fields[group]
         return None if found is None else repr(found)
 
-    return value
+    yield value
 
 
 def _together(index: Index, near: str, images: ImageFolders, remarks: list[str]) -> Ints | None:

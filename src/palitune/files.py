@@ -16,7 +16,6 @@ import stat
 import sys
 import tempfile
 import time
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -359,15 +358,6 @@ def read(path: Path, most: int) -> bytes:
     if len(content) > most:
         raise ValueError(f"it has more than {most:,} bytes")
     return content
-
-
-def member(archive: Path, name: str) -> str | None:
-    """A text inside a zip archive; None if there is none, or no archive."""
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            return opened.read(name).decode() if name in opened.namelist() else None
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError):  # damage can look like an unknown kind of archive
-        return None
 
 
 def write(path: Path, content: bytes, shared: bool = False) -> None:

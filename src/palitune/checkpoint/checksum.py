@@ -1,15 +1,20 @@
 """SHA-256 of what was downloaded, in a file beside it that `sha256sum -c` understands too."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
 from tqdm import tqdm
 
 from palitune import files
-from palitune.errors import BadDataError
+from palitune.checkpoint import verified
+from palitune.checkpoint.archive import unreadable
+from palitune.errors import BadDataError, StorageError
 
 SLICE = 8 << 20  # bytes
+LONGEST = 10_000  # bytes of the file of a checksum
+WHOLE = "sha256"  # what is remembered of a file as a whole (`verified`)
 LONG = 1 << 30  # bytes from which on reading takes long enough for a progress bar
 
 
@@ -34,23 +39,61 @@ def sha256(file: Path, silent: bool = True) -> str:
 def record(file: Path, silent: bool = True) -> str:
     """Writes down what a file's checksum is, and returns it."""
     found = sha256(file, silent)
-    files.write(path_of(file), f"{found}  {file.name}\n".encode())
+    files.write(path_of(file), _line(found, file))
+    verified.remember(file.stat(), WHOLE, found)
     return found
 
 
-def recorded(file: Path) -> str | None:
-    """What was written down, or None if nothing was, or nothing that is a checksum."""
+def keep(file: Path, silent: bool = True) -> None:
+    """`record` of a file that is there; in a folder that is only to be read it is not written down."""
     try:
-        text = path_of(file).read_text("ascii")
-    except (OSError, UnicodeDecodeError):
-        return None
-    found = re.match(r"[0-9a-f]{64}\b", text)
-    return found.group() if found else None
+        record(file, silent)
+    except StorageError:
+        if os.access(file.parent, os.W_OK):
+            raise
+
+
+def replacing(arrived: Path, file: Path, silent: bool = True) -> str:
+    """Writes down, beside what `file` is, what it is about to be: at every moment the one or the other is right."""
+    found, old = sha256(arrived, silent), recorded(file) if file.is_file() else set()
+    files.write(path_of(file), b"".join(_line(one, file) for one in [found, *sorted(old - {found})]))
+    return found
+
+
+def replaced(file: Path, found: str) -> None:
+    """Writes down that `replacing` has come to its end."""
+    files.write(path_of(file), _line(found, file))
+    verified.remember(file.stat(), WHOLE, found)
+
+
+def _line(found: str, file: Path) -> bytes:
+    return f"{found}  {file.name}\n".encode()
+
+
+def recorded(file: Path) -> set[str]:
+    """What was written down: none if nothing was, or nothing that is a checksum; two while a file is replaced."""
+    try:
+        text = files.read(path_of(file), LONGEST).decode("ascii")
+    except (OSError, ValueError):
+        return set()
+    return set(re.findall(r"^[0-9a-f]{64}\b", text, re.MULTILINE))
 
 
 def verify(file: Path, silent: bool = True) -> None:
-    """Raises BadDataError if a file is no longer what it was when its checksum was written down."""
+    """Raises BadDataError if a file is no longer what it was when its checksum was written down.
+
+    A file that has been read through, and has not changed since, is not read again.
+    """
     known = recorded(file)
-    if known is not None and (found := sha256(file, silent)) != known:
-        what = f"its content has changed since it was downloaded (SHA-256 {found[:12]}…, not {known[:12]}…)"
+    if not known:
+        return
+    try:
+        stat = file.stat()
+        found = verified.recall(stat).get(WHOLE) or sha256(file, silent)
+    except OSError as error:
+        raise unreadable(error, file, "file") from None
+    if found in known:
+        verified.remember(stat, WHOLE, found)
+    else:
+        what = f"its content has changed since it was downloaded (SHA-256 {found[:12]}…, not {min(known)[:12]}…)"
         raise BadDataError(what, where=str(file), hint="palitune download --overwrite fetches it again")

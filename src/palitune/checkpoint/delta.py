@@ -37,6 +37,16 @@ class Overlay(Mapping[str, np.ndarray[Any, Any]]):
     def __len__(self) -> int:
         return len({*self.base, *self.changed})
 
+    def digests(self, wanted: Callable[[str], bool]) -> dict[str, str]:
+        """As of a `Checkpoint`."""
+        own = self.changed.digests(wanted)
+        return self.base.digests(lambda path: wanted(path) and path not in own) | own
+
+    def verify(self, silent: bool = True) -> None:
+        """As of a `Checkpoint`."""
+        for part in (self.base, self.changed):
+            part.verify(silent)
+
     def fingerprints(self) -> dict[str, str]:
         """As of a `Checkpoint`."""
         return self.base.fingerprints() | self.changed.fingerprints()
@@ -59,14 +69,17 @@ def load(path: Path, find: Find) -> Checkpoint | Overlay:
     if not isinstance(base, dict):
         return changed
     known = Path(base["file"])
-    if manifest.read(known).get("base"):
+    there = _is_file(known)
+    if there and manifest.read(known).get("base"):
         what = f"its base {known} is a delta itself, and a delta's base has to be whole"
         raise BadDataError(what, where=str(manifest.path_of(path)))
-    if known.is_file() and content_hash(behind := Checkpoint(known)) == base["hash"]:
+    if there and content_hash(behind := Checkpoint(known)) == base["hash"]:
         return Overlay(behind, changed)
     # It has moved, or its name means another file by now, and the right one may still be known by name.
     try:
         other = find(base["name"])
+    except (OSError, ValueError):  # no name that a file could have
+        raise BadDataError("its base has an impossible name", where=str(manifest.path_of(path))) from None
     except MissingInputError as error:
         what = f"its base {base['name']} is not there: {error.what}"
         raise MissingInputError(what, where=str(path), hint=error.hint) from None
@@ -74,6 +87,14 @@ def load(path: Path, find: Find) -> Checkpoint | Overlay:
         hint = "Put the base it was made from there, or merge the delta where the base is"
         raise BadDataError(f"{other} is not the base {base['name']} this was made from", where=str(path), hint=hint)
     return Overlay(behind, changed)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a regular file; not what is no name at all, which a stranger's manifest may have."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def describe(checkpoint: Checkpoint | Overlay, name: str) -> dict[str, str]:

@@ -128,22 +128,20 @@ def download(
             _look_through(target, silent)
         else:
             _fetch_weights(name, target, cache, source, silent)
-            checksum.record(target, silent)
         if not tokenizer.is_file() or overwrite:
             _fetch(tokenizer_source or TOKENIZER_URL, tokenizer, _tokenizer_problem, silent)
-            checksum.record(tokenizer)
     return target
 
 
 def _look_through(target: Path, silent: bool) -> None:
     """What is already there: what it was when it came, or whole if nobody has written down what it was."""
-    if checksum.recorded(target) is not None:
+    if checksum.recorded(target):
         checksum.verify(target, silent)
         return
     if wrong := npz.problem(target):
         hint = "palitune download --overwrite fetches it again"
         raise BadDataError(f"damaged ({wrong})", where=str(target), hint=hint)
-    checksum.record(target, silent)
+    checksum.keep(target, silent)
 
 
 def is_address(source: str) -> bool:
@@ -156,7 +154,7 @@ def _copy_tiny(cache: Path) -> None:
     for file in ("tiny.npz", "tokenizer.model"):
         target, content = folder(cache) / TINY / file, (source / file).read_bytes()
         if not target.is_file() or target.read_bytes() != content:
-            files.write(target, content)
+            files.write(target, content, shared=True)
 
 
 def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, silent: bool) -> None:
@@ -206,12 +204,15 @@ def _fetch(source: str, target: Path, problem: transfer.Problem, silent: bool) -
     if wrong := problem(path):
         raise BadDataError(wrong, where=source, hint="Nothing was copied")
     if target.exists() and path.samefile(target):
+        checksum.keep(target, silent)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
     files.check_space(target.parent, path.stat().st_size, source)
     size = path.stat().st_size
     bar = tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=silent)
-    with files.whole(target, size) as file, path.open("rb") as opened, bar:
+    found = checksum.replacing(path, target, silent)
+    with files.whole(target, size) as file, files.open_to_read(path) as opened, bar:
         while piece := opened.read(SLICE):
             file.write(piece)
             bar.update(len(piece))
+    checksum.replaced(target, found)

@@ -110,7 +110,7 @@ def fetch(
             wrong = problem(found) if found else "its MD5 is not the one that Kaggle names"
             if found and not wrong:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                transfer.settle(found, target)
+                transfer.settle(found, target, silent)
                 return
             arriving.unlink(missing_ok=True)
         except OSError as error:

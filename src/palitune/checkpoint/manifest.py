@@ -1,9 +1,11 @@
-"""What a checkpoint's numbers do not say: JSON inside a delta, and in a file beside it (`trained.json`, `trained.npz`).
+"""What a checkpoint's numbers do not say: JSON inside it, and in a file beside it (`trained.json`, `trained.npz`).
 
-The one inside appears and disappears with the numbers; the one beside is for people and other programs. A whole
-checkpoint has none inside, because big_vision would take it for a parameter.
+The one inside appears and disappears with the numbers; the one beside is for people and other programs. In a delta it
+is a member of the archive; in a whole checkpoint it is the archive's comment, because big_vision would take a member
+for a parameter.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -13,11 +15,14 @@ from typing import Any
 import numpy as np
 
 from palitune import __version__, files
-from palitune.errors import BadDataError
+from palitune.checkpoint.archive import Archive
+from palitune.errors import BadDataError, MissingInputError
 
 LONGEST_PROMPT = 10_000  # characters; far above what may be typed
-
-
+MOST = 8 << 20  # bytes of a manifest
+BESIDE = "beside"  # SHA-256 of the file beside, where that says more
+BEGINNING = b'{"palitune": '  # of one that is a comment
+LONGEST_COMMENT = 65_535  # bytes, by the format
 MEMBER = "manifest.json"  # inside the archive
 
 
@@ -58,6 +63,43 @@ def write(checkpoint: Path, content: str) -> None:
     files.write(path_of(checkpoint), content.encode())
 
 
+def comment(content: str) -> bytes:
+    """A `text` as a whole checkpoint has it inside.
+
+    Where it is too long, what it learned from stays in the file beside, which is known by its SHA-256.
+    """
+    short = json.loads(content)
+    found = json.dumps(short).encode()
+    if len(found) > LONGEST_COMMENT:
+        short.pop("learned", None)
+        found = json.dumps(short | {BESIDE: hashlib.sha256(content.encode()).hexdigest()}).encode()
+    if len(found) > LONGEST_COMMENT or not found.startswith(BEGINNING):
+        raise ValueError(f"a manifest of {len(found):,} bytes does not fit into a comment")
+    return found
+
+
+def _inside(checkpoint: Path) -> str | None:
+    """The manifest in the archive; None if it has none, or is no archive. Raises ValueError for a damaged one."""
+    try:
+        archive = Archive(checkpoint)
+    except (OSError, ValueError):
+        return None
+    found = archive.text(MEMBER)
+    if found is None and archive.comment.startswith(BEGINNING):
+        return archive.comment.decode()
+    return found
+
+
+def _with_more(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    """What the file beside says if it is the one that was written with what is inside."""
+    try:
+        raw = files.read(path, MOST)
+    except (OSError, ValueError):
+        return content
+    whole: dict[str, Any] = json.loads(raw) if hashlib.sha256(raw).hexdigest() == content[BESIDE] else content
+    return whole
+
+
 def read(checkpoint: Path) -> dict[str, Any]:
     """The manifest, or an empty one for a checkpoint from elsewhere.
 
@@ -67,11 +109,17 @@ def read(checkpoint: Path) -> dict[str, Any]:
       BadDataError: there is a file of that name that is no manifest.
     """
     path = path_of(checkpoint)
-    inside = files.member(checkpoint, MEMBER)
+    try:
+        inside = _inside(checkpoint)
+    except (ValueError, OSError) as error:
+        hint = "Download or save it again"
+        raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
     if inside is None and not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text("utf-8") if inside is None else inside)
+        content = json.loads(files.read(path, MOST).decode() if inside is None else inside)
+        if isinstance(content, dict) and BESIDE in content:
+            content = _with_more(content, path)
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise ValueError("it has no configuration")
         if not isinstance(content["config"].get("prompt", ""), str):
@@ -80,12 +128,15 @@ def read(checkpoint: Path) -> dict[str, Any]:
         base, dtypes = content.get("base"), content.get("dtypes", {})
         if base is not None:
             texts = [base.get(key) for key in ("name", "file", "hash")] if isinstance(base, dict) else [None]
-            if not all(isinstance(text, str) and 0 < len(text) < 1000 for text in texts):
+            if not all(isinstance(text, str) and 0 < len(text) < 1000 and "\0" not in text for text in texts):
                 raise ValueError("its base has no name, file and hash")
         if len(content["config"].get("prompt", "")) > LONGEST_PROMPT:
             raise ValueError(f"its prompt has more than {LONGEST_PROMPT} characters")
-        if not isinstance(dtypes, dict):
-            raise ValueError("its dtypes are no table")
+        if not (isinstance(dtypes, dict) and all(isinstance(dtype, str) for dtype in dtypes.values())):
+            raise ValueError("its dtypes are no table of names")
+    except PermissionError as error:
+        hint = "Check whose it is, and chmod u+r"
+        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
     except (OSError, ValueError, RecursionError) as error:
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return content

@@ -4,25 +4,35 @@ An `.npz` is a zip archive of `.npy` files. NumPy reads each member into memory;
 compression is mapped from the archive itself, so that opening a checkpoint of 6 GB costs nothing.
 """
 
+import hashlib
+import io
 import math
 import os
-import struct
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
+from tqdm import tqdm
 
 from palitune import files
-from palitune.checkpoint import manifest
+from palitune.checkpoint import manifest, verified
+from palitune.checkpoint.archive import Archive, unreadable
 from palitune.errors import BadDataError, MissingInputError
 
 Array = np.ndarray[Any, Any]
 
+SUFFIX = ".npy"
 SLICE = 32 << 20  # bytes
+HEADER = 16 << 10  # bytes that an array's header can have; NumPy reads no more than 10,000
+MOST_AXES = 32
+THREADS = 4  # that read a file through
+LONG = 1 << 30  # bytes from which on reading takes long enough for a progress bar
+END, COMMENT = 22, 65_535  # bytes of an archive's end record, and of the comment that may follow it
+WRONG = "its checksum is wrong"
 HEADER_READERS: dict[tuple[int, int], Any] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -32,24 +42,30 @@ HEADER_READERS: dict[tuple[int, int], Any] = {
 class Checkpoint(Mapping[str, Array]):
     """Read-only arrays by parameter path. A leading `params/`, as some published files have, is left out.
 
+    An array is held to its checksum when it is first read; what was found sound is remembered (`verified`).
+
     Raises:
-      MissingInputError: there is no such file.
+      MissingInputError: there is no such file, or it cannot be read.
       BadDataError: it is no `.npz`, is cut off, or a member is no plain array.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            with zipfile.ZipFile(path) as archive:
-                members = {info.filename: info for info in archive.infolist() if info.filename.endswith(".npy")}
+            self.archive = Archive(path)
         except FileNotFoundError:
             raise MissingInputError("no such checkpoint", where=str(path)) from None
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except OSError as error:
+            raise unreadable(error, path, "checkpoint") from None
+        except ValueError as error:
             hint = "It is another kind of file, or was cut off: download or save it again"
             raise BadDataError(f"not an .npz checkpoint ({error})", where=str(path), hint=hint) from None
         # A .npy file knows no bfloat16: it comes back as two raw bytes, and only a manifest can say of which kind.
         self._dtypes = manifest.read(path).get("dtypes", {})
-        self._members = {name.removesuffix(".npy").removeprefix("params/"): info for name, info in members.items()}
+        arrays = [name for name in self.archive.members if name.endswith(SUFFIX)]
+        self._members = {name.removesuffix(SUFFIX).removeprefix("params/"): name for name in arrays}
+        if len(self._members) < len(arrays):
+            raise BadDataError("an array is in it with params/ and without", where=str(path))
 
     def __len__(self) -> int:
         return len(self._members)
@@ -61,25 +77,12 @@ class Checkpoint(Mapping[str, Array]):
         return key in self._members  # without reading the array, as Mapping would
 
     def __getitem__(self, key: str) -> Array:
-        info = self._members[key]
+        name = self._members[key]
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(info) as member:
-                read_header = HEADER_READERS.get(np.lib.format.read_magic(member))
-                if read_header is None:
-                    raise ValueError("an unknown version of the .npy format")
-                shape, fortran, dtype = read_header(member)
-                if dtype.hasobject:
-                    raise ValueError("it holds Python objects")
-                order: Literal["F", "C"] = "F" if fortran else "C"
-                if info.compress_type == zipfile.ZIP_STORED and np.prod(shape):
-                    start = self._first_byte(info) + member.tell()
-                    array: Array = np.memmap(self.path, dtype, "r", start, shape, order)
-                else:
-                    array = np.frombuffer(member.read(), dtype).reshape(shape, order=order)
-        except Exception as error:  # what zipfile, its codecs and NumPy's header parser raise has no common family
-            reason = str(error).partition("\n")[0]
-            raise BadDataError(f"array {key} cannot be read ({reason})", where=str(self.path)) from None
-        if dtype == np.dtype("V2"):
+            array = self._array(name)
+        except Exception as error:  # what codecs and NumPy's header parser raise has no common family
+            raise self._damaged(key, str(error).partition("\n")[0]) from None
+        if array.dtype == np.dtype("V2"):
             # Without a manifest it is a published file, and those know no other kind.
             named = self._dtypes.get(key, "bfloat16")
             if named != "bfloat16":
@@ -92,23 +95,127 @@ class Checkpoint(Mapping[str, Array]):
 
         It finds mistakes, such as another base of the same name, and not malice.
         """
-        return {name: f"{info.file_size:x}-{info.CRC:08x}" for name, info in sorted(self._members.items())}
+        members = self.archive.members
+        return {
+            key: f"{members[name].file_size:x}-{members[name].CRC:08x}" for key, name in sorted(self._members.items())
+        }
 
-    def _first_byte(self, info: zipfile.ZipInfo) -> int:
-        """Where a member's content begins: after its local header, whose extra field can differ from the directory's.
+    def digests(self, wanted: Callable[[str], bool]) -> dict[str, str]:
+        """SHA-256 of arrays, which nobody can make another array to. Raises BadDataError as reading them does."""
+        found = {}
+        for key in filter(wanted, self):
+            name = self._members[key]
+            if not verified.recall(self.archive.stat).get(name):
+                digest = hashlib.sha256()
+                try:
+                    for piece in self.archive.pieces(name):
+                        digest.update(piece)
+                except (ValueError, OSError) as error:
+                    raise self._damaged(key, str(error)) from None
+                verified.remember(self.archive.stat, name, digest.hexdigest())
+            found[key] = verified.recall(self.archive.stat)[name]
+        return found
 
-        Source: APPNOTE.TXT of PKWARE, 4.3.7 (local file header: 30 bytes, lengths of name and extra at 26 and 28).
+    def verify(self, silent: bool = True) -> None:
+        """Holds all arrays to their checksums, unless that is remembered. Raises BadDataError for the first wrong one.
+
+        `silent` shows no progress bar.
         """
-        with self.path.open("rb") as file:
-            file.seek(info.header_offset)
-            name_length, extra_length = struct.unpack("<26x2H", file.read(30))
-        return int(info.header_offset + 30 + name_length + extra_length)
+        known = verified.recall(self.archive.stat)
+        left = {key: name for key, name in self._members.items() if name not in known}
+        total = sum(self.archive.members[name].file_size for name in left.values())
+        silent = silent or total < LONG
+        text = f"checking {self.path.name}, once"
+        with (
+            ThreadPoolExecutor(THREADS) as threads,
+            tqdm(desc=text, total=total, unit="B", unit_scale=True, leave=False, disable=silent) as bar,
+        ):
+            for key, wrong in zip(left, threads.map(self._problem, left.values()), strict=True):
+                if wrong:
+                    raise self._damaged(key, wrong)
+                bar.update(self.archive.members[left[key]].file_size)
+        verified.flush()
+
+    def _problem(self, name: str) -> str | None:
+        """What is wrong with a member's content; that nothing is, is remembered."""
+        if name in verified.recall(self.archive.stat):
+            return None
+        try:
+            for _ in self.archive.pieces(name):
+                pass
+        except (ValueError, OSError) as error:
+            return str(error)
+        verified.remember(self.archive.stat, name, "")
+        return None
+
+    def _damaged(self, key: str, reason: str) -> BadDataError:
+        hint = "Download it again (palitune download --overwrite), or take another copy of it"
+        if reason == WRONG:
+            return BadDataError(f"array {key} is damaged ({reason})", where=str(self.path), hint=hint)
+        return BadDataError(f"array {key} cannot be read ({reason})", where=str(self.path), hint=hint)
+
+    def _array(self, name: str) -> Array:
+        info, packed = self.archive.members[name], None
+        if info.compress_type == zipfile.ZIP_STORED:
+            head = os.pread(self.archive.descriptor, min(HEADER, info.file_size), self.archive.start(name))
+        else:
+            head = b"".join(packed := list(self._checked_header(name)))
+        shape, fortran, dtype, length = _header(head, info.file_size)
+        if wrong := self._problem(name) if packed is None else None:
+            raise ValueError(wrong)
+        order: Literal["F", "C"] = "F" if fortran else "C"
+        if packed is None and 0 not in shape:
+            with os.fdopen(os.dup(self.archive.descriptor), "rb") as file:
+                start = self.archive.start(name) + length
+                # NumPy's notes say a name; it takes a file, whose name may be another's by now.
+                return np.memmap(file, dtype, "r", start, shape, order)
+        return np.frombuffer(head[length:], dtype).reshape(shape, order=order)
+
+    def _checked_header(self, name: str) -> Iterator[bytes]:
+        """The pieces of a packed member, of which no second is unpacked before the first has told of as many."""
+        size, checked = self.archive.members[name].file_size, False
+        for piece in self.archive.pieces(name):
+            if not checked:
+                _header(piece[:HEADER], size)
+            checked = True
+            yield piece
+
+
+def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, Any, int]:
+    """Shape, order, dtype and length of the header of an array whose member has `size` bytes.
+
+    Raises ValueError if it is no plain array, or one of another size.
+    """
+    stream = io.BytesIO(head[:HEADER])
+    read_header = HEADER_READERS.get(np.lib.format.read_magic(stream))
+    if read_header is None:
+        raise ValueError("an unknown version of the .npy format")
+    shape: tuple[int, ...]
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    if dtype.names is not None or dtype.subdtype is not None:
+        raise ValueError("it is a table")
+    if any(isinstance(length, bool) or length < 0 for length in shape) or len(shape) > MOST_AXES:
+        raise ValueError("it has an impossible shape")
+    if math.prod(shape) * dtype.itemsize != size - stream.tell():
+        raise ValueError(f"it says {shape} of {dtype}, and has {size - stream.tell():,} bytes")
+    return shape, fortran, dtype, stream.tell()
 
 
 def damaged(path: Path) -> str | None:
-    """The first array whose content does not have the checksum that it was saved with; reads the whole file."""
-    with zipfile.ZipFile(path) as archive:
-        return archive.testzip()
+    """The first array whose content does not have the checksum that it was saved with; reads the whole file.
+
+    Raises OSError, and ValueError for what is no archive.
+    """
+    archive = Archive(path)
+    for name in archive.members:
+        try:
+            for _ in archive.pieces(name):
+                pass
+        except ValueError:
+            return name
+    return None
 
 
 def problem(path: Path) -> str | None:
@@ -119,21 +226,20 @@ def problem(path: Path) -> str | None:
     end record (APPNOTE.TXT of PKWARE, 4.3.16) the end.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            offsets, comment = [info.header_offset for info in archive.infolist()], archive.comment
-            wrong = archive.testzip()
-        with path.open("rb") as file:
-            file.seek(-22 - len(comment), os.SEEK_END)
-            end = file.read(22)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError, RuntimeError) as error:
+        archive = Archive(path)
+        wrong = damaged(path)
+    except ValueError as error:
         return f"no .npz archive: {error}"
     if wrong is not None:
-        return f"array {wrong.removesuffix('.npy')} does not have its checksum"
-    if not end.startswith(b"PK\5\6") or int.from_bytes(end[20:], "little") != len(comment):
+        return f"array {wrong.removesuffix(SUFFIX)} does not have its checksum"
+    tail = os.pread(archive.descriptor, END + COMMENT, max(0, archive.stat.st_size - END - COMMENT))
+    ends = [at for at in range(len(tail) - END + 1) if tail.startswith(b"PK\5\6", at)]
+    if not any(at + END + int.from_bytes(tail[at + 20 : at + END], "little") == len(tail) for at in ends):
         return "something follows the archive"
-    if not offsets:
+    if not archive.members:
         return "an empty archive"
-    return None if min(offsets) == 0 else "something precedes the archive"
+    first = min(info.header_offset for info in archive.members.values())
+    return None if first == 0 else "something precedes the archive"
 
 
 def save(
@@ -141,10 +247,12 @@ def save(
     arrays: Mapping[str, Any],
     dtypes: Mapping[str, Any] | None = None,
     texts: Mapping[str, str] | None = None,
+    comment: bytes = b"",
 ) -> None:
     """Writes arrays (NumPy's or JAX's) under their parameter paths, in the dtypes of `dtypes` or their own.
 
-    `texts` go into the archive under their names (`files.member`), so that they can never belong to other arrays.
+    `texts` go into the archive under their names (`Archive.text`), and the `comment`, which no program takes for an
+    array, after them: so they can never belong to other arrays.
 
     Arrays go by in slices of axis 0 where they are large, so that no second copy of one is ever in memory; what is on a
     GPU is fetched slice by slice.
@@ -154,6 +262,7 @@ def save(
     """
     size = sum(int(np.prod(arrays[name].shape)) * np.dtype(arrays[name].dtype).itemsize for name in arrays)
     with files.whole(path, size) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+        archive.comment = comment
         for name, text in (texts or {}).items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)
         for name in arrays:

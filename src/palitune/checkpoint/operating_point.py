@@ -16,6 +16,7 @@ from palitune.checkpoint.npz import Checkpoint
 from palitune.errors import BadDataError
 
 LONGEST = 4_000  # characters of what it was chosen for
+MOST = 8 << 20  # bytes of the file
 
 
 class OperatingPoint(NamedTuple):
@@ -68,7 +69,7 @@ def read(path: Path) -> Stored | None:
     if not file.is_file():
         return None
     try:
-        content = json.loads(file.read_text("utf-8"))
+        content = json.loads(files.read(file, MOST))
         if isinstance(content["threshold"], bool) or isinstance(content["temperature"], bool):
             raise ValueError("its threshold and its temperature are no numbers")
         point = OperatingPoint(float(content["threshold"]), float(content["temperature"]))

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palitune import files
 from palitune.checkpoint import npz
+from palitune.checkpoint.archive import Archive, unreadable
 from palitune.errors import BadDataError
 
 MEMBER = "state.json"
@@ -46,23 +46,33 @@ def load(path: Path) -> Saved:
       BadDataError: it is damaged, or of another version of palitune.
     """
     hint = "Start the run anew with --overwrite"
-    found = files.member(path, MEMBER)
     try:
+        found = Archive(path).text(MEMBER)
         if found is None or npz.damaged(path):
             raise ValueError
         content = json.loads(found)
         version = content["version"]
-    except (ValueError, KeyError, TypeError, RuntimeError, OSError):  # what zipfile raises has no common family
+        if version == VERSION:
+            return _saved(path, content)
+    except PermissionError as error:
+        raise unreadable(error, path, "saved state") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, BadDataError):
         raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint) from None
-    if version != VERSION:
-        raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)
+    raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)
+
+
+def _saved(path: Path, content: Any) -> Saved:
+    """Raises ValueError, KeyError, TypeError or BadDataError for what `save` does not write."""
+    facts, names, dtypes = content["facts"], content["groups"], content["dtypes"]
     opened = npz.Checkpoint(path)
-    groups: dict[str, dict[str, Any]] = {group: {} for group in content["groups"]}
-    for name, dtype in content["dtypes"].items():
+    if not (isinstance(facts, dict) and isinstance(names, list) and set(dtypes) == set(opened)):
+        raise ValueError
+    groups: dict[str, dict[str, Any]] = {group: {} for group in names}
+    for name, dtype in dtypes.items():
         group, _, rest = name.partition("/")
         array = opened[name]
         groups[group][rest] = array if array.dtype == dtype else array.view(np.dtype(dtype))
-    return Saved(groups, content["facts"])
+    return Saved(groups, facts)
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:

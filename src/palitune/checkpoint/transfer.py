@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from palitune import files
+from palitune.checkpoint import checksum
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
 
 TIMEOUTS = (10, 30)  # seconds to connect, seconds without a byte
@@ -58,8 +59,8 @@ def name_of(partial: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file; 0 if there is none."""
-    return path.stat().st_size if path.is_file() else 0
+    """Bytes of a file; 0 if there is none, or a link, which is not gone on with."""
+    return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
 
 
 def refused(status: int, what: str, url: str) -> PalituneError:
@@ -120,7 +121,7 @@ def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> Non
         except OSError as error:
             raise unwritable(error, target) from None
         if wrong is None:
-            settle(partial, target)
+            settle(partial, target, silent)
             _version_of(partial).unlink(missing_ok=True)
             return
         partial.unlink(missing_ok=True)
@@ -128,12 +129,14 @@ def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> Non
             raise BadDataError(f"what the server sends is damaged ({wrong})", where=where, hint="Try again later")
 
 
-def settle(partial: Path, target: Path) -> None:
-    """Puts a whole file in its place, for good. Both are on one volume."""
+def settle(partial: Path, target: Path, silent: bool = True) -> None:
+    """Puts a whole file in its place, for good, and its SHA-256 beside it. Both are on one volume."""
     with partial.open("rb+") as file, files.optional():
         os.fsync(file.fileno())
+    found = checksum.replacing(partial, target, silent)
     partial.replace(target)
     files.sync_folder(target.parent)
+    checksum.replaced(target, found)
 
 
 def _version_of(partial: Path) -> Path:
@@ -202,7 +205,8 @@ def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
         unit_scale=True,
         disable=silent,
     )
-    with partial.open("ab" if start else "wb") as file, bar:
+    with files.open_to_append(partial) as file, bar:
+        file.truncate(start)
         for piece in answer.iter_content(SLICE):
             file.write(piece)
             bar.update(len(piece))

@@ -93,7 +93,7 @@ def _models(cache: Path) -> dict[str, bool]:
     from palitune.checkpoint import checksum, hub
 
     try:
-        return {n: checksum.recorded(hub.checkpoint_path(n, cache)) is not None for n in hub.downloaded(cache)}
+        return {n: bool(checksum.recorded(hub.checkpoint_path(n, cache))) for n in hub.downloaded(cache)}
     except OSError:
         return {}
 

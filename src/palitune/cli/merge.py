@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import workspace
     from palitune.cli.model import check, files_of
     from palitune.config import PROMPT, learning
-    from palitune.errors import BadDataError, UsageError
+    from palitune.errors import UsageError
     from palitune.models import variants
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
@@ -88,17 +88,15 @@ def run(args: argparse.Namespace) -> None:
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
     check(checkpoint, variants.read(checkpoint, str(source)), source)
-    for path in files_of(checkpoint):
-        if damaged := npz.damaged(path):
-            raise BadDataError(f"array {damaged} is damaged (its checksum is wrong)", where=str(path))
+    checkpoint.verify(args.quiet or not sys.stderr.isatty())
     whole = Whole(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
-    # A delta's description must not outlive the delta. What is inside of one stays with it.
-    manifest.path_of(target).unlink(missing_ok=True)
-    npz.save(target, whole, dtypes)
     known = manifest.read(source)
     config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
     about = {"config": config, "data": known.get("data", ""), "learned": known.get("learned")}
-    manifest.write(target, manifest.text(base=None, dtypes=dtypes, **about))
+    content = manifest.text(base=None, dtypes=dtypes, **about)
+    # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
+    npz.save(target, whole, dtypes, comment=manifest.comment(content))
+    manifest.write(target, content)
     if not args.quiet:
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

@@ -104,10 +104,12 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     """
     set_allocator(args.allocator)
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
+    silent = args.quiet or not sys.stderr.isatty()
+    for file in files_of(checkpoint):
+        checksum.verify(file, silent)
+    checkpoint.verify(silent)
     sizes = variants.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
-    for file in files_of(checkpoint):
-        checksum.verify(file, args.quiet or not sys.stderr.isatty())
     tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
     if not args.quiet:
         environment.tell()
@@ -167,8 +169,8 @@ def pictures(model: Model, args: argparse.Namespace, limit: int = LIMIT) -> Pict
     how = decoding(model.path, args)
     if not args.features:
         return Pictures(model.sizes.img.image_size, limit, how)
-    fingerprints = {path: mark for path, mark in model.checkpoint.fingerprints().items() if path.startswith(TOWER)}
-    folder = workspace.cache() / "features" / features.key(model.sizes.img, fingerprints, model.dtype)
+    digests = model.checkpoint.digests(lambda path: path.startswith(TOWER))
+    folder = workspace.cache() / "features" / features.key(model.sizes.img, digests, model.dtype)
     return features.Features(model.sizes.img, folder, model.tower, model.dtype, args.quiet, how)
 
 

@@ -29,6 +29,11 @@ class Tokenizer:
         if not path.is_file():
             raise MissingInputError("no tokenizer here", where=str(path), hint="Run ./01-download_models.py")
         try:
+            path.open("rb").close()
+        except OSError as error:
+            what, hint = f"the tokenizer cannot be read: {error.strerror}", "Check whose it is, and chmod u+r"
+            raise MissingInputError(what, where=str(path), hint=hint) from None
+        try:
             self.model = sentencepiece.SentencePieceProcessor(model_file=str(path))
         except Exception:  # what the library raises of damage has no common family
             hint = "Download it again, or name another with --tokenizer"

@@ -37,9 +37,12 @@ REMEMBERED = 100_000  # names of files
 Array = np.ndarray[Any, Any]
 
 
-def key(config: SiglipConfig, fingerprints: Mapping[str, str], dtype: Any) -> str:
-    """What image tokens depend on beside the picture: `fingerprints` tells each of the tower's parameters apart."""
-    content = [images.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(fingerprints.items())]
+def key(config: SiglipConfig, digests: Mapping[str, str], dtype: Any) -> str:
+    """What image tokens depend on beside the picture: `digests` are those of the tower's parameters.
+
+    They are such that nobody can make another tower to the same key, whose tokens would then be taken for this one's.
+    """
+    content = [images.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 

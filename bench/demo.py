@@ -40,7 +40,7 @@ def main() -> None:
             options = ("-d", f"{data}/split", "-w", run, "--seed", str(seed), "--method", args.method)
             blocks = palitune(folder, "learn", *options).split("Result: ")
             seconds = time.perf_counter() - start
-            train_before, train_after = accuracy(blocks[1]), accuracy(blocks[3])
+            train_before, train_after = accuracy(blocks[1]), accuracy(blocks[4])
             new = accuracy(palitune(folder, "validate", "-m", run, "new/data.jsonl"))
             passed += train_after == 1.0 and new >= 0.9
             print(

@@ -64,7 +64,7 @@ def test_learning_prints_what_scripts_parse(learned: "subprocess.CompletedProces
     assert all(LINE.fullmatch(line) for line in lines)
     assert [line.split()[3] for line in lines[:2]] == ["0.02995", "0.02804"]
     blocks = [(block["path"], block["label"]) for block in BLOCK.finditer(learned.stdout)]
-    sets = ["./dataset/set1/train.jsonl", "./dataset/set1/valid.jsonl"]
+    sets = [f"./dataset/set1/{name}.jsonl" for name in ("train", "valid", "shuffle")]
     assert blocks == [(path, label) for label in ("zero trained", "1st trained") for path in sets]
     # Nothing else is on stdout.
     rest = BLOCK.sub("", learned.stdout)
@@ -72,7 +72,7 @@ def test_learning_prints_what_scripts_parse(learned: "subprocess.CompletedProces
 
 
 def test_learning_converges(learned: "subprocess.CompletedProcess[str]") -> None:
-    before, _, after, _ = BLOCK.finditer(learned.stdout)
+    before, _, _, after, _, _ = BLOCK.finditer(learned.stdout)
     assert (int(after["fp"]), int(after["fn"])) == (0, 0)
     assert int(before["fp"]) + int(before["fn"]) > 20
 
@@ -93,7 +93,10 @@ def test_validating_repeats_what_learning_said(
     done = run("./04-validate.py", "-m", "./checkpoints/trained-set1.npz", *paths, cwd=playground)
     assert done.returncode == 0, done.stderr
     after = learned.stdout[learned.stdout.rindex("Result: ./dataset/set1/train") :].replace(" (1st trained)", "")
-    assert done.stdout == after
+    parts, whole = after[: after.index("Result: ./dataset/set1/shuffle")], "./dataset/set1/shuffle.jsonl"
+    assert done.stdout == parts
+    # The block of the whole set is put together from those of its parts.
+    assert run("./04-validate.py", "-m", "trained-set1", whole, cwd=playground).stdout == after.removeprefix(parts)
     names = ("trained-set1", "checkpoints/trained-set1", "../checkpoints/trained-set1.npz")
     for name in names:
         again = run("./04-validate.py", "-m", name, paths[1], "--quiet", cwd=playground)
@@ -113,7 +116,7 @@ def test_a_sheet_of_verdicts(playground: Path, learned: object, run: Run) -> Non
 def test_a_second_pass_goes_on_at_a_tenth(playground: Path, run: Run) -> None:
     done = run("./03-do_learn.py", *QUICK, "-2", "-w", "twice", cwd=playground)
     assert done.returncode == 0, done.stderr
-    assert [block["label"] for block in BLOCK.finditer(done.stdout)][::2] == [
+    assert [block["label"] for block in BLOCK.finditer(done.stdout)][::3] == [
         "zero trained",
         "1st trained",
         "2nd trained",

@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Run
 
 from palitune.checkpoint import learned
 from palitune.checkpoint.learned import Known
+from palitune.cli.verdicts import whole_of
 
 OWN = "is there a cross in the image?"
 
@@ -71,3 +74,24 @@ def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         checkpoint.with_suffix(".json").write_text(json.dumps({"config": {}, "learned": written}))
         assert learned.read(checkpoint) == found
     assert isinstance(some, Known)
+
+
+def test_the_whole_set_is_the_one_that_both_parts_come_from(tmp_path: Path) -> None:
+    args = Namespace(images=None, allow_outside=False)
+    shown: Any = Namespace(check=lambda wanted: list(wanted))
+    (tmp_path / "a.png").write_bytes(b"")
+    line = '{"image": "a.png", "prefix": "", "suffix": "yes"}\n'
+    train, valid, whole, test = (tmp_path / f"{name}.jsonl" for name in ("train", "valid", "shuffle", "test"))
+    for path in (train, valid):
+        path.write_text(line)
+    assert whole_of(train, valid, args, shown) == {}
+    whole.write_text(line * 2)
+    assert [len(records) for records in whole_of(train, valid, args, shown).values()] == [2]
+    assert whole_of(train, tmp_path / "other" / "valid.jsonl", args, shown) == {}
+    assert whole_of(train, None, args, shown) == {}
+    assert whole_of(train, tmp_path / "mine.jsonl", args, shown) == {}
+    test.write_text(line)  # kept aside: no run looks at it
+    assert whole_of(train, valid, args, shown) == {}
+    test.unlink()
+    whole.write_text('{"image": "a.png", "suffix": "maybe"}\n')  # no run depends on it
+    assert whole_of(train, valid, args, shown) == {}

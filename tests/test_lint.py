@@ -50,7 +50,7 @@ def test_sound_data_has_no_findings(folder: Path) -> None:
     assert report.findings == []
     assert [one.path.name for one in report.sets] == ["train.tsv", "valid.tsv"]
     assert any('67 % yes: a model that always says "yes" scores 0.67' in line for line in report.verdicts)
-    interval = "judged by 2 records, an accuracy of 1.00 can be anything from 0.34 to 1.00"
+    interval = "of 2 records, 2 right ones would mean an accuracy from 0.34 to 1.00"
     assert any(interval in line for line in report.verdicts)
 
 

@@ -25,7 +25,8 @@ def opened(workspace: Path, name: str) -> npz.Checkpoint:
 
 def blocks(text: str) -> str:
     """What validation says of the split after learning."""
-    return text[text.rindex("Result: ./dataset/set1/train") :].replace(" (1st trained)", "")
+    after = text[text.rindex("Result: ./dataset/set1/train") :].replace(" (1st trained)", "")
+    return after.partition("Result: ./dataset/set1/shuffle")[0]
 
 
 @pytest.mark.parametrize("method", ["attention", "full", "lora"])

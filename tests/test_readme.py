@@ -65,7 +65,7 @@ def test_shown_output_is_printed(command: str, shown: str, outputs: dict[str, tu
 def test_the_demo_teaches_the_rule(outputs: dict[str, tuple[int, str]]) -> None:
     text = outputs["bin/demo.sh"][1]
     accuracies = [float(value) for value in re.findall(r"^  accuracy:  (\S+)$", text, re.MULTILINE)]
-    before_train, _, after_train, _, before_new, after_new = accuracies
+    before_train, _, _, after_train, _, _, before_new, after_new = accuracies
     assert after_train == 1.0
     assert after_new >= 0.9
     assert max(before_train, before_new) < 0.7

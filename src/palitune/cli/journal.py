@@ -65,6 +65,7 @@ class Journal:
             values |= {"valid_loss": found.loss, "valid_mean_token_accuracy": found.token_accuracy}
             values |= {f"valid_{name}": value for name, value in row.ratios.items()}
             values["best"] = row.is_best
+            values |= {"as_good": True} if row.is_as_good else {}
         values["learning_rate"] = row.learning_rate
         self._add(values | dict(place))
         if found is not None and self.metrics is not None and time.monotonic() - self.written >= TABLE_SECONDS:
@@ -77,6 +78,8 @@ class Journal:
                 print(loop.line(row.step, steps, row.learning_rate, row.loss), flush=True)
         if found is not None:
             best = "   kept" if row.is_best else ""
+            if row.is_as_good:
+                best += " (as good as the lowest loss within chance, and later)"
             right = sum(found.right) / len(found.right)
             text = f"valid: {row.step}/{steps}   loss: {found.loss:.4f}   token accuracy: {found.token_accuracy:.4f}"
             self.note(f"{text}   accuracy: {right:.4f}{best}")

@@ -5,7 +5,8 @@ import argparse
 from palitune.cli import arguments, values
 
 DESCRIPTION = """\
-Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl and valid.jsonl before and after.
+Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl, valid.jsonl and all of it (shuffle.jsonl)
+before and after.
 
 Learning is a lottery: a run can fail, so keep it short, look at the blocks it prints, and run it again with another
 --seed, prompt or data. When the "trained" block of train.jsonl says accuracy 1.0, learning has converged; what the

@@ -14,20 +14,19 @@ from palitune.checkpoint.run_folder import RunFolder, end_of
 from palitune.cli import arguments, lottery, overlap, reproduction, workspace
 from palitune.cli.courses import Courses
 from palitune.cli.journal import Journal
-from palitune.cli.judging import Judge, Verdict, check_pictures, load_records, tell_of_questions
+from palitune.cli.judging import check_pictures, load_records, tell_of_questions
 from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
 from palitune.cli.training import PASSES, Training
+from palitune.cli.verdicts import UNTRAINED, Verdicts, whole_of
 from palitune.config import PROMPT
 from palitune.data import findings
 from palitune.data.records import Record
 from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
-from palitune.judge.report import result_block, trial_table
+from palitune.judge.report import trial_table
 from palitune.models import lora
 from palitune.train.optimizers import TRAINABLE
 from palitune.train.plan import parameters
-
-UNTRAINED = "zero trained"
 
 
 def run(args: argparse.Namespace) -> None:
@@ -97,6 +96,7 @@ class Planned(NamedTuple):
     model: Model
     shown: Any  # what the model is shown for a picture
     sets: dict[Path, list[Record]]
+    whole: dict[Path, list[Record]]  # the set that they are parts of, if there is one
     data: Path
     courses: Courses
     trials: lottery.Trials
@@ -136,6 +136,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     courses = Courses(model, shown, train, valid, configs[0], folder)
     _check(courses, configs, folder, args)
     check_pictures(sets.values(), shown)
+    whole = whole_of(train_file, valid_file, args, shown)
     if not args.quiet:
         if valid_file is None:
             print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
@@ -143,10 +144,11 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         if valid_file is not None:
             overlap.tell(source, str(valid_file), valid)
         tell_of_questions(sets.values(), args)
+        _tell_of_length(args, len(train), configs[0].examples)
         announce(model)
     facts = reproduction.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)
     facts["resolved"] = {"features": args.features, "frames": args.frames, "dtype": str(model.dtype)}
-    return Planned(model, shown, sets, train_file, courses, trials, configured, configs[0], facts)
+    return Planned(model, shown, sets, whole, train_file, courses, trials, configured, configs[0], facts)
 
 
 def _tell_of_data(sets: Mapping[Path, Sequence[Record]], train_file: Path) -> None:
@@ -161,10 +163,18 @@ def _tell_of_data(sets: Mapping[Path, Sequence[Record]], train_file: Path) -> No
         print(line, file=sys.stderr)
 
 
+def _tell_of_length(args: argparse.Namespace, records: int, examples: int) -> None:
+    """Says how often records are shown, where nothing was typed about it."""
+    if args.epochs is None and args.examples is None:
+        each = examples / records
+        what = f"{records} records, of which a pass shows {examples} examples: each record {each:.3g} times"
+        print(f"{what}; -t N shows it N times", file=sys.stderr)
+
+
 def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_state.Saved | None) -> None:
     """Judges, learns, and judges what was learned."""
     model, config = plan.model, plan.config
-    judge = Verdicts(model, plan.shown, config.prompt, plan.sets, journal)
+    judge = Verdicts(model, plan.shown, config.prompt, plan.sets, plan.whole, journal)
 
     known = learned.with_more(learned.read(model.path), (record.image for record in plan.sets[plan.data]))
 
@@ -241,37 +251,3 @@ def _check(courses: Courses, configs: Sequence[Any], folder: RunFolder | None, a
     if folder is not None:
         # While a file is written, the one that it replaces is still there.
         folder.check_space(2 * checkpoint + (0 if args.save_every == 0 else 2 * state))
-
-
-class Verdicts:
-    """Prints and keeps the result blocks of parameters on some sets of records."""
-
-    def __init__(
-        self, model: Model, shown: Any, prompt: str, sets: Mapping[Path, Sequence[Record]], journal: Journal
-    ) -> None:
-        self.sets, self.journal = sets, journal
-        self.judge = Judge(model, shown, prompt, journal.quiet)
-        self.first: dict[Path, Verdict] | None = None  # before learning; of a run that was taken up again unknown
-        self.last: dict[Path, Verdict] = {}
-
-    def __call__(self, params: Mapping[str, Any], label: str) -> None:
-        self.last = {}
-        for path, records in self.sets.items():
-            named = str(path) if path.is_absolute() else f"./{path}"
-            self.last[path] = self.judge(params, records)
-            self.journal.block(result_block(named, self.last[path].confusion, label))
-        if label == UNTRAINED:
-            self.first = self.last
-
-    def report(self, folder: RunFolder, quiet: bool) -> None:
-        """A page about the last set, which is the one that judges, before and after."""
-        from palitune.cli import report
-        from palitune.judge import summary
-
-        path, records = list(self.sets.items())[-1]
-        learned = report.learning_of(str(folder.target))
-        before = self.first[path].judged if self.first else None
-        title = f"{folder.target.stem} on {path}"
-        judged = self.last[path].judged
-        made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
-        report.write(folder.report, made, quiet)

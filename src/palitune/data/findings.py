@@ -110,9 +110,10 @@ def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bo
             f'{path}: {100 * share:.0f} % {label}: a model that always says "{label}" scores {share:.2f}{advice}'
         )
         if not teaches(path):
-            low, high = interval(round(0.9 * len(records)), len(records))
-            what = f"judged by {len(records)} records, an accuracy of {round(0.9 * len(records)) / len(records):.2f}"
-            lines.append(f"{path}: {what} can be anything from {low:.2f} to {high:.2f}")
+            right = round(0.9 * len(records))
+            low, high = interval(right, len(records))
+            what = f"of {len(records)} records, {right} right ones would mean an accuracy from {low:.2f} to {high:.2f}"
+            lines.append(f"{path}: {what}")
     return lines
 
 

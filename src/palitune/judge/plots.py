@@ -104,7 +104,10 @@ def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     if looks:
         cell.plot(*zip(*looks, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
     if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
-        cell.plot(*best[-1], "*", color=RIGHT, markersize=16, label=f"kept: {best[-1][1]:.4f} at step {best[-1][0]}")
+        step, loss = best[-1]
+        cell.plot(step, loss, "*", color=RIGHT, markersize=16, label=f"kept: {loss:.4f} at step {step}")
+        if lowest := _lower_than_kept(rows, loss):
+            cell.plot(*lowest[:2], "o", color=VALID, markersize=10, fillstyle="none", label=lowest[2])
     if lost := [row for row in rows if row.get("event") == "diverged"]:
         cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
     cell.set(xlabel="step", ylabel="loss", yscale="log")
@@ -116,6 +119,17 @@ def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
     cell.legend(fontsize=8, loc="upper right")
+
+
+def _lower_than_kept(rows: Sequence[Mapping[str, Any]], kept: float) -> tuple[int, float, str] | None:
+    """Step and loss of the lowest evaluation after the first, and why it is not the kept one; None where it is."""
+    looks = [(row["valid_loss"], row["step"]) for row in rows if "valid_loss" in row and row["step"]]
+    if not looks or min(looks)[0] >= kept:
+        return None
+    loss, step = min(looks)
+    best = [row for row in rows if row.get("best")][-1]
+    why = "lower by chance alone" if best.get("as_good") else "the lowest, and not chosen by its loss"
+    return step, loss, f"{loss:.4f} at step {step}: {why}"
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

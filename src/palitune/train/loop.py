@@ -112,6 +112,7 @@ class Row(NamedTuple):
     ratios: Mapping[str, float | None]  # what the course measures of the evaluation
     is_best: bool
     remarks: list[str]
+    is_as_good: bool = False  # the best, though another had a lower loss: by no more than chance
 
 
 @dataclasses.dataclass
@@ -184,6 +185,7 @@ class Attempt:
         self.guard = Guard(warmup, patience or guard.PATIENCE)
         self.best = best
         self.lowest: list[float] = []  # losses of each example at the look with the lowest loss
+        self.is_as_good = False  # whether the last look is the best because it is as good as that one
 
     @property
     def result(self) -> Flat:
@@ -261,13 +263,14 @@ class Attempt:
         if better:
             self.best = Best(self.count, score, found.loss, ratios, course.keep(self.result))
         remarks = self.guard.remarks(course.words(found.first), course.right_words, last)
-        return Row(step, rate, loss, accuracy, found, ratios, better, remarks)
+        return Row(step, rate, loss, accuracy, found, ratios, better, remarks, better and self.is_as_good)
 
     def _is_best(self, score: float, found: Evaluation) -> bool:
         """Whether this look is better than all before it, or as good as the best of them and later.
 
         A few examples cannot tell weights apart whose losses differ by chance, and later ones have learned more.
         """
+        self.is_as_good = False
         surpasses = self.best is None or self.best.is_worse_than(score, found.loss)
         if self.course.config.select != "loss":
             self.stalled = 0 if surpasses else self.stalled + 1
@@ -277,7 +280,8 @@ class Attempt:
             self.lowest, self.stalled = found.losses, 0
             return True
         self.stalled += 1
-        return not first and is_as_good(found.losses, self.lowest)
+        self.is_as_good = not first and is_as_good(found.losses, self.lowest)
+        return self.is_as_good
 
     def _end_if(self, reason: str | None, steps: int) -> None:
         if reason:

@@ -1,0 +1,95 @@
+"""What a model says of the sets that a run learns from and is evaluated by, and of the set that they are parts of."""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from palitune.checkpoint.run_folder import RunFolder
+from palitune.cli.journal import Journal
+from palitune.cli.judging import Judge, Verdict, check_pictures, load_records
+from palitune.cli.model import Model
+from palitune.data.pictures import Shown
+from palitune.data.records import KINDS, Record
+from palitune.errors import PalituneError
+from palitune.judge.answers import Answer
+from palitune.judge.report import result_block
+
+UNTRAINED = "zero trained"
+
+
+def whole_of(
+    train_file: Path, valid_file: Path | None, args: argparse.Namespace, shown: Shown
+) -> dict[Path, list[Record]]:
+    """The set that a split's two parts were made from, as `palitune split` leaves it beside them; else nothing.
+
+    Where a third part is kept aside it is left alone: what tests must not be evaluated by every run.
+    """
+    if valid_file is None or (train_file.stem, valid_file.stem) != ("train", "valid"):
+        return {}
+    if train_file.parent != valid_file.parent or any(train_file.with_name(f"test.{kind}").exists() for kind in KINDS):
+        return {}
+    path = train_file.with_name(f"shuffle{train_file.suffix}")
+    if not path.is_file():
+        return {}
+    try:
+        records = load_records(path, args)
+        check_pictures([records], shown)
+    except PalituneError as error:
+        # No part of the run depends on it.
+        print(f"{path} is left out: {error}", file=sys.stderr)
+        return {}
+    return {path: records}
+
+
+class Verdicts:
+    """Prints and keeps the result blocks of parameters on some sets of records, and on the one they are parts of."""
+
+    def __init__(
+        self,
+        model: Model,
+        shown: Any,
+        prompt: str,
+        sets: Mapping[Path, Sequence[Record]],
+        whole: Mapping[Path, Sequence[Record]],
+        journal: Journal,
+    ) -> None:
+        self.sets, self.whole, self.journal = sets, whole, journal
+        self.judge = Judge(model, shown, prompt, journal.quiet)
+        self.first: dict[Path, Verdict] | None = None  # before learning; of a run that was taken up again unknown
+        self.last: dict[Path, Verdict] = {}
+
+    def __call__(self, params: Mapping[str, Any], label: str) -> None:
+        self.last = {}
+        known: dict[tuple[Path, str], Answer] = {}  # by what decides it
+        for path, records in self.sets.items():
+            self.last[path] = self.judge(params, records)
+            known |= {(r.image, r.prefix): a for r, a in zip(records, self.last[path].answers, strict=True)}
+            self._print(path, self.last[path], label)
+        for path, records in self.whole.items():
+            new = [record for record in records if (record.image, record.prefix) not in known]
+            if new:
+                known |= {(r.image, r.prefix): a for r, a in zip(new, self.judge(params, new).answers, strict=True)}
+            answers = [known[record.image, record.prefix] for record in records]
+            whole = Verdict([record.suffix for record in records], answers, self.judge.answering.labels)
+            self._print(path, whole, label)
+        if label == UNTRAINED:
+            self.first = self.last
+
+    def _print(self, path: Path, verdict: Verdict, label: str) -> None:
+        named = str(path) if path.is_absolute() else f"./{path}"
+        self.journal.block(result_block(named, verdict.confusion, label))
+
+    def report(self, folder: RunFolder, quiet: bool) -> None:
+        """A page about the last set, which is the one that judges, before and after."""
+        from palitune.cli import report
+        from palitune.judge import summary
+
+        path, records = list(self.sets.items())[-1]
+        learned = report.learning_of(str(folder.target))
+        before = self.first[path].judged if self.first else None
+        title = f"{folder.target.stem} on {path}"
+        judged = self.last[path].judged
+        made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
+        report.write(folder.report, made, quiet)

@@ -237,7 +237,7 @@ def test_chats(tmp_path: Path) -> None:
         ("labelstudio", '[{"data": {"image": "a"}, "annotations": 5}]'),
         ("labelstudio", '[{"data": {"image": "a"}, "annotations": [{"result": 5}]}]'),
         ("labelstudio", '[{"data": {"image": "a"}, "annotations": [{"result": [{"value": {"choices": {"a": 1}}}]}]}]'),
-        ("labelstudio", '[{"image": "http://[bad", "choice": "a"}]'),
+        ("labelstudio", '[{"image": "http://[bad/data/x", "choice": "a"}]'),
         ("labelstudio", '[{"image": "a", "choices": ["a", "b"]}]'),
         ("folders", "x"),
         ("labelstudio", "{}"),

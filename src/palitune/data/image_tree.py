@@ -45,6 +45,11 @@ def is_image(path: Path) -> bool:
     return has_known_name(path) or _sniffed(path) == "image"
 
 
+def _shown(path: Path) -> str:
+    """A path for messages: bytes that are no UTF-8 as they are written in shells."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
 def _folders(path: Path) -> list[Path]:
     try:
         return sorted(one for one in path.iterdir() if not is_rubbish(one.name) and one.is_dir())
@@ -125,13 +130,13 @@ def read(path: Path, options: Options) -> Found:
                 _left_out(file, name, options, "", beside)
                 continue
             if not file.is_file():
-                options.lose("what has an image's name is no file, or a link to nothing", str(file))
+                options.lose("what has an image's name is no file, or a link to nothing", _shown(file))
                 continue
             count += 1
             if _encodable(name, file, options):
                 yield name, {"prefix": "", "suffix": folder.name, "image": name}
         if count == before:
-            options.remark("folders without an image are left out", str(folder))
+            options.remark("folders without an image are left out", _shown(folder))
     if not count and not (options.losses and options.losses.count and not options.losses.drop):
         hint = f"It needs a folder for each label, with files {', '.join(IMAGES)}"
         raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
@@ -147,7 +152,7 @@ def _encodable(name: str, file: Path, options: Options) -> bool:
         except UnicodeDecodeError:
             detail = ""
         hint = "Rename such files, for example: convmv -r -f cp932 -t utf-8 --notest FOLDER"
-        options.lose("a file's name is no UTF-8", os.fsencode(file).decode("utf-8", "backslashreplace"), detail, hint)
+        options.lose("a file's name is no UTF-8", _shown(file), detail, hint)
         return False
     return True
 
@@ -162,11 +167,11 @@ def _files(folder: Path, options: Options) -> Iterator[Path]:
         folders[:] = [name for name in folders if not is_rubbish(name)]
         for name in folders:
             if os.path.islink(os.path.join(here, name)):
-                options.lose("a link to a folder is not followed", os.path.join(here, name))
+                options.lose("a link to a folder is not followed", _shown(Path(here, name)))
         for name in names:
             if is_rubbish(name):
                 if has_known_name(Path(name)) and not name.startswith("._"):
-                    options.remark("hidden files are left out", os.path.join(here, name))
+                    options.remark("hidden files are left out", _shown(Path(here, name)))
                 continue
             yield Path(here, name)
 
@@ -175,14 +180,14 @@ def _left_out(file: Path, name: str, options: Options, as_image: str, beside: bo
     """Counts a file that gives no record: as a loss where it is an image or belongs to one."""
     kind = _sniffed(file)
     if kind == "image" and as_image:
-        options.lose(as_image, str(file), hint="Put it into a folder that is named by its label")
+        options.lose(as_image, _shown(file), hint="Put it into a folder that is named by its label")
     elif kind == "other":
         hint = "Convert it to JPEG or PNG first"
-        options.lose("an image or video is of a kind that palitune does not read", str(file), hint=hint)
+        options.lose("an image or video is of a kind that palitune does not read", _shown(file), hint=hint)
     elif beside:
-        options.lose("a file that belongs to an image has no place in a record", str(file))
+        options.lose("a file that belongs to an image has no place in a record", _shown(file))
     else:
-        options.remark("files that are no images are left out", str(file))
+        options.remark("files that are no images are left out", _shown(file))
 
 
 def _sniffed(file: Path) -> str:

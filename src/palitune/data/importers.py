@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from palitune.data.renaming import Renaming
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
-FIRST_LINE = 1 << 20  # bytes of a line that is read to tell the format
-TOP = re.compile(r'"(messages|questions|annotations|images)"\s*:')
+REST = 1 << 14  # bytes after the first line that are read to tell the format
 DEEPEST = 50  # levels of lists and objects in a value
 READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_records.read,
@@ -38,7 +36,7 @@ def detect(path: Path, options: Options | None = None) -> str:
     encoding = foreign.encoding_of(path, options)
     try:
         with path.open("rb") as file:
-            raw = file.read(FIRST_LINE)
+            raw = file.readline(foreign.LONGEST_LINE) + file.read(REST)
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
     head = raw.decode(encoding, "replace").removeprefix(foreign.MARK).lstrip()
@@ -76,15 +74,12 @@ def _of_list(path: Path, options: Options) -> str:
 
 def _of_objects(head: str, path: Path, options: Options) -> str:
     """JSON's objects, a line each, or one over the whole file."""
-    first, newline, rest = head.partition("\n")
+    first, _, rest = head.partition("\n")
     value: Any = None
-    if newline or len(head) < FIRST_LINE // 4:
-        try:
-            value = json.loads(first)
-        except (ValueError, RecursionError):
-            value = None
-    elif found := TOP.search(head):  # a line of megabytes
-        return {"messages": "messages", "questions": "vqa"}.get(found[1], "coco")
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        value = None
     if isinstance(value, dict) and not _is_file(value) and (rest.strip() or _is_record(value, options)):
         return "messages" if "messages" in value else "jsonl"
     if value is None and (first.rstrip().endswith("}") or rest.lstrip().startswith("{")):

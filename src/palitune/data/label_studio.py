@@ -161,9 +161,8 @@ def _only_control(tasks: list[Fields], path: Path) -> str | None:
     most = sorted(counts.items(), key=lambda one: -one[1])
     listed = ", ".join(f"{control or 'without a name'} ({kind}, {count} tasks)" for (control, kind), count in most[:8])
     more = f" and {len(most) - 8} more" if len(most) > 8 else ""
-    hint = (
-        f"Choose one with --control {max(names, key=lambda name: max(n for (c, _), n in counts.items() if c == name))}"
-    )
+    best = next(control for (control, kind), _ in most if kind in READ)
+    hint = f"Choose one with --control {best}"
     raise BadDataError(f"several controls may be the label: {listed}{more}", where=str(path), hint=hint)
 
 
@@ -210,10 +209,10 @@ def _listed(value: Any, where: str) -> list[Fields]:
 def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
     names = list(dict.fromkeys(name for task in tasks for name in task if name not in BOOKS))
     label = roles.label_of(names, options, str(path))
-    by_task: dict[Any, list[int]] = {}
+    by_task: dict[str | int, list[int]] = {}
     for i, task in enumerate(tasks):
-        number = task.get("id")
-        by_task.setdefault(number if isinstance(number, (int, str)) else (i,), []).append(i)
+        number, shown = task.get("id"), [task.get(name) for tier in roles.IMAGES for name in tier]
+        by_task.setdefault(f"{number} {shown}" if number is not None else i, []).append(i)
     for several in by_task.values():
         where = f"{path}: task {several[0] + 1}"
         given = [tasks[i] for i in several]
@@ -227,6 +226,9 @@ def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
         if agreed is None:
             continue
         data = {key: value for key, value in given[0].items() if key not in BOOKS and key != label}
+        for key in [key for key, value in data.items() if any(one.get(key) != value for one in given)]:
+            options.remark("keys that annotators fill in differently are left out", where, key)
+            del data[key]
         own = {"id": given[0]["id"]} if "id" in given[0] else {}
         fields = _fields(data, own, agreed, where, options)
         if fields is not None:

@@ -38,6 +38,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PALITUNE_ENVIRONMENT=/opt/venv \
+    PALITUNE_HOME=/palitune \
     KAGGLE_CONFIG_DIR=/kaggle
 WORKDIR /palitune/playground
 USER 1000:1000

@@ -81,7 +81,11 @@ case ${SUDO_UID:-x}:${SUDO_GID:-x} in
   *[!0-9:]*) ;;
   *) user=$SUDO_UID:$SUDO_GID ;;
 esac
-set -- --user "$user" --env HOME=/palitune/cache --env "USER=${USER:-palitune}" "$@"
+set -- --user "$user" --env HOME=/tmp/home --env "USER=${USER:-palitune}" "$@"
+if [ -n "${MSYSTEM:-}" ] && [ -z "${JAX_COMPILATION_CACHE_DIR:-}" ]; then
+  # Windows' folders look as if everybody could write to them, and then palitune keeps no compiled programs there unasked.
+  set -- --env JAX_COMPILATION_CACHE_DIR=/palitune/cache/compiled "$@"
+fi
 if [ -n "$podman" ]; then
   # Without a daemon that is root, the caller is another in the container unless told; and SELinux guards what is mounted.
   [ "${user%%:*}" = 0 ] || set -- --userns keep-id "$@"

@@ -17,8 +17,9 @@ make_environment() {
     return
   fi
   venv=${3:-$repository/.venv}
+  case $extra in cuda*) size='5.5 GB' ;; *) size=0.5\ GB ;; esac
   # What is not there, was cut short, or belongs to a folder of another name is made anew.
-  if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+  if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
     make_venv || return
   fi
   # A copy of pyproject.toml says what is installed, so that nothing is done twice and a change is not missed.
@@ -28,9 +29,14 @@ make_environment() {
     :
   else
     [ ! -e "$venv/bin/palitune" ] || "$venv/bin/palitune" --version >/dev/null 2>&1 || make_venv || return
-    echo "installing palitune into ${venv##*/} ..." >&2
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-      --editable "$repository${extra:+[$extra]}" || return 69
+    echo "installing palitune and what it needs (JAX among it, ${size:-0.5 GB}) into ${venv##*/}: a few minutes, once ..." >&2
+    # On a terminal pip shows how far it is; elsewhere it says what is wrong, and nothing else.
+    quiet=--quiet
+    [ ! -t 2 ] || quiet=
+    # shellcheck disable=SC2086 # one word or none
+    "$venv/bin/python" -I -m pip install $quiet --disable-pip-version-check \
+      --editable "$repository${extra:+[$extra]}" >&2 || return 69
+    echo "palitune is installed" >&2
     cp "$repository/pyproject.toml" "$stamp"
   fi
   PATH=$venv/bin:$PATH
@@ -47,7 +53,8 @@ make_venv() {
     echo "palitune needs Python 3.11 or newer, $python is $("$python" --version 2>&1); name another with PYTHON=..." >&2
     return 78
   fi
-  "$python" -m venv --clear "$venv" || {
+  echo "making ${venv##*/} with $("$python" --version 2>&1) ..." >&2
+  "$python" -I -m venv --clear "$venv" || {
     echo "no virtual environment could be made in $venv (on Debian: apt-get install python3-venv)" >&2
     return 78
   }

@@ -6,7 +6,7 @@ repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$repository"
 tools=$(mktemp -d)
 trap 'rm -rf "$tools"' EXIT
-python3 -m pip install --quiet --disable-pip-version-check --target "$tools" uv
+python3 -I -m pip install --quiet --disable-pip-version-check --target "$tools" uv
 for kind in cpu cuda12 cuda13 dev; do
   case $kind in
     cpu) extras= ;;

@@ -3,6 +3,9 @@
 
 import sys
 
+if not getattr(sys.flags, "safe_path", False):
+    del sys.path[0]  # this folder has data: what lies here is no module
+
 try:
     from palitune.cli import main
 except ModuleNotFoundError:

@@ -98,7 +98,7 @@ say "bin/test.sh, some of it"
 [ $# -gt 0 ] || set -- tests/test_records.py tests/test_images.py tests/test_checkpoint.py tests/test_delta.py \
   tests/test_convert.py tests/test_features.py tests/test_doctor.py
 "$PALITUNE_ENGINE" run --rm --init --read-only --tmpfs /tmp --shm-size 64m --user "$SUDO_UID:$SUDO_GID" \
-  --env HOME=/tmp --env USER=somebody --mount "type=bind,source=$clone,target=/palitune" --workdir /palitune \
+  --env HOME=/tmp --env PALITUNE_HOME= --env USER=somebody --mount "type=bind,source=$clone,target=/palitune" --workdir /palitune \
   "$PALITUNE_IMAGE" bin/test.sh -p no:cacheprovider "$@" || fail "tests failed in the container"
 
 say "files that are root's, secrets"

@@ -105,7 +105,7 @@ def test_a_stage(host: Host) -> None:
     assert {"--init", "--read-only", "-i"} <= set(call.words)
     assert "-it" not in call.words, "there is no terminal"
     assert call.of("--user") == [f"{os.getuid()}:{os.getgid()}"]
-    assert {"HOME=/palitune/cache", "USER=somebody"} <= set(call.of("--env"))
+    assert {"HOME=/tmp/home", "USER=somebody"} <= set(call.of("--env"))
     assert call.of("--shm-size") == ["1g"]
     assert int(call.of("--stop-timeout")[0]) >= 120, "longer than a save"
     assert call.mounts == {
@@ -369,7 +369,7 @@ def test_compose_does_what_the_script_does(host: Host) -> None:
     assert service["init"] is True
     assert service["read_only"] is True
     assert service["image"] == "palitune"
-    assert "HOME=/palitune/cache" in set(service["environment"]) & set(call.of("--env"))
+    assert "HOME=/tmp/home" in set(service["environment"]) & set(call.of("--env"))
     assert service["shm_size"] == call.of("--shm-size")[0]
     container = json.loads((REPOSITORY / ".devcontainer" / "devcontainer.json").read_text())
     assert (REPOSITORY / ".devcontainer" / container["build"]["dockerfile"]).is_file()

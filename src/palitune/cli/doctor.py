@@ -121,7 +121,7 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
 
     In a process of its own: a flag that XLA does not know ends the one that it is read in.
     """
-    command = [sys.executable, "-c", ASK_JAX]
+    command = [sys.executable, "-P", "-c", ASK_JAX]  # without the current folder, whose modules are anybody's
     env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | environment.counting()  # a look takes no memory from others
     try:
         done = subprocess.run(

@@ -53,6 +53,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"no model is called {args.model}", hint=hint)
     if name == hub.TINY and (args.source or args.tokenizer_source):
         raise UsageError("--from and --tokenizer-from are for published models: name one with --model")
+    workspace.remember_verified()
     silent = args.quiet or not sys.stderr.isatty()
     try:
         path = hub.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)

@@ -84,6 +84,7 @@ def run(args: argparse.Namespace) -> None:
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
     workspace.check_free(target, args.overwrite)
+    workspace.remember_verified()
     checkpoint = delta.load(source, workspace.checkpoint_to_read)
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")

@@ -59,8 +59,9 @@ class Model(NamedTuple):
 
 
 def set_up_jax() -> None:
-    """Compiled programs are kept under `cache/`, so that the next start is quicker; what the user has exported counts
-    more.
+    """Compiled programs are kept under `cache/`, so that the next start is quicker, or where nobody else can write.
+
+    What the user has exported counts more.
 
     Raises:
       ConfigurationError: there is no device of the kind that was asked for.
@@ -73,8 +74,8 @@ def set_up_jax() -> None:
         what = f"JAX has no {asked} here" if asked else f"JAX finds no device ({' '.join(str(error).split())[:300]})"
         where = f"JAX_PLATFORMS={asked}" if asked else None
         raise ConfigurationError(what, where=where, hint="palitune doctor tells what there is") from None
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(workspace.cache() / "compiled"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (folder := workspace.compiled()):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
 
@@ -103,6 +104,7 @@ def load(path: Path, args: argparse.Namespace) -> Model:
       ConfigurationError: the tokenizer is another model's.
     """
     set_allocator(args.allocator)
+    workspace.remember_verified()
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
     silent = args.quiet or not sys.stderr.isatty()
     for file in files_of(checkpoint):

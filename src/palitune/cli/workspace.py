@@ -2,12 +2,14 @@
 
 import difflib
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune.checkpoint import hub, manifest
+from palitune import private
+from palitune.checkpoint import hub, manifest, verified
 from palitune.data import part_names
 from palitune.data.records import KINDS
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
@@ -20,16 +22,63 @@ def root() -> Path:
     """The folder that has `checkpoints/` and `cache/`.
 
     `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
-    (a clone of the repository); else the clone whose numbered stage was called; else the current folder.
+    (a clone of the repository); else the clone whose numbered stage was called; else the current folder. What is found
+    by looking, and is another user's, is passed by with a note.
     """
     if home := os.environ.get("PALITUNE_HOME"):
         return Path(home)
     here, called = Path.cwd(), Path(sys.argv[0]).resolve().parent
     stage = [called.parent] if called.name == "playground" else []
-    for folder in (here, *here.parents, *stage):
-        if (folder / "playground").is_dir() and (folder / "checkpoints").is_dir():
+    for folder in (here, *here.parents):
+        if _is_clone(folder) and (folder in stage or _is_ours(folder)):
             return folder
-    return here
+    return next(filter(_is_clone, stage), here)
+
+
+def _is_clone(folder: Path) -> bool:
+    return (folder / "playground").is_dir() and (folder / "checkpoints").is_dir()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Whether a clone and its folders are the user's, or root's; behind sudo also those of who has called it."""
+    own, caller = private.user(), os.environ.get("SUDO_UID", "")
+    trusted = {own, 0} | ({int(caller)} if own == 0 and re.fullmatch(r"\d{1,10}", caller) else set())
+    parts = [folder, *(folder / name for name in ("playground", "checkpoints", "cache"))]
+    others = [part for part in parts if part.exists() and part.stat().st_uid not in trusted]
+    if own is None or not others:
+        return True
+    if folder not in _noted:
+        _noted.add(folder)
+        use = f"PALITUNE_HOME={folder} uses it all the same"
+        print(
+            f"note: {others[0]} belongs to another user (uid {others[0].stat().st_uid}) and is passed by; {use}",
+            file=sys.stderr,
+        )
+    return False
+
+
+_noted: set[Path] = set()  # what has been said of folders
+
+
+def own_folder(name: str) -> Path | None:
+    """A folder that only the user can write to: in `cache/`, else in the user's own cache; None where there is none."""
+    return next(filter(private.made, (cache() / name, private.home() / name)), None)
+
+
+def remember_verified() -> None:
+    """What is found sound from here on is remembered for the next start."""
+    verified.folder = own_folder("verified")
+
+
+def compiled() -> Path | None:
+    """Where compiled programs are kept, which are run as they are. Says so where that is not `cache/`."""
+    usual, found = cache() / "compiled", own_folder("compiled")
+    if found != usual and os.access(cache(), os.W_OK) and usual not in _noted:
+        _noted.add(usual)
+        instead = f"are kept in {found}" if found else "are not kept"
+        why = "others than you can write to it, or to a folder above it"
+        print(f"note: compiled programs {instead} and not in {usual}: {why}", file=sys.stderr)
+    return found
 
 
 def cache() -> Path:

@@ -68,6 +68,8 @@ class Features:
         self.shape = (config.num_patches, config.num_classes)
         self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
+        self.held: dict[str, Array] = {}  # what cannot be written
+        self.noted = False
         self.computed = 0
 
     def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> Array:
@@ -150,13 +152,24 @@ class Features:
                 hint = "Its image tower is damaged, or too large for float16: --no-features does without"
                 raise BadDataError("the model's image tokens of it are no numbers", where=shown, hint=hint)
             content = row.tobytes()
+            checked = content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
             try:
-                files.write(self._path(name), content + zlib.crc32(content).to_bytes(CRC_BYTES, "little"))
+                files.write(self._path(name), checked, shared=True)
             except StorageError as error:
-                raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
+                self._hold(name, row, error)
             self.computed += 1
         for one in waiting:
             yield one if isinstance(one, PalituneError) else tokens.get(one[0], one[1])
+
+    def _hold(self, name: str, row: Array, error: StorageError) -> None:
+        """Keeps tokens in memory, as far as there is room, where the folder is only to be read. Raises other errors."""
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in files.READ_ONLY):
+            raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
+        if not self.noted:
+            print(f"note: image tokens are not kept: {self.folder} can only be read", file=sys.stderr)
+        self.noted = True
+        if (len(self.held) + 1) * row.nbytes <= pictures.LIMIT:
+            self.held[name] = row
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.f16"
@@ -185,6 +198,8 @@ class Features:
 
     def _read(self, name: str) -> Array | None:
         """The tokens if they are there and whole."""
+        if name in self.held:
+            return self.held[name]
         file = self._path(name)
         size = 2 * self.shape[0] * self.shape[1]
         try:

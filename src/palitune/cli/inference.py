@@ -63,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answering, workspace
+    from palitune.cli import answering, overlap, workspace
     from palitune.cli.judging import Judge, folders, frames_of, located
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
 
@@ -81,8 +81,11 @@ def run(args: argparse.Namespace) -> None:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
         how = answering.answering_of(model, args)
         judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, args.batch_size, how)
-        found = judge.stream(shown_params(model, shown), located(asked, images, asked.tell), asked.tell)
+        known = overlap.Overlap(source, args.quiet)
+        located_ones = known.watch(located(asked, images, asked.tell))
+        found = judge.stream(shown_params(model, shown), located_ones, asked.tell)
         written = asked.done + _write(found, total, out, args)
+        known.tell(args.data)
     asked.tell_of_more()
     if asked.left_out and not written:
         raise BadDataError("no picture can be used", where=args.data, hint=FOLDER)

@@ -12,7 +12,7 @@ from palitune import private
 from palitune.checkpoint import hub, manifest, verified
 from palitune.data import part_names
 from palitune.data.records import KINDS
-from palitune.errors import MissingInputError, OutputExistsError, UsageError
+from palitune.errors import MissingInputError, OutputExistsError, UsageError, one_line
 
 PARTS = ("train", "valid")
 SEVERAL = 5  # files that are named
@@ -185,6 +185,16 @@ def copied_stdin(folder: Path) -> Path:
     return path
 
 
+def require_text(name: str) -> None:
+    """Raises UsageError for a name that no file of UTF-8 can hold, and a run writes down what it learned from."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = one_line(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+        hint = "Rename it (convmv -f CP932 -t UTF-8 --notest NAME, where it comes from Japanese Windows)"
+        raise UsageError(f"the name {shown} is not UTF-8", hint=hint) from None
+
+
 def require_data(name: str) -> None:
     """Raises MissingInputError if there is no such file of records, with the files of a split of that name."""
     path = Path(name)
@@ -216,6 +226,8 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         raise UsageError("a run reads its data more than once", hint="Write standard input into a file first")
     if not Path(name).name:
         raise UsageError(f"-d {name!r} names no data")
+    for one in filter(None, (name, validation)):
+        require_text(one)
     folder, judging = Path(name), Path(validation) if validation else None
     if folder.is_file():
         return folder, judging

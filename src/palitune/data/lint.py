@@ -1,6 +1,8 @@
 """Everything about data that spoils a run, found before the device is touched."""
 
 import collections
+import contextlib
+import os
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -154,13 +156,14 @@ def _of_pictures(
     folders: ImageFolders,
     repaired: dict[tuple[Path, str], str],
 ) -> Iterator[Finding]:
-    told = set()
+    told: set[Path] = set()
+    listed: dict[Path, dict[str, list[str]]] = {}
     for _, record in one.entries:
         found = seen.get(record.image)
         if found is None or record.image in told:
             continue
         told.add(record.image)
-        if isinstance(found, MissingInputError) and (other := _meant(record, folders)):
+        if isinstance(found, MissingInputError) and (other := _meant(record, folders, listed)):
             repaired[one.path, record.name] = other
             yield Finding("error", "missing picture", record.where, f"no such image: {record.image}; there is {other}")
         elif isinstance(found, PalituneError):
@@ -170,17 +173,29 @@ def _of_pictures(
                 yield Finding(level, check, record.where, f"{record.name}: {what}")
 
 
-def _meant(record: Record, folders: ImageFolders) -> str | None:
-    """The only picture in its folder that differs in case or extension alone."""
+def _meant(record: Record, folders: ImageFolders, listed: dict[Path, dict[str, list[str]]]) -> str | None:
+    """The only picture in its folder that differs in case or extension alone.
+
+    Args:
+      listed: the names in folders that have been looked into, by their stems.
+    """
     named = Path(record.name.replace("\\", "/"))
-    near = []
+    near: list[str] = []
     for folder in folders.folders:
-        try:
-            others = [path for path in (folder / named.parent).iterdir() if path.stem.lower() == named.stem.lower()]
-        except (OSError, ValueError):
-            continue
-        near += [path.name for path in others if path.is_file() and path.name.isprintable()]  # others no line can hold
+        place = folder / named.parent
+        if place not in listed:
+            listed[place] = _by_stem(place)
+        near += listed[place].get(named.stem.lower(), [])
     return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_file() and entry.name.isprintable():  # others no line can hold
+                found.setdefault(Path(entry.name).stem.lower(), []).append(entry.name)
+    return found
 
 
 def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, str, str]]:

@@ -37,7 +37,8 @@ def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneEr
         try:
             return future.result()
         except PalituneError as error:
-            return error
+            error.__context__ = None  # what is kept of many errors is what they say, and not where they came from
+            return error.with_traceback(None)
 
     pool = ThreadPoolExecutor(THREADS)
     try:
@@ -111,4 +112,5 @@ def raise_all(problems: list[PalituneError]) -> None:
     if problems:
         listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
         more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        raise type(problems[0])(f"{len(problems)} images cannot be used: {listed}{more}")
+        hint = f" ({problems[0].hint})" if problems[0].hint and more else ""  # before a long list
+        raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {listed}{more}")

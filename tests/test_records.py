@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palitune.data import records
+from palitune.data import images, records
 from palitune.data.folders import ImageFolders
 from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError
@@ -298,3 +298,102 @@ def test_what_tsv_cannot_hold() -> None:
     for name, label in (("a\tb", "yes"), ("a", "y\nes")):
         with pytest.raises(BadDataError, match="tab or a line break"):
             records.to_tsv(Record(name, "", label, "d:1"))
+
+
+MARK = "\ufeff"
+
+
+def test_marks_in_the_middle_of_joined_files(tmp_path: Path) -> None:
+    for line in (GOOD, "a.jpg\tyes", "a.jpg\tTrue\t0.9\tyes\tyes"):
+        path = written(tmp_path, f"{MARK}{line}\n{line}\n{MARK}{MARK}{line}\n")
+        reader = records.Reader(path)
+        found = list(reader.records())
+        assert len({record.name for _, record in found}) == 1
+        assert all(path.read_bytes()[start:].startswith(raw) for (_, start, raw), _ in found)
+    for line in (f"{GOOD}{MARK}{GOOD}", f"a.jpg\tyes{MARK}b.jpg\tno"):
+        with pytest.raises(BadDataError) as caught:
+            records.read(written(tmp_path, f"{line}\n"))
+        assert "byte-order mark" in str(caught.value)
+        assert "put together" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "a.jpg\tTRUE\t0.93\tyes\tyes",
+        "a.jpg\tfalse\t0,93\tyes\tyes\r",
+        "a.jpg\tTrue\t9.3E-01\tyes\tyes\t\t\t",
+        "a.jpg\tWAHR\t0,93\tyes\tyes",
+        "a.jpg\t\t0.93\tyes\tyes\t",
+    ],
+)
+def test_answers_that_a_spreadsheet_saved(tmp_path: Path, line: str) -> None:
+    (found,) = records.stream(written(tmp_path, f"{line}\n"))
+    assert (found.name, found.p_yes, found.suffix, found.answer) == ("a.jpg", 0.93, "yes", "yes")
+
+
+def test_tabs_behind_the_last_column(tmp_path: Path) -> None:
+    found = list(records.stream(written(tmp_path, "a.jpg\tyes\t\t\t\nb.jpg\tno\t\nc.jpg\tTrue\t0.5\tyes\t\n")))
+    assert [(one.name, one.suffix, one.answer) for one in found] == [
+        ("a.jpg", "yes", None),
+        ("b.jpg", "no", None),
+        ("c.jpg", "yes", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "advice"),
+    [
+        ('{"image": "a.jpg", "suffix": true}', "--rename true=yes false=no"),
+        ('{"image": "a.jpg", "suffix": 1}', "--rename 1=yes 0=no"),
+        ('{"image": "a.jpg", "suffix": 0.0}', "--rename 1.0=yes 0.0=no"),
+        ('{"file": "a.jpg", "class": "yes"}', 'Its keys are "file", "class". palitune convert'),
+        ('{"\ufeffimage": "a.jpg"}', "U+FEFF"),
+        ('{"image": "images\\index.jpg", "suffix": "no"}', "JSON reads a backslash"),
+        ('{"image": "data:image/png;base64,' + "A" * 3000 + '", "suffix": "no"}', "Write the image into a file"),
+        ('{"image": "a.jpg", "suffix": "no"},', "without a comma"),
+        (GOOD + GOOD, "no line break at its end"),
+        ("{'image': 'a.jpg'}", "Python's quotes"),
+        ('{"a":' * 101 + "1" + "}" * 101, "nested too deeply"),
+    ],
+)
+def test_lines_say_what_to_do(tmp_path: Path, line: str, advice: str) -> None:
+    with pytest.raises(BadDataError) as caught:
+        records.read(written(tmp_path, f"{GOOD}\n{line}\n"))
+    assert advice in str(caught.value)
+
+
+def test_answers_with_commas_between(tmp_path: Path) -> None:
+    with pytest.raises(BadDataError, match="Save it with tabs between the columns"):
+        list(records.stream(written(tmp_path, "a.jpg;TRUE;0,93;yes;yes\n"), labelled=True))
+
+
+def test_a_key_that_is_there_twice_among_many_is_found_in_no_time() -> None:
+    keys = ",".join(f'"{number:x}":1' for number in range(60_000))
+    with pytest.raises(BadDataError, match='the key "ea5f" is there twice'):
+        records.parse_object(f'{{{keys},"ea5f":2}}', "d:1")
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("images\new.jpg", r"JSON reads \\n as a line break"),
+        ("images\test.jpg", r"JSON reads \\t as a tab"),
+        ("images/\u200ba.jpg", r"U\+200B ZERO WIDTH SPACE"),
+        ("a.jpg ", "blanks at an end"),
+    ],
+)
+def test_a_name_that_no_file_has(tmp_path: Path, name: str, why: str) -> None:
+    with pytest.raises(MissingInputError) as caught:
+        images.decode(tmp_path / name, "d:1")
+    assert re.search(why, str(caught.value))
+
+
+def test_images_on_a_server(tmp_path: Path) -> None:
+    folders = ImageFolders([tmp_path], allow_outside=True)
+    for name in ("https://example.com/a.jpg", "s3://bucket/a.jpg", "gs://b/a.png", "FILE:///home/a.jpg"):
+        with pytest.raises(BadDataError, match="is a URL and no file") as caught:
+            folders.locate(name, "d:1")
+        assert "Download" in str(caught.value)
+    folders.locate("c:a.jpg", "d:1")
+    folders.locate("data/a.jpg", "d:1")

@@ -11,7 +11,7 @@ UNSEEN = re.compile(
 )
 ESCAPES = {"\n": ("a line break", "n"), "\r": ("a carriage return", "r"), "\t": ("a tab", "t")}
 ESCAPES |= {"\f": ("a form feed", "f"), "\b": ("a backspace", "b")}
-ADDRESS = re.compile(r"(?i)(https?|ftps?|s3|gs|gcs|az|abfss?|wasbs?|hf|file|data)://?[^/]|data:[\w.+-]+/[\w.+-]+[;,]")
+ADDRESS = re.compile(r"(?i)(https?|ftps?|s3|gs|gcs|az|abfss?|wasbs?|hf|file):/{2,3}[^/]|data:[\w.+-]+/[\w.+-]+[;,]")
 
 
 def unseen(text: str) -> str | None:

@@ -1,0 +1,80 @@
+"""Labels are written as they are, and compared the same way on both sides of every comparison."""
+
+import unicodedata
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+from palitune.cli import answer_files, values
+from palitune.cli.inference import _line
+from palitune.data import records
+from palitune.data.labels import plain
+from palitune.data.records import Record
+from palitune.errors import BadDataError
+from palitune.judge import confusion, metrics
+from palitune.judge.answers import Answer
+
+LABELS = [
+    "赤い\u3000車",
+    "a\u00a0b",
+    "two  blanks",
+    " red ",
+    "\u3000赤",
+    "\uff2f\uff2b",
+    unicodedata.normalize("NFD", "パパ"),
+    "YES",
+]
+
+
+@pytest.mark.parametrize("label", LABELS)
+@pytest.mark.parametrize("jsonl", [False, True])
+def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str, jsonl: bool) -> None:
+    labels = values.labels(f"{label},青")
+    args = Namespace(jsonl=jsonl, labels=labels)
+    asked = [
+        records.parse_json(f'{{"image":"{name}.jpg","suffix":"{text}"}}', "d:1")
+        for name, text in (("a", label), ("b", label), ("c", "青"))
+    ]
+    said = [labels[0], labels[1], labels[1]]
+    lines = [
+        _line(one, Answer(text, 0.9 - 0.4 * n, (0.9, 0.1)), args)
+        for n, (one, text) in enumerate(zip(asked, said, strict=True))
+    ]
+    path = tmp_path / "out"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
+    found = list(records.stream(path))
+    assert [one.answer for one in found] == said  # exactly as it was given
+    assert [confusion.is_right(one.answer or "", one.suffix) for one in found] == [True, False, True]
+    told = run("palitune", "aggregate", path.name, cwd=tmp_path).stdout
+    assert "right=2 wrong=1" in told
+    kept = run("palitune", "filter", path.name, "--quiet", cwd=tmp_path).stdout
+    assert kept == lines[1] + "\n"
+    for typed in (None, labels, (plain(label), "青")):
+        judged = answer_files.read(path, Namespace(labels=typed, quiet=True)).judged
+        assert judged.right.tolist() == [True, False, True]
+        counts = judged.counts
+        assert {counts.tp, counts.tn} == {1}
+        assert counts.fp + counts.fn == 1
+
+
+def both(labels: Sequence[str], classes: Sequence[str]) -> metrics.Judged:
+    return metrics.judged(labels, ["a b", "c"], [0.9, 0.1], classes)
+
+
+def test_classes_and_labels_may_be_written_differently() -> None:
+    one = both(["a\u3000b", "c "], ["a  b", "c"])
+    assert one.counts == confusion.Confusion(tp=1, tn=1, fp=0, fn=0)
+    records.require_labels([Record("x", "", "a\u3000b", "d:1")], ["a b", "c"])
+
+
+def test_labels_that_would_be_taken_for_each_other() -> None:
+    with pytest.raises(Exception, match="two or more different labels"):
+        values.labels("a b,a\u3000b")
+
+
+def test_what_nobody_sees_in_a_label_is_named() -> None:
+    with pytest.raises(BadDataError, match=r'suffix "yes.*" \(with U\+200B ZERO WIDTH SPACE\) is neither'):
+        records.require_labels([Record("x", "", "yes\u200b", "d:1")])

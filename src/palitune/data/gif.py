@@ -12,7 +12,7 @@ CONTROL = 0xF9
 DESCRIPTOR = 10  # bytes, the comma among them
 # Of Pillow's memory: one of the palette's numbers and what is filled in before; later frames are pasted in colours, and
 # what was there before them is kept.
-STILL, MOVING = 2, 21
+STILL, MOVING = 2, 18
 
 
 class _Frame(NamedTuple):

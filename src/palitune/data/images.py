@@ -32,8 +32,9 @@ LARGEST_FILE = 256 << 20  # bytes
 ANIMATED_SHARE = 4  # an animated picture takes several copies of its canvas, so it may have this much less pixels
 LONGEST_SIDE = 65_535  # pixels, as in most formats
 STRETCH = 1_000  # how much longer one side may be than the other: what is squeezed to a square shows nothing by then
-MOST_FRAMES = 10_000  # up to the one that counts
-MOST_WORK = 2_000_000_000  # pixels that decoding goes over: of all frames up to the one that counts, or all scans
+# Up to the one that counts, and their pixels in all; scans of a JPEG, and theirs, which take a tenth of the time.
+MOST_FRAMES, FRAMES_PIXELS = 10_000, 1_000_000_000
+MOST_SCANS, SCANS_PIXELS = 1_000, 4_000_000_000
 # Bytes that decoding may take: as much as all permitted pixels of a photo do, and more where the file itself is large.
 MEMORY, MEMORY_PER_BYTE = 290_000_000, 160
 KEPT_BLOCKS = 16  # of Pillow's memory, 16 MB each
@@ -271,6 +272,7 @@ def _check(container: Container, frame: int, path: Path, where: str | None, how:
     short, long = sorted((width, height))
     allowed = max(MEMORY * max(1, how.max_pixels // MAX_PIXELS), MEMORY_PER_BYTE * path.stat().st_size)
     needed, work = container.memory(frame), container.work(frame)
+    most = SCANS_PIXELS if container.passes > 1 else FRAMES_PIXELS
     hint = "Make it smaller"
     if width * height > limit:
         what = f"{width} x {height} pixels, {limit:,} are allowed"
@@ -284,9 +286,12 @@ def _check(container: Container, frame: int, path: Path, where: str | None, how:
     elif frame >= MOST_FRAMES:
         what = f"{MOST_FRAMES:,} frames before it, and no more are allowed"
         hint = "Make it shorter, or take --frames first"
-    elif work > MOST_WORK:
+    elif container.passes > MOST_SCANS:
+        what = f"{container.passes:,} scans, {MOST_SCANS:,} are allowed"
+        hint = "Save it anew"
+    elif work > most:
         times = f"{container.passes} scans" if container.passes > 1 else f"{frame + 1} frames"
-        what = f"{width} x {height} pixels in {times}; {MOST_WORK:,} in all are allowed"
+        what = f"{width} x {height} pixels in {times}; {most:,} in all are allowed"
         hint = "Save it anew" if container.passes > 1 else "Make it shorter or smaller, or take --frames first"
     else:
         return

@@ -11,7 +11,9 @@ from palitune.data.upright import STRIP, WHOLE, Bytes, Upright
 # Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
 # multiplied stays in the processor's cache.
 PRODUCT = 1 << 18
-FLAT = 16 << 20  # bytes between both directions; wider pictures are done in columns
+# Bytes between both directions, of pictures up to `LARGE` pixels and of larger ones; wider ones are done in columns.
+FLAT, FLAT_OF_LARGE = 64 << 20, 8 << 20
+LARGE = 13_000_000
 Pixels = np.ndarray[Any, np.dtype[np.float32]]
 Part = tuple[slice, slice, Pixels]
 
@@ -43,11 +45,11 @@ def _parts(length: int, size: int, width: int) -> list[Part]:
     return [(slice(i * step, i * step + step), slice(start, end), w) for i, (start, end, w) in enumerate(parts)]
 
 
-def _blocks(parts: list[Part], size: int) -> list[list[Part]]:
-    """Parts of the columns, as many together as `FLAT` allows."""
+def _blocks(parts: list[Part], size: int, most: int) -> list[list[Part]]:
+    """Parts of the columns, as many together as take no more than so many bytes."""
     blocks: list[list[Part]] = []
     for part in parts:
-        if blocks and (part[1].stop - blocks[-1][0][1].start) * 3 * size * 4 <= FLAT:
+        if blocks and (part[1].stop - blocks[-1][0][1].start) * 3 * size * 4 <= most:
             blocks[-1].append(part)
         else:
             blocks.append([part])
@@ -81,7 +83,8 @@ def to_pixels(picture: Image.Image | Upright, size: int) -> Pixels:
     upright = picture if isinstance(picture, Upright) else Upright(picture)
     width, height = upright.size
     pixels = np.empty((size, size, 3), np.float32)
-    for block in _blocks(_parts(width, size, size), size):
+    most = FLAT if width * height <= LARGE else FLAT_OF_LARGE
+    for block in _blocks(_parts(width, size, size), size, most):
         left, right = block[0][1].start, block[-1][1].stop
         rows = _Rows(upright, left, right)
         flat = np.empty((size, (right - left) * 3), np.float32)
@@ -91,6 +94,7 @@ def to_pixels(picture: Image.Image | Upright, size: int) -> Pixels:
             plane = np.ascontiguousarray(flat[:, band::3])
             for target, source, weights in block:
                 pixels[:, target, band] = plane[:, source.start - left : source.stop - left] @ weights.T
+        del flat, plane  # before the next ones are made
     pixels /= np.float32(127.5)
     pixels -= np.float32(1)
     return np.clip(pixels, -1, 1, out=pixels)  # what sums of weights make of white

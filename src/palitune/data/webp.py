@@ -6,8 +6,7 @@ from palitune.data.container import Container, Damaged, little
 EXTENDED, ANIMATION, FRAME, EXIF, XMP = b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"XMP "
 LOSSY, LOSSLESS, ALPHA = b"VP8 ", b"VP8L", b"ALPH"
 FLAGS = 0x02 | 0x10  # of the extended header: animation and alpha; others announce metadata
-# Of memory: libwebp's two canvases, its copy of what is shown and Pillow's; the lossless decoder has one more.
-LOSSY_COST, LOSSLESS_COST = 16, 20
+COST = 16  # bytes of memory for each pixel: libwebp's two canvases, its copy of what is shown, and Pillow's
 Chunk = tuple[bytes, int, int]  # its name, and from where to where it is with its header
 
 
@@ -30,7 +29,6 @@ def scan(data: bytes) -> Container:
         raise Damaged("there is no image in it")
     if any(end > len(data) for _, _, end in (frames or still)):
         raise Damaged("the file ends too early")
-    cost = LOSSLESS_COST if frames or any(chunk[0] == LOSSLESS for chunk in still) else LOSSY_COST
 
     def content(frame: int) -> bytes:
         kept = frames[: frame + 1] if frames else still
@@ -41,9 +39,9 @@ def scan(data: bytes) -> Container:
         format="WEBP",
         sizes=[size],
         content=content,
-        bytes_per_pixel=cost,
+        bytes_per_pixel=COST,
         frames=max(len(frames), 1),
-        bytes_per_later=cost,
+        bytes_per_later=COST,
         orientation=orientation.of(_first(data, chunks, EXIF), _first(data, chunks, XMP)),
     )
 

@@ -1,13 +1,17 @@
 """Where pictures are: names in a data file, looked for in folders that they may not leave."""
 
+import contextlib
+import os
 import re
+import unicodedata
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path, PurePath, PureWindowsPath
 
 from palitune.data.characters import is_address
 from palitune.errors import BadDataError
 
 SHOWN = 200  # characters of a name
+MOST_LISTED = 1_000  # folders whose names are kept
 DOWNLOAD = "Download the images into a folder first (wget -i LIST), and write their files' names instead"
 HINT = "--allow-outside takes pictures from anywhere"
 
@@ -18,6 +22,7 @@ class ImageFolders:
     def __init__(self, folders: Sequence[Path], allow_outside: bool = False) -> None:
         self.folders, self.allow_outside = list(folders), allow_outside
         self.real = [folder.resolve() for folder in folders]
+        self.listed: dict[Path, dict[str, list[str]]] = {}  # names in a folder by their composed form
 
     @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":
@@ -47,7 +52,7 @@ class ImageFolders:
         found = self._existing(name)
         if found is None:
             # Named where it would be: in the first folder that has its folder.
-            likely = (folder / name for folder in self.folders if self._has(folder / path.parent))
+            likely = (folder / name for folder in self.folders if _exists(folder / path.parent))
             return next(likely, self.folders[0] / name)
         if not self.allow_outside:
             real = found.resolve()
@@ -55,20 +60,46 @@ class ImageFolders:
                 raise BadDataError(f"the image is a link out of its folder: {name}", where=where, hint=HINT)
         return found
 
-    def _has(self, folder: Path) -> bool:
-        try:
-            return folder.is_dir()
-        except (OSError, ValueError):
-            return False
-
     def _existing(self, name: str) -> Path | None:
         # Names that were written on Windows have the other slash.
         names = [name, name.replace("\\", "/")] if "\\" in name else [name]
         for folder in self.folders:
             for spelling in names:
-                try:
-                    if (folder / spelling).exists():
-                        return folder / spelling
-                except (OSError, ValueError):  # longer than the system allows
-                    continue
+                if _exists(folder / spelling):
+                    return folder / spelling
+        if name.isascii():
+            return None
+        found = (self._composed(folder, PurePath(one).parts) for folder in self.folders for one in names)
+        return next((path for path in found if path is not None), None)
+
+    def _composed(self, folder: Path, parts: Sequence[str]) -> Path | None:
+        """A file whose name is the same to people: macOS writes an accent or a dakuten apart from its letter (NFD),
+        others as one character (NFC), in folders' names too. What is spelled as it is asked for comes first.
+        """
+        if not parts:
+            return folder
+        part, *rest = parts
+        others = [] if part.isascii() else self._names(folder).get(unicodedata.normalize("NFC", part), [])
+        for spelling in dict.fromkeys([part, *others]):
+            if _exists(folder / spelling) and (found := self._composed(folder / spelling, rest)) is not None:
+                return found
         return None
+
+    def _names(self, folder: Path) -> dict[str, list[str]]:
+        if folder not in self.listed:
+            if len(self.listed) >= MOST_LISTED:
+                self.listed.clear()
+            names: dict[str, list[str]] = {}
+            with contextlib.suppress(OSError, ValueError):
+                for name in sorted(os.listdir(folder)):
+                    if not name.isascii():
+                        names.setdefault(unicodedata.normalize("NFC", name), []).append(name)
+            self.listed[folder] = names
+        return self.listed[folder]
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # longer than the system allows
+        return False

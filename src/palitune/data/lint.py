@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import os
+import unicodedata
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -185,7 +186,7 @@ def _meant(record: Record, folders: ImageFolders, listed: dict[Path, dict[str, l
         place = folder / named.parent
         if place not in listed:
             listed[place] = _by_stem(place)
-        near += listed[place].get(named.stem.lower(), [])
+        near += listed[place].get(_plain(named.name), [])
     return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
 
 
@@ -194,8 +195,12 @@ def _by_stem(folder: Path) -> dict[str, list[str]]:
     with contextlib.suppress(OSError, ValueError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.is_file() and entry.name.isprintable():  # others no line can hold
-                found.setdefault(Path(entry.name).stem.lower(), []).append(entry.name)
+                found.setdefault(_plain(entry.name), []).append(entry.name)
     return found
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", Path(name).stem).lower()
 
 
 def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, str, str]]:

@@ -15,8 +15,10 @@ Memory is XLA's own count of temporary bytes.
 import argparse
 import platform
 import statistics
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,8 +28,10 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text
+from palitune.errors import ConfigurationError
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
+from palitune.reference import Reference
 from palitune.train import optimizers
 from palitune.train.options import Options
 from palitune.train.plan import kept_layers
@@ -123,42 +127,9 @@ def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contes
     return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
 
 
-def big_vision(params: Any, pictures: Any, texts: list[Text]) -> Contestant:
-    import ml_collections
-    from big_vision.models.ppp import gemma
-    from big_vision.models.proj.paligemma import paligemma as reference
-
-    llm, img = SIZES.llm, SIZES.img
-    gemma.get_config = lambda variant: ml_collections.ConfigDict(  # the sizes have no name there
-        {
-            "variant": variant,
-            "width": llm.width,
-            "depth": llm.depth,
-            "mlp_dim": llm.mlp_dim,
-            "num_heads": llm.num_heads,
-            "num_kv_heads": llm.num_kv_heads,
-            "head_dim": llm.head_dim,
-            "norm_eps": 1e-6,
-            "vocab_size": llm.vocab_size,
-            "scan": True,
-            "remat_policy": "nothing_saveable",
-        }
-    )
-    tower = {
-        "patch_size": (img.patch_size, img.patch_size),
-        "width": img.width,
-        "depth": img.depth,
-        "mlp_dim": img.mlp_dim,
-        "num_heads": img.num_heads,
-        "pool_type": "none",
-        "scan": True,
-    }
-    model = reference.Model(
-        llm={"vocab_size": llm.vocab_size, "variant": "bench"}, img={"variant": None, **tower}, img_model="vit"
-    )
-
+def big_vision(reference: Reference, params: Any, pictures: Any, texts: list[Text]) -> Contestant:
     def forward(params: Any, image: Any, text: Any, mask_ar: Any, mask_input: Any) -> jax.Array:
-        logits, _ = model.apply({"params": trees.unflatten(params)}, image, text, mask_ar, train=True)
+        logits, _ = reference.model.apply({"params": trees.unflatten(params)}, image, text, mask_ar, train=True)
         return logits
 
     return literal(params, pictures, texts, forward, "big_vision")
@@ -233,9 +204,15 @@ class Torch:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="timed steps of each (default: %(default)s)")
-    parser.add_argument("--reference", action="store_true", help="also time big_vision, which must be importable")
+    parser.add_argument("--reference", action="store_true", help="also time big_vision (bin/install-big_vision.sh)")
     parser.add_argument("--torch", action="store_true", help="also time transformers on torch")
     args = parser.parse_args()
+    if args.reference:  # as `palitune verify` finds and imports it, with TensorFlow or without
+        try:
+            reference = Reference(SIZES, Path(__file__).parent.parent / "cache" / "big_vision")
+        except ConfigurationError as error:
+            print(f"{parser.prog}: {error}", file=sys.stderr)
+            sys.exit(error.exit_code)
 
     pictures, texts = examples(0)
     params = trees.flatten(paligemma.init(SIZES, jax.random.key(0)))
@@ -251,7 +228,7 @@ def main() -> None:
         palitune(params, np.asarray(tokens, np.float16), texts, "features"),
     ]
     if args.reference:
-        contestants.append(big_vision(params, pictures, texts))
+        contestants.append(big_vision(reference, params, pictures, texts))
     if args.torch:
         contestants.append(Torch(pictures, texts))
     for _ in range(args.rounds):

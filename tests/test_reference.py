@@ -36,6 +36,10 @@ def test_without_big_vision(workspace: Path, run: Run) -> None:
     assert done.returncode == 78
     assert "bin/install-big_vision.sh fetches it into cache/" in done.stderr
     assert done.stderr.count("\n") == 1
+    # The bench looks for it in the same way, before it takes any time.
+    done = run("python", str(REPOSITORY / "bench" / "step.py"), "--reference", cwd=workspace)
+    assert (done.returncode, done.stdout) == (78, "")
+    assert "bin/install-big_vision.sh fetches it into cache/" in done.stderr
 
 
 @pytest.fixture

@@ -3,13 +3,14 @@
 import json
 from pathlib import Path
 
+import jax
 import pytest
-from conftest import GOLDEN
+from conftest import GOLDEN, Golden
 
 from palitune import trees
 from palitune.checkpoint import hub
 from palitune.errors import ConfigurationError
-from palitune.models import variants
+from palitune.models import paligemma, variants
 
 MANIFEST = json.loads((GOLDEN / "parameters.json").read_text())
 
@@ -22,6 +23,12 @@ def test_published_parameters(name: str) -> None:
     found = {path: list(leaf.shape) for path, leaf in variants.expected(sizes).items()}
     assert found == {path: shape for path, (_, shape) in MANIFEST[name].items()}
     assert {dtype for dtype, _ in MANIFEST[name].values()} == {variants.FAMILIES[family].stored_dtype}
+
+
+def test_the_list_is_what_initialisation_makes(golden: Golden) -> None:
+    made = jax.eval_shape(lambda: paligemma.init(golden.sizes, jax.random.key(0)))
+    shapes = {path: trees.Shape(leaf.shape) for path, leaf in trees.flatten(made).items()}
+    assert variants.expected(golden.sizes) == shapes
 
 
 @pytest.mark.parametrize("name", MANIFEST)

@@ -16,8 +16,8 @@ from palitune.judge import confusion
 from palitune.models import lora
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
-from palitune.train.loop import Course, is_finite
-from palitune.train.optimizers import TRAINABLE
+from palitune.train.loop import Course
+from palitune.train.parameters import TRAINABLE, is_finite
 from palitune.train.step import init_state
 
 IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk

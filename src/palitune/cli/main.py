@@ -11,7 +11,7 @@ import warnings
 from typing import NoReturn
 
 from palitune import __version__
-from palitune.cli import environment
+from palitune.cli import environment, status
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
@@ -104,6 +104,8 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
     args.typed = {option for option, value in bare.items() if value is not None}
+    if command in status.ASKING:
+        status.status("loading JAX", args.quiet)
     sys.exit(_run(module.run, args, program))
 
 

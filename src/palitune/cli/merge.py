@@ -53,7 +53,7 @@ class Adapted:
     def __getitem__(self, layers: slice) -> Any:
         from palitune.errors import BadDataError
         from palitune.models import lora
-        from palitune.train.loop import is_finite
+        from palitune.train.parameters import is_finite
 
         merged = lora.merged(self.path, *(part[layers] for part in self.parts)).astype(self.dtype)
         if not is_finite(merged):

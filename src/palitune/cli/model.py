@@ -15,6 +15,7 @@ from palitune.checkpoint import checksum, delta, hub, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
 from palitune.cli import environment, workspace
+from palitune.cli.status import status
 from palitune.data import images
 from palitune.data.images import Decoding
 from palitune.data.pictures import LIMIT, Pictures
@@ -23,9 +24,7 @@ from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.infer import features
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
-from palitune.train.loop import is_finite
-from palitune.train.optimizers import TRAINABLE
-from palitune.train.step import resident_dtype
+from palitune.train.parameters import ON_HOST, TRAINABLE, is_finite, resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 TOWER = "img/"
@@ -44,8 +43,9 @@ class Model(NamedTuple):
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
         array = self.checkpoint[path]
         # Converted here, array by array: on the device the largest alone would take the memory of half a model.
-        placed = jnp.asarray(array.astype(resident_dtype(array.dtype, self.dtype), copy=False))
-        if not is_finite(placed):
+        converted = array.astype(resident_dtype(array.dtype, self.dtype), copy=False)
+        placed = jnp.asarray(converted)
+        if not is_finite(converted if converted.size <= ON_HOST else placed):
             raise BadDataError(f"parameter {path} has values that are no numbers", where=str(self.path))
         return placed
 
@@ -105,6 +105,7 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     """
     set_allocator(args.allocator)
     workspace.remember_verified()
+    status(f"opening {path}", args.quiet)
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
     silent = args.quiet or not sys.stderr.isatty()
     for file in files_of(checkpoint):

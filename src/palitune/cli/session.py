@@ -17,6 +17,7 @@ from palitune.cli.journal import Journal
 from palitune.cli.judging import check_pictures, load_records, tell_of_questions
 from palitune.cli.main import Stopped
 from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
+from palitune.cli.status import status
 from palitune.cli.training import PASSES, Training
 from palitune.cli.verdicts import UNTRAINED, Verdicts, whole_of
 from palitune.config import PROMPT
@@ -25,7 +26,7 @@ from palitune.data.records import Record
 from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
 from palitune.judge.report import trial_table
 from palitune.models import lora
-from palitune.train.optimizers import TRAINABLE
+from palitune.train.parameters import TRAINABLE
 from palitune.train.plan import parameters
 
 
@@ -134,7 +135,9 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
     shown = pictures(model, args)
     courses = Courses(model, shown, train, valid, configs[0], folder)
+    status("compiling a training step, to see whether it fits", args.quiet)
     _check(courses, configs, folder, args)
+    status(f"looking at the images of {sum(map(len, sets.values()))} records", args.quiet)
     check_pictures(sets.values(), shown)
     whole = whole_of(train_file, valid_file, args, shown)
     if not args.quiet:
@@ -185,6 +188,7 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
 
     params = shown_params(model, plan.shown)
     if saved is None:
+        journal.note(f"evaluating {sum(map(len, plan.sets.values()))} records before learning")
         judge(params, UNTRAINED)
     frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[config.method](path)}
     del params

@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import answering, overlap, report, workspace
     from palitune.cli.judging import Judge, check_pictures, frames_of, load_records, tell_of_questions
     from palitune.cli.model import announce, decoding, load, pictures, shown_params
+    from palitune.cli.status import status
     from palitune.data.labels import plain, plain_set
     from palitune.judge.report import verdict_block
 
@@ -50,6 +51,7 @@ def run(args: argparse.Namespace) -> None:
     shown = pictures(model, args)
     sets = {path: load_records(Path(path), args, args.labels) for path in args.files}
     frames = frames_of(args, decoding(source, args))
+    status(f"looking at the images of {sum(map(len, sets.values()))} records", args.quiet)
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)

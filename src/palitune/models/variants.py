@@ -182,10 +182,57 @@ def _first_paths(arrays: Mapping[str, Any]) -> str:
 
 
 def expected(config: PaliGemmaConfig) -> dict[str, trees.Shape]:
-    """Path and shape of every parameter of a model, worked out without making one."""
-    import jax
+    """Path and shape of every parameter of a model.
 
-    from palitune.models import paligemma
+    They are those of `paligemma.init`, to which a test holds them; tracing that takes a second in every command.
+    """
+    llm, img = config.llm, config.img
+    found = {
+        "img/embedding/kernel": (img.patch_size, img.patch_size, 3, img.width),
+        "img/embedding/bias": (img.width,),
+        "img/pos_embedding": (1, img.num_patches, img.width),
+        "img/head/kernel": (img.width, img.num_classes),
+        "img/head/bias": (img.num_classes,),
+        "llm/embedder/input_embedding": (llm.vocab_size, llm.width),
+        "llm/final_norm/scale": (llm.width,),
+    }
+    found |= {f"img/Transformer/encoder_norm/{name}": (img.width,) for name in ("scale", "bias")}
+    blocks, heads = "img/Transformer/encoderblock", (img.num_heads, img.width // img.num_heads)
+    for name, shape in _block(img, heads).items():
+        found[f"{blocks}/{name}"] = (img.depth, *shape)
+    for name, shape in _layer(llm).items():
+        found[f"llm/layers/{name}"] = (llm.depth, *shape)
+    return {path: trees.Shape(found[path]) for path in sorted(found)}
 
-    tree = jax.eval_shape(lambda: paligemma.init(config, jax.random.key(0)))
-    return {path: trees.Shape(leaf.shape) for path, leaf in trees.flatten(tree).items()}
+
+def _block(img: SiglipConfig, heads: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Parameters of one block of the image tower."""
+    attention = "MultiHeadDotProductAttention_0"
+    found: dict[str, tuple[int, ...]] = {
+        "MlpBlock_0/Dense_0/kernel": (img.width, img.mlp_dim),
+        "MlpBlock_0/Dense_0/bias": (img.mlp_dim,),
+        "MlpBlock_0/Dense_1/kernel": (img.mlp_dim, img.width),
+        "MlpBlock_0/Dense_1/bias": (img.width,),
+        f"{attention}/out/kernel": (*heads, img.width),
+        f"{attention}/out/bias": (img.width,),
+    }
+    for name in ("query", "key", "value"):
+        found |= {f"{attention}/{name}/kernel": (img.width, *heads), f"{attention}/{name}/bias": heads}
+    return found | {f"LayerNorm_{i}/{name}": (img.width,) for i in (0, 1) for name in ("scale", "bias")}
+
+
+def _layer(llm: GemmaConfig) -> dict[str, tuple[int, ...]]:
+    """Parameters of one layer of the language model."""
+    found: dict[str, tuple[int, ...]] = {
+        "attn/attn_vec_einsum/w": (llm.num_heads, llm.head_dim, llm.width),
+        "mlp/gating_einsum": (2, llm.width, llm.mlp_dim),
+        "mlp/linear": (llm.mlp_dim, llm.width),
+    }
+    if llm.num_kv_heads == llm.num_heads:
+        found["attn/qkv_einsum/w"] = (3, llm.num_heads, llm.width, llm.head_dim)
+    else:
+        found["attn/q_einsum/w"] = (llm.num_heads, llm.width, llm.head_dim)
+        found["attn/kv_einsum/w"] = (2, llm.num_kv_heads, llm.width, llm.head_dim)
+    norms = ["pre_attention_norm", "pre_ffw_norm"]
+    norms += ["post_attention_norm", "post_ffw_norm"] if llm.post_norms else []
+    return found | {f"{name}/scale": (llm.width,) for name in norms}

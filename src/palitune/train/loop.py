@@ -294,16 +294,6 @@ def _values(rate: Callable[[Any], Any], first: int, last: int) -> Iterator[float
         yield from np.asarray(rate(jnp.arange(start, min(start + BLOCK, last + 1)))).tolist()
 
 
-@jax.jit
-def _all_finite(array: jax.Array) -> jax.Array:
-    return jnp.isfinite(array).all()
-
-
-def is_finite(array: jax.Array) -> bool:
-    """Whether every number is; compiled, because on its own `isfinite` makes an array half as large."""
-    return bool(_all_finite(array))
-
-
 def is_line_due(step: int, steps: int) -> bool:
     """Whether a step's line is printed: eight times in a pass, as people's scripts expect."""
     return step % max(1, steps // LINES) == 0

@@ -14,17 +14,11 @@ import jax.numpy as jnp
 import optax
 
 from palitune.errors import ConfigurationError
+from palitune.train.parameters import TRAINABLE as TRAINABLE
 from palitune.trees import Rules
 
 Flat = Mapping[str, Any]
 
-# What each method trains. Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
-_ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
-TRAINABLE = {
-    "attention": Rules([(_ADAPTERS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
-    "full": Rules([(_ADAPTERS, False), (r"(llm|img)/.*", True)]),
-    "lora": Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)]),
-}
 METHODS = tuple(TRAINABLE)
 NAMES = ("sgd", "adamw", "adafactor")
 

@@ -24,7 +24,8 @@ from palitune.models import lora
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import optimizers
 from palitune.train.options import Options
-from palitune.train.step import Step, configured, init_state, make_step, resident_dtype, weights_dtype
+from palitune.train.parameters import resident_dtype
+from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
 
 CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
 # How far `estimate` was at most from XLA's count for the RTX 4070's description, where both were run: bench/README.md

@@ -37,12 +37,6 @@ def configured(config: Any, steps: int, kept_layers: int) -> tuple[optax.Gradien
     return optimizers.make(config, schedule.make(config.schedule, steps, 1.0, config.warmup)), options
 
 
-def resident_dtype(stored: Any, computation: Any) -> Any:
-    """The dtype in which what does not learn stays on the device: as stored, but bfloat16 where that is computed in."""
-    stored = jnp.dtype(stored).newbyteorder("=")
-    return jnp.dtype(jnp.bfloat16) if stored == jnp.float16 and computation == jnp.bfloat16 else stored
-
-
 def weights_dtype(config: Any, dtype: Any) -> Any:
     """The dtype of what learns: float32, but 16 bit for `full` where the computation is, unless `weights` says else."""
     if config.method != "full":

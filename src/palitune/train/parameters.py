@@ -1,0 +1,39 @@
+"""Parameters between file and device: which of them learn, in which dtype they stay, whether they are numbers.
+
+Optimizers have no part in that: who only asks a model need not import them.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from palitune.trees import Rules
+
+# What each method trains. Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
+_ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
+TRAINABLE = {
+    "attention": Rules([(_ADAPTERS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
+    "full": Rules([(_ADAPTERS, False), (r"(llm|img)/.*", True)]),
+    "lora": Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)]),
+}
+ON_HOST = 1 << 20  # values up to which a check is done before a program for it were compiled
+
+
+def resident_dtype(stored: Any, computation: Any) -> Any:
+    """The dtype in which what does not learn stays on the device: as stored, but bfloat16 where that is computed in."""
+    stored = jnp.dtype(stored).newbyteorder("=")
+    return jnp.dtype(jnp.bfloat16) if stored == jnp.float16 and computation == jnp.bfloat16 else stored
+
+
+@jax.jit
+def _all_finite(array: jax.Array) -> jax.Array:
+    return jnp.isfinite(array).all()
+
+
+def is_finite(array: Any) -> bool:
+    """Whether every number is; compiled for large ones, because on its own `isfinite` makes an array half as large."""
+    if array.size <= ON_HOST:
+        return bool(np.isfinite(np.asarray(array)).all())
+    return bool(_all_finite(array))

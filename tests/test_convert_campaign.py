@@ -442,3 +442,70 @@ def test_there_and_back(converted: Converter, campaign: Campaign, kind: str) -> 
         assert [unordered(one) for one in found] == [unordered(one) for one in wanted], ended
     assert 0 in ends
     assert kind in ("jsonl", "labelstudio", "coco", "vqa") or 65 in ends
+
+
+# Damage.
+
+ODD_VALUES = (
+    None,
+    True,
+    0,
+    -1,
+    1e9,
+    "",
+    "\0",
+    "x" * 3000,
+    "data:image/png;base64,!",
+    "http://[x/data/",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+)
+
+
+def damaged(rng: random.Random, node: Any) -> Any:
+    """A value in which something has another value, is missing or is there twice."""
+    if isinstance(node, (dict, list)) and node and rng.random() < 0.9:
+        keys = list(node) if isinstance(node, dict) else list(range(len(node)))
+        key = rng.choice(keys)
+        changed: Any = dict(node) if isinstance(node, dict) else list(node)
+        if rng.random() < 0.1:
+            del changed[key]
+        elif rng.random() < 0.1 and isinstance(changed, list):
+            changed.append(changed[key])
+        else:
+            changed[key] = damaged(rng, node[key])
+        return changed
+    return rng.choice(ODD_VALUES)
+
+
+def made(kind: str, rng: random.Random, word: Words) -> Any:
+    if kind == "labelstudio":
+        return [task(rng, word, number, {"c": "choices"}).task for number in (1, 2)]
+    if kind == "minimal":
+        return [{"id": number, "image": word(), "choice": word(), "annotator": 1} for number in (1, 2)]
+    if kind == "coco":
+        return coco(rng, word)[0]
+    if kind == "vqa":
+        return vqa(rng, word)[0]
+    return chat(rng, word)[0] if kind == "messages" else record(rng, word)
+
+
+@pytest.mark.parametrize("kind", ["labelstudio", "minimal", "coco", "vqa", "messages", "jsonl"])
+def test_damage_is_named(converted: Converter, campaign: Campaign, kind: str) -> None:
+    for seed in range(campaign(150, 5000)):
+        rng = random.Random(f"{kind}{seed}")
+        content = made(kind, rng, Words(rng))
+        for _ in range(rng.randint(1, 3)):
+            content = damaged(rng, content)
+        text = json.dumps(content)
+        if rng.random() < 0.1:
+            cut = rng.randrange(len(text))
+            text = text[:cut] + rng.choice(["", "\\", '"', "{", "NaN", "\ufeff"]) + text[cut + 1 :]
+        source = {"minimal": "labelstudio"}.get(kind, kind)
+        for options in ((), ("--drop",), ("--from", source), ("--majority", "--from", "labelstudio")):
+            ended = converted(text, *options, "--to", rng.choice(convert.FORMATS[:3] + convert.FORMATS[4:]))
+            assert ended.code in (0, 2, 65), ended
+            assert ended.code == 0 or ended.said
+            assert "\0" not in ended.said

@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.folders import ImageFolders
     from palitune.data.losses import Losses
     from palitune.data.renaming import Renaming
-    from palitune.errors import MissingInputError
+    from palitune.errors import BadDataError, MissingInputError
 
     source = Path(args.source)
     try:
@@ -126,18 +126,22 @@ def run(args: argparse.Namespace) -> None:
             yield one
 
     try:
-        _write(counted(), target, images, args, options)
+        written = _write(counted(), target, images, args, options)
         if embedded is not None:
             embedded.keep()
+    except BadDataError:
+        if args.drop:  # so that what was left out is seen where nothing is left
+            _tell(losses)
+        raise
     finally:
         if embedded is not None:
             embedded.close()
     if names.unused:
         print(f"--rename: no label is {', '.join(sorted(names.unused))}", file=sys.stderr)
     if not args.quiet:
-        for line in losses.told():
-            print(line, file=sys.stderr)
+        _tell(losses)
         into = f" in {args.output}" if args.output else ""
+        count = count if written is None else written
         print(f"{count} record{'s' * (count != 1)}, {kind} to {args.to}{into}", file=sys.stderr)
 
 
@@ -184,29 +188,45 @@ def _write(
     images: "ImageFolders",
     args: argparse.Namespace,
     options: "Options",
-) -> None:
-    """Into a folder, a file or standard output: all of it or, where something is wrong, nothing."""
+) -> int | None:
+    """Into a folder, a file or standard output: all of it or, where something is wrong, nothing.
+
+    Returns the number of records, where the format may have left out some.
+    """
     from palitune import files
     from palitune.data import exporters
+    from palitune.errors import BadDataError
+
+    each = args.to in ("tsv", "messages")  # a line for each record
+    count = 0
 
     def check() -> None:
         if options.losses is not None:
             _refuse(options.losses, args.source)
+        if each and not count:
+            raise BadDataError("no record is left", where=args.source)
 
     if args.to == "folders":
-        exporters.write_folders(found, Path(args.output), images, options, check)
-        return
+        return exporters.write_folders(found, Path(args.output), images, options, check)
     written = exporters.lines(found, args.to, options, images if args.embed else None)
     if target is not None:
         with files.whole(target) as file:
-            file.writelines(line.encode() for line in written)
+            for count, line in enumerate(written, 1):  # noqa: B007 (the last one is the number)
+                file.write(line.encode())
             check()
-        return
-    lines = [line.encode() for line in written]
+        return count if each else None
+    lines = list(written)
+    count = len(lines)
     check()
     for line in lines:
-        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.write(line.encode())
     sys.stdout.buffer.flush()
+    return count if each else None
+
+
+def _tell(losses: "Losses") -> None:
+    for line in losses.told():
+        print(line, file=sys.stderr)
 
 
 def _refuse(losses: "Losses", source: str) -> None:

@@ -176,6 +176,8 @@ def write_folders(
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
         check()
+        if not copied:
+            raise BadDataError("no image is left", where=str(target))
         fresh.rename(target)
     except OSError as error:
         raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None

@@ -139,9 +139,8 @@ def settled(found: Found, names: Renaming, source: str, options: Options) -> Fou
     Raises:
       BadDataError: there is no record at all.
     """
-    number = 0
+    sound = 0
     for where, fields in found:
-        number += 1
         problem = _problem(fields)
         if problem is not None:
             options.lose(problem[0], where, problem[1])
@@ -153,8 +152,9 @@ def settled(found: Found, names: Renaming, source: str, options: Options) -> Fou
         label = names(fields["suffix"])
         plain = label.strip().lower()
         fixed = {"prefix": fields.get("prefix") or "", "suffix": plain if plain in LABELS else label, "image": image}
+        sound += 1
         yield where, fields | fixed
-    if not number and not (options.losses and options.losses.count and not options.losses.drop):
+    if not sound and not (options.losses and options.losses.count and not options.losses.drop):
         raise BadDataError("there is no record in it", where=source)
 
 

@@ -3,10 +3,10 @@
 A nested dict is what the models take; a flat dict from path to leaf is what files, rules and comparisons take.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from palitune import patterns
 from palitune.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -43,14 +43,14 @@ class Rules(Generic[T]):
     """
 
     def __init__(self, rules: Iterable[tuple[str, T]]) -> None:
-        self.rules = [(re.compile(pattern), value) for pattern, value in rules]
+        self.rules = [(patterns.compiled(pattern), value) for pattern, value in rules]
 
     def __call__(self, path: str) -> T:
         for pattern, value in self.rules:
-            if pattern.fullmatch(path):
+            if pattern.matches(path):
                 return value
-        patterns = ", ".join(pattern.pattern for pattern, _ in self.rules)
-        raise ConfigurationError("no rule covers this parameter", where=path, hint=f"The rules are: {patterns}")
+        listed = ", ".join(pattern.text for pattern, _ in self.rules)
+        raise ConfigurationError("no rule covers this parameter", where=path, hint=f"The rules are: {listed}")
 
 
 def split(flat: Mapping[str, T], chosen: Rules[bool]) -> tuple[dict[str, T], dict[str, T]]:

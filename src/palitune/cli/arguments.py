@@ -1,9 +1,9 @@
 """Options that several commands share, so that they mean the same everywhere. Imports nothing heavy."""
 
 import argparse
-import re
 from typing import Any
 
+from palitune import patterns
 from palitune.cli import values
 from palitune.data.records import LABELS
 from palitune.errors import UsageError
@@ -86,7 +86,7 @@ def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
     text = "share of each target that goes evenly to all words, so that the model is less sure of itself (0)"
     add("--label-smoothing", type=values.share, metavar="SHARE", help=text)
     text = "parameters that get an adapter (all projections of the language model's layers)"
-    add("--lora-targets", type=values.expression, metavar="REGEX", help=text)
+    add("--lora-targets", type=values.path_expression, metavar="REGEX", help=text)
     text = "dtype of what --method full trains; bfloat16 is rounded stochastically (auto: that of the computation)"
     add("--weights", choices=DTYPES, help=text)
     text = "pieces in which the vocabulary goes by in the loss: less memory for long answers (1)"
@@ -152,7 +152,7 @@ def check_rules(config: Any, learning: list[str]) -> None:
     """Raises UsageError if a rule over paths matches nothing of what learns."""
     for name in ("weight_decay", "learning_rate_scale"):
         for pattern, _ in config[name]:
-            if not any(re.fullmatch(pattern, path) for path in learning):
+            if not any(patterns.compiled(pattern).matches(path) for path in learning):
                 hint = f"What learns is {', '.join(learning[:4])}{' …' if len(learning) > 4 else ''}"
                 raise UsageError(f"--{name.replace('_', '-')} {pattern}: no parameter that learns matches", hint=hint)
 

@@ -4,6 +4,7 @@ import argparse
 import math
 import re
 
+from palitune import patterns
 from palitune.data.labels import LABELS, plain_set
 from palitune.data.records import LONGEST
 
@@ -117,6 +118,15 @@ def expression(text: str) -> str:
     return text
 
 
+def path_expression(text: str) -> str:
+    """Of parameter paths: what `patterns` takes."""
+    try:
+        patterns.compiled(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text[:80]!r} is no regular expression over paths ({error})") from None
+    return text
+
+
 def rule(text: str) -> tuple[str, float]:
     """`REGEX=VALUE`, or a value alone, for all paths."""
     pattern, _, value = text.rpartition("=")
@@ -126,4 +136,4 @@ def rule(text: str) -> tuple[str, float]:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor REGEX=NUMBER") from None
     if not (math.isfinite(number) and number >= 0):
         raise argparse.ArgumentTypeError(f"{value} is not a number of at least 0")
-    return expression(pattern) or ".*", number
+    return path_expression(pattern) or ".*", number

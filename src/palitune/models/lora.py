@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from palitune import patterns
 from palitune.errors import ConfigurationError
 
 # How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
@@ -102,9 +103,10 @@ def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key:
       ConfigurationError: nothing matches, or something that cannot be adapted does.
     """
     try:
-        chosen = [path for path in weights if re.fullmatch(targets, path) and not is_adapter(path)]
-    except re.error as error:
-        raise ConfigurationError(f"not a regular expression ({error})", where=targets) from None
+        pattern = patterns.compiled(targets)
+    except ValueError as error:
+        raise ConfigurationError(f"not a regular expression ({error})", where=targets[:80]) from None
+    chosen = [path for path in weights if pattern.matches(path) and not is_adapter(path)]
     if not chosen:
         hint = f"Those that can have an adapter: {', '.join(LAYERS + name for name in EQUATIONS)}"
         raise ConfigurationError("no parameter has this path", where=targets, hint=hint)

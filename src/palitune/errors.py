@@ -18,6 +18,11 @@ class PalituneError(Exception):
         self.what, self.where, self.hint = what, where, hint
         super().__init__(what)
 
+    @property
+    def kind(self) -> str:
+        """What is wrong, without the name of what it is wrong with: equal for errors of a kind."""
+        return self.what.partition(":")[0].partition("(")[0].strip()
+
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         line = f"{line}. {self.hint}" if self.hint else line

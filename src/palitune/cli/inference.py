@@ -5,7 +5,6 @@ import collections
 import contextlib
 import itertools
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -121,9 +120,8 @@ class Asked:
     def tell(self, problem: PalituneError) -> None:
         """Says what is wrong with a picture, `SHOWN` times of a kind; what to do is said once, at the end."""
         self.left_out += 1
-        kind = re.split("[:(]", problem.what)[0]
-        self.told[kind] += 1
-        if self.told[kind] <= SHOWN:
+        self.told[problem.kind] += 1
+        if self.told[problem.kind] <= SHOWN:
             print(one_line(f"{problem.where}: {problem.what}"), file=sys.stderr, flush=True)
 
     def tell_of_more(self) -> None:

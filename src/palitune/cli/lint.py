@@ -178,6 +178,8 @@ def _text(report: "Report", everything: bool) -> str:
         groups.setdefault((finding.level, finding.check), []).append(finding)
     for (level, check), findings in groups.items():
         lines.append(f"{level}: {check} ({len(findings)})")
+        if check == "missing picture" and len(findings) > SHOWN:
+            lines.append("  -i FOLDER names the folder that images' names are relative to")
         shown = findings if everything else findings[:SHOWN]
         lines += [f"  {one_line(f'{finding.where}: {finding.what}')}" for finding in shown]
         if len(shown) < len(findings):

@@ -9,7 +9,7 @@ import numpy as np
 
 from palitune import config
 from palitune.data import csv_lines
-from palitune.data.records import Line, Reader, parse_object
+from palitune.data.records import STDIN, Line, Reader, parse_object
 from palitune.errors import BadDataError
 
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
@@ -61,6 +61,8 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     there = ", ".join(found.names)[:200]
     if not found.values:
         hint = f"Name some with --columns; there are {there}"
+        if path == STDIN and list(found.names) == ["1"]:
+            hint = "A table with commas is read from a file and not from standard input"
         raise BadDataError("no column says yes or no in every line", where=str(path), hint=hint)
     if missing := [name for name in found.values if name not in found.present]:
         raise BadDataError(f"no column {missing[0]}; there are {there}", where=str(path))

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -110,7 +110,16 @@ def raise_all(problems: list[PalituneError]) -> None:
     if len(problems) == 1:
         raise problems[0]
     if problems:
-        listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
-        more = f"; and {len(problems) - LISTED} more" if len(problems) > LISTED else ""
-        hint = f" ({problems[0].hint})" if problems[0].hint and more else ""  # before a long list
-        raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {listed}{more}")
+        kinds: dict[str, list[PalituneError]] = {}
+        for problem in problems:
+            kinds.setdefault(problem.kind, []).append(problem)
+        listed = "; ".join(map(_listed, kinds.values()))
+        is_long = len(problems) > LISTED and problems[0].hint is not None
+        hint = f" ({problems[0].hint})" if is_long else ""  # before a long list
+        raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {listed}")
+
+
+def _listed(problems: Sequence[PalituneError]) -> str:
+    """The first ones of a kind, and how many more there are."""
+    listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
+    return f"{listed}; and {len(problems) - LISTED} more" if len(problems) > LISTED else listed

@@ -164,6 +164,7 @@ def test_tsv_is_known_by_its_content(tmp_path: Path) -> None:
         ("a.jpg\t", "the label is empty"),
         ("\tyes", "the image's name is empty"),
         ("a\tb\tc", "3 columns"),
+        ("0\ta.jpg\tyes", "as pandas writes without index=False"),
         ("a\tb\tc\td\te\tf", "6 columns"),
         ("a\tyes\t0.5\tyes\tyes", "the second is True or False"),
         ("a\tTrue\t1.5\tyes\tyes", "a number from 0 to 1"),

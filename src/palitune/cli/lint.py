@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     if targets:
         from palitune.data.repair import repair
 
+        _targets(args, paths)  # once more: nobody else has written there by now
         for path, done in repair(report, targets).items():
             dropped = ", ".join(f"{count} {reason}" for reason, count in done.dropped.items())
             changes = f"{done.kept} records, {done.renamed} renamed, left out: {dropped or 'none'}"

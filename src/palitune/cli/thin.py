@@ -47,6 +47,7 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.buffer.write(content)
         sys.stdout.buffer.flush()
     else:
+        workspace.file_to_write(args.output, args.overwrite)  # once more: nobody else has written it by now
         files.write(target, content)
     if not args.quiet:
         print(share_table(table.names, table.values, table.values[keep]), file=sys.stderr)

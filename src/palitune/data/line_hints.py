@@ -53,6 +53,8 @@ def of_columns(columns: Sequence[str]) -> str:
     """Of a line of another number of columns than 2 and 5."""
     if any("\ufeff" in column for column in columns):
         return f"{JOINED} There is a byte-order mark (BOM) in it"
+    if len(columns) in (3, 6) and columns[0].isdigit():
+        return f"The first column is a number, as pandas writes without index=False. {TSV}"
     if len(columns) > 1:
         return TSV
     cells = re.split("[,;]", columns[0], maxsplit=2)

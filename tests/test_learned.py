@@ -77,7 +77,7 @@ def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_whole_set_is_the_one_that_both_parts_come_from(tmp_path: Path) -> None:
-    args = Namespace(images=None, allow_outside=False)
+    args = Namespace(images=None, allow_outside=False, quiet=False)
     shown: Any = Namespace(check=lambda wanted: list(wanted))
     (tmp_path / "a.png").write_bytes(b"")
     line = '{"image": "a.png", "prefix": "", "suffix": "yes"}\n'

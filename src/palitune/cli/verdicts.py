@@ -37,8 +37,8 @@ def whole_of(
         records = load_records(path, args)
         check_pictures([records], shown)
     except PalituneError as error:
-        # No part of the run depends on it.
-        print(f"{path} is left out: {error}", file=sys.stderr)
+        if not args.quiet:  # no part of the run depends on it
+            print(f"{path} is left out: {error}", file=sys.stderr)
         return {}
     return {path: records}
 

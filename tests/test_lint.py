@@ -9,7 +9,7 @@ from conftest import Run
 from PIL import Image
 from sklearn.utils import Bunch
 
-from palitune.data import findings, records
+from palitune.data import findings, records, similarity
 from palitune.data.folders import ImageFolders
 from palitune.data.lint import Report, lint
 from palitune.data.records import Record
@@ -127,6 +127,41 @@ def test_leaks(folder: Path) -> None:
     ]
 
 
+def test_pictures_that_look_alike_are_one_finding_by_group(folder: Path) -> None:
+    """Frames of a video: pairs of them would be quadratic."""
+    still = np.asarray(picture(5)).astype(int)
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        changed = np.clip(still + rng.integers(-2, 3, still.shape), 0, 255).astype(np.uint8)
+        Image.fromarray(changed).save(folder / f"f{number}.png")
+    write(folder, "train.tsv", "\n".join(f"f{number}.png {'yes' if number % 2 else 'no'}" for number in range(30)))
+    write(folder, "valid.tsv", "\n".join(f"f{number}.png {'yes' if number % 2 else 'no'}" for number in range(30, 40)))
+    report = linted(folder, "train.tsv")
+    assert found(report) == [("warning", "alike", "train.tsv:2")]
+    assert "f1.png looks like f0.png in " in report.findings[0].what
+    assert "; 28 more look like them: f2.png, f3.png, f4.png, f5.png, f6.png, and 23 more" in report.findings[0].what
+    assert len(report.findings[0].others) == 29
+    both = linted(folder, "train.tsv", "valid.tsv")
+    assert found(both) == [("warning", "near leak", "valid.tsv:1"), ("warning", "alike", "train.tsv:2")]
+    assert len(both.findings[0].others) == 39
+
+
+def test_a_group_takes_no_more_pairs_than_members() -> None:
+    rng = np.random.default_rng(0)
+    video = np.repeat(rng.integers(0, 1 << 63, (1, 4), np.uint64), 3_000, axis=0)
+    video[:, 0] ^= rng.integers(0, 1 << 8, 3_000).astype(np.uint64)
+    others = rng.integers(0, 1 << 63, (500, 4), np.uint64)
+    chain = np.repeat(rng.integers(0, 1 << 63, (1, 4), np.uint64), 4, axis=0)
+    chain[:, 1] ^= np.array([0, 0xFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFFFFF], np.uint64)  # 20 bits from each to the next
+    order = rng.permutation(3_504)
+    pairs = similarity.near_pairs(np.concatenate([video, others, chain])[order])
+    assert len(pairs) == 2_999 + 3
+    assert (pairs[:, 0] < pairs[:, 1]).all()
+    members = similarity.components(3_504, pairs)
+    assert len(np.unique(members[np.argsort(order)][:3_000])) == 1
+    assert len(np.unique(members)) == 502
+
+
 def test_labels_that_cannot_teach(folder: Path) -> None:
     write(folder, "data.tsv", "0.png yes\n1.png yes")
     assert found(linted(folder, "data.tsv")) == [("error", "one label", "data.tsv")]
@@ -190,7 +225,7 @@ def test_repair(folder: Path) -> None:
 def test_the_command(workspace: Path, run: Run) -> None:
     done = run("palitune", "lint", "set1", cwd=workspace)
     assert done.returncode == 0, done.stderr
-    assert "dataset/set1/valid.jsonl: judged by 6 records" in done.stdout
+    assert "dataset/set1/valid.jsonl: of 6 records" in done.stdout
     assert "tokens: prompts up to 28, answers up to 1" in done.stdout
     files = sorted(str(path.relative_to(workspace)) for path in (workspace / "dataset/set1").glob("*.jsonl"))
     assert run("palitune", "lint", *files, cwd=workspace).stdout == done.stdout.replace("note: animated (0)", "")
@@ -221,4 +256,4 @@ def test_learning_says_what_lines_alone_tell(workspace: Path, run: Run) -> None:
     assert done.returncode == 0, done.stderr
     assert "warning: leak: dataset/leak/valid.jsonl:1: " in done.stderr
     assert "and 5 more: palitune lint names them" in done.stderr
-    assert "dataset/leak/valid.jsonl: judged by 6 records" in done.stderr
+    assert "dataset/leak/valid.jsonl: of 6 records" in done.stderr

@@ -3,19 +3,23 @@
 import collections
 import io
 import json
+import struct
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from palitune.data import images, records
 from palitune.data.pictures import Wanted, ahead
 from palitune.errors import BadDataError, PalituneError
 
-SLOWEST = 5.0  # seconds
+SLOWEST = 20.0  # seconds; a picture that is as large as the limits allow takes some
+EACH = 300_000_000  # bytes of memory that a picture may take
 
 
 def damaged(content: bytes, rng: np.random.Generator) -> bytes:
@@ -45,74 +49,140 @@ def damaged(content: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
+def checksummed(png: bytes) -> bytes:
+    """With the right checksums of whatever the chunks have become, so that more than checksums is tried."""
+    data = bytearray(png)
+    at = 8
+    while at + 12 <= len(data):
+        end = at + 8 + int.from_bytes(data[at : at + 4])
+        if end + 4 > len(data):
+            break
+        data[end : end + 4] = zlib.crc32(data[at + 4 : end]).to_bytes(4)
+        at = end + 4
+    return bytes(data)
+
+
+def _runs(rng: np.random.Generator) -> bytes:
+    """A BMP packed by run lengths."""
+    rows = b"".join(bytes([60, int(value), 0, 0]) for value in rng.integers(0, 256, 50)) + b"\0\1"
+    head = struct.pack("<IiiHHIIIIII", 40, 60, 50, 1, 8, 1, len(rows), 0, 0, 256, 0)
+    return b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078) + head + rng.bytes(1024) + rows
+
+
 def sources(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
-    """Whole pictures of every format, in every mode that people have."""
+    """Whole pictures of every format, in every mode that people have, with what phones and editors put into them."""
     noise = Image.fromarray(rng.integers(0, 256, (48, 64, 3), np.uint8)).resize((160, 120))
     frames = [noise.rotate(angle) for angle in (0, 10, 20, 30)]
+    clear = [frame.convert("RGBA") for frame in frames]
+    for number, frame in enumerate(clear):
+        frame.putalpha(Image.linear_gradient("L").rotate(90 * number).resize(frame.size))
     several: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": 50}
+    alphas: dict[str, Any] = several | {"append_images": clear[1:]}
     exif = Image.Exif()
     exif[0x0112] = 6
+    exif[0x010E] = "a photo"
+    phone: dict[str, Any] = {"exif": exif.tobytes(), "icc_profile": rng.bytes(300)}
+    xmp: dict[str, Any] = {"xmp": b'<x:xmpmeta tiff:Orientation="3"/>'}
+    texts = PngInfo()
+    texts.add_text("Comment", "a text " * 99, zip=True)
+    texts.add_itxt("XML:com.adobe.xmp", xmp["xmp"].decode(), zip=True)
     for name, picture, options in (
-        ("JPEG", noise, {}),
-        ("JPEG", noise, {"progressive": True, "exif": exif}),
+        ("JPEG", noise, phone | xmp),
+        ("JPEG", noise, {"progressive": True, **phone}),
         ("JPEG", noise.convert("CMYK"), {}),
         ("JPEG", noise.convert("L"), {}),
-        ("PNG", noise, {}),
+        ("MPO", noise, several | phone),
+        ("PNG", noise, phone | {"pnginfo": texts}),
         ("PNG", noise.convert("RGBA"), {}),
         ("PNG", noise.quantize(16), {"transparency": 0}),
         ("PNG", Image.fromarray(rng.integers(0, 65536, (60, 80), np.uint16)), {}),
         ("PNG", frames[0], several),
-        ("GIF", noise.quantize(64), {}),
+        ("PNG", clear[0], alphas | {"disposal": 2, "blend": 1}),
+        ("PNG", frames[0].quantize(16), several | {"default_image": True, "disposal": 1}),
+        ("GIF", noise.quantize(64), {"comment": b"made " * 99}),
         ("GIF", frames[0], several),
-        ("WEBP", noise, {"quality": 60}),
+        ("GIF", clear[0], alphas | {"disposal": 2}),
+        ("GIF", frames[0].quantize(8), several | {"disposal": 3, "transparency": 1}),
+        ("WEBP", noise, {"quality": 60, **phone, **xmp}),
         ("WEBP", noise.convert("RGBA"), {"lossless": True}),
         ("WEBP", frames[0], several),
+        ("WEBP", clear[0], alphas | phone),
+        ("BMP", noise, {}),
+        ("BMP", noise.quantize(16), {}),
     ):
         buffer = io.BytesIO()
         picture.save(buffer, name, **options)
         yield name, buffer.getvalue()
+    yield "BMP", _runs(rng)
+
+
+def load(wanted: Wanted) -> tuple[float, str | None]:
+    """Decodes and resizes one file: how long that took, and what is wrong with it."""
+    began = time.perf_counter()
+    told = None
+    try:
+        pixels = images.load(wanted.path, 224, wanted.where)
+        with images.shown(wanted.path, wanted.where) as (_, upright):
+            upright.digest()
+        assert pixels.shape == (224, 224, 3)
+        assert pixels.dtype == np.float32
+        assert np.isfinite(pixels).all()
+        assert np.abs(pixels).max() <= 1
+    except PalituneError as error:
+        told = str(error)
+    return time.perf_counter() - began, told
+
+
+def memory() -> tuple[int, int]:
+    """Bytes that this process has, and the most that it had since `forget_peak`."""
+    status = Path("/proc/self/status").read_text()
+    now, peak = (int(status.partition(f"{key}:")[2].split()[0]) * 1024 for key in ("VmRSS", "VmHWM"))
+    return now, peak
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def pictures(folder: Path, count: int) -> None:
-    """Decodes and resizes `count` damaged files in the threads of the real thing; prints what became of them."""
+    """Decodes and resizes `count` damaged files one by one, and some in the threads of the real thing; prints what
+    became of them.
+    """
     rng = np.random.default_rng(0)
     whole = list(sources(rng))
     seen: collections.Counter[str] = collections.Counter()
-    slowest = 0.0
+    slowest, most = 0.0, 0
 
-    def load(wanted: Wanted) -> tuple[float, str | None]:
-        began = time.perf_counter()
-        told = None
-        try:
-            pixels = images.load(wanted.path, 224, wanted.where)
-            images.examine(wanted.path, wanted.where)
-            assert pixels.shape == (224, 224, 3)
-            assert pixels.dtype == np.float32
-            assert np.isfinite(pixels).all()
-            assert np.abs(pixels).max() <= 1
-        except PalituneError as error:
-            told = str(error)
-        return time.perf_counter() - began, told
+    def made(number: int) -> Wanted:
+        path = folder / f"{number % 64}.img"  # more than are decoded ahead
+        name, content = whole[number % len(whole)]
+        content = damaged(content, rng)
+        path.write_bytes(checksummed(content) if name == "PNG" and rng.random() < 0.7 else content)
+        seen[name] += 1
+        return Wanted(path, f"data.jsonl:{number}")
 
-    def files() -> Iterator[Wanted]:
-        for number in range(count):
-            path = folder / f"{number % 64}.img"  # more than are decoded ahead
-            name, content = whole[number % len(whole)]
-            path.write_bytes(damaged(content, rng))
-            seen[name] += 1
-            yield Wanted(path, f"data.jsonl:{number}")
-
-    for number, found in enumerate(ahead(load, files())):
-        assert not isinstance(found, PalituneError)
-        seconds, told = found
-        slowest = max(slowest, seconds)
+    def check(number: int, seconds: float, told: str | None) -> None:
         assert seconds < SLOWEST, (number, seconds)
         seen["read" if told is None else "named"] += 1
         if told is not None:
             assert told.startswith(f"data.jsonl:{number}: "), told
             assert "\n" not in told
             assert f"{number % 64}.img" in told, told
-    print(f"pictures: {dict(seen)}, slowest {slowest:.2f} s")
+
+    alone = count * 3 // 4
+    for number in range(alone):
+        wanted = made(number)
+        forget_peak()
+        before, _ = memory()
+        seconds, told = load(wanted)
+        _, peak = memory()
+        assert peak - before < EACH, (number, peak - before, told)
+        slowest, most = max(slowest, seconds), max(most, peak - before)
+        check(number, seconds, told)
+    for number, found in enumerate(ahead(load, map(made, range(alone, count))), alone):
+        assert not isinstance(found, PalituneError)
+        check(number, *found)
+    print(f"pictures: {dict(seen)}, slowest {slowest:.2f} s, most memory of one {most / 1e6:.0f} MB")
 
 
 GOOD = (

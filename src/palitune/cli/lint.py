@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.cli.judging import folders
     from palitune.config import MAX_PIXELS, PROMPT
-    from palitune.data import part_names
+    from palitune.data import images, part_names
     from palitune.data.images import Decoding
     from palitune.data.lint import lint
     from palitune.errors import BadDataError
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
         MAX_ANSWER,
         lambda items, count: tqdm(items, "looking", count, unit="pictures", leave=False, disable=silent),
     )
+    images.unreadable.clear()  # each is among the findings
     print(_json(report) if args.json else _text(report, args.all))
     note = part_names.assumed({one.path: one.part for one in report.sets})
     if note and not args.quiet:

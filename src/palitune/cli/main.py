@@ -143,6 +143,8 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
     name = os.path.basename(program)
     try:
         run(args)  # type: ignore[operator]
+        if not args.quiet:
+            _tell_unreadable()
         sys.stdout.flush()
     except PalituneError as error:
         if args.debug:
@@ -178,6 +180,15 @@ def _run(run: object, args: argparse.Namespace, program: str) -> int:
         )
         return INTERNAL_ERROR
     return 0
+
+
+def _tell_unreadable() -> None:
+    """How many images were shown as they are stored because their metadata is damaged; lint has named them."""
+    images = sys.modules.get("palitune.data.images")
+    if images is not None and (count := len(images.unreadable)):
+        what = "1 image has" if count == 1 else f"{count} images have"
+        text = f"note: {what} damaged metadata that says which side is up: shown as stored; palitune lint names them"
+        print(text, file=sys.stderr)
 
 
 def _leave(stopped: Stopped, name: str) -> NoReturn:

@@ -415,7 +415,7 @@ def as_table(records: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 @pytest.mark.parametrize("kind", ["jsonl", "tsv", "csv", "labelstudio", "coco", "vqa", "messages"])
 def test_there_and_back(converted: Converter, campaign: Campaign, kind: str) -> None:
     ends = set()
-    for seed in range(campaign(150, 5000)):
+    for seed in range(campaign(60, 5000)):
         rng = random.Random(f"{kind}{seed}")
         word = Words(rng)
         records = [record(rng, word) for _ in range(rng.randint(1, 3))]
@@ -494,7 +494,7 @@ def made(kind: str, rng: random.Random, word: Words) -> Any:
 
 @pytest.mark.parametrize("kind", ["labelstudio", "minimal", "coco", "vqa", "messages", "jsonl"])
 def test_damage_is_named(converted: Converter, campaign: Campaign, kind: str) -> None:
-    for seed in range(campaign(150, 5000)):
+    for seed in range(campaign(60, 5000)):
         rng = random.Random(f"{kind}{seed}")
         content = made(kind, rng, Words(rng))
         for _ in range(rng.randint(1, 3)):

@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -376,3 +378,71 @@ def test_answers_of_several_people(tmp_path: Path) -> None:
         with pytest.raises(PalituneError) as caught:
             labels({"answers": answers}, **options)
         assert message in str(caught.value)
+
+
+# A megabyte of anything.
+
+MEGABYTE = 1 << 20
+
+
+def repeated(head: str, unit: str, tail: str = "") -> str:
+    return head + unit * ((MEGABYTE - len(head) - len(tail)) // len(unit)) + tail
+
+
+def counted(head: str, unit: str, tail: str) -> str:
+    made, length, number = [head], len(head), 0
+    while length < MEGABYTE:
+        made.append(unit.replace("#", str(number)))
+        length, number = length + len(made[-1]), number + 1
+    return "".join(made).removesuffix(",") + tail
+
+
+LARGE = {
+    "keys": counted('{"image":"a","suffix":"b",', '"#":1,', "}\n"),
+    "objects": repeated("[", "{},", "{}]"),
+    "controls": counted(
+        '[{"data":{"image":"a"},"annotations":[{"result":[', '{"value":{"choices":["#"]},"from_name":"#"},', "]}]}]"
+    ),
+    "answers": counted(
+        '{"questions":[{"question_id":1,"image_id":1,"question":"a"}],"annotations":[{"question_id":1,"answers":[',
+        '"#",',
+        "]}]}",
+    ),
+    "columns": counted("image,label,", "#,", "\n"),
+    "cells": repeated("image,label\n", ' a ,"b",'),
+    "commas": repeated("image,label", ",", "\na,b\n"),
+    "deep": repeated('{"image":', "["),
+    "sparse": counted("", '{"image":"a","suffix":"b","k#":1}\n', ""),
+    "parts": repeated('{"messages":[{"role":"user","content":[', '{"type":"text","text":""},', '{"type":"x"}]}]}\n'),
+    "rows": repeated("image,label\n", "a,b\n"),
+    "tasks": counted("[", '{"id":#,"image":"a","choice":"b"},', "]"),
+    "images": counted('{"annotations":[],"images":[', '{"id":#,"file_name":"a"},', "]}"),
+}
+MEASURED = """
+import argparse, resource, sys
+from palitune.cli import convert
+from palitune.errors import PalituneError
+parser = argparse.ArgumentParser()
+convert.add_arguments(parser)
+parser.add_argument("--quiet", action="store_true")
+from palitune.data import exporters, importers  # what any conversion loads
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for kind in sys.argv[2:]:
+    try:
+        convert.run(parser.parse_args([sys.argv[1], "--to", kind]))
+    except PalituneError as error:
+        print(str(error)[:200], file=sys.stderr)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, file=sys.stderr)
+"""
+
+
+QUICK = ("controls", "cells", "deep", "commas", "answers")
+
+
+def test_memory_of_a_megabyte(tmp_path: Path, run: Run, campaign: Callable[[int, int], int]) -> None:
+    for name in (*QUICK, *(set(LARGE) - set(QUICK)))[: campaign(len(QUICK), len(LARGE))]:
+        (tmp_path / "x").write_text(LARGE[name], "utf-8")
+        kinds = ("csv", "labelstudio", "vqa", "jsonl")[: campaign(1, 4)]
+        done = run(sys.executable, "-c", MEASURED, "x", *kinds, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr[-300:]
+        assert int(done.stderr.split()[-1]) <= 300, name

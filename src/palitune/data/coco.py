@@ -1,10 +1,10 @@
 """COCO captions: several for each image. https://cocodataset.org/#format-data"""
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from palitune.data import foreign
-from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.data.foreign import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 CAPTION = "caption en"  # what PaliGemma is asked for captions
@@ -56,20 +56,20 @@ def rest_of(fields: Fields) -> Fields:
     return {MORE: rest} if rest else {}
 
 
-def numbered(found: list[tuple[str, Fields]]) -> tuple[dict[str, int], list[Fields]]:
-    """Numbers of images by name, and the list of them."""
+def numbered(found: list[tuple[str, Fields]]) -> tuple[dict[str, int], Iterable[Fields]]:
+    """Numbers of images by name, and the images."""
     names = dict.fromkeys(fields["image"] for _, fields in found)
     numbers = {name: number for number, name in enumerate(names, 1)}
-    return numbers, [{"id": number, "file_name": name} for name, number in numbers.items()]
+    return numbers, ({"id": number, "file_name": name} for name, number in numbers.items())
 
 
-def write(found: list[tuple[str, Fields]]) -> Any:
-    """The value of a file of captions; what is asked is kept where it is not the usual."""
+def write(found: list[tuple[str, Fields]]) -> Lists:
+    """The lists of a file of captions; what is asked is kept where it is not the usual."""
     numbers, images = numbered(found)
-    captions = [
+    captions = (
         {"id": number, "image_id": numbers[one["image"]], "caption": one["suffix"]}
         | ({"prefix": one.get("prefix") or ""} if one.get("prefix") != CAPTION else {})
         | rest_of(one)
         for number, (_, one) in enumerate(found, 1)
-    ]
+    )
     return {"images": images, "annotations": captions}

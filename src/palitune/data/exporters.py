@@ -7,12 +7,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 from palitune.data import coco, image_tree, label_studio, messages, roles, table, vqa
 from palitune.data.embedded import image_kind
 from palitune.data.folders import ImageFolders
-from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.data.foreign import OWN, Fields, Found, Lists, Options
 from palitune.data.records import Record, to_answer, to_json, to_tsv
 from palitune.errors import BadDataError, OutputExistsError, StorageError
 
@@ -34,12 +33,27 @@ def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None 
         return _as_messages(found, options, embed)
     if kind == "csv":
         return table.lines(found, options)
-    makers: dict[str, Callable[[list[tuple[str, Fields]]], Any]] = {
+    makers: dict[str, Callable[[list[tuple[str, Fields]]], Lists]] = {
         "labelstudio": _as_tasks,
         "coco": coco.write,
         "vqa": vqa.write,
     }
-    return iter([json.dumps(makers[kind](list(found)), ensure_ascii=False, indent=1) + "\n"])
+    return _as_json(makers[kind](list(found)))
+
+
+def _as_json(lists: Lists) -> Iterator[str]:
+    """One JSON object with lists, or the one list without a name, an item at a time."""
+    margin = "" if "" in lists else " "
+    if margin:
+        yield "{"
+    for number, (key, items) in enumerate(lists.items()):
+        if margin:
+            yield f"{',' if number else ''}\n{margin}{json.dumps(key)}: "
+        for i, item in enumerate(items):
+            text = json.dumps(item, ensure_ascii=False, indent=1).replace("\n", f"\n{margin} ")
+            yield f"{',' if i else '['}\n{margin} {text}"
+        yield f"\n{margin}]"
+    yield "\n}\n" if margin else "\n"
 
 
 def _no_room(fields: Fields, kind: str, room: tuple[str, ...], where: str, options: Options) -> None:
@@ -83,11 +97,11 @@ def _is_answered(fields: Fields) -> bool:
     )
 
 
-def _as_tasks(found: list[tuple[str, Fields]]) -> Any:
+def _as_tasks(found: list[tuple[str, Fields]]) -> Lists:
     numbers = [fields.get("id") for _, fields in found]
     own = all(type(number) is int for number in numbers) and len(set(numbers)) == len(numbers)
     kept = (*OWN, "id") if own else OWN
-    return [
+    tasks = (
         {
             "id": fields["id"] if own else number,
             "data": {"image": label_studio.address(fields["image"])}
@@ -96,12 +110,13 @@ def _as_tasks(found: list[tuple[str, Fields]]) -> Any:
             "annotations": [{"result": [_choice(fields["suffix"])]}],
         }
         for number, (_, fields) in enumerate(found, 1)
-    ]
+    )
+    return {"": tasks}
 
 
 def _may_ask(fields: Fields) -> bool:
     """Whether another key would be taken for the question."""
-    return any(key.lower() in tier for tier in roles.PREFIXES for key in fields)
+    return any(key.lower() in tier for tier in roles.PREFIXES for key in fields if key not in OWN)
 
 
 def _choice(label: str) -> Fields:

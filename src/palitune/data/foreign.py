@@ -7,7 +7,7 @@ import codecs
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from palitune.data.records import require_file
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 Fields = dict[str, Any]
+Lists = dict[str, Iterable[Any]]  # what one JSON object holds
 Found = Iterator[tuple[str, Fields]]  # where a record is, for messages, and its fields
 LARGEST = 1 << 30  # bytes of a file that is read whole
 LONGEST_LINE = 64 << 20  # bytes of a line, which may have an image inside

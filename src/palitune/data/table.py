@@ -17,6 +17,7 @@ SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 1 << 26  # characters
 EXCEL = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n|\Z)', re.I)  # what Excel takes for the separator
 RECORD = re.compile(r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|avif)$|^https?://", re.I)
+QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 VALUES = ("yes", "no", "true", "false", "0", "1")  # which no column is named by
 # What spreadsheets take for the start of a formula, in full width too.
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")  # noqa: RUF001
@@ -92,12 +93,9 @@ class _Rows:
                 hint = None if "expected after" not in str(error) else "Blanks after a closing quote are not read"
                 raise BadDataError(f"broken CSV ({error})", where=where, hint=hint) from None
             self.where = f"{self.path}:{self.before + self.reader.line_num}"
-            raw = ""
-            for i, cell in enumerate(row):
-                if cell != (plain := cell.strip()):
-                    raw = raw or "".join(self.raw)
-                    escaped = cell.replace('"', '""')
-                    row[i] = cell if f'"{escaped}"' in raw else plain
+            if any(cell != cell.strip() for cell in row):
+                kept = {text.replace('""', '"') for text in QUOTED.findall("".join(self.raw))}
+                row = [cell if cell in kept else cell.strip() for cell in row]
             yield row
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data import coco, foreign
-from palitune.data.foreign import Fields, Found, Options
+from palitune.data.foreign import Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 OF_QUESTIONS = frozenset(("question_id", "image_id", "question", "image"))
@@ -92,16 +92,16 @@ def _said(entry: Fields, where: str, options: Options) -> list[str]:
     return heard
 
 
-def write(found: list[tuple[str, Fields]]) -> Any:
-    """The value of a file of questions and answers."""
+def write(found: list[tuple[str, Fields]]) -> Lists:
+    """The lists of a file of questions and answers."""
     numbers, images = coco.numbered(found)
-    asked = [
+    asked = (
         {"question_id": number, "image_id": numbers[one["image"]], "question": one.get("prefix") or ""}
         for number, (_, one) in enumerate(found, 1)
-    ]
-    answered = [
+    )
+    answered = (
         {"question_id": number, "image_id": numbers[one["image"]], "multiple_choice_answer": one["suffix"]}
         | coco.rest_of(one)
         for number, (_, one) in enumerate(found, 1)
-    ]
+    )
     return {"images": images, "questions": asked, "annotations": answered}

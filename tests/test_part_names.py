@@ -103,6 +103,10 @@ def test_other_peoples_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.chdir(tmp_path)
     found = workspace.data_files(str(tmp_path / "mine"))
     assert found == (tmp_path / "mine" / train, tmp_path / "mine" / valid)
+    assert workspace.data_files("mine") == (Path("mine") / train, Path("mine") / valid)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "mine").rename(tmp_path / "dataset/mine")
+    assert workspace.data_files("mine") == (Path("dataset/mine") / train, Path("dataset/mine") / valid)
 
 
 def test_several_files_of_a_part(tmp_path: Path) -> None:

@@ -233,8 +233,9 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         return folder, judging
     if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
         raise MissingInputError("no such file", where=name)
-    if not folder.is_absolute() and (not folder.is_dir() or folder.name == name):
-        folder = Path("dataset") / folder
+    inside = Path("dataset") / folder
+    if not folder.is_absolute() and (not folder.is_dir() or (folder.name == name and inside.is_dir())):
+        folder = inside
     found = []
     for part in PARTS:
         named = [folder / f"{part}.{kind}" for kind in KINDS]

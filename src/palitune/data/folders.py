@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
-from palitune.data.characters import is_address
+from palitune.data.characters import is_address, why_missing
 from palitune.errors import BadDataError
 
 SHOWN = 200  # characters of a name
@@ -46,7 +46,8 @@ class ImageFolders:
         if not self.allow_outside:
             windows = PureWindowsPath(name)
             if path.is_absolute() or windows.drive or windows.root:
-                raise BadDataError(f"the image's path is absolute: {name}", where=where, hint=HINT)
+                hint = why_missing(name) or HINT  # C:\new.jpg in JSON has a line break in it
+                raise BadDataError(f"the image's path is absolute: {name}", where=where, hint=hint)
             if ".." in windows.parts:
                 raise BadDataError(f"the image's path climbs out of its folder: {name}", where=where, hint=HINT)
         found = self._existing(name)

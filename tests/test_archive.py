@@ -1,5 +1,6 @@
 """Archives of strangers: each that is not what it says is refused, in little memory."""
 
+import dataclasses
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,8 @@ import pytest
 
 from palitune.checkpoint import manifest, npz, operating_point, run_state, verified
 from palitune.checkpoint.archive import Archive
-from palitune.checkpoint.run_folder import read_config
+from palitune.checkpoint.run_folder import RunFolder, read_config
+from palitune.cli.training import Progress, Training
 from palitune.errors import BadDataError, MissingInputError
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
@@ -323,3 +326,33 @@ def test_what_may_not_be_read_is_not_called_damaged_by_its_reader(tmp_path: Path
     (tmp_path / "a.npz").chmod(0)
     with pytest.raises(MissingInputError, match="cannot be read: Permission denied"):
         npz.Checkpoint(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda facts: facts.pop("progress"),
+        lambda facts: facts.update(progress=7),
+        lambda facts: facts["progress"].update(number="x"),
+        lambda facts: facts["progress"].update(winner=5),
+        lambda facts: facts["progress"].update(other=1),
+        lambda facts: facts["progress"].update(results=[{"seed": 0}]),
+        lambda facts: facts["progress"].update(passed={"step": 1}),
+        lambda facts: facts.update(blocks=None),
+        lambda facts: facts.update(total="many"),
+    ],
+)
+def test_facts_of_another_shape_are_bad_data(change: Callable[[dict[str, Any]], Any], tmp_path: Path) -> None:
+    facts = {"progress": dataclasses.asdict(Progress()), "blocks": [], "total": 3, "metrics": 0}
+    for wrong in (False, True):
+        if wrong:
+            change(facts)
+        journal = SimpleNamespace(folder=RunFolder(tmp_path / "a.npz"), blocks=[], total=0)
+        training = Training(None, {}, None, None, journal, None, None, None)  # type: ignore[arg-type]
+        saved = run_state.Saved({"start": {}, "kept": {}}, facts)
+        if wrong:
+            with pytest.raises(BadDataError, match=r"state\.npz: the saved state of this run is none that was saved"):
+                training.resume(saved)
+        else:
+            training.resume(saved)
+            assert journal.total == 3

@@ -1,5 +1,7 @@
 """Image tokens on disk: the same numbers, and never stale or damaged ones."""
 
+import errno
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from PIL import Image
 from palitune import trees
 from palitune.data import images
 from palitune.data.pictures import Wanted
-from palitune.errors import BadDataError, MissingInputError
+from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.infer import features
 from palitune.infer.features import Features
 from palitune.models import siglip
@@ -107,3 +109,35 @@ def test_every_bad_picture_is_named_and_the_good_ones_are_kept(pictures: list[Pa
     with pytest.raises((BadDataError, MissingInputError), match=r"2 images cannot be used: .*not an image.*missing"):
         kept.check(lines)
     assert kept.computed == 9
+
+
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.EPERM])
+def test_a_folder_that_can_only_be_read_does_not_end_the_work(
+    code: int, pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tower, real = Tower(), os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if flags & os.O_CREAT and "features" in str(path):
+            raise OSError(code, os.strerror(code))
+        return real(path, flags, *rest, **more)
+
+    opened(tmp_path, tower).check([Wanted(pictures[0], "data:1")])
+    monkeypatch.setattr(os, "open", refuse)
+    shared = opened(tmp_path, tower)
+    wanted = [Wanted(path, "data:1") for path in pictures]
+    first = [np.array(found) for found in shared.ahead(wanted)]
+    second = [np.array(found) for found in shared.ahead(wanted)]
+    assert (tower.calls, shared.computed) == (2, 9)  # what was there is used, and the rest is computed once
+    np.testing.assert_array_equal(first, second)
+    assert capsys.readouterr().err.count("can only be read") == 1
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "open", lambda *a, **k: refuse_full(real, *a, **k))
+    with pytest.raises(StorageError, match=r"No space left on device.*--no-features does without"):
+        opened(tmp_path, tower).check(wanted)
+
+
+def refuse_full(real: Callable[..., int], path: Any, flags: int, *rest: Any, **more: Any) -> int:
+    if flags & os.O_CREAT and "features" in str(path):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return real(path, flags, *rest, **more)

@@ -10,6 +10,7 @@ from conftest import REPOSITORY, Run
 
 from palitune import private
 from palitune.cli import workspace
+from palitune.errors import UsageError
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to others")
@@ -92,6 +93,22 @@ def test_a_stage_that_was_called_names_its_clone(clone: Path, monkeypatch: pytes
     os.chown(clone / "cache", NOBODY, NOBODY)
     monkeypatch.setattr(sys, "argv", [str(clone / "playground" / "03-do_learn.py")])
     assert workspace.root() == clone
+
+
+def test_a_published_name_is_not_taken(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("tiny", "checkpoints/pt-224", "3b-mix-448.npz"):
+        with pytest.raises(UsageError, match="is the name of a published model"):
+            workspace.check_free(workspace.checkpoint_to_write(name), overwrite=True)
+    workspace.check_free(workspace.checkpoint_to_write("elsewhere/tiny"), overwrite=False)
+    (clone / "checkpoints" / "tiny.npz").touch()  # as an earlier version let one
+    assert workspace.checkpoint_to_read("tiny") == clone / "checkpoints" / "tiny.npz"
+    assert "not the published model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["\udc83e", "a/\udcff"])
+def test_a_name_that_no_file_of_utf8_can_hold_is_refused_at_once(clone: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is not UTF-8"):
+        workspace.checkpoint_to_write(name)
 
 
 def shadows(folder: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from palitune import files
 from palitune.checkpoint import manifest
+from palitune.checkpoint.archive import unreadable
 from palitune.errors import BadDataError, MissingInputError, StorageError
 
 # The first five are the names that hosted fine-tuning services use.
@@ -24,6 +25,10 @@ COLUMNS = (
     *("valid_accuracy", "valid_balanced_accuracy", "valid_precision", "valid_recall", "valid_f_measure"),
     *("learning_rate", "trial", "pass", "attempt", "best"),
 )
+
+
+MOST = 64 << 20  # bytes of a run's configuration, which names every record's source
+LONGEST_LINE = 1 << 20  # bytes of a line of the metrics
 
 
 class RunFolder:
@@ -99,7 +104,9 @@ class RunFolder:
 def end_of(folder: RunFolder) -> str | None:
     """How the run ended, "finished" or "failed"; None for one that can go on, or was never begun."""
     try:
-        event = json.loads(folder.metrics.read_text("utf-8").splitlines()[-1]).get("event")
+        with files.open_to_read(folder.metrics) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - LONGEST_LINE))
+            event = json.loads(file.read().decode("utf-8", "replace").splitlines()[-1]).get("event")
     except (OSError, ValueError, IndexError, AttributeError, RecursionError):
         return None
     return event if event in ("finished", "failed") else None
@@ -113,7 +120,7 @@ def read_config(path: Path) -> dict[str, Any]:
       BadDataError: it is something else.
     """
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(files.read(path, MOST))
         for key in ("options", "config", "data", "base"):
             if not isinstance(content[key], dict):
                 raise ValueError(f"its {key} is no object")
@@ -121,7 +128,9 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ValueError("its data are no objects")
     except FileNotFoundError:
         raise MissingInputError("no such configuration of a run", where=str(path)) from None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except PermissionError as error:
+        raise unreadable(error, path, "configuration") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadDataError(f"not the configuration of a run ({error})", where=str(path)) from None
     return dict(content)
 
@@ -137,12 +146,15 @@ class Metrics:
           BadDataError: what is there is not what a run wrote.
         """
         self.folder = folder
-        kept = folder.metrics.read_bytes()[:size] if size and folder.metrics.is_file() else b""
+        kept = b""
         try:
+            if size:
+                with files.open_to_read(folder.metrics) as earlier:
+                    kept = earlier.read(size)
             self.rows: list[dict[str, Any]] = [json.loads(line) for line in kept.splitlines()]
             if len(kept) != size or not all(isinstance(row, dict) for row in self.rows):
                 raise ValueError
-        except (ValueError, RecursionError):
+        except (OSError, ValueError, RecursionError):
             hint = "Start the run anew with --overwrite"
             raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
         # A new file, whatever is at this name: a link leads to something else, and a copy of the run may share it.

@@ -3,8 +3,9 @@
 It is one file, which appears whole or not at all: after a kill or a power cut it is the last one or the one before.
 """
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from palitune.checkpoint.archive import Archive, unreadable
 from palitune.errors import BadDataError
 
 MEMBER = "state.json"
+HINT = "Start the run anew with --overwrite"
 VERSION = 1  # goes up when what is inside changes its meaning
 
 
@@ -45,7 +47,6 @@ def load(path: Path) -> Saved:
     Raises:
       BadDataError: it is damaged, or of another version of palitune.
     """
-    hint = "Start the run anew with --overwrite"
     try:
         found = Archive(path).text(MEMBER)
         if found is None or npz.damaged(path):
@@ -57,8 +58,8 @@ def load(path: Path) -> Saved:
     except PermissionError as error:
         raise unreadable(error, path, "saved state") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, BadDataError):
-        raise BadDataError("the saved state of this run is damaged", where=str(path), hint=hint) from None
-    raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=hint)
+        raise BadDataError("the saved state of this run is damaged", where=str(path), hint=HINT) from None
+    raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=HINT)
 
 
 def _saved(path: Path, content: Any) -> Saved:
@@ -73,6 +74,20 @@ def _saved(path: Path, content: Any) -> Saved:
         array = opened[name]
         groups[group][rest] = array if array.dtype == dtype else array.view(np.dtype(dtype))
     return Saved(groups, facts)
+
+
+@contextlib.contextmanager
+def understood(path: Path) -> Iterator[None]:
+    """What a saved state lacks, or has of another kind than was saved, is bad data; the checksums tell nothing of it.
+
+    Raises:
+      BadDataError: so, with where the state is.
+    """
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        what = f"the saved state of this run is none that was saved ({type(error).__name__}: {error})"
+        raise BadDataError(what, where=str(path), hint=HINT) from None
 
 
 def leaves_of(tree: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import operator
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -82,7 +83,11 @@ def _learn(args: argparse.Namespace, folder: RunFolder | None) -> None:
     if folder is not None and not args.resume:
         folder.clear()
         folder.write_config(plan.facts)
-    journal = Journal(folder, args.quiet, args.tensorboard, saved.facts["metrics"] if saved else 0)
+    size = 0
+    if saved is not None and folder is not None:
+        with run_state.understood(folder.state):
+            size = max(0, operator.index(saved.facts["metrics"]))
+    journal = Journal(folder, args.quiet, args.tensorboard, size)
     try:
         _run(plan, args, journal, saved)
     finally:

@@ -5,6 +5,7 @@ What was best is kept, and a run can be taken up again at any step.
 
 import contextlib
 import dataclasses
+import operator
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -38,6 +39,16 @@ class Progress:
     failures: int = 0  # attempts at this pass that diverged
     attempts: int = 0  # attempts in this trial so far
     passed: dict[str, Any] | None = None  # what the pass before was at its best, the arrays aside
+
+    def check(self) -> None:
+        """Raises ValueError or TypeError for numbers that are none, as only a file can have them."""
+        for value in (self.number, self.failures, self.attempts, self.winner or 0):
+            if operator.index(value) < 0:
+                raise ValueError(f"{value} is no count")
+        if self.winner is not None and self.winner >= len(self.results):
+            raise ValueError("the best of its trials is none of them")
+        if self.passed is not None:
+            Best(**self.passed, arrays={})
 
 
 class Training:
@@ -182,7 +193,9 @@ class Training:
             self.courses.course(config, self.frozen), base, rate, warmup=warmup, patience=patience, best=best
         )
         if self.resumed is not None:
-            attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
+            assert self.folder is not None
+            with run_state.understood(self.folder.state):
+                attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
             self.resumed = None
             place = ", ".join(f"{key} {value}" for key, value in self.place().items())
             self.journal.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
@@ -270,13 +283,16 @@ class Training:
 
     def resume(self, saved: run_state.Saved) -> None:
         """Puts everything where it was when the state was saved; the attempt follows when it is wanted."""
-        facts = dict(saved.facts["progress"])
-        facts["results"] = [TrialResult(**result) for result in facts["results"]]
-        self.progress = Progress(**facts)
-        self.start = saved.arrays["start"] or None
-        self.kept = saved.arrays["kept"] or None
-        self.journal.blocks = list(saved.facts["blocks"])
-        self.journal.total = saved.facts["total"]
+        assert self.folder is not None
+        with run_state.understood(self.folder.state):
+            facts = dict(saved.facts["progress"])
+            facts["results"] = [TrialResult(**result) for result in facts["results"]]
+            self.progress = Progress(**facts)
+            self.progress.check()
+            self.start = saved.arrays["start"] or None
+            self.kept = saved.arrays["kept"] or None
+            self.journal.blocks = [str(block) for block in saved.facts["blocks"]]
+            self.journal.total = int(saved.facts["total"])
         self.resumed = saved
 
     def finish(self, event: str) -> None:

@@ -114,6 +114,9 @@ def checkpoint_to_read(name: str | None) -> Path:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     for path in _candidates(name):
         if path.is_file():
+            if name in hub.NAMES and path not in _noted:
+                _noted.add(path)
+                print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
             return path
     if name in hub.NAMES:
         path = hub.checkpoint_path(name, cache())
@@ -139,12 +142,19 @@ def checkpoint_to_write(name: str) -> Path:
     """Where a checkpoint of this name goes: bare names and `checkpoints/...` into the repository's `checkpoints/`."""
     if name.replace(os.sep, "/").rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"-w {name!r} names no file")
+    require_text(name)
     candidates = _candidates(name)
     return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
 
 
 def check_free(target: Path, overwrite: bool) -> None:
-    """Raises OutputExistsError if a checkpoint, or anything in its manifest's place, would be replaced unasked."""
+    """Raises OutputExistsError if a checkpoint, or anything in its manifest's place, would be replaced unasked.
+
+    Raises UsageError for the name of a published model: -m of that name would mean this one from then on.
+    """
+    if target.stem in hub.NAMES and target.parent.resolve() == checkpoints().resolve():
+        what = f"{target.stem} is the name of a published model, which -m {target.stem} could then no longer mean"
+        raise UsageError(what, hint="Use another name with -w")
     for path in (target, manifest.path_of(target)):
         if path.exists() and not overwrite:
             hint = "Use another name with -w, or --overwrite"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.errors import UsageError
+from palitune.errors import UsageError, one_line
 
 if TYPE_CHECKING:
     from palitune.data.folders import ImageFolders
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise UsageError(f"--rename: {error}") from None
     if not source.exists():
-        raise MissingInputError("no such file or folder", where=args.source)
+        hint = "SOURCE is read more than once: write standard input into a file first" if args.source == "-" else None
+        raise MissingInputError("no such file or folder", where=args.source, hint=hint)
     if source.is_dir() and args.kind != "folders":
         source = image_tree.source_of(source)
     losses = Losses(args.drop)
@@ -137,7 +138,7 @@ def run(args: argparse.Namespace) -> None:
         if embedded is not None:
             embedded.close()
     if names.unused:
-        print(f"--rename: no label is {', '.join(sorted(names.unused))}", file=sys.stderr)
+        print(one_line(f"--rename: no label is {', '.join(sorted(names.unused))}"), file=sys.stderr)
     if not args.quiet:
         _tell(losses)
         into = f" in {args.output}" if args.output else ""

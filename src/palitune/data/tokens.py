@@ -49,7 +49,8 @@ class Tokenizer:
         unknown = model.unk_id()
         missing = [name for name, id in (("<bos>", model.bos_id()), ("<eos>", self.eos)) if not 0 <= id != unknown]
         separator = self.encode(SEPARATOR)
-        if not separator or unknown in separator or self.model.decode(separator) != SEPARATOR:
+        # Some tokenizers take it for a blank, which is written as this.
+        if not separator or unknown in separator or not all(model.id_to_piece(i).strip("\u2581") for i in separator):
             missing.append("the newline")
         if self.vocab_size >= PUBLISHED_VOCABULARY:
             missing += [piece for piece in PUBLISHED_PIECES if model.piece_to_id(piece) == unknown]

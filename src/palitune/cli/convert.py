@@ -131,7 +131,7 @@ def run(args: argparse.Namespace) -> None:
         if embedded is not None:
             embedded.keep()
     except BadDataError:
-        if args.drop:  # so that what was left out is seen where nothing is left
+        if args.drop or not losses.kinds:  # so that what was left out is seen where nothing is left
             _tell(losses)
         raise
     finally:

@@ -152,13 +152,13 @@ def _only_control(tasks: list[Fields], path: Path) -> str | None:
     counts: dict[tuple[str, str], int] = {}
     for number, task in enumerate(tasks, 1):
         where = f"{path}: task {number}"
-        found = {(one.control, one.kind) for each in _annotations(task, where) for one in _results(each, where)}
-        for key in found:
+        found = ((one.control, one.kind) for each in _annotations(task, where) for one in _results(each, where))
+        for key in dict.fromkeys(found):
             counts[key] = counts.get(key, 0) + 1
     names = list(dict.fromkeys(control for control, kind in counts if kind in READ))
     if len(names) < 2:
         return names[0] if names else None
-    most = sorted(counts.items(), key=lambda one: -one[1])
+    most = sorted(counts.items(), key=lambda one: (one[0][1] != "choices", -one[1]))
     listed = ", ".join(f"{control or 'without a name'} ({kind}, {count} tasks)" for (control, kind), count in most[:8])
     more = f" and {len(most) - 8} more" if len(most) > 8 else ""
     best = next(control for (control, kind), _ in most if kind in READ)

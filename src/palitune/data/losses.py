@@ -85,7 +85,7 @@ class Losses:
 
     def told(self) -> Iterator[str]:
         """What was left out on request, and the remarks, for the end of a conversion."""
-        for kind in self.kinds.values():
+        for kind in self.kinds.values() if self.drop else ():
             first, *rest = kind.lines()
             yield f"left out: {first}"
             yield from rest

@@ -168,6 +168,10 @@ def test_turns_of_a_chat(converted: Converter) -> None:
         {"prefix": "What?", "suffix": "a cat", "image": "a.jpg", "n": 3},
         {"prefix": "Allowed?", "suffix": "no", "image": "a.jpg", "n": 3},
     ]
+    later = converted(
+        json.dumps({"messages": [{"role": "user", "content": "Hi"}, turns[1], turns[0], turns[3]]}), "--turns"
+    )
+    assert (later.code, "a question comes before the image: Hi" in later.said) == (65, True)
 
 
 # Label Studio.
@@ -509,3 +513,15 @@ def test_damage_is_named(converted: Converter, campaign: Campaign, kind: str) ->
             assert ended.code in (0, 2, 65), ended
             assert ended.code == 0 or ended.said
             assert "\0" not in ended.said
+
+
+def test_renaming_on_the_command_line(converted: Converter) -> None:
+    content = (
+        '[{"image":"a","label":-1},{"image":"b","label":true},{"image":"c","label":"x=y"},{"image":"d","label":"-q"}]'
+    )
+    names = ("--rename", "-1=negative", "TRUE=yes", "--rename", "x=y=z", "--rename=-q=w")
+    assert [one["suffix"] for one in converted(content, *names).records] == ["negative", "yes", "z", "w"]
+    twice = converted(content, "--rename", "-1=a", "--rename", "-1=b")
+    assert (twice.code, twice.said) == (2, "--rename: '-1' is to become 'a' and 'b'")
+    with pytest.raises(SystemExit):
+        converted(content, "--rename", "OLD")

@@ -146,6 +146,8 @@ def settled(found: Found, names: Renaming, source: str, options: Options) -> Fou
             options.lose(problem[0], where, problem[1])
             continue
         image = _image(fields["image"], where, options)
+        if image is None:
+            continue
         if len(image) > LONGEST:
             options.lose(f"a text is longer than {LONGEST:,} characters", where, "the image's name")
             continue
@@ -191,12 +193,16 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _image(image: str, where: str, options: Options) -> str:
-    """The name of an image; what is inside of the data is written out."""
+def _image(image: str, where: str, options: Options) -> str | None:
+    """The name of an image; what is inside of the data is written out. None where that cannot be."""
     if image.startswith("data:"):
         if options.embedded is None:
             raise UsageError("images are embedded: say with --pictures FOLDER where they go", where=where)
-        return options.embedded.save(image, where)
+        try:
+            return options.embedded.save(image, where)
+        except BadDataError as error:
+            options.lose(error.what, where)
+            return None
     if image.startswith(("http://", "https://", "s3://", "gs://", "azure-blob://")):
         hint = "Download them, and put the files' names there"
         options.remark("images are addresses on the network, and palitune reads files", where, image[:200], hint)

@@ -23,6 +23,7 @@ class Turn(NamedTuple):
 
     question: str
     answer: str
+    shown: int  # images so far
 
 
 class Chat(NamedTuple):
@@ -57,6 +58,8 @@ def read(path: Path, options: Options) -> Found:
                 raise _LostError("a chat has tools", ", ".join(tools))
             if len(chat.turns) > 1 and not options.turns:
                 raise _LostError(WHOLE, f"{len(chat.turns)} questions and answers")
+            if not chat.turns[0].shown:
+                raise _LostError("a question comes before the image", chat.turns[0].question[:80])
         except _LostError as lost:
             what, detail = lost.args
             hint = "--turns makes a record of each, without what was said before" if what == WHOLE else HINT
@@ -102,7 +105,7 @@ def _chat(messages: list[Any]) -> Chat:
             answer = "".join(spoken)
             if not answer.strip():
                 raise _LostError("an answer is empty", "")
-            turns.append(Turn("\n".join(texts), answer))
+            turns.append(Turn("\n".join(texts), answer, len(images)))
             texts, waiting = [], False
     if len(images) != 1 or not turns:
         what = "a chat has not one image and an answer"

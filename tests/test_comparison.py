@@ -74,3 +74,22 @@ def test_differences_that_are_noise_and_that_are_not() -> None:
     assert gain.low > 0.1
     assert comparison.compare(first, better).p_value < 1e-6
     assert comparison.difference(first, first, "accuracy", 50) == metrics.Figure(0.0, 0.0, 0.0)
+
+
+def test_words_follow_from_the_interval_and_the_interval_from_the_test() -> None:
+    """Of accuracy the interval is McNemar's, so that it holds 0 exactly where the test cannot tell models apart."""
+    for won in range(25):
+        for lost in range(25):
+            count = won + lost + 7
+            labels = ("yes",) * count
+            first = Judged(labels, ("no",) * won + ("yes",) * (count - won))
+            second = Judged(labels, ("yes",) * won + ("no",) * lost + ("yes",) * 7)
+            found = comparison.compare(first, second)
+            made = comparison.change(first, second, found, "accuracy")
+            assert made.value == pytest.approx((won - lost) / count)
+            assert made.low is not None
+            assert made.high is not None
+            assert made.low <= made.value <= made.high
+            assert (made.low <= 0 <= made.high) == (comparison.mcnemar(won, lost) >= 0.05)
+            verdict = comparison.SAME if won == lost == 0 else comparison.NOISE if found.is_noise else comparison.REAL
+            assert made.verdict == found.verdict == verdict

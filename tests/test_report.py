@@ -279,3 +279,20 @@ def test_questions_that_tsv_does_not_tell(run: Run, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = run("palitune", "compare", "a.tsv", "b.tsv", cwd=tmp_path)
     assert "1 pictures come more than once with different answers" in done.stderr
+
+
+def test_an_interval_without_0_stands_beside_no_noise(run: Run, tmp_path: Path) -> None:
+    """A bootstrap of accuracy can hold no 0 where McNemar's test says chance. One test decides."""
+    for name, wrong in (("a", range(9)), ("b", range(8, 10))):
+        rows = [f"{i}.png\t{i not in wrong}\t0.5\tyes\t{'no' if i in wrong else 'yes'}\n" for i in range(40)]
+        rows += [f"n{i}.png\tTrue\t0.5\tno\tno\n" for i in range(40)]
+        (tmp_path / f"{name}.tsv").write_text("".join(rows))
+    printed = run("palitune", "compare", "a.tsv", "b.tsv", cwd=tmp_path).stdout
+    (found,) = json.loads(run("palitune", "compare", "a.tsv", "b.tsv", "--json", cwd=tmp_path).stdout)
+    assert found["mcnemar"]["p_value"] == pytest.approx(0.02148, abs=1e-4)
+    for one in found["differences"].values():
+        if one["verdict"]:
+            assert (one["low"] <= 0 <= one["high"]) == (one["verdict"] in ("noise", "the same"))
+    assert "McNemar's p = 0.0215: the difference in accuracy is more than chance" in printed
+    (row,) = [line for line in printed.splitlines() if line.startswith("accuracy ")]
+    assert row.endswith("more than chance  McNemar's exact test")

@@ -3,10 +3,32 @@
 A command shows an error as one line on stderr; anything else that escapes is a defect of palitune.
 """
 
+import re
 
-def one_line(text: str) -> str:
-    """A text for a terminal on one line, whatever a file's name holds."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
+# Blank, though printable for Python: fillers of Hangul, Mongolian and Khmer, an empty Braille cell, variant selectors.
+_BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+_RARE = re.compile("[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
+IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
+
+
+def is_plain(one: str) -> bool:
+    """Whether a character can be seen and moves nothing: no control, mark of direction, or filler without width."""
+    return one == IDEOGRAPHIC_SPACE or (one.isprintable() and not _BLANK.match(one))
+
+
+def printable(text: str) -> str:
+    """A text for people, on one line: what is not plain comes as `\\x1b` or `\\u202e`.
+
+    Whatever data hold, they cannot move a terminal's cursor, colour or turn round its lines, or hide in them.
+    """
+
+    def shown(match: re.Match[str]) -> str:
+        return match[0] if is_plain(match[0]) else match[0].encode("unicode_escape", "surrogatepass").decode()
+
+    return _RARE.sub(shown, text)
+
+
+one_line = printable
 
 
 class PalituneError(Exception):
@@ -26,7 +48,7 @@ class PalituneError(Exception):
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what
         line = f"{line}. {self.hint}" if self.hint else line
-        return one_line(line)
+        return printable(line)
 
 
 class UsageError(PalituneError):

@@ -3,13 +3,13 @@
 import argparse
 import collections
 import contextlib
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from palitune.cli import streams
 from palitune.cli.judging import folders
 from palitune.data import records
 from palitune.data.characters import shown
@@ -49,7 +49,7 @@ def read(path: Path, args: argparse.Namespace, labels: tuple[str, ...] | None = 
         else:
             unlabelled += 1
     if unlabelled and not args.quiet:
-        print(f"{path}: {unlabelled} lines without a label are left out", file=sys.stderr)
+        streams.note(f"{path}: {unlabelled} lines without a label are left out")
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
     classes = classes_of(found, labels or args.labels, args.quiet)
@@ -83,7 +83,7 @@ def classes_of(found: Sequence[Record], typed: tuple[str, ...] | None, quiet: bo
     if len(names) == 2 and _is_of_second(found, names):
         names.reverse()
     if len(names) == 2 and not quiet and any(record.answer for record in found):
-        print(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise", file=sys.stderr)
+        streams.note(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise")
     return tuple(names) if len(names) > 1 else (*names, "(other)")
 
 
@@ -112,10 +112,7 @@ def judge(found: Sequence[Record], classes: tuple[str, ...], name: str) -> Judge
     made = metrics.judged([record.suffix for record in found], answers, p_yes, classes)
     if made.p is None or not _contradicts(made):
         return made
-    print(
-        f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?",
-        file=sys.stderr,
-    )
+    streams.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
     return metrics.judged(made.labels, answers, [None] * len(found), classes)
 
 
@@ -142,7 +139,7 @@ def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> li
         result.append(record)
     if missing:
         what = f"{len(missing)} of {len(result)} pictures are not found, the first is {missing[0].name}"
-        print(f"{path}: {what}; -i FOLDER names their folder", file=sys.stderr)
+        streams.note(f"{path}: {what}; -i FOLDER names their folder")
     return result
 
 
@@ -172,7 +169,7 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
         raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
         if len(pairs) < len(one.records):
-            print(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file", file=sys.stderr)
+            streams.note(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file")
     _tell_of_twins(first)
     return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
 
@@ -188,4 +185,4 @@ def _tell_of_twins(found: Answers) -> None:
         said[record.name, record.prefix, plain(record.suffix)].add(plain(record.answer or ""))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
         what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
-        print(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)", file=sys.stderr)
+        streams.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")

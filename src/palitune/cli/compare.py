@@ -2,15 +2,15 @@
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments
+from palitune.cli import arguments, streams
+from palitune.errors import printable
 
 if TYPE_CHECKING:
     from palitune.cli.answer_files import Answers
-    from palitune.judge.comparison import Comparison
+    from palitune.judge.comparison import Change, Comparison
 
 DESCRIPTION = """\
 Compares files of answers of 13-inference.py to the same records: each with the first. It prints the figures of all,
@@ -59,11 +59,14 @@ def run(args: argparse.Namespace) -> None:
         print(json.dumps([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], indent=2))
     else:
         for (before, after), one in zip(pairs, found, strict=True):
-            for line in _flips(before, after, one) if args.flips else _text(before, after, one):
-                print(line)
+            if args.flips:
+                for line in _flips(before, after, one):
+                    streams.line(line)
+            else:
+                print("\n".join(map(printable, _text(before, after, one))))
     for (_, after), one in zip(pairs, found, strict=True):
         if one.warning and (args.flips or args.json):
-            print(f"{after.name}: WARNING: {one.warning}", file=sys.stderr)
+            streams.note(f"{after.name}: WARNING: {one.warning}")
     if target is not None:
         _page(target, *pairs[-1], args)
 
@@ -85,29 +88,19 @@ def _flips(before: "Answers", after: "Answers", found: "Comparison") -> list[str
 def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]:
     import collections
 
-    from palitune.judge import comparison, metrics
+    from palitune.judge import metrics
     from palitune.judge.report import aligned
     from palitune.judge.text import value
 
     lines = [f"{after.name} against {before.name}, {len(after.records)} records"]
     old, new = metrics.figures(before.judged), metrics.figures(after.judged)
-    rows = [["", "before", "after", "difference", "95 %", ""]]
-    for name in METRICS:
-        if name not in old or name not in new:
-            continue
-        change = comparison.difference(before.judged, after.judged, name)
-        known = change.low is not None and change.high is not None
-        if not known:
-            verdict = ""
-        elif change.low == change.high == 0:
-            verdict = "the same"
-        elif name == "accuracy":
-            verdict = "noise" if found.is_noise else "more than chance"  # as McNemar's test below
-        else:
-            verdict = "noise" if change.low <= 0 <= change.high else "more than chance"  # type: ignore[operator]
-        interval = f"{change.low:+.3f} to {change.high:+.3f}" if known else ""
+    rows = [["", "before", "after", "difference", "95 %", "verdict", "by"]]
+    for name, change in _changes(before, after, found).items():
         shown = "-" if change.value is None else f"{change.value:+.4f}"
-        rows.append([metrics.NAMES[name], value(old[name]), value(new[name]), shown, interval, verdict])
+        test = change.test if change.verdict else ""
+        rows.append(
+            [metrics.NAMES[name], value(old[name]), value(new[name]), shown, _interval(change), change.verdict, test]
+        )
     lines += aligned(rows)
     directions = collections.Counter(_direction(flip.before, flip.after) for flip in found.flips)
     for direction, count in directions.most_common():
@@ -115,9 +108,27 @@ def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]
         lines.append(f"{direction}: {count}, of which {fixed} are right now")
     lines.append(
         f"right now and wrong before: {found.won}, the other way: {found.lost}; McNemar's p = {found.p_value:.3g}"
-        + (": noise" if found.is_noise else "")
+        + f": the difference in accuracy is {found.verdict}"
     )
     return lines + ([f"WARNING: {found.warning}"] if found.warning else [])
+
+
+def _changes(before: "Answers", after: "Answers", found: "Comparison") -> "dict[str, Change]":
+    """How each figure changed that both have."""
+    from palitune.judge import comparison, metrics
+
+    old, new = metrics.figures(before.judged), metrics.figures(after.judged)
+    names = [name for name in METRICS if name in old and name in new]
+    return {name: comparison.change(before.judged, after.judged, found, name) for name in names}
+
+
+def _interval(change: "Change") -> str:
+    """Three digits, or as many as tell a limit from 0."""
+    if change.low is None or change.high is None:
+        return ""
+    return " to ".join(
+        f"{limit:+.3f}" if not limit or abs(limit) >= 0.0005 else f"{limit:+.1g}" for limit in change[1:3]
+    )
 
 
 def _as_json(before: "Answers", after: "Answers", found: "Comparison") -> dict[str, Any]:
@@ -128,7 +139,8 @@ def _as_json(before: "Answers", after: "Answers", found: "Comparison") -> dict[s
         "after": after.name,
         "records": len(after.records),
         "figures": {"before": metrics.figures(before.judged), "after": metrics.figures(after.judged)},
-        "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value},
+        "differences": {name: change._asdict() for name, change in _changes(before, after, found).items()},
+        "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict},
         "flips": [
             {
                 "image": after.records[f.record].name,

@@ -1,9 +1,8 @@
 """A data set to practise on."""
 
 import argparse
-import sys
 
-from palitune.cli import values
+from palitune.cli import streams, values
 
 DESCRIPTION = """\
 Draws advertisements for bottles, jars, boxes and tubes into FOLDER/images and writes FOLDER/data.jsonl.
@@ -32,4 +31,4 @@ def run(args: argparse.Namespace) -> None:
         kinds = Counter(record["image"].rpartition(".")[2] for record in records)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         text = f"{len(records)} advertisements in {args.output}: {labels['yes']} yes, {labels['no']} no; {listed}"
-        print(text, file=sys.stderr)
+        streams.note(text)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from palitune import appended, files
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 from palitune.data.labels import LABELS, plain, plain_set
 from palitune.errors import BadDataError, PalituneError, UsageError, one_line
 
@@ -241,7 +241,7 @@ class Lines:
 
     def write(self, line: str) -> None:
         if self.file is None:
-            print(line, flush=True)
+            streams.line(line)
         else:
             self.file.write(line.encode("utf-8", "surrogateescape") + b"\n")
 

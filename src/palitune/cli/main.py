@@ -3,15 +3,15 @@
 import argparse
 import errno
 import importlib
-import io
 import os
 import signal
 import sys
+import traceback
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from palitune import __version__
-from palitune.cli import environment, status
+from palitune.cli import environment, status, streams
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
@@ -19,6 +19,7 @@ from palitune.errors import (
     ResumableError,
     StorageError,
     UsageError,
+    printable,
 )
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
@@ -68,6 +69,10 @@ OUT_OF_MEMORY = (
     "the device ran out of memory. Use a smaller --batch-size (with --accumulate for the rest) or --method lora, or "
     "close what else uses the GPU; palitune plan shows what fits, docs/memory.md what --allocator does"
 )
+OUT_OF_HOST_MEMORY = (
+    "this machine ran out of memory. Close what else uses it, or give it less at once: fewer records, smaller images, "
+    "a smaller --batch-size"
+)
 signals: list[int] = []  # that have asked to end
 STOP_INTERVAL = 0.5  # seconds; longer than any clean-up takes
 
@@ -84,12 +89,27 @@ class Parser(argparse.ArgumentParser):
     """argparse's parser, with one line for a mistake instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UsageError.exit_code, f"{os.path.basename(self.prog)}: {message}. See {self.prog} --help\n")
+        line = printable(f"{os.path.basename(self.prog)}: {message}. See {self.prog} --help")
+        self.exit(UsageError.exit_code, f"{line}\n")
 
 
 def main(command: str | None = None, arguments: list[str] | None = None) -> NoReturn:
     """Runs a command and exits; `command` is fixed for the numbered stages and read from the arguments otherwise."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    streams.prefer_utf8()
+    streams.install()
+    _listen()
+    name = os.path.basename(sys.argv[0])
+    try:
+        run, args, program = _read(command, sys.argv[1:] if arguments is None else arguments)
+    except SystemExit as end:  # of --help, --version and mistakes
+        sys.exit(_flushed(end.code, name))
+    except Stopped as stopped:
+        _leave(stopped, name)
+    sys.exit(_run(run, args, program))
+
+
+def _read(command: str | None, arguments: list[str]) -> tuple[object, argparse.Namespace, str]:
+    """What to run, with what was typed, and the name that messages begin with. Raises SystemExit."""
     if command is None:
         command, arguments = _choose(arguments)
         program = f"palitune {command}"
@@ -106,7 +126,7 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
     args.typed = {option for option, value in bare.items() if value is not None}
     if command in status.ASKING:
         status.status("loading JAX", args.quiet)
-    sys.exit(_run(module.run, args, program))
+    return module.run, args, program
 
 
 def _choose(arguments: list[str]) -> tuple[str, list[str]]:
@@ -125,61 +145,80 @@ def _choose(arguments: list[str]) -> tuple[str, list[str]]:
     return parser.parse_args(arguments[:1] or ["--help"]).command, arguments[1:]
 
 
-def _run(run: object, args: argparse.Namespace, program: str) -> int:
-    """The exit code; what went wrong is one line on stderr."""
+def _listen() -> None:
+    """Signals that ask to end raise Stopped from here on."""
     signals.clear()
-    environment.clean()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    # Streams that the caller has closed are None in Python.
-    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
-    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        # File names that are not UTF-8 come out as the bytes they went in as.
-        sys.stdout.reconfigure(errors="surrogateescape")
-    if not args.debug:
-        # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
-        warnings.simplefilter("ignore")
-    name = os.path.basename(program)
+
+
+def _flushed(code: Any, name: str) -> Any:
+    """The exit code, where what was printed has reached its place."""
     try:
-        run(args)  # type: ignore[operator]
-        if not args.quiet:
-            _tell_unreadable()
         sys.stdout.flush()
-    except PalituneError as error:
-        if args.debug:
-            raise
-        print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
-    except Stopped as stopped:
-        _leave(stopped, name)
     except BrokenPipeError:
         _abandon_stdout()  # the reader of our output has what it wanted
         return 128 + signal.SIGPIPE
     except OSError as error:
+        _abandon_stdout()
+        line, code = _described(error)
+        print(f"{name}: {line}", file=sys.stderr)
+    return code
+
+
+def _run(run: object, args: argparse.Namespace, program: str) -> int:
+    """The exit code; what went wrong is one line on stderr."""
+    _listen()
+    environment.clean()
+    if not args.debug:
+        # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
+        warnings.simplefilter("ignore")
+    name = os.path.basename(program)
+    code: int = 0
+    try:
+        run(args)  # type: ignore[operator]
+        if not args.quiet:
+            _tell_unreadable()
+    except Stopped as stopped:
+        _leave(stopped, name)
+    except BrokenPipeError:
+        _abandon_stdout()
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if signals and not isinstance(error, (PalituneError, OSError)):
+            _leave(Stopped(signals[-1]), name)  # a library that was being loaded made something else of it
         if args.debug:
-            raise
+            traceback.print_exc()
+        line, code = _described(error)
+        print(f"{name}: {line}", file=sys.stderr)
+        if isinstance(error, OSError):
+            _abandon_stdout()
+            return code
+    return int(_flushed(code, name))
+
+
+def _described(error: Exception) -> tuple[str, int]:
+    """What is said of an error on its line, and the exit code."""
+    text = printable(" ".join(str(error).split())[:300])
+    if isinstance(error, PalituneError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         is_name = error.errno in (errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
         hint = "Check the name" if is_name else "Check the disk and the permissions"
-        print(f"{name}: {where}{error.strerror or error}. {hint}", file=sys.stderr)
-        _abandon_stdout()
-        return MissingInputError.exit_code if is_name else StorageError.exit_code
-    except Exception as error:
-        if signals:
-            _leave(Stopped(signals[-1]), name)  # a library that was being loaded made something else of it
-        if args.debug:
-            raise
-        if "RESOURCE_EXHAUSTED" in str(error):
-            print(f"{name}: {OUT_OF_MEMORY}", file=sys.stderr)
-            return ConfigurationError.exit_code
-        text = " ".join(str(error).split())[:300]
-        print(
-            f"{name}: unexpected {type(error).__name__}: {text}. Run it again with --debug and report what it shows",
-            file=sys.stderr,
-        )
-        return INTERNAL_ERROR
-    return 0
+        line = printable(f"{where}{error.strerror or error}. {hint}")
+        return line, MissingInputError.exit_code if is_name else StorageError.exit_code
+    if isinstance(error, MemoryError):
+        return OUT_OF_HOST_MEMORY, ConfigurationError.exit_code
+    if "RESOURCE_EXHAUSTED" in str(error):
+        return OUT_OF_MEMORY, ConfigurationError.exit_code
+    if isinstance(error, ImportError):
+        return f"the installation is not whole: {text}. Install palitune again", ConfigurationError.exit_code
+    if isinstance(error, UnicodeEncodeError):
+        what = f"{printable(error.object[:200])!r} cannot be written in this system's encoding, {error.encoding}"
+        return f"{what}. Set PYTHONUTF8=1, or LANG to one of UTF-8", ConfigurationError.exit_code
+    hint = "Run it again with --debug and report what it shows"
+    return f"unexpected {type(error).__name__}: {text}. {hint}", INTERNAL_ERROR
 
 
 def _tell_unreadable() -> None:

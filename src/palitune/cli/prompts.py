@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
@@ -130,7 +130,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(model)
         if own := sum(bool(record.prefix) for record in records):
-            print(f"{args.data}: {own} records ask something themselves, which is left out here", file=sys.stderr)
+            streams.note(f"{args.data}: {own} records ask something themselves, which is left out here")
     asking = Asking(model, shown, shown_params(model, shown), args.quiet, args.batch_size, tuple(args.labels))
     scored = score(asking, records, prompts)
     order, rows = ranked(scored, args.metric)

@@ -3,12 +3,11 @@
 import argparse
 import json
 import os
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 
 if TYPE_CHECKING:
     from palitune.checkpoint.operating_point import Stored
@@ -152,4 +151,4 @@ def write(target: Path, made: "Summary", quiet: bool) -> None:
     files.write(target, content)
     if not quiet:
         beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
-        print(f"wrote {target}{beside}", file=sys.stderr)
+        streams.note(f"wrote {target}{beside}")

@@ -1,13 +1,12 @@
 """Which labels are wrong."""
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
@@ -100,9 +99,7 @@ def _learned(
     with tempfile.TemporaryDirectory() as scratch:
         for number, (learned, held_out) in enumerate(probe.parts(labels, args.folds, args.seed), 1):
             if not args.quiet:
-                print(
-                    f"fold {number} of {args.folds}: learning from {len(learned)} records", file=sys.stderr, flush=True
-                )
+                streams.note(f"fold {number} of {args.folds}: learning from {len(learned)} records")
             files: list[Path] = []
             for name, indices in (("train", learned), ("valid", held_out)):
                 file = Path(scratch) / f"{name}{number}.jsonl"
@@ -184,7 +181,7 @@ def _write(
     doubted = verdicts.count(False)
     how = "fine-tuning" if args.learn else "a linear probe"
     if not args.quiet:
-        print(f"{doubted} of {len(found)} labels are not what {how} says out of fold", file=sys.stderr)
+        streams.note(f"{doubted} of {len(found)} labels are not what {how} says out of fold")
     if sheet is not None:
         plots.sheet(sheet, [(found[i].image, found[i].suffix, said[i].text) for i in order])
     if target is not None:
@@ -203,4 +200,5 @@ def _write(
         made.advice = "A wrong label, or a picture that is hard: look before you change one."
         report.write(target, made, args.quiet)
     # The last thing, because a reader may have had enough of it: `| head`.
-    print("\n".join(lines), flush=True)
+    for one in lines:
+        streams.line(one)

@@ -3,13 +3,12 @@
 import argparse
 import contextlib
 import math
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 from palitune.data.labels import plain
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _remove(args: argparse.Namespace) -> None:
     if there:
         file.unlink()
     if not args.quiet:
-        print(f"removed {file}" if there else f"{file}: nothing is stored", file=sys.stderr)
+        streams.note(f"removed {file}" if there else f"{file}: nothing is stored")
 
 
 def _show(args: argparse.Namespace) -> None:
@@ -124,7 +123,7 @@ def _show(args: argparse.Namespace) -> None:
             "no threshold is stored", where=str(source), hint="Choose one: palitune threshold --help"
         )
     print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
-    print(f"{stored.chosen}; labels {','.join(stored.labels)}", file=sys.stderr)
+    streams.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
 
 
 def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
@@ -177,7 +176,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     if not args.quiet:
         what = "both" if args.temperature else "it"
         advice = f"-m NAME stores {what} with the model"
-        print(f"stored in {operating_point.path_of(source)}" if source else advice, file=sys.stderr)
+        streams.note(f"stored in {operating_point.path_of(source)}" if source else advice)
 
 
 def _place(point: Any) -> float:
@@ -190,9 +189,9 @@ def _place(point: Any) -> float:
 
 
 def _printable(text: str) -> str:
-    from palitune.judge.summary import visible
+    from palitune.errors import printable
 
-    return visible(text)[:1_000]
+    return printable(text)[:1_000]
 
 
 def _tell(
@@ -217,7 +216,7 @@ def _tell(
     if args.temperature:
         _tell_of_temperature(scores, positive, point.temperature)
     if len(positive) < FEW:
-        print(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise", file=sys.stderr)
+        streams.note(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise")
 
 
 def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None", source: Path | None) -> float:
@@ -241,7 +240,7 @@ def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None",
     written = stored.point.temperature if newer else 1.0
     if not args.quiet:
         what = f"is {'newer' if newer else 'older'} than the stored temperature: taken as written with {written:.4g}"
-        print(f"{args.file} {what} (--written-with says otherwise)", file=sys.stderr)
+        streams.note(f"{args.file} {what} (--written-with says otherwise)")
     return written
 
 

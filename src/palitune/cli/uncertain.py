@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.
@@ -60,4 +60,4 @@ def run(args: argparse.Namespace) -> None:
 
         plots.sheet(sheet, shown)
         if not args.quiet:
-            print(f"drew {args.sheet}", file=sys.stderr)
+            streams.note(f"drew {args.sheet}")

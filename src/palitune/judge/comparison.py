@@ -10,6 +10,8 @@ from palitune.judge.confusion import plain
 from palitune.judge.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, Measure, figures
 
 SURE = 0.05  # p-value below which a difference is called more than chance
+MCNEMAR, BOOTSTRAP = "McNemar's exact test", "paired bootstrap"
+SAME, NOISE, REAL = "the same", "noise", "more than chance"
 
 
 class Flip(NamedTuple):
@@ -34,6 +36,24 @@ class Comparison(NamedTuple):
     def is_noise(self) -> bool:
         return self.p_value >= SURE
 
+    @property
+    def verdict(self) -> str:
+        """Of the difference in accuracy, by McNemar's test."""
+        return SAME if self.won == self.lost == 0 else NOISE if self.is_noise else REAL
+
+
+class Change(NamedTuple):
+    """A figure's difference with its interval, and the one test that decides of it.
+
+    The verdict follows from the interval, as the test has it: noise where it holds 0.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    test: str  # MCNEMAR or BOOTSTRAP
+    verdict: str  # SAME, NOISE, REAL, or nothing where no interval is known
+
 
 def mcnemar(won: int, lost: int) -> float:
     """The exact p-value of McNemar's test of discordant pairs.
@@ -41,9 +61,45 @@ def mcnemar(won: int, lost: int) -> float:
     Source: McNemar, Note on the sampling error of the difference between correlated proportions, 1947; two-sided
     binomial.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
-    return float(binomtest(won, won + lost, 0.5).pvalue) if won + lost else 1.0
+    return 1.0 if won == lost else min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5)))
+
+
+def change(first: Judged, second: Judged, found: Comparison, metric: str) -> Change:
+    """How a figure changed. Of accuracy McNemar's test decides, of others the bootstrap of both together.
+
+    Args:
+      found: `compare` of the two.
+    """
+    if metric == "accuracy":
+        test, count = MCNEMAR, len(first.labels)
+        low, high = _discordant(found.won, found.lost)
+        one = Figure((found.won - found.lost) / count, low / count, high / count) if count else Figure(None)
+    else:
+        test, one = BOOTSTRAP, difference(first, second, metric)
+    if one.low is None or one.high is None:
+        verdict = ""
+    elif one.low == one.high == 0:
+        verdict = SAME
+    else:
+        verdict = NOISE if one.low <= 0 <= one.high else REAL
+    return Change(one.value, one.low, one.high, test, verdict)
+
+
+def _discordant(won: int, lost: int) -> tuple[float, float]:
+    """The interval of won - lost that goes with McNemar's exact test: of the share of those won, Clopper and Pearson's.
+
+    It holds 0 exactly where the p-value is at least `SURE`.
+
+    Source: Clopper and Pearson, The use of confidence or fiducial limits illustrated in the case of the binomial, 1934.
+    """
+    from scipy.special import betaincinv
+
+    total = won + lost
+    low = float(betaincinv(won, lost + 1, SURE / 2)) if won else 0.0
+    high = float(betaincinv(won + 1, lost, 1 - SURE / 2)) if lost else 1.0
+    return total * (2 * low - 1), total * (2 * high - 1)
 
 
 def compare(first: Judged, second: Judged) -> Comparison:

@@ -2,9 +2,11 @@
 
 import dataclasses
 import statistics
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from palitune.errors import printable
 from palitune.judge.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
 
 LABELS_SHOWN = 10
@@ -36,7 +38,7 @@ def result_block(path: str, confusion: Confusion, label: str | None = None, titl
         "recall:   ": confusion.recall,
         "F-measure:": confusion.f_measure,
     }
-    head = f"{title}: {path} ({label})" if label else f"{title}: {path}"
+    head = printable(f"{title}: {path} ({label})" if label else f"{title}: {path}")
     counts = f"  Tp={confusion.tp} Tn={confusion.tn} Fp={confusion.fp} Fn={confusion.fn}"
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
 
@@ -48,7 +50,8 @@ def verdict_block(
     if len(classes) == 2:
         return result_block(path, count(labels, answers, classes), label)
     right = sum(map(is_right, answers, labels))
-    return "\n".join([f"Result: {path}{f' ({label})' if label else ''}", *_right_and_wrong(right, len(labels))])
+    head = printable(f"Result: {path}{f' ({label})' if label else ''}")
+    return "\n".join([head, *_right_and_wrong(right, len(labels))])
 
 
 def _right_and_wrong(right: int, total: int) -> list[str]:
@@ -68,29 +71,35 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
         block = result_block(path, counts, title="Aggregate")
     elif kinds:
         right, total = kinds.get("tp", 0) + kinds.get("tn", 0), sum(kinds.values())
-        block = "\n".join([f"Aggregate: {path}", *_right_and_wrong(right, total)])
+        block = "\n".join([printable(f"Aggregate: {path}"), *_right_and_wrong(right, total)])
     else:
         shares = sorted(labels.items(), key=lambda pair: (-pair[1], pair[0]))
-        shown = " ".join(f"{label}={number}" for label, number in shares[:LABELS_SHOWN])
+        shown = " ".join(f"{printable(label)}={number}" for label, number in shares[:LABELS_SHOWN])
         alone = sum(labels.values()) == unlabelled
-        block = f"Aggregate: {path} ({'answers' if alone else 'labels'} alone)\n  {shown}"
+        block = printable(f"Aggregate: {path} ({'answers' if alone else 'labels'} alone)") + f"\n  {shown}"
         if shares and not alone:
-            block += f'\n  always "{shares[0][0]}": accuracy {shares[0][1] / sum(labels.values())}'
+            block += f'\n  always "{printable(shares[0][0])}": accuracy {shares[0][1] / sum(labels.values())}'
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
 
 
 def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns of the same width; words to the left, numbers to the right."""
-    rows = list(rows)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    """Columns of the same width on a terminal; words to the left, numbers to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
     words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
     lines = []
     for row in rows:
-        cells = zip(row, widths, words, strict=True)
-        lines.append(
-            "  ".join(cell.ljust(width) if word else cell.rjust(width) for cell, width, word in cells).rstrip()
-        )
+        blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = zip(row, blanks, words, strict=True)
+        lines.append("  ".join(cell + blank if word else blank + cell for cell, blank, word in cells).rstrip())
     return lines
+
+
+def _columns(text: str) -> int:
+    """How many a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 
 def _is_number(cell: str) -> bool:

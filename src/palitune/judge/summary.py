@@ -10,6 +10,7 @@ import numpy as np
 
 from palitune.data.findings import interval
 from palitune.data.records import Record
+from palitune.errors import printable
 from palitune.judge import comparison, metrics
 from palitune.judge.answers import log_odds
 from palitune.judge.comparison import Comparison
@@ -102,8 +103,8 @@ def summarize(
     if judged.p is None and judged.confidence is not None:
         p = judged.confidence.tolist()
     earlier = before.answers if before else [None] * len(records)
-    shown = [record._replace(name=visible(record.name)) for record in records]
-    said = [visible(answer) for answer in judged.answers]
+    shown = [record._replace(name=printable(record.name)) for record in records]
+    said = [printable(answer) for answer in judged.answers]
     items = [Item(*one) for one in zip(shown, judged.labels, said, p, earlier, strict=True)]
     sure = [0.0] * len(items) if judged.confidence is None else judged.confidence.tolist()
     wrong = [index for index, item in enumerate(items) if not is_right(item.answer, item.label)]
@@ -142,11 +143,6 @@ def threshold_of(judged: Judged, stored: float | None = None) -> float | None:
         if known is not None and low <= known + 1e-6 and known - 1e-6 <= high:
             return known
     return float((low + high) / 2)
-
-
-def visible(text: str) -> str:
-    """Without characters that would move a terminal's cursor or colour it."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def doubtful(judged: Judged, threshold: float | None = None) -> list[int]:
@@ -217,7 +213,7 @@ def as_json(one: Summary) -> dict[str, Any]:
     if one.comparison is not None and one.before_figures is not None:
         found = one.comparison
         content["before"] = {name: figure._asdict() for name, figure in one.before_figures.items()}
-        content["mcnemar"] = {"won": found.won, "lost": found.lost, "p_value": found.p_value}
+        content["mcnemar"] = {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict}
         content["warning"] = found.warning
     if one.configuration is not None:
         content["configuration"] = dict(one.configuration)

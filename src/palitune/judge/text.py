@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from palitune.errors import printable
 from palitune.judge import metrics
 from palitune.judge.confusion import kind
 from palitune.judge.metrics import NAMES, Figure
@@ -16,7 +17,7 @@ def text(one: Summary) -> str:
     judged = one.judged
     parts = [verdict_block(one.title, judged.labels, judged.answers, judged.classes)]
     if one.facts:
-        parts.append("\n".join(f"{name}: {value}" for name, value in one.facts.items()))
+        parts.append("\n".join(printable(f"{name}: {value}") for name, value in one.facts.items()))
     parts += [_figures(one), metrics.classification(judged).rstrip()] if judged.labels else []
     if one.comparison is not None:
         parts.append(_comparison(one))
@@ -31,7 +32,7 @@ def text(one: Summary) -> str:
         if items:
             parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], judged.classes)))
     if one.remarks:
-        parts.append("\n".join(f"note: {remark}" for remark in one.remarks))
+        parts.append("\n".join(printable(f"note: {remark}") for remark in one.remarks))
     return "\n\n".join(parts)
 
 
@@ -65,9 +66,9 @@ def _comparison(one: Summary) -> str:
     lines = [
         f"{len(found.flips)} answers changed, {better} of them to the right one",
         f"right now and wrong before: {found.won}, the other way: {found.lost}; "
-        f"McNemar's p = {found.p_value:.3g}{': noise' if found.is_noise else ''}",
+        f"McNemar's p = {found.p_value:.3g}: the difference in accuracy is {found.verdict}",
     ]
-    return "\n".join(lines + ([f"WARNING: {found.warning}"] if found.warning else []))
+    return "\n".join(lines + ([printable(f"WARNING: {found.warning}")] if found.warning else []))
 
 
 def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:

@@ -1,0 +1,110 @@
+"""What goes to stdout and stderr: text for people as their terminal can show it, lines of data as they are."""
+
+import codecs
+import contextlib
+import io
+import os
+import re
+import sys
+from typing import Any, TextIO, cast
+
+from palitune.errors import is_plain, printable
+
+_RARE = re.compile("[^\n\t\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
+_UP = "\x1b[A"  # of tqdm, which has several bars
+
+
+def escaped(one: str) -> str:
+    """A character as JSON and Python both read it, where JSON can hold it; of controls as Python alone does."""
+    if one < " ":
+        return one.encode("unicode_escape").decode()
+    units = one.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[i]:02x}{units[i + 1]:02x}" for i in range(0, len(units), 2))
+
+
+def _unencodable(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(map(escaped, error.object[error.start : error.end])), error.end
+
+
+class Shown:
+    """A stream for people. Whatever is written, nothing but its own line ends reaches a terminal as a control.
+
+    Lines of JSON stay the same JSON: what is escaped stands within strings. A stream of notes never fails: a disk that
+    is full, or a reader that has gone, costs the notes and not the results.
+    """
+
+    def __init__(self, stream: TextIO, notes: bool) -> None:
+        self.stream, self.notes = stream, notes
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="palitune.escaped")
+
+    def write(self, text: str) -> int:
+        with self._unless_lost():
+            self.stream.write(self._plain(text))
+        return len(text)
+
+    def flush(self) -> None:
+        with self._unless_lost():
+            self.stream.flush()
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def _unless_lost(self) -> contextlib.AbstractContextManager[Any]:
+        return contextlib.suppress(OSError, ValueError) if self.notes else contextlib.nullcontext()
+
+    def _plain(self, text: str) -> str:
+        head = tail = ""
+        if self.notes:  # a progress bar goes back to its line's start, and up to its line
+            if text and not text.replace(_UP, ""):
+                return text
+            if text.startswith("\r"):
+                head, text = "\r", text[1:]
+                tail = "\r" * text.endswith("\r")
+                text = text[: len(text) - len(tail)]
+        return head + _RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text) + tail
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def install() -> None:
+    """Puts both streams in place, once. Those that the caller has closed, None in Python, lead nowhere."""
+    codecs.register_error("palitune.escaped", _unencodable)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
+        if not isinstance(stream, Shown):
+            setattr(sys, name, cast(TextIO, Shown(stream, name == "stderr")))
+
+
+def note(text: str) -> None:
+    """A line for a person, on stderr, whatever names are in it."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def line(text: str) -> None:
+    """Writes a line of data to stdout at once: UTF-8 whatever the terminal's encoding, names' bytes as they came."""
+    content = text.encode("utf-8", "surrogateescape") + b"\n"
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None:  # a text stream that somebody put in its place
+        sys.stdout.write(text + "\n")
+        return
+    sys.stdout.flush()
+    buffer.write(content)
+    buffer.flush()
+
+
+def prefer_utf8() -> None:
+    """Starts Python anew in its UTF-8 mode where file names are ASCII to it: others could not be opened.
+
+    The streams keep the terminal's encoding.
+    """
+    if sys.getfilesystemencoding() != "ascii" or os.environ.get("PYTHONUTF8") == "1" or os.name == "nt":
+        return
+    encoding = getattr(sys.stdout or sys.stderr, "encoding", None) or "ascii"
+    os.environ.setdefault("PYTHONIOENCODING", encoding)
+    os.environ["PYTHONUTF8"] = "1"
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

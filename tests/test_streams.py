@@ -8,7 +8,7 @@ from conftest import Run
 
 from palitune.errors import printable
 
-OBEYED = "\x00\x07\x08\r\x0b\x1b\x7f\x85\x9b\xad\u061c\u200b\u200e\u200f"
+OBEYED = "\x07\x08\r\x0b\x1b\x7f\x85\x9b\xad\u061c\u200b\u200e\u200f"
 OBEYED += "\u2028\u2029\u202a\u202e\u2060\u2066\u2069\ufeff\u3164\ufe0f"
 NAME = f"a\x1b]0;t\x07{OBEYED}b日本.png"
 
@@ -25,12 +25,12 @@ def hostile(tmp_path: Path) -> Path:
     """Answers whose names, labels, questions and keys a terminal would obey; another file of them, and prompts."""
     for file, answers in (("a", "xy"), ("b", "yx")):
         rows = [
-            {"image": f"{i}{NAME}", "prefix": f"{NAME}?", "suffix": "xy"[i % 2] + NAME, "p_yes": 0.5 + 0.01 * i,
+            {"image": f"{i}{NAME}", "prefix": f"{NAME}?", "suffix": "xy"[i % 2] + NAME, "p_yes": (0.7, 0.2)[i % 3 == 0],
              "answer": answers[i % 3 == 0] + NAME, "source": NAME}
             for i in range(6)
         ]  # fmt: skip
         (tmp_path / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / f"{NAME.replace(chr(0), '')}.tsv").write_text("a.png\tTrue\t0.9\tyes\tyes\nb.png\tTrue\t0.1\tno\tno\n")
+    (tmp_path / f"{NAME}.tsv").write_text("a.png\tTrue\t0.9\tyes\tyes\nb.png\tTrue\t0.1\tno\tno\n")
     return tmp_path
 
 
@@ -47,15 +47,15 @@ def test_nothing_of_data_is_obeyed(run: Run, hostile: Path) -> None:
         ["report", "--text", tsv.name],
         ["report", "--text", f"{tsv.name}.gone"],
         ["report", f"--{NAME[:4]}"],
-        ["threshold", tsv.name, "--cost", NAME.replace("\0", "")],
+        ["threshold", tsv.name, "--cost", NAME],
         ["aggregate", "a.jsonl", tsv.name],
         ["lint", "a.jsonl"],
-        [NAME.replace("\0", "")],
+        [NAME],
     ):
         done = run("palitune", *arguments, cwd=hostile)
         found = set(done.stdout + done.stderr) & set(OBEYED)
         assert not found, (arguments, found)
-        assert done.returncode != 70
+        assert done.returncode in (0, 1, 2, 65, 66), done.stderr
     # Lines of data are copied as they are.
     lines = (hostile / "a.jsonl").read_text().splitlines()
     assert sorted(run("palitune", "uncertain", "a.jsonl", cwd=hostile).stdout.splitlines()) == sorted(lines)
@@ -70,7 +70,7 @@ def test_nothing_of_data_is_obeyed(run: Run, hostile: Path) -> None:
     ],
 )
 def test_names_that_a_terminal_cannot_show(run: Run, tmp_path: Path, variables: dict[str, str]) -> None:
-    (tmp_path / "無い.tsv").write_text("日本.png\tTrue\t0.9\tyes\tyes\n猫é😀.png\tFalse\t0.8\tno\tyes\n", "utf-8")
+    (tmp_path / "無い.tsv").write_text("日本.png\tTrue\t0.9\tyes\tyes\n猫😀.png\tFalse\t0.8\tno\tyes\n", "utf-8")
     done = run("palitune", "report", "--text", "無い.tsv", cwd=tmp_path, env=variables)
     assert done.returncode == 0, done.stderr
     assert r"Result: \u7121\u3044.tsv" in done.stdout
@@ -79,7 +79,7 @@ def test_names_that_a_terminal_cannot_show(run: Run, tmp_path: Path, variables: 
     assert done.returncode == 0, done.stderr
     assert "2 of 2 pictures are not found, the first is \\u65e5\\u672c.png" in done.stderr.replace("images", "pictures")
     done = run("palitune", "uncertain", "無い.tsv", cwd=tmp_path, env=variables)
-    assert done.stdout.splitlines()[0].startswith("猫é😀.png")
+    assert done.stdout.splitlines()[0].startswith("猫😀.png")
     done = run("palitune", "aggregate", "猫.tsv", cwd=tmp_path, env=variables)
     assert done.returncode == 66
     assert r"\u732b.tsv" in done.stderr

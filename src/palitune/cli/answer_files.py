@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune.cli import streams
-from palitune.cli.judging import folders
+from palitune.cli.workspace import folders
 from palitune.data import records
 from palitune.data.characters import shown
 from palitune.data.labels import LABELS, plain, plain_set

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from palitune.cli import workspace
 from palitune.cli.answering import Answering
 from palitune.cli.model import Model
+from palitune.cli.workspace import folders as folders
 from palitune.data import records
 from palitune.data.folders import ImageFolders
 from palitune.data.images import Decoding, shown_frames
@@ -28,13 +29,6 @@ from palitune.judge.answers import Answer
 from palitune.judge.metrics import Judged
 
 MOST_FRAMES = 5
-
-
-def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
-    """Where the pictures of a data file are."""
-    if args.images:
-        return ImageFolders([Path(args.images)], args.allow_outside)
-    return ImageFolders.beside(path, args.allow_outside)
 
 
 def load_records(path: Path, args: argparse.Namespace, labels: Sequence[str] = records.LABELS) -> list[Record]:

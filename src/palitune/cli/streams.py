@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from palitune.errors import is_plain, printable
@@ -37,6 +38,7 @@ class Shown:
 
     def __init__(self, stream: TextIO, notes: bool) -> None:
         self.stream, self.notes = stream, notes
+        self.failed: OSError | None = None  # argparse passes over what went wrong while it printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="palitune.escaped")
 
@@ -47,14 +49,24 @@ class Shown:
 
     def flush(self) -> None:
         with self._unless_lost():
+            failed, self.failed = self.failed, None
+            if failed is not None and not self.notes:
+                raise failed
             self.stream.flush()
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
             self.write(line)
 
-    def _unless_lost(self) -> contextlib.AbstractContextManager[Any]:
-        return contextlib.suppress(OSError, ValueError) if self.notes else contextlib.nullcontext()
+    @contextlib.contextmanager
+    def _unless_lost(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, ValueError) as error:  # ValueError where it is closed
+            if self.notes:
+                return
+            self.failed = error if isinstance(error, OSError) else None
+            raise
 
     def _plain(self, text: str) -> str:
         head = tail = ""

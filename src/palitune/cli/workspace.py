@@ -1,5 +1,6 @@
 """Where things are: the repository's `checkpoints/`, `cache/` and the stages' `dataset/`."""
 
+import argparse
 import difflib
 import os
 import re
@@ -11,6 +12,7 @@ from pathlib import Path
 from palitune import private
 from palitune.checkpoint import hub, manifest, verified
 from palitune.data import part_names
+from palitune.data.folders import ImageFolders
 from palitune.data.records import KINDS
 from palitune.errors import MissingInputError, OutputExistsError, UsageError, one_line
 
@@ -270,3 +272,10 @@ def _part_within(folder: Path, part: str) -> Path | None:
         hint = "Name the file with -d, and with --valid-data the one that judges"
         raise UsageError(f"{folder}: several files say {part}: {listed}{more}", hint=hint)
     return found[0] if found else None
+
+
+def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
+    """Where the pictures of a data file are."""
+    if args.images:
+        return ImageFolders([Path(args.images)], args.allow_outside)
+    return ImageFolders.beside(path, args.allow_outside)

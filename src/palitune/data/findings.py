@@ -1,6 +1,7 @@
 """What the lines of data alone tell of a run that they would spoil, and of what it can show."""
 
 import collections
+import math
 import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from palitune.data.records import Record
 LEVELS = ("error", "warning", "note")
 LISTED = 5  # labels that are named
 LOPSIDED = 0.8  # share of one label
-CONFIDENCE = 0.95
+CONFIDENCE, Z = 0.95, 1.959963984540054  # of a normal distribution so much is within -Z and Z
 
 
 class Finding(NamedTuple):
@@ -119,7 +120,8 @@ def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bo
 
 def interval(right: int, total: int) -> tuple[float, float]:
     """The Wilson score interval of a share, with `CONFIDENCE`."""
-    from scipy.stats import binomtest
-
-    found = binomtest(right, total).proportion_ci(CONFIDENCE, method="wilson")
-    return float(found.low), float(found.high)
+    share = right / total
+    width = 2 * (total + Z**2)
+    middle = (2 * total * share + Z**2) / width
+    reach = Z / width * math.sqrt(4 * total * share * (1 - share) + Z**2)
+    return 0.0 if right == 0 else middle - reach, 1.0 if right == total else middle + reach

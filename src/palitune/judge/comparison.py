@@ -7,7 +7,8 @@ import numpy as np
 
 from palitune.judge import metrics
 from palitune.judge.confusion import plain
-from palitune.judge.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, Measure, figures
+from palitune.judge.measure import Measure
+from palitune.judge.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, figures
 
 SURE = 0.05  # p-value below which a difference is called more than chance
 MCNEMAR, BOOTSTRAP = "McNemar's exact test", "paired bootstrap"
@@ -99,7 +100,7 @@ def _discordant(won: int, lost: int) -> tuple[float, float]:
     total = won + lost
     low = float(betaincinv(won, lost + 1, SURE / 2)) if won else 0.0
     high = float(betaincinv(won + 1, lost, 1 - SURE / 2)) if lost else 1.0
-    return total * (2 * low - 1), total * (2 * high - 1)
+    return total * (2 * low - 1) + 0.0, total * (2 * high - 1) + 0.0  # no -0.0
 
 
 def compare(first: Judged, second: Judged) -> Comparison:
@@ -152,14 +153,16 @@ def differences(
 ) -> list[Figure]:
     """`difference` of several from the first, in the same draws."""
     drawn = metrics.draws(len(first.labels), resamples, seed)
-    base = Measure(first, metric)
-    reference, base_value = [base(indices)[metric] for indices in drawn], figures(first)[metric]
+    reference, base_value = Measure(first, metric)(drawn).get(metric), figures(first).get(metric)
     found = []
     for other in others:
-        measure, value = Measure(other, metric), figures(other)[metric]
-        pairs = zip(reference, (measure(indices)[metric] for indices in drawn), strict=True)
-        changes = [b - a for a, b in pairs if a is not None and b is not None]
-        if base_value is None or value is None or len(changes) < len(drawn) / 2:
+        sample, value = Measure(other, metric)(drawn).get(metric), figures(other).get(metric)
+        if reference is None or sample is None or base_value is None or value is None:
+            found.append(Figure(None))
+            continue
+        changes = sample - reference
+        changes = changes[~np.isnan(changes)]
+        if len(changes) < len(drawn) / 2:
             found.append(Figure(None))
             continue
         low, high = np.quantile(changes, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()

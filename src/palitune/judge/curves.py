@@ -72,9 +72,8 @@ def _confusion(one: Judged) -> bytes:
 
 
 def _roc(p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], threshold: float | None) -> bytes:
-    from sklearn.metrics import roc_curve
-
-    false, true, _ = roc_curve(positive, p)
+    true, false = _passed(p, positive)
+    true, false = true / true[-1], false / false[-1]
     drawing, axes = _axes("ROC", "false positive rate", "recall (true positive rate)")
     axes.plot([0, 1], [0, 1], "--", color=RATE, linewidth=1)
     axes.plot(false, true, color=TRAIN, label=_with_interval("area", figures.get("roc_auc")))
@@ -86,12 +85,19 @@ def _roc(p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], thr
     return png(drawing)
 
 
+def _passed(p: np.ndarray[Any, Any], positive: Any) -> tuple[Any, Any]:
+    """Positives and negatives that are at least as likely as each probability, int[U + 1] from none to all."""
+    order = np.argsort(-p, kind="stable")
+    ends = np.flatnonzero(np.diff(p[order], append=-1.0))
+    true = positive[order].cumsum()[ends]
+    return np.concatenate([[0], true]), np.concatenate([[0], ends + 1 - true])
+
+
 def _precision_recall(
     p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], threshold: float | None
 ) -> bytes:
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, _ = precision_recall_curve(positive, p)
+    true, false = _passed(p, positive)
+    recall, precision = true[::-1] / true[-1], np.append((true[1:] / (true + false)[1:])[::-1], 1.0)
     drawing, axes = _axes("precision and recall", "recall", "precision")
     axes.axhline(positive.mean(), linestyle="--", color=RATE, linewidth=1)
     area = _with_interval("area", figures.get("average_precision"))

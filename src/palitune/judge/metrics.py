@@ -16,13 +16,14 @@ import numpy as np
 from palitune import config
 from palitune.data.findings import interval as wilson
 from palitune.judge import confusion
+from palitune.judge.by_class import classification as classification
 from palitune.judge.confusion import CLASSES, Confusion
+from palitune.judge.measure import BINS, Measure, calibration_errors
 
 Array = np.ndarray[Any, Any]
 RESAMPLES, FEWEST = 1_000, 100
 LARGE = 20_000_000  # records in all resamples together; large sets have narrow intervals, and fewer resamples
 CONFIDENCE = 0.95
-BINS = 10  # of calibration, equally wide
 NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
@@ -109,7 +110,15 @@ def always(answer: str, one: Judged) -> Judged:
 
 def figures(one: Judged) -> dict[str, float | None]:
     """Every figure of `NAMES` that is defined for so many classes."""
-    return Measure(one)(np.arange(len(one.labels)))
+    return _values(Measure(one), len(one.labels))
+
+
+def _values(measure: Measure, count: int) -> dict[str, float | None]:
+    """The figures of all records, None where one is not defined."""
+    if not count:
+        return dict.fromkeys(NAMES)
+    found = measure(np.arange(count)[None])
+    return {name: None if np.isnan(row[0]) else float(row[0]) for name, row in found.items()}
 
 
 def with_intervals(
@@ -117,13 +126,12 @@ def with_intervals(
 ) -> dict[str, Figure]:
     """Every figure with its interval, or one of them; the same seed gives the same ones."""
     measure = Measure(one, only)
-    values = measure(np.arange(len(one.labels)))
-    drawn = [measure(indices) for indices in draws(len(one.labels), resamples, seed)]
+    drawn = measure(draws(len(one.labels), resamples, seed))
     found = {}
-    for name, value in values.items():
-        sample = [row[name] for row in drawn]
-        known = [v for v in sample if v is not None]
-        if value is None or len(known) < len(drawn) / 2:
+    for name, value in _values(measure, len(one.labels)).items():
+        sample = drawn.get(name, np.empty(0))
+        known = sample[~np.isnan(sample)]
+        if value is None or len(known) < len(sample) / 2:
             found[name] = Figure(value)
             continue
         low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
@@ -133,14 +141,17 @@ def with_intervals(
                 continue
             low, high = wilson(*_SHARES[name](one.counts))
         found[name] = Figure(value, low, high)
-    return found
+    return found if only is None or only in found else {only: Figure(None)}
 
 
-def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> list[Array]:
-    """Bootstrap samples int[N] of `count` records, the same ones for the same seed; of none there are none."""
+def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
+    """Bootstrap samples int[R, N] of `count` records, the same ones for the same seed; of none there are none."""
     rng = config.generator(seed, "bootstrap", count)
     fewer = min(resamples, max(FEWEST, LARGE // max(count, 1)))
-    return [rng.integers(0, count, count) for _ in range(fewer)] if count else []
+    made = np.empty((fewer if count else 0, count), np.int32)
+    for row in made:
+        row[:] = rng.integers(0, count, count)
+    return made
 
 
 _SHARES: dict[str, Callable[[Confusion], tuple[int, int]]] = {
@@ -148,70 +159,6 @@ _SHARES: dict[str, Callable[[Confusion], tuple[int, int]]] = {
     "precision": lambda c: (c.tp, c.tp + c.fp),
     "recall": lambda c: (c.tp, c.tp + c.fn),
 }
-
-
-class Measure:
-    """`measure(indices)`: the figures of some of the records, with what all draws share computed once."""
-
-    def __init__(self, one: Judged, only: str | None = None) -> None:
-        """`only` one figure may be wanted: curves take a hundred times longer than counts."""
-        self.one, self.only = one, only
-        self.codes = np.array([one.classes.index(label) for label in one.labels], int)
-        if one.is_binary:
-            texts = [confusion.judged(a, b, one.classes) for a, b in zip(one.answers, one.labels, strict=True)]
-        else:
-            texts = [confusion.plain(answer) for answer in one.answers]
-        known = {name: code for code, name in enumerate(one.classes)}
-        # An answer that is none of three or more classes is one of its own.
-        self.said = np.array([known.get(text, len(known)) for text in texts], int)
-
-    def __call__(self, chosen: Array) -> dict[str, float | None]:
-        if not len(chosen):
-            return dict.fromkeys(NAMES)
-        found = self._binary(chosen) if self.one.is_binary else self._several(chosen)
-        return found if self.only is None else {self.only: found.get(self.only)}
-
-    def _binary(self, chosen: Array) -> dict[str, float | None]:
-        positive, said = self.codes[chosen] == 0, self.said[chosen] == 0
-        tp, fp = int((positive & said).sum()), int((~positive & said).sum())
-        fn = int(positive.sum()) - tp
-        counted = Confusion(tp=tp, tn=len(chosen) - tp - fp - fn, fp=fp, fn=fn)
-        found: dict[str, float | None] = {
-            name: getattr(counted, name)
-            for name in ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews")
-        }
-        if self.one.p is None or self.only in found:
-            return found
-        return found | _of_scores(positive, self.one.p[chosen])
-
-    def _several(self, chosen: Array) -> dict[str, float | None]:
-        from sklearn.metrics import matthews_corrcoef, recall_score
-
-        labels, said = self.codes[chosen], self.said[chosen]
-        present = np.unique(labels)
-        found: dict[str, float | None] = {"accuracy": float((labels == said).mean())}
-        found |= dict.fromkeys(("balanced_accuracy", "matthews"))
-        if len(present) > 1:
-            # Recall by class, of the classes that are there; scikit-learn's own warns of answers that are no class.
-            found["balanced_accuracy"] = float(recall_score(labels, said, labels=present, average="macro"))
-            found["matthews"] = float(matthews_corrcoef(labels, said)) if len(np.unique(said)) > 1 else None
-        if self.one.confidence is not None:
-            found["ece"] = calibration_error(self.one.confidence[chosen], labels == said)
-        return found
-
-
-def _of_scores(positive: Array, p: Array) -> dict[str, float | None]:
-    from sklearn import config_context
-    from sklearn.metrics import average_precision_score, roc_auc_score
-
-    found: dict[str, float | None] = dict.fromkeys(("roc_auc", "average_precision"))
-    if 0 < positive.sum() < len(positive):
-        with config_context(assume_finite=True, skip_parameter_validation=True):
-            found = {
-                "roc_auc": float(roc_auc_score(positive, p)),
-                "average_precision": float(average_precision_score(positive, p)),
-            }
-    return found | {"brier": float(((p - positive) ** 2).mean()), "ece": calibration_error(p, positive)}
 
 
 class Bin(NamedTuple):
@@ -232,29 +179,8 @@ def reliability(p: Array, came_true: Array) -> list[Bin]:
 
 
 def calibration_error(p: Array, came_true: Array) -> float:
-    """The expected calibration error: the mean distance between what was predicted and what was observed.
-
-    Source: Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599
-    """
-    bins = reliability(p, came_true)
-    return float(sum(one.records * abs(one.predicted - one.observed) for one in bins) / len(p))
-
-
-def classification(one: Judged) -> str:
-    """scikit-learn's report by class, as text; answers that are no class count against their label's recall.
-
-    Empty where there are no records.
-    """
-    from sklearn.metrics import classification_report
-
-    if not one.labels:
-        return ""
-    said = [confusion.plain(answer) for answer in one.answers]
-    return str(
-        classification_report(
-            one.labels, said, labels=list(one.classes), target_names=list(one.classes), zero_division=0, digits=4
-        )
-    )
+    """The expected calibration error: the mean distance between what was predicted and what was observed."""
+    return float(calibration_errors(p[None], came_true[None])[0])
 
 
 def remarks(one: Judged) -> list[str]:

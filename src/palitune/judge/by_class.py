@@ -1,0 +1,64 @@
+"""Precision, recall and F-measure of every class, as scikit-learn's report has them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from palitune.errors import printable
+from palitune.judge.confusion import plain
+
+if TYPE_CHECKING:
+    from palitune.judge.metrics import Judged
+
+MOST = 50  # classes with a line of their own, the commonest
+HEAD = ("precision", "recall", "f1-score", "support")
+Row = tuple[float, float, float, int]
+
+
+def classification(one: "Judged") -> str:
+    """The report by class; answers that are no class count against their label's recall. Empty without records."""
+    if not one.labels:
+        return ""
+    said = [plain(answer) for answer in one.answers]
+    true, told = Counter(one.labels), Counter(said)
+    hits = Counter(a for a, b in zip(said, one.labels, strict=True) if a == b)
+    rows = {name: _row(hits[name], told[name], true[name]) for name in one.classes}
+    found = list(rows.values())
+    total = len(one.labels)
+    right = sum(hits.values())
+    shown = set(sorted(one.classes, key=lambda name: -true[name])[:MOST])
+    names = {name: printable(name) for name in one.classes if name in shown}
+    width = max(len("weighted avg"), *map(len, names.values()))
+    lines = [f"{'':>{width}} " + "".join(f" {name:>9}" for name in HEAD), ""]
+    lines += [_line(text, rows[name], width) for name, text in names.items()]
+    if len(names) < len(one.classes):
+        lines.append(f"{'':>{width}}  and {len(one.classes) - len(names)} more classes")
+    lines.append("")
+    if set(said) <= set(one.classes):
+        lines.append(f"{'accuracy':>{width}} {'':>10}{'':>10} {right / total:>9.4f} {total:>9}")
+    else:
+        lines.append(_line("micro avg", _row(right, sum(told[name] for name in one.classes), total), width))
+    lines.append(_line("macro avg", _mean(found, [1] * len(found), total), width))
+    lines.append(_line("weighted avg", _mean(found, [row[3] for row in found], total), width))
+    return "\n".join(lines) + "\n"
+
+
+def _row(hits: int, told: int, true: int) -> Row:
+    """Precision, recall, F-measure and support; 0 where nothing is to be divided by."""
+    return (
+        hits / told if told else 0.0,
+        hits / true if true else 0.0,
+        2 * hits / (told + true) if told + true else 0.0,
+        true,
+    )
+
+
+def _mean(rows: Sequence[Row], weights: Sequence[int], total: int) -> Row:
+    precision, recall, f = (
+        sum(row[k] * weight for row, weight in zip(rows, weights, strict=True)) / sum(weights) for k in range(3)
+    )
+    return float(precision), float(recall), float(f), total
+
+
+def _line(name: str, row: Row, width: int) -> str:
+    return f"{name:>{width}} " + "".join(f" {figure:>9.4f}" for figure in row[:3]) + f" {row[3]:>9}"

@@ -1,12 +1,10 @@
 """What goes to stdout and stderr: text for people as their terminal can show it, lines of data as they are."""
 
 import codecs
-import contextlib
 import io
 import os
 import re
 import sys
-from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 from palitune.errors import is_plain, printable
@@ -38,35 +36,32 @@ class Shown:
 
     def __init__(self, stream: TextIO, notes: bool) -> None:
         self.stream, self.notes = stream, notes
-        self.failed: OSError | None = None  # argparse passes over what went wrong while it printed
+        self.failed: Exception | None = None  # argparse passes over what went wrong while it printed
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="palitune.escaped")
 
     def write(self, text: str) -> int:
-        with self._unless_lost():
+        try:
             self.stream.write(self._plain(text))
+        except (OSError, ValueError) as error:  # ValueError where it is closed
+            if not self.notes:
+                self.failed = error
+                raise
         return len(text)
 
     def flush(self) -> None:
-        with self._unless_lost():
-            failed, self.failed = self.failed, None
-            if failed is not None and not self.notes:
+        failed, self.failed = self.failed, None
+        try:
+            if failed is not None:
                 raise failed
             self.stream.flush()
+        except (OSError, ValueError):
+            if not self.notes:
+                raise
 
     def writelines(self, lines: Any) -> None:
         for line in lines:
             self.write(line)
-
-    @contextlib.contextmanager
-    def _unless_lost(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, ValueError) as error:  # ValueError where it is closed
-            if self.notes:
-                return
-            self.failed = error if isinstance(error, OSError) else None
-            raise
 
     def _plain(self, text: str) -> str:
         head = tail = ""

@@ -121,7 +121,11 @@ def learning_of(name: str) -> "Learned":
         facts["prompt"] = prompt
     # Without what has no effect: empty, zero and absent values.
     used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
-    return Learned(facts, used or None, RunFolder(path).picture)
+    losses: Path | None = RunFolder(path).picture
+    if losses is not None and losses.is_symlink():
+        streams.note(f"{losses}: a link, which is left out: a page has what a run drew itself")
+        losses = None
+    return Learned(facts, used or None, losses)
 
 
 def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
@@ -141,14 +145,16 @@ def _beside(target: Path, drawing: str) -> Path:
 def write(target: Path, made: "Summary", quiet: bool) -> None:
     """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
     from palitune import files
-    from palitune.judge import curves, page
+    from palitune.judge import canvas, curves, page
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    drawings = curves.draw(made.judged, made.figures, made.threshold)
+    drawings = curves.draw(made.judged, made.figures, made.threshold, made.before)
     content = page.html(made, drawings).encode("utf-8", "replace")
     for name, drawing in drawings.items():
         files.write(_beside(target, name), drawing)
     files.write(target, content)
+    if why := canvas.reason():
+        streams.note(f"{target}: {why}")
     if not quiet:
         beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
         streams.note(f"wrote {target}{beside}")

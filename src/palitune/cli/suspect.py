@@ -170,7 +170,7 @@ def _write(
 
     from palitune.checkpoint.operating_point import OperatingPoint
     from palitune.data.records import to_answer
-    from palitune.judge import answers, metrics, plots, summary
+    from palitune.judge import answers, canvas, metrics, plots, summary
     from palitune.judge.confusion import is_right
 
     said = [answers.answer(row, classes, OperatingPoint()) for row in p]
@@ -183,7 +183,10 @@ def _write(
     if not args.quiet:
         streams.note(f"{doubted} of {len(found)} labels are not what {how} says out of fold")
     if sheet is not None:
-        plots.sheet(sheet, [(found[i].image, found[i].suffix, said[i].text) for i in order])
+        doubtful = [(found[i], said[i]) for i in order]
+        plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in doubtful])
+        if why := canvas.reason():
+            streams.note(f"{args.sheet}: {why}")
     if target is not None:
         from palitune.cli import report
 

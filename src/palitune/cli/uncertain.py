@@ -49,15 +49,17 @@ def run(args: argparse.Namespace) -> None:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=args.file)
     chosen = order[: args.number]
     located = answer_files.located([found[index] for index in chosen], Path(args.file), args) if sheet else []
-    shown = [(r.image, r.suffix or "?", r.answer or "") for r in located if r.image.is_file()]
-    if sheet is not None and not shown:
+    seen = [one for one in located if one.image.is_file()]
+    if sheet is not None and not seen:
         raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
     for index in chosen:
         sys.stdout.buffer.write(lines[index] + b"\n")
     sys.stdout.buffer.flush()
     if sheet is not None:
-        from palitune.judge import plots
+        from palitune.judge import canvas, plots
 
-        plots.sheet(sheet, shown)
+        plots.sheet(sheet, [plots.Shot(r.image, r.suffix or "?", r.answer or "", r.name, r.p_yes) for r in seen])
+        if why := canvas.reason():
+            streams.note(f"{args.sheet}: {why}")
         if not args.quiet:
             streams.note(f"drew {args.sheet}")

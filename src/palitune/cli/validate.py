@@ -72,9 +72,11 @@ def run(args: argparse.Namespace) -> None:
             strange = [(record.name, text) for record, text in said if plain(text) not in known]
             answering.tell_of_strangers(path, strange, how.labels, len(records))
     if sheet is not None:
-        from palitune.judge import plots
+        from palitune.judge import canvas, plots
 
-        plots.sheet(sheet, [(r.image, r.suffix, answer.text) for r, answer in judged])
+        plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in judged])
+        if why := canvas.reason():
+            print(f"{args.sheet}: {why}", file=sys.stderr)
         if not args.quiet:
             print(f"drew {args.sheet}", file=sys.stderr)
     if target is not None:

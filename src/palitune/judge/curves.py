@@ -1,30 +1,46 @@
 """Confusion matrix, ROC, precision-recall and reliability as PNG."""
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure as Drawing
 
+from palitune.judge import canvas
+from palitune.judge.canvas import Figure as Drawing
+from palitune.judge.canvas import png
+from palitune.judge.confusion import plain
 from palitune.judge.metrics import Figure, Judged, reliability
-from palitune.judge.plots import RATE, TRAIN, VALID, png
+from palitune.judge.plots import RATE, TRAIN, VALID
 
 SIDE = 4.2  # inches
+MOST_CLASSES = 20  # in a confusion matrix, the commonest
 
 
-def draw(one: Judged, figures: dict[str, Figure], threshold: float | None = None) -> dict[str, bytes]:
+def draw(
+    one: Judged, figures: dict[str, Figure], threshold: float | None = None, before: Judged | None = None
+) -> dict[str, bytes]:
     """PNG by name: "confusion" always, "roc", "pr" and "reliability" where probabilities and both classes are there.
 
     Args:
       threshold: marked on the curves.
+      before: another model's answers to the same records, whose confusion matrix stands to the left.
+
+    Raises:
+      ConfigurationError: matplotlib cannot draw.
     """
-    drawn = {"confusion": _confusion(one)} if one.labels else {}
+    with canvas.styled({*one.classes, *one.answers, *(before.answers if before else ())}):
+        return _drawn(one, figures, threshold, before)
+
+
+def _drawn(one: Judged, figures: dict[str, Figure], threshold: float | None, before: Judged | None) -> dict[str, bytes]:
+    drawn = {"confusion": _confusion(one, before)} if one.labels else {}
     positive = np.array([label == one.classes[0] for label in one.labels], bool)
     if one.p is not None and positive.any() and not positive.all():
         drawn["roc"] = _roc(one.p, positive, figures, threshold)
         drawn["pr"] = _precision_recall(one.p, positive, figures, threshold)
     if one.confidence is not None:
         drawn["reliability"] = (
-            _reliability(one.p, positive, figures, f"probability of {one.classes[0]}")
+            _reliability(one.p, positive, figures, f"probability of {canvas.text(one.classes[0], 30)}")
             if one.p is not None
             else _reliability(one.confidence, one.right, figures, "probability of the answer")
         )
@@ -46,29 +62,46 @@ def _with_interval(name: str, figure: Figure | None) -> str:
     return f"{name} {figure.value:.3f}{interval}"
 
 
-def _confusion(one: Judged) -> bytes:
-    from sklearn.metrics import confusion_matrix
-
-    said = [answer.strip() for answer in one.answers]
-    names = [*one.classes, *sorted(set(said) - set(one.classes))[:3]]
-    other = "(other)"
-    if set(said) - set(names):
-        names.append(other)
-    said = [text if text in names else other for text in said]
-    matrix = confusion_matrix(one.labels, said, labels=names)[: len(one.classes)]
-    drawing = Drawing(
-        figsize=(max(SIDE, 0.8 * len(names) + 2), max(SIDE, 0.8 * len(one.classes) + 1.5)), layout="tight"
-    )
-    axes = drawing.subplots()
-    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(column, row, f"{count}\n{100 * shares[row, column]:.0f} %", ha="center", va="center", color=colour)
-    axes.set(title="confusion matrix", xlabel="answer", ylabel="label")
-    axes.set_xticks(range(len(names)), [name[:16] for name in names])
-    axes.set_yticks(range(len(one.classes)), [name[:16] for name in one.classes])
+def _confusion(one: Judged, before: Judged | None) -> bytes:
+    several = [one] if before is None else [before, one]
+    titles = ["confusion matrix"] if before is None else ["confusion matrix, before", "confusion matrix, after"]
+    counted = [_matrix(each) for each in several]
+    columns = max(len(answers) for _, _, answers in counted)
+    rows = max(len(labels) for _, labels, _ in counted)
+    size = (len(several) * max(SIDE, 0.8 * columns + 2), max(SIDE, 0.8 * rows + 1.5))
+    drawing = Drawing(figsize=size, layout="tight")
+    cells = drawing.subplots(1, len(several), squeeze=False).flat
+    for axes, title, (matrix, labels, answers) in zip(cells, titles, counted, strict=True):
+        shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        for (row, column), count in np.ndenumerate(matrix):
+            colour = "white" if shares[row, column] > 0.5 else "black"
+            share = f"{100 * shares[row, column]:.0f} %"
+            axes.text(column, row, f"{count}\n{share}", ha="center", va="center", color=colour)
+        axes.set(title=title, xlabel="answer", ylabel="label")
+        axes.set_xticks(range(len(answers)), [canvas.text(name, 16) for name in answers])
+        axes.set_yticks(range(len(labels)), [canvas.text(name, 16) for name in labels])
     return png(drawing)
+
+
+def _matrix(one: Judged) -> tuple[np.ndarray[Any, Any], list[str], list[str]]:
+    """Counts int[L, A] of labels and answers, with the names of both; what is rare is counted together."""
+    there = Counter(one.labels)
+    labels = list(one.classes)
+    if len(labels) > MOST_CLASSES:
+        commonest = set(sorted(labels, key=lambda name: -there[name])[:MOST_CLASSES])
+        labels = [name for name in labels if name in commonest]
+    said = [plain(answer) for answer in one.answers]
+    answers = [*labels, *sorted(set(said) - set(one.classes))[:3]]
+    rows, columns = ({name: i for i, name in enumerate(names)} for names in (labels, answers))
+    matrix = np.zeros((len(labels) + 1, len(answers) + 1), int)  # the last ones are of all others
+    for label, answer in zip(one.labels, said, strict=True):
+        matrix[rows.get(label, len(labels)), columns.get(answer, len(answers))] += 1
+    if len(labels) < len(one.classes):
+        labels.append("(other)")
+    if matrix[:, -1].any():
+        answers.append("(other)")
+    return matrix[: len(labels), : len(answers)], labels, answers
 
 
 def _roc(p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], threshold: float | None) -> bytes:

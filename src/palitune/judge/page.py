@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
 from palitune import __version__
 from palitune.data import images
@@ -39,7 +40,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
         shares=SHARES,
         basic=[name for name in BASIC if name in one.figures],
         drawings={name: _data(content, "png") for name, content in drawings.items()},
-        losses=_data(one.losses.read_bytes(), "png") if one.losses and one.losses.is_file() else None,
+        losses=_losses(one.losses) if one.losses else None,
         thumbnails=thumbnails,
         is_right=is_right,
         classification=metrics.classification(one.judged),
@@ -72,6 +73,19 @@ def thumbnail(item: Item) -> str | None:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=QUALITY)
     return _data(buffer.getvalue(), "jpeg")
+
+
+def _losses(path: Path) -> str | None:
+    """The drawing of a run's losses, drawn anew from its pixels: what is no image, or a link to one, is left out."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    try:
+        picture = images.decode(path)
+    except PalituneError:
+        return None
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return _data(buffer.getvalue(), "png")
 
 
 def _data(content: bytes, kind: str) -> str:

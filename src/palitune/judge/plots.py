@@ -1,49 +1,73 @@
 """Verdicts as pictures."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-from matplotlib.figure import Figure
+from typing import Any, NamedTuple
 
 from palitune import files
 from palitune.data import images
+from palitune.judge import canvas
+from palitune.judge.canvas import png
 from palitune.judge.confusion import is_right
 
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
 TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
+MOST_PIXELS = 240
 PANELS, PANEL_COLUMNS = 6, 2  # attempts in one picture of losses
 
 
-def sheet(path: Path, shown: Sequence[tuple[Path, str, str]]) -> None:
-    """A PNG with pictures and what the model said of them: (image, label, answer), wrong answers first.
+class Shot(NamedTuple):
+    """An image of a sheet, and what the model said of it."""
+
+    image: Path
+    label: str
+    answer: str
+    name: str = ""  # as the data call it
+    p_yes: float | None = None
+
+
+def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
+    """A PNG with images and what the model said of them, wrong answers first; names and p_yes below.
 
     It holds 48; the rest is counted in the title.
 
     Raises:
       StorageError: the file cannot be written.
+      ConfigurationError: matplotlib cannot draw.
     """
-    wrong = [item for item in shown if not is_right(item[2], item[1])]
-    right = [item for item in shown if is_right(item[2], item[1])]
+    shots = [Shot(*one) for one in shown]
+    wrong = [item for item in shots if not is_right(item.answer, item.label)]
+    right = [item for item in shots if is_right(item.answer, item.label)]
     chosen = (wrong + right)[: COLUMNS * ROWS]
     rows = -(-len(chosen) // COLUMNS)
-    # A Figure of its own draws without a display and leaves pyplot's global state alone.
-    figure = Figure(figsize=(1.5 * COLUMNS, 1.75 * rows + 0.5), layout="constrained")
-    figure.suptitle(
-        f"{len(shown)} pictures, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(shown)))
-    )
-    for cell, (image, label, answer) in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
-        colour = RIGHT if is_right(answer, label) else WRONG
-        cell.imshow(images.decode(image))
-        cell.set_title(answer if answer == label else f"{answer[:16]} (is: {label})", color=colour, fontsize=10)
-        cell.spines[:].set(color=colour, linewidth=3)
-    for cell in figure.axes:
-        cell.set(xticks=[], yticks=[])
-        if not cell.images:
-            cell.set_axis_off()
-    files.write(path, png(figure))
+    with canvas.styled(f"{one.name}{one.image.name}{one.label}{one.answer}" for one in chosen):
+        # A Figure of its own draws without a display and leaves pyplot's global state alone.
+        figure = canvas.Figure(figsize=(1.5 * COLUMNS, 2.0 * rows + 0.5), layout="constrained")
+        figure.suptitle(
+            f"{len(shots)} images, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(shots)))
+        )
+        for cell, shot in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
+            _shot(cell, shot)
+        for cell in figure.axes:
+            cell.set(xticks=[], yticks=[])
+            if not cell.images:
+                cell.set_axis_off()
+        files.write(path, png(figure))
+
+
+def _shot(cell: Any, shot: Shot) -> None:
+    colour = RIGHT if is_right(shot.answer, shot.label) else WRONG
+    image = images.decode(shot.image)
+    image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
+    cell.imshow(image)
+    answer, label = canvas.text(shot.answer, 16), canvas.text(shot.label, 16)
+    cell.set_title(answer if shot.answer == shot.label else f"{answer} (is: {label})", color=colour, fontsize=10)
+    cell.spines[:].set(color=colour, linewidth=3)
+    likely = [] if shot.p_yes is None else [f"p_yes {shot.p_yes:.3f}"]
+    name = shot.name or shot.image.name
+    name = name if len(name) <= 24 else f"…{name[-23:]}"  # the end tells images apart
+    cell.set_xlabel("\n".join([canvas.text(name, 24), *likely]), fontsize=6.5)
 
 
 def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> None:
@@ -67,18 +91,19 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
     count = len(own) + several
     if not own:
         return
-    columns = min(PANEL_COLUMNS, count)
-    lines = -(-count // columns)
-    figure = Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4), layout="tight")
-    cells = list(figure.subplots(lines, columns, squeeze=False).flat)
-    for cell, ((trial, number, attempt), part) in zip(cells, own, strict=False):
-        _losses_of(cell, part)
-        cell.set_title(f"trial {trial}, pass {number}, attempt {attempt}", fontsize=10)
-    if several:
-        _all_trials(cells[len(own)], parts, winner)
-    for cell in cells[count:]:
-        cell.set_axis_off()
-    files.write(path, png(figure))
+    with canvas.styled():
+        columns = min(PANEL_COLUMNS, count)
+        lines = -(-count // columns)
+        figure = canvas.Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4), layout="tight")
+        cells = list(figure.subplots(lines, columns, squeeze=False).flat)
+        for cell, ((trial, number, attempt), part) in zip(cells, own, strict=False):
+            _losses_of(cell, part)
+            cell.set_title(f"trial {trial}, pass {number}, attempt {attempt}", fontsize=10)
+        if several:
+            _all_trials(cells[len(own)], parts, winner)
+        for cell in cells[count:]:
+            cell.set_axis_off()
+        files.write(path, png(figure))
 
 
 def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
@@ -139,10 +164,3 @@ def _smooth(values: Sequence[float]) -> list[float]:
         mean = 0.9 * mean + 0.1 * value
         made.append(mean / (1 - 0.9**number))
     return made
-
-
-def png(figure: Figure) -> bytes:
-    """A drawing as a file's content."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return buffer.getvalue()

@@ -1,0 +1,102 @@
+"""What drawings share: letters that there is a font for, one style whatever a person has set for matplotlib, PNG."""
+
+import contextlib
+import functools
+import io
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+os.environ["MPLBACKEND"] = "agg"  # a display's name that matplotlib does not know ends its import
+
+import matplotlib
+from matplotlib import font_manager
+from matplotlib.figure import Figure as Figure
+from matplotlib.ft2font import FT2Font
+
+from palitune.errors import ConfigurationError, printable
+
+# Of Japanese, by the words in their files' names: Debian's, the container's, Windows', macOS'.
+JAPANESE = (
+    *("NotoSansCJK", "NotoSansJP", "SourceHanSans", "ipaexg", "ipag", "TakaoPGothic", "TakaoGothic", "VL-Gothic"),
+    *("YuGoth", "meiryo", "msgothic", "Hiragino", "ヒラギノ", "BIZ-UD", "mplus", "DroidSansFallback", "wqy", "unifont"),
+)
+without_font: set[str] = set()  # characters that were spelled out since `reason` was last asked
+
+
+@contextlib.contextmanager
+def styled(names: Iterable[str] = ()) -> Iterator[None]:
+    """Within, drawings look the same everywhere; `$` in a label is a dollar.
+
+    Args:
+      names: what will be drawn of data; a system's fonts are looked through only where they are needed.
+
+    Raises:
+      ConfigurationError: matplotlib cannot draw.
+    """
+    try:
+        with matplotlib.rc_context():
+            matplotlib.rcdefaults()
+            others = () if all(map(str.isascii, names)) else _fonts()[1:]
+            families = [font_manager.FontProperties(fname=str(path)).get_name() for path in others]
+            matplotlib.rcParams.update({"text.parse_math": False, "font.family": ["DejaVu Sans", *families]})
+            yield
+    except (ValueError, RuntimeError, TypeError, KeyError, AttributeError, LookupError) as error:
+        what = f"matplotlib cannot draw: {printable(' '.join(str(error).split())[:200])}"
+        raise ConfigurationError(what, hint="palitune report --text needs no drawings") from error
+
+
+@functools.cache
+def _fonts() -> tuple[Path, ...]:
+    """matplotlib's own font, and one of the system's that has Japanese, if there is one."""
+    own = Path(font_manager.findfont("DejaVu Sans"))
+    there = {path.name: path for path in map(Path, font_manager.findSystemFonts())}
+    for word in JAPANESE:
+        for name, path in sorted(there.items()):
+            if word.lower() in name.lower() and _usable(path):
+                with contextlib.suppress(RuntimeError, OSError):
+                    font_manager.fontManager.addfont(str(path))
+                    return own, path
+    return (own,)
+
+
+def _usable(path: Path) -> bool:
+    return {ord(one) for one in "あ日"} <= _characters(path)
+
+
+@functools.cache
+def _characters(path: Path) -> frozenset[int]:
+    try:
+        return frozenset(FT2Font(str(path)).get_charmap())
+    except (RuntimeError, OSError):
+        return frozenset()
+
+
+def text(name: str, most: int = 40) -> str:
+    """A name to be drawn, at most so long: what no font here has is spelled out, and never an empty box."""
+    name = name if len(name) <= most else f"{name[: most - 1]}…"
+    shown = printable(name)
+    if shown.isascii():
+        return shown
+    known = frozenset().union(*map(_characters, _fonts()))
+    lost = {one for one in shown if ord(one) not in known}
+    without_font.update(lost)
+    return "".join(one.encode("unicode_escape").decode() if one in lost else one for one in shown)
+
+
+def reason() -> str | None:
+    """Why something was spelled out in drawings since this was last asked; None where nothing was."""
+    if not without_font:
+        return None
+    some = " ".join(sorted(without_font)[:5])
+    without_font.clear()
+    return f"no font here has {some}: drawings spell such characters out (apt-get install fonts-ipaexfont)"
+
+
+def png(figure: Figure) -> bytes:
+    """A drawing as a file's content."""
+    if without_font:
+        figure.text(0.99, 0.005, "no font for some characters: spelled out", ha="right", fontsize=6, color="#8a8a8a")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=80)
+    return buffer.getvalue()

@@ -273,6 +273,12 @@ def test_a_whole_checkpoint_has_its_manifest_inside(tmp_path: Path) -> None:
         assert plain.files == ["a"]
 
 
+def test_the_longest_prompt_fits_inside(tmp_path: Path) -> None:
+    content = manifest.text(base=None, dtypes={}, config={"prompt": "長" * manifest.LONGEST_PROMPT}, data="d")
+    npz.save(tmp_path / "a.npz", {"a": ARRAY}, comment=manifest.comment(content))
+    assert manifest.prompt(tmp_path / "a.npz", "") == "長" * manifest.LONGEST_PROMPT
+
+
 def test_what_does_not_fit_inside_is_beside(tmp_path: Path) -> None:
     path, learned = tmp_path / "whole.npz", {"images": 20_000, "marks": "A" * 160_000}
     content = manifest.text(base=None, dtypes={}, config={"prompt": "a?"}, data="d", learned=learned)

@@ -66,16 +66,16 @@ def write(checkpoint: Path, content: str) -> None:
 def comment(content: str) -> bytes:
     """A `text` as a whole checkpoint has it inside.
 
-    Where it is too long, what it learned from stays in the file beside, which is known by its SHA-256.
+    Where it is too long, what it learned from stays in the file beside, which is known by its SHA-256. One that does
+    not fit even so (none does that a prompt of the longest makes) is beside alone.
     """
     short = json.loads(content)
-    found = json.dumps(short).encode()
+    found = json.dumps(short, ensure_ascii=False).encode()
     if len(found) > LONGEST_COMMENT:
         short.pop("learned", None)
-        found = json.dumps(short | {BESIDE: hashlib.sha256(content.encode()).hexdigest()}).encode()
-    if len(found) > LONGEST_COMMENT or not found.startswith(BEGINNING):
-        raise ValueError(f"a manifest of {len(found):,} bytes does not fit into a comment")
-    return found
+        short[BESIDE] = hashlib.sha256(content.encode()).hexdigest()
+        found = json.dumps(short, ensure_ascii=False).encode()
+    return found if len(found) <= LONGEST_COMMENT else b""
 
 
 def _inside(checkpoint: Path) -> str | None:

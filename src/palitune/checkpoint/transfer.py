@@ -19,6 +19,7 @@ from palitune.errors import BadDataError, CredentialsError, MissingInputError, N
 
 TIMEOUTS = (10, 30)  # seconds to connect, seconds without a byte
 SLICE = 1 << 20  # bytes
+LONGEST_VERSION = 10_000  # bytes of what a server calls a version
 ATTEMPTS = 5  # in a row that bring nothing
 PAUSE = 1.0  # seconds before the second attempt; doubled before each further one
 LONGEST_PAUSE = 60.0
@@ -181,7 +182,10 @@ def _wanted(partial: Path) -> dict[str, str]:
     """Request headers: the rest, if the version of what we have is known."""
     headers = {"Accept-Encoding": "identity"}
     version = _version_of(partial)
-    known = version.read_text("latin-1") if version.is_file() else ""
+    try:
+        known = files.read(version, LONGEST_VERSION).decode("latin-1")
+    except (OSError, ValueError):
+        known = ""
     if size(partial) and known.isprintable() and known.strip():
         headers |= {"Range": f"bytes={size(partial)}-", "If-Range": known}
     return headers
@@ -221,7 +225,7 @@ def _remember(headers: Mapping[str, str], partial: Path) -> None:
     version = headers.get("ETag", "")
     version = headers.get("Last-Modified", "") if version.startswith("W/") or not version else version
     if version:
-        _version_of(partial).write_text(version, "latin-1")
+        files.write(_version_of(partial), version.encode("latin-1", "replace"))
     else:
         _version_of(partial).unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from palitune import files
 from palitune.errors import PalituneError
 
 MOST = 8 << 20  # bytes of what is remembered of one file
+MOST_FILES = 1000  # that are remembered
 folder: Path | None = None  # where it is remembered; None forgets with the process
 _known: dict[str, dict[str, str]] = {}
 _changed: set[str] = set()
@@ -55,6 +56,10 @@ def flush() -> None:
     _changed.clear()
     if folder is None:
         return
-    for key, facts in changed:
-        with contextlib.suppress(PalituneError, OSError):
+    with contextlib.suppress(PalituneError, OSError):
+        for key, facts in changed:
             files.write(folder / f"{key}.json", json.dumps(facts).encode(), shared=True)
+        # What is remembered of files that are gone would stay for ever: the oldest go.
+        by_age = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in by_age[MOST_FILES:]:
+            path.unlink(missing_ok=True)

@@ -76,6 +76,7 @@ def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
     from palitune.checkpoint import delta, manifest, npz
+    from palitune.checkpoint.run_folder import RunFolder
     from palitune.cli import workspace
     from palitune.cli.model import check, files_of
     from palitune.config import PROMPT, learning
@@ -96,8 +97,9 @@ def run(args: argparse.Namespace) -> None:
     config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
     about = {"config": config, "data": known.get("data", ""), "learned": known.get("learned")}
     content = manifest.text(base=None, dtypes=dtypes, **about)
-    # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
-    npz.save(target, whole, dtypes, comment=manifest.comment(content))
-    manifest.write(target, content)
+    with RunFolder(target).held():  # no run of that name is at work, nor another merge
+        # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
+        npz.save(target, whole, dtypes, comment=manifest.comment(content))
+        manifest.write(target, content)
     if not args.quiet:
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

@@ -1,7 +1,10 @@
 """Image files as containers: what of them is the picture, what has no say in it, and what is refused undecoded."""
 
 import io
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -314,3 +317,114 @@ def test_whatever_a_decoder_raises_is_an_error_of_the_file(
     with pytest.raises(BadDataError, match=r"does not decode \(.*inside") as caught:
         images.load(path, 8, "d:1")
     assert "\n" not in str(caught.value)
+
+
+def brand(name: bytes) -> bytes:
+    return b"\0\0\0\x18ftyp" + name + b"\0\0\0\0mif1" + name + bytes(99)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (brand(b"heic"), r"not an image but a HEIC image.*: .*Convert it to JPEG"),
+        (brand(b"avif"), "not an image but an AVIF image: .*Convert it to JPEG"),
+        (b"II*\0" + bytes(99), "a TIFF image: .*Convert it to JPEG"),
+        (b"\xff\x0a" + bytes(99), "a JPEG XL image: .*Convert it to JPEG"),
+        (b"\0\0\1\0\1\0" + bytes(99), "a Windows icon: .*Convert it to JPEG"),
+        (b"qoif" + bytes(99), "a QOI image: .*Convert it to JPEG"),
+        (b"P6\n8 8\n255\n" + bytes(99), "a Netpbm image: .*Convert it to JPEG"),
+        (b"<?xml version='1.0'?><svg xmlns='a'/>", "an SVG drawing: .*Convert it to JPEG"),
+        (b"%PDF-1.7\n", "a PDF document: .*taken out of it"),
+        (b"<!DOCTYPE html><html>", "an HTML page: .*download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\n", "a Git LFS pointer.*: .*git lfs pull"),
+        (b"PK\3\4" + bytes(26) + b"xl/workbook.xml", "an Excel workbook.*: .*Name the image itself"),
+        (b"\x1f\x8b\x08" + bytes(9), "packed with gzip: .*gunzip"),
+        (b"", "an empty file: .*Copy or download it again"),
+        (bytes(5000), "a file of zeros: .*copy or download it again"),
+        (b"[InternetShortcut]\nURL=a", "a text: .*Name the image itself"),
+        (b"\x01\x02\x03\xfe", "not an image: .*Formats are JPEG"),
+    ],
+)
+def test_what_is_no_image_is_named_for_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "a.jpg").write_bytes(content)
+    with pytest.raises(BadDataError, match=message) as caught:
+        images.decode(tmp_path / "a.jpg")
+    with pytest.raises(BadDataError) as other:
+        images.count_frames(tmp_path / "a.jpg")
+    assert str(other.value) == str(caught.value)
+
+
+def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name, what in (("pipe", "a pipe"), ("device", "a device"), ("", "a folder")):
+        with pytest.raises(BadDataError, match=f"not a file: .*This is {what}"):
+            images.count_frames(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
+def test_media_types(kind: str) -> None:
+    assert images.media_type(saved(noise(), kind)[:16]) == f"image/{kind.lower()}"
+    assert images.media_type(b"II*\0") is None
+
+
+def test_damaged_metadata_is_counted_once(tmp_path: Path, run: Callable[..., object]) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(saved(noise(), "PNG", exif=BAD_EXIF[0] if number < 2 else b""))
+    (tmp_path / "a.tsv").write_text("".join(f"{number}.png\t{'yes' if number % 2 else 'no'}\n" for number in range(4)))
+    done = run("palitune", "split", "-d", "a.tsv", "-v", "2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("2 images have damaged metadata that says which side is up: shown as stored") == 1
+    done = run("palitune", "lint", "a.tsv", cwd=tmp_path)
+    assert "damaged metadata" not in done.stderr
+    assert "note: metadata (2)" in done.stdout
+
+
+OVERHEAD = 40_000_000  # bytes beside what is counted before decoding: strips, and what is between both directions
+READS = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from faults.damage import forget_peak, load, memory
+from palitune.data import images
+from palitune.data.pictures import Wanted
+for name in sys.argv[1:]:
+    load(Wanted(Path({warm!r}), "warm:1"))
+    forget_peak()
+    before, _ = memory()
+    _, told = load(Wanted(Path(name), "d:1"))
+    container = images._scanned(Path(name), None)
+    print(memory()[1] - before, container.memory(container.frames // 2), Path(name).name, told)
+"""
+
+
+def test_decoding_takes_the_memory_that_is_counted_before(tmp_path: Path) -> None:
+    """The limit is on what is counted, so what is taken must not be more: the picture once, and strips of it."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = {"exif": exif.tobytes(), "compress_level": 1, "quality": 20}
+    several: dict[str, object] = {"save_all": True, "disposal": 2, "lossless": True, "method": 0}
+    frames = [Image.new("RGBA", (1_800, 1_500), (shade, 0, 9, 200)) for shade in range(3)]
+    paths = []
+    for name, picture, options in (
+        ("RGBA.png", Image.new("RGBA", (3_000, 3_000)), turned),
+        ("I16.png", Image.fromarray(np.zeros((3_000, 3_000), np.uint16)), turned),
+        ("tall.jpg", Image.new("RGB", (1_000, 12_000)), turned),
+        ("cmyk.jpg", Image.new("CMYK", (3_000, 3_000)), turned),
+        ("progressive.jpg", Image.new("RGB", (3_000, 3_000)), turned | {"progressive": True}),
+        ("still.webp", Image.new("RGB", (2_000, 2_000)), {"method": 0}),
+        ("moving.gif", frames[0], several | {"append_images": frames[1:]}),
+        ("moving.png", frames[0], several | {"append_images": frames[1:], "blend": 1, "compress_level": 1}),
+        ("moving.webp", frames[0], several | {"append_images": frames[1:]}),
+    ):
+        paths.append(tmp_path / name)
+        picture.save(paths[-1], **options)
+    noise().save(tmp_path / "warm.png")
+    code = READS.format(tests=str(Path(__file__).parent), warm=str(tmp_path / "warm.png"))
+    done = subprocess.run([sys.executable, "-c", code, *paths], capture_output=True, text=True, timeout=300, check=True)
+    for line in done.stdout.splitlines():
+        taken, counted, _, told = line.split(" ", 3)
+        assert told == "None", line
+        assert int(taken) < int(counted) + OVERHEAD, line
+    assert len(done.stdout.splitlines()) == len(paths)
+    assert images.MEMORY < 300_000_000

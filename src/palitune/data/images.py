@@ -93,19 +93,26 @@ def media_type(head: bytes) -> str | None:
     return "image/bmp" if head.startswith(b"BM") else None
 
 
-def decode(path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None) -> Image.Image:
+def decode(
+    path: Path,
+    where: str | None = None,
+    how: Decoding = DEFAULT,
+    frame: int | None = None,
+    most: int | None = None,
+) -> Image.Image:
     """The picture in a file as RGB: upright by its EXIF rotation, alpha composited on white, greyscale widened.
 
     Args:
       where: `file:line` of the record, for messages.
       frame: of an animated picture, instead of what `how` says.
+      most: pixels; of a picture that has more, the means of squares.
 
     Raises:
       MissingInputError: there is no such file.
       BadDataError: it is no picture in one of `FORMATS`, is damaged, or takes more than the limits allow.
     """
     with shown(path, where, how, frame) as (_, upright):
-        return upright.picture()
+        return upright.picture() if most is None else upright.reduced(most)
 
 
 def examine(path: Path, where: str | None = None, how: Decoding = DEFAULT) -> tuple[Facts, Image.Image]:
@@ -211,6 +218,7 @@ def _scanned(path: Path, where: str | None) -> Container:
     if kind is None:
         found = foreign_files.recognised(data[: foreign_files.HEAD]) or _of_no_format(data[: foreign_files.HEAD])
         hint = found.hint if found else f"Formats are {', '.join(FORMATS)}"
+        hint = "Name the image itself" if "palitune convert" in hint else hint
         raise BadDataError(f"not an image{f' but {found.what}' if found else ''}: {path}", where=where, hint=hint)
     return READERS[kind](data)
 
@@ -228,7 +236,8 @@ def _content(path: Path, where: str | None) -> bytes:
                 )
             if stat.S_ISREG(found.st_mode):
                 return file.read(LARGEST_FILE)
-    raise BadDataError(f"not a file: {path}", where=where, hint=f"Formats are {', '.join(FORMATS)}")
+    what = "a folder" if stat.S_ISDIR(kind) else "a pipe" if stat.S_ISFIFO(kind) else "a device or socket"
+    raise BadDataError(f"not a file: {path}", where=where, hint=f"This is {what}: name the image itself")
 
 
 def _of_no_format(head: bytes) -> foreign_files.Foreign | None:
@@ -245,7 +254,7 @@ def _of_no_format(head: bytes) -> foreign_files.Foreign | None:
     return None
 
 
-OTHERS = (
+OTHERS = (  # first bytes of other images
     (b"\0\0\2\0", "a Windows cursor"),
     (b"icns", "an icon of macOS"),
     (b"FUJIFILMCCD-RAW", "a raw photo (RAF)"),

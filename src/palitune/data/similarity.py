@@ -42,12 +42,16 @@ def near_pairs(fingerprints: Fingerprints) -> np.ndarray[Any, Any]:
     count = len(fingerprints)
     group = np.arange(count)  # the first of those that each is connected with
     step = max(1, BLOCK // max(count, 1))
+    first, second = (np.ascontiguousarray(fingerprints[:, word]) for word in (0, 1))
     found = [np.zeros((0, 2), np.int64)]
     for start in range(0, count, step):
-        block, rest = fingerprints[start : start + step], fingerprints[start:]
-        near = np.bitwise_count(block[:, None] ^ rest[None]).sum(axis=-1, dtype=np.uint16) <= NEAR
-        near &= group[start : start + step, None] != group[None, start:]
-        pairs = np.stack(np.nonzero(near), axis=1) + start
+        end = start + step
+        # Half of the bits decide almost always.
+        half = np.bitwise_count(first[start:end, None] ^ first[None, start:])
+        half += np.bitwise_count(second[start:end, None] ^ second[None, start:])
+        pairs = np.argwhere((half <= NEAR) & (group[start:end, None] != group[None, start:])) + start
+        different = fingerprints[pairs[:, 0]] ^ fingerprints[pairs[:, 1]]
+        pairs = pairs[np.bitwise_count(different).sum(axis=1, dtype=np.uint16) <= NEAR]
         if len(pairs):
             pairs = _spanning(group[pairs], pairs, count)
             found.append(pairs)

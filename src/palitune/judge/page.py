@@ -16,6 +16,7 @@ from palitune.judge.summary import Item, Summary
 from palitune.judge.text import between, value
 
 THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
+LARGEST = 4_000_000  # pixels that a thumbnail is made of
 SHARES = ("accuracy", "precision", "recall")  # in percent
 BASIC = (*SHARES, "f_measure", "balanced_accuracy", "matthews", "roc_auc")
 
@@ -66,7 +67,7 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
 def thumbnail(item: Item) -> str | None:
     """A small picture as a data address; None where the picture cannot be read."""
     try:
-        picture = images.decode(item.record.image, item.record.where)
+        picture = images.decode(item.record.image, item.record.where, most=LARGEST)
     except PalituneError:
         return None
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

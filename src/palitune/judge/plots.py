@@ -13,7 +13,7 @@ from palitune.judge.confusion import is_right
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
 TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
-MOST_PIXELS = 240
+LARGEST, MOST_PIXELS = 4_000_000, 240  # pixels that a shot is made of, and of its longer side
 PANELS, PANEL_COLUMNS = 6, 2  # attempts in one picture of losses
 
 
@@ -58,7 +58,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
 
 def _shot(cell: Any, shot: Shot) -> None:
     colour = RIGHT if is_right(shot.answer, shot.label) else WRONG
-    image = images.decode(shot.image)
+    image = images.decode(shot.image, most=LARGEST)
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
     cell.imshow(image)
     answer, label = canvas.text(shot.answer, 16), canvas.text(shot.label, 16)

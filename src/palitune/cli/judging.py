@@ -136,7 +136,7 @@ class Judge:
         self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if self.answering.decode else None
         self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
         self.source = model.path
-        self.tokenizer.prompt(prompt, "--prompt")  # refused now if it is too long
+        self.tokenizer.prompt(prompt, "the question of records that have none")  # refused now if it is too long
         self.silent = quiet or not sys.stderr.isatty()
 
     def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:

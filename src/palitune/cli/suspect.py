@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune.cli import answer_files, overlap, report, workspace
-    from palitune.cli.judging import check_pictures, folders
+    from palitune.cli.judging import check_pictures, folders, tell_of_questions
     from palitune.cli.model import announce, load, pictures
     from palitune.data import records
     from palitune.errors import UsageError
@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> None:
     classes = answer_files.classes_of(found, args.labels, args.quiet)
     labels = [record.suffix for record in found]
     probe.require_classes(labels, args.folds, args.data)
+    tell_of_questions([found], args)
     overlap.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
     if args.learn:
         p = _learned(found, labels, classes, args)

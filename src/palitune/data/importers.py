@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from palitune.data import coco, foreign, image_tree, json_records, label_studio, messages, roles, table, vqa
+from palitune.data import coco, foreign, image_tree, json_lines, json_records, label_studio, messages, roles, table, vqa
 from palitune.data.foreign import Fields, Found, Options
 from palitune.data.records import HEADS, LABELS, LONGEST, require_file, to_json
 from palitune.data.renaming import Renaming
@@ -14,7 +14,7 @@ from palitune.errors import BadDataError, MissingInputError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 REST = 1 << 14  # bytes after the first line that are read to tell the format
-DEEPEST = 50  # levels of lists and objects in a value
+DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so that what is written can be read
 READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_records.read,
     "tsv": json_records.read_tsv,

@@ -13,6 +13,7 @@ import pytest
 from conftest import REPOSITORY, Run
 from PIL import Image, ImageOps
 
+from palitune import appended
 from palitune.data import records
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -135,6 +136,24 @@ def test_bad_pictures_stop_it_before_the_first_answer_or_are_left_out(playground
     done = shell("./13-inference.py -i dataset -d - < tmp/bad.tsv", 65)
     assert done.stderr.startswith("stdin:2: not an image")
     shell("printf '%s\\tyes\\nbroken.png\\n' x.png | ./13-inference.py -i dataset -d -", 65)
+
+
+def test_five_of_a_kind_are_named_and_the_rest_counted(playground: Path, shell: Shell) -> None:
+    (playground / "tmp/many.tsv").write_text("".join(f"missing{number}.png\tyes\n" for number in range(30)))
+    told = shell("./13-inference.py -d tmp/many.tsv -i dataset", 65).stderr.splitlines()
+    assert told[0] == "Is it the right folder? -i names another one"
+    assert [line.split(":")[1] for line in told[1:6]] == ["1", "2", "3", "4", "5"]
+    assert told[6] == "no such image: 25 more"
+    assert told[7].endswith("30 of 30 images cannot be used. Is it the right folder? -i names another one")
+    assert len(told) == 8
+
+
+def test_one_process_writes_a_file_of_answers(playground: Path, shell: Shell) -> None:
+    with appended.owned(playground / "tmp/owned.tsv") as file:
+        file.write(b"half")
+        done = shell("./13-inference.py -d all.tsv -i dataset --resume tmp/owned.tsv", 73)
+        assert "is writing this file" in done.stderr
+    assert (playground / "tmp/owned.tsv").read_bytes() == b"half"
 
 
 def test_records_without_a_label_are_answered(playground: Path, shell: Shell) -> None:

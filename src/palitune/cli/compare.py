@@ -1,7 +1,6 @@
 """What changed between models."""
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     pairs = [answer_files.same_records(first, other) for other in others]
     found = [comparison.compare(before.judged, after.judged) for before, after in pairs]
     if args.json:
-        print(json.dumps([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], indent=2))
+        streams.document([_as_json(*both, one) for both, one in zip(pairs, found, strict=True)], 2)
     else:
         for (before, after), one in zip(pairs, found, strict=True):
             if args.flips:

@@ -1,7 +1,6 @@
 """Which prompt is worth learning from."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -135,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     scored = score(asking, records, prompts)
     order, rows = ranked(scored, args.metric)
     if args.json:
-        print(json.dumps([_as_json(scored[i], row) for i, row in zip(order, rows, strict=True)], ensure_ascii=False))
+        streams.document([_as_json(scored[i], row) for i, row in zip(order, rows, strict=True)])
     else:
         print("\n".join(_table([scored[i] for i in order], rows, args.metric)))
 

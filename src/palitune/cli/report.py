@@ -1,13 +1,12 @@
 """What answers are worth: a page, text or JSON."""
 
 import argparse
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.cli import arguments, streams, values
+from palitune.cli import arguments, status, streams, values
 
 if TYPE_CHECKING:
     from palitune.checkpoint.operating_point import Stored
@@ -79,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
     before, learned = earlier.judged if earlier else None, learning_of(args.model) if args.model else None
     made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most, learned)
     if args.json:
-        print(json.dumps(summary.as_json(made), ensure_ascii=False, indent=2))
+        streams.document(summary.as_json(made), 2)
     elif args.text:
         from palitune.judge.text import text
 
@@ -145,6 +144,8 @@ def _beside(target: Path, drawing: str) -> Path:
 def write(target: Path, made: "Summary", quiet: bool) -> None:
     """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
     from palitune import files
+
+    status.status("drawing", quiet)
     from palitune.judge import canvas, curves, page
 
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import json
 import os
 import re
 import sys
@@ -115,3 +116,9 @@ def prefer_utf8() -> None:
     os.environ.setdefault("PYTHONIOENCODING", encoding)
     os.environ["PYTHONUTF8"] = "1"
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def document(content: Any, indent: int | None = None) -> None:
+    """Writes JSON to stdout: UTF-8 whatever the terminal's encoding, what a terminal would obey as JSON's escapes."""
+    text = json.dumps(content, ensure_ascii=False, indent=indent)
+    line(_RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text))

@@ -28,8 +28,13 @@ def text(one: Summary) -> str:
             for s in one.slices
         ]
         parts.append("\n".join(aligned(rows)))
-    for title, items in (("wrong, most confident first", one.wrong), ("uncertain", one.uncertain)):
+    wrong = int((~judged.right).sum()) if judged.labels else 0
+    for title, items, total in (
+        ("wrong, most confident first", one.wrong, wrong),
+        ("uncertain", one.uncertain, len(one.items)),
+    ):
         if items:
+            title += f" ({LISTED} of {total})" if total > len(items[:LISTED]) and len(items) >= LISTED else ""
             parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], judged.classes)))
     if one.remarks:
         parts.append("\n".join(printable(f"note: {remark}") for remark in one.remarks))

@@ -1,0 +1,77 @@
+"""What is drawn and embedded: letters that there is a font for, and pixels alone."""
+
+import base64
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from palitune.data.records import Record
+from palitune.errors import ConfigurationError
+from palitune.judge import canvas, curves, metrics, page, plots, summary
+
+
+def test_what_no_font_has_is_spelled_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Whatever fonts this machine has: matplotlib warns of an empty box, and a warning fails a test."""
+    own = canvas._fonts()[:1]
+    monkeypatch.setattr(canvas, "_fonts", lambda: own)
+    assert canvas.text("可é") == r"\u53efé"
+    reason = canvas.reason()
+    assert reason is not None
+    assert "no font here has 可" in reason
+    assert canvas.reason() is None
+    labels = ["可", "不可😀", "$x$", "a\u202eb"]
+    one = metrics.judged(labels * 3, (labels * 4)[1:13], [None] * 12, labels)
+    assert set(curves.draw(one, {}, before=one)) == {"confusion"}
+    Image.new("RGB", (8, 8)).save(tmp_path / "日本.png")
+    plots.sheet(tmp_path / "sheet.png", [plots.Shot(tmp_path / "日本.png", "可", "$", "写真/日本.png", 0.5)])
+    assert canvas.reason() is not None
+
+
+def test_a_font_that_has_japanese_is_taken() -> None:
+    if len(canvas._fonts()) < 2:
+        pytest.skip("no Japanese font here")
+    with canvas.styled(["可"]):
+        assert canvas.text("可") == "可"
+
+
+def test_what_matplotlib_cannot_draw_is_one_line() -> None:
+    with pytest.raises(ConfigurationError, match="matplotlib cannot draw: no"), canvas.styled():
+        raise ValueError("no")
+
+
+def test_thousands_of_classes() -> None:
+    names = [f"c{i}" for i in range(3_000)]
+    one = metrics.judged(names, names[::-1], [None] * len(names), names)
+    assert len(curves.draw(one, {})["confusion"]) < 300_000
+    assert "and 2950 more classes" in metrics.classification(one)
+
+
+def embedded(content: str) -> list[bytes]:
+    return [base64.b64decode(found) for found in re.findall(r"base64,([A-Za-z0-9+/=]+)", content)]
+
+
+def test_only_pixels_are_embedded(tmp_path: Path) -> None:
+    """Not a link's target, not what is no image, and not what hides behind an image's end."""
+    judged = metrics.judged(["yes", "no"], ["yes", "yes"], [None, None], ("yes", "no"))
+    records = [Record("a.png", "", "yes", "x:1"), Record("b.png", "", "no", "x:2")]
+    image, losses = tmp_path / "image.png", tmp_path / "loss.png"
+    Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(image)
+
+    def made() -> str:
+        one = summary.summarize("t", {}, records, judged)
+        one.losses = losses
+        return page.html(one, {})
+
+    image.write_bytes(image.read_bytes() + b"s3cret")
+    losses.symlink_to(image)
+    assert embedded(made()) == []
+    losses.unlink()
+    losses.write_bytes(b"s3cret")
+    assert embedded(made()) == []
+    losses.write_bytes(image.read_bytes())
+    (found,) = embedded(made())
+    assert found.startswith(b"\x89PNG")
+    assert b"s3cret" not in found

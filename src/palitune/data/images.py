@@ -315,5 +315,5 @@ def _named(error: Exception, path: Path, where: str | None) -> PalituneError:
         return MissingInputError(f"image cannot be read: {path}", where=where, hint="Check its permissions")
     detail = " ".join(str(error).split())[:200] or type(error).__name__
     ends_early = "truncated" in detail or "too early" in detail
-    hint = "The file ends too early: copy or download it again" if ends_early else "Replace the file"
+    hint = "It was cut: copy or download it again" if ends_early else "Replace the file"
     return BadDataError(f"image does not decode ({detail}): {path}", where=where, hint=hint)

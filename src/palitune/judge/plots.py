@@ -62,7 +62,8 @@ def _shot(cell: Any, shot: Shot) -> None:
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
     cell.imshow(image)
     answer, label = canvas.text(shot.answer, 16), canvas.text(shot.label, 16)
-    cell.set_title(answer if shot.answer == shot.label else f"{answer} (is: {label})", color=colour, fontsize=10)
+    title = answer if shot.answer == shot.label else f"{answer} (is: {label})"
+    cell.set_title(title, color=colour, fontsize=max(4.5, min(10, 190 / len(title))) if title else 10)
     cell.spines[:].set(color=colour, linewidth=3)
     likely = [] if shot.p_yes is None else [f"p_yes {shot.p_yes:.3f}"]
     name = shot.name or shot.image.name

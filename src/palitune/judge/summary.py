@@ -18,6 +18,7 @@ from palitune.judge.confusion import is_right, kind, plain
 from palitune.judge.metrics import Figure, Judged
 
 MOST_SLICES = 12  # of one kind
+MOST_ALWAYS = 50  # labels of which it is said what always saying them would score
 
 
 class Item(NamedTuple):
@@ -114,7 +115,7 @@ def summarize(
         facts={**(learned.facts if learned else {}), **facts},
         judged=judged,
         figures=metrics.with_intervals(judged),
-        always={label: metrics.figures(metrics.always(label, judged)) for label in judged.classes},
+        always={label: metrics.figures(metrics.always(label, judged)) for label in _commonest(judged)},
         slices=_slices(items),
         items=items,
         wrong=[items[index] for index in wrong[:most]],
@@ -127,6 +128,13 @@ def summarize(
         configuration=learned.configuration if learned else None,
         losses=learned.losses if learned else None,
     )
+
+
+def _commonest(judged: Judged) -> list[str]:
+    """The classes, of very many the commonest, in their order."""
+    counts = collections.Counter(judged.labels)
+    kept = set(sorted(judged.classes, key=lambda label: -counts[label])[:MOST_ALWAYS])
+    return [label for label in judged.classes if label in kept]
 
 
 def threshold_of(judged: Judged, stored: float | None = None) -> float | None:

@@ -107,7 +107,7 @@ if kind in ("lines", "tables", "values"):
         for line in commands:
             tell(one.name, line, measured(command(line, path)))
 if kind == "images":
-    for name, content in hostile.images():
+    for name, content in [*hostile.images()][:: 1 if {every} else 3]:
         assert len(content) <= hostile.MEGABYTE, (name, len(content))
         (folder / name).write_bytes(content)
         (folder / "one.tsv").write_text(name + "\\tyes\\n")

@@ -130,13 +130,16 @@ def look(path: Path, where: str, how: Decoding) -> Look:
 def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
     reader = Reader(path)
     entries: list[Entry] = []
+    located: dict[str, Path] = {}  # by name: many lines may share one image, and a path takes more than its line
     total = 0
     try:
         for line in reader:
             total += 1
             try:
                 record = reader.record(line)
-                entries.append(Entry(line, record._replace(image=folders.locate(record.name, record.where))))
+                if record.name not in located:
+                    located[record.name] = folders.locate(record.name, record.where)
+                entries.append(Entry(line, record._replace(image=located[record.name])))
             except BadDataError as error:
                 findings.append(_of_error(error, f"{path}:{line[0]}"))
     except BadDataError as error:

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from palitune.data import images, upright
+from palitune.data.container import media_type
 from palitune.data.images import Decoding
 from palitune.data.upright import Upright
 from palitune.errors import BadDataError
@@ -364,8 +365,8 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
 def test_media_types(kind: str) -> None:
-    assert images.media_type(saved(noise(), kind)[:16]) == f"image/{kind.lower()}"
-    assert images.media_type(b"II*\0") is None
+    assert media_type(saved(noise(), kind)[:16]) == f"image/{kind.lower()}"
+    assert media_type(b"II*\0") is None
 
 
 def test_damaged_metadata_is_counted_once(tmp_path: Path, run: Callable[..., object]) -> None:

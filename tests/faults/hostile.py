@@ -25,7 +25,15 @@ class Input(NamedTuple):
     commands: tuple[str, ...]
 
 
-LINES = ("lint {}", "stats {}", "thin {}", "aggregate {}", "convert {}", "split -d {} -v 1 -n part --overwrite", "filter {}")
+LINES = (
+    "lint {}",
+    "stats {}",
+    "thin {}",
+    "aggregate {}",
+    "convert {}",
+    "split -d {} -v 1 -n part --overwrite",
+    "filter {}",
+)
 TABLES = ("convert {}", "stats {}", "thin {}", "lint {}")
 VALUES = tuple(f"convert --from {kind} {{}}" for kind in ("labelstudio", "coco", "vqa", "messages", "jsonl"))
 TABLE = ("convert --from csv {}", "convert {}", "stats {}")

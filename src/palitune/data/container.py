@@ -10,6 +10,19 @@ from typing import NamedTuple
 from palitune.data.orientation import Orientation
 
 
+def media_type(head: bytes) -> str | None:
+    """What a picture is by its first 16 bytes, as in `image/jpeg`; None if it is none that can be read."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
+        return "image/webp"
+    return "image/bmp" if head.startswith(b"BM") else None
+
+
 class Damaged(Exception):
     """The parts of the file are not where they should be; the text says what is wrong."""
 

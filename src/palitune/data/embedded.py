@@ -9,22 +9,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from palitune.data.container import media_type
 from palitune.errors import BadDataError, StorageError
 
-# First bytes of the formats that are read, and what their files and types are called.
-IMAGES = (
-    (b"\xff\xd8\xff", "jpg", "jpeg"),
-    (b"\x89PNG\r\n\x1a\n", "png", "png"),
-    (b"GIF8", "gif", "gif"),
-    (b"BM", "bmp", "bmp"),
-)
-
-
-def image_kind(head: bytes) -> tuple[str, str] | None:
-    """Extension and media type of an image that palitune reads, by its first 12 bytes; None for anything else."""
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "webp", "webp"
-    return next(((name, media) for magic, name, media in IMAGES if head.startswith(magic)), None)
+EXTENSIONS = {"image/jpeg": "jpg"}  # of media types that are not called like their files
 
 
 class Embedded:
@@ -50,8 +38,8 @@ class Embedded:
         except (binascii.Error, ValueError):
             raise BadDataError("the embedded image is no base64", where=where) from None
         claimed = re.match(r"data:image/([a-z]{1,10})", head)
-        kind = image_kind(raw)
-        extension = kind[0] if kind else claimed[1] if claimed else "img"
+        kind = media_type(raw)
+        extension = EXTENSIONS.get(kind, kind.partition("/")[2]) if kind else claimed[1] if claimed else "img"
         name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}"
         try:
             (self._place() / name).write_bytes(raw)

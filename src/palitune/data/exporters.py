@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from palitune.data import coco, image_tree, label_studio, messages, roles, table, vqa
-from palitune.data.embedded import image_kind
+from palitune.data.container import media_type
 from palitune.data.folders import ImageFolders
 from palitune.data.foreign import OWN, Fields, Found, Lists, Options
 from palitune.data.records import Record, to_answer, to_json, to_tsv
@@ -147,11 +147,11 @@ def _embedded(images: ImageFolders, name: str, where: str, options: Options) -> 
     except OSError as error:
         options.lose("an image cannot be read", where, f"{path}: {error.strerror}", missing=True)
         return None
-    kind = image_kind(content)
+    kind = media_type(content)
     if kind is None:
         options.lose("an image is of a kind that palitune does not read", where, str(path))
         return None
-    return f"data:image/{kind[1]};base64,{base64.b64encode(content).decode()}"
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def write_folders(

@@ -5,13 +5,12 @@ Fields are a dictionary with `image`, `suffix`, where there is a question `prefi
 
 import codecs
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import foreign_files
+from palitune.data import foreign_files, json_lines
 from palitune.data.embedded import Embedded
 from palitune.data.losses import Losses
 from palitune.data.records import require_file
@@ -154,29 +153,10 @@ def lines(path: Path, options: Options) -> Iterator[tuple[str, str]]:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no value in JSON")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    if math.isinf(value):
-        raise ValueError(f"{text[:20]} is too large a number")
-    return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> Fields:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f'the key "{twice[:40]}" is there twice')
-    return fields
-
-
 def parsed(path: Path, options: Options) -> Any:
     """A file that is one JSON value. Raises as `text`, and BadDataError for broken JSON."""
     try:
-        return json.loads(text(path, options), parse_constant=_no_number, parse_float=_finite, object_pairs_hook=_once)
+        return json.loads(text(path, options), **json_lines.STRICT)
     except json.JSONDecodeError as error:
         hint = None
         if error.msg == "Extra data":

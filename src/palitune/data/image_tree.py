@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from palitune.data import foreign_files
-from palitune.data.embedded import image_kind
+from palitune.data.container import media_type
 from palitune.data.foreign import Found, Options
 from palitune.errors import BadDataError, MissingInputError
 
@@ -199,7 +199,7 @@ def _sniffed(file: Path) -> str:
             head = opened.read(foreign_files.HEAD)
     except OSError:
         return "image" if has_known_name(file) else ""  # whoever reads it says what is wrong
-    if image_kind(head) and foreign_files.recognised(head) is not None:
+    if media_type(head) and foreign_files.recognised(head) is not None:
         return "image"
     found = foreign_files.recognised(head)
     if found is not None and re.search(r"image|photo|video|drawing", found.what):

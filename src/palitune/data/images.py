@@ -19,7 +19,7 @@ from PIL import Image
 from palitune.config import MAX_PIXELS
 from palitune.data import bmp, foreign_files, gif, jpeg, png, webp
 from palitune.data.characters import why_missing
-from palitune.data.container import Container, Damaged
+from palitune.data.container import Container, Damaged, media_type
 from palitune.data.resize import Pixels
 from palitune.data.resize import to_pixels as to_pixels
 from palitune.data.upright import Upright
@@ -78,19 +78,6 @@ class Facts(NamedTuple):
 
 
 unreadable: set[Path] = set()  # pictures of which `UNREADABLE` is true, as far as they have been decoded
-
-
-def media_type(head: bytes) -> str | None:
-    """What a picture is by its first 16 bytes, as in `image/jpeg`; None if it is none that can be read."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return "image/jpeg"
-    if head.startswith(png.SIGNATURE):
-        return "image/png"
-    if head.startswith((b"GIF87a", b"GIF89a")):
-        return "image/gif"
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return "image/webp"
-    return "image/bmp" if head.startswith(b"BM") else None
 
 
 def decode(

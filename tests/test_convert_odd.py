@@ -118,7 +118,7 @@ def test_values_of_a_label(tmp_path: Path) -> None:
         ("", "the file is empty"),
         ("version https://git-lfs.github.com/spec/v1\noid sha256:a\n", "a Git LFS pointer"),
         ("<!DOCTYPE html><html>", "an HTML page"),
-        (gzip.compress(b"image,label\n"), "packed with gzip"),
+        (gzip.compress(b"image,label\n", mtime=0), "packed with gzip"),
         (b"\x89PNG\r\n\x1a\n", "a PNG image"),
         ("image,label\na,犬\n".encode("cp932"), "x:2: not UTF-8 text. If it is Shift-JIS, --encoding cp932 reads it"),
         ('{"image":"a","suffix":"犬"}\n'.encode("cp932"), "x:1: not UTF-8 text. If it is Shift-JIS, --encoding cp932"),

@@ -42,6 +42,22 @@ def test_what_matplotlib_cannot_draw_is_one_line() -> None:
         raise ValueError("no")
 
 
+@pytest.mark.parametrize(
+    ("losses", "expected"),
+    [((2.0, 0.1, 0.003), {"0.01", "0.1", "1"}), ((0.5, 0.4, 0.3), {"0.3", "0.4"}), ((3e-7, 2e-6), {"1e-06"})],
+)
+def test_losses_stand_at_plain_numbers(losses: tuple[float, ...], expected: set[str]) -> None:
+    rows = [{"step": step, "train_loss": loss, "valid_loss": loss} for step, loss in enumerate(losses)]
+    with canvas.styled():
+        figure = canvas.Figure()
+        cell = figure.subplots()
+        plots._losses_of(cell, rows)
+        canvas.png(figure)
+        written = {label.get_text() for label in cell.get_yticklabels(which="both")}
+    assert expected <= written
+    assert not any("$" in label for label in written)
+
+
 def test_thousands_of_classes() -> None:
     names = [f"c{i}" for i in range(3_000)]
     one = metrics.judged(names, names[::-1], [None] * len(names), names)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from palitune.cli import workspace
 from palitune.data import part_names
-from palitune.errors import UsageError
+from palitune.errors import MissingInputError, UsageError
 
 NAMES = {
     "_annotations.train": "train",
@@ -113,6 +113,12 @@ def test_several_files_of_a_part(tmp_path: Path) -> None:
     for name in ("a-train.jsonl", "b-train.jsonl", "valid.jsonl"):
         (tmp_path / name).write_text("x")
     with pytest.raises(UsageError, match=r"several files say train: .*a-train.jsonl, .*b-train.jsonl"):
+        workspace.data_files(str(tmp_path))
+
+
+def test_a_folder_that_is_no_split(tmp_path: Path) -> None:
+    (tmp_path / "data.jsonl").write_text("x")
+    with pytest.raises(MissingInputError, match=r"02-shuffle_data.sh makes it, has train and valid.* are: data.jsonl$"):
         workspace.data_files(str(tmp_path))
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import conftest
@@ -220,12 +221,24 @@ def test_messages_are_one_line_whatever_a_name_holds() -> None:
     assert str(error) == r"d:1: not an image: a\nb\x1b[31m\udcff"
 
 
+@pytest.mark.parametrize("read", [records.read, records.require_file])
+def test_a_folder_is_named_with_what_is_in_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    with pytest.raises(MissingInputError, match=r"it is a folder. Name a file; palitune convert FOLDER"):
+        read(tmp_path)
+    for number in range(6):
+        written(tmp_path, GOOD, f"{number}.jsonl")
+    written(tmp_path, "", "a.png")
+    expected = "Name a file in it. There are: 0.jsonl, 1.jsonl, 2.jsonl, 3.jsonl, 4.jsonl and 1 more"
+    with pytest.raises(MissingInputError, match=re.escape(f"{tmp_path}: cannot be read: it is a folder. {expected}")):
+        read(tmp_path)
+
+
 def test_labels() -> None:
     yes = records.parse_json('{"image": "a.jpg", "suffix": " Yes "}', "d:1")
     other = records.parse_json('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2")
     assert (yes.suffix, other.suffix) == ("yes", "Perhaps")
     records.require_labels([yes])
-    with pytest.raises(BadDataError, match='d:2: suffix "Perhaps" is neither yes nor no'):
+    with pytest.raises(BadDataError, match=r'd:2: suffix "Perhaps" is neither yes nor no.* --rename OK=yes NG=no'):
         records.require_labels([yes, other])
 
 

@@ -127,7 +127,8 @@ def read_config(path: Path) -> dict[str, Any]:
         if not all(isinstance(part, dict) for part in content["data"].values()):
             raise ValueError("its data are no objects")
     except FileNotFoundError:
-        raise MissingInputError("no such configuration of a run", where=str(path)) from None
+        hint = "Every run has one: checkpoints/NAME.run/config.json"
+        raise MissingInputError("no such configuration of a run", where=str(path), hint=hint) from None
     except PermissionError as error:
         raise unreadable(error, path, "configuration") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> None:
     from palitune.judge import comparison
 
     if len(args.files) < 2:
-        raise UsageError("comparing takes two or more files")
+        raise UsageError(
+            "comparing takes two or more files", hint="The first is the one before: palitune compare BEFORE AFTER"
+        )
     if args.files.count("-") > 1:
         raise UsageError("standard input can be one of the files only")
     target = None if args.output is None else report.page_to_write(args.output, args.overwrite, args.files)

@@ -77,7 +77,9 @@ def run(args: argparse.Namespace) -> None:
     elif args.remove:
         raise UsageError("--remove needs -m NAME, and nothing else")
     elif args.file is None:
-        raise UsageError("name a FILE of answers to validation records")
+        raise UsageError(
+            "name a FILE of answers to validation records", hint="./13-inference.py -d FILE > OUT writes one"
+        )
     elif not wish and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
     else:

@@ -99,7 +99,7 @@ def augmentations(text: str) -> tuple[str, ...]:
 
 def frames(text: str) -> str:
     if text not in ("first", "middle", "last") and not re.fullmatch(r"\d{1,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is none of first, middle, last and a number from 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no frame: first, middle, last or a number from 0")
     return text
 
 
@@ -107,7 +107,7 @@ def any_frames(text: str) -> str:
     try:
         return text if text == "all" else frames(text)
     except argparse.ArgumentTypeError as error:
-        raise argparse.ArgumentTypeError(f"{error}, nor all") from None
+        raise argparse.ArgumentTypeError(f"{error}, or all") from None
 
 
 def expression(text: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from palitune import private
 from palitune.checkpoint import hub, manifest, verified
-from palitune.data import part_names
+from palitune.data import line_hints, part_names
 from palitune.data.folders import ImageFolders
 from palitune.data.records import KINDS
 from palitune.errors import MissingInputError, OutputExistsError, UsageError, one_line
@@ -257,7 +257,11 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
                 raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
             make = f"Make it with ./02-shuffle_data.sh -n {name}"
             other = "A split elsewhere is named by its folder, and a file of records by its path"
-            hint = f"{make}. {other}" if Path(name).name == name else other
+            if Path(name).is_dir():  # it is there, and has no such part
+                what = f"A split, as ./02-shuffle_data.sh makes it, has {' and '.join(PARTS)}"
+                hint = f"{what}. {line_hints.of_folder(Path(name))}"
+            else:
+                hint = f"{make}. {other}" if Path(name).name == name else other
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
     return found[0], judging or found[1]

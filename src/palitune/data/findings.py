@@ -113,7 +113,8 @@ def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bo
         if not teaches(path):
             right = round(0.9 * len(records))
             low, high = interval(right, len(records))
-            what = f"of {len(records)} records, {right} right ones would mean an accuracy from {low:.2f} to {high:.2f}"
+            of, ones = "records" if len(records) > 1 else "record", "right ones" if right > 1 else "right one"
+            what = f"of {len(records)} {of}, {right} {ones} would mean an accuracy from {low:.2f} to {high:.2f}"
             lines.append(f"{path}: {what}")
     return lines
 

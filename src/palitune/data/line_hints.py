@@ -1,17 +1,25 @@
-"""What to do about a line that is no record."""
+"""What to do about a line that is no record, and a folder that is no file of them."""
 
 import json
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from palitune.data.characters import is_address, shown
 from palitune.data.json_lines import JOINED, RECORD
 from palitune.data.labels import plain
+from palitune.errors import printable
 
 TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
-CONVERT = "palitune convert reads tables with commas, and other JSON"
+CONVERT = "palitune convert FILE > NEW.jsonl reads tables with commas, and other JSON"
+YES_OR_NO = (
+    "A confusion matrix needs yes or no. palitune convert FILE --rename OK=yes NG=no > NEW.jsonl gives labels such "
+    "as OK and NG these names; validate and inference take others with --labels OK,NG"
+)
 MOST_KEYS = 8  # of a record, named in a message
+MOST_FILES = 5  # of a folder, likewise
+KINDS = (".jsonl", ".tsv", ".csv", ".json")
 # The second column of answers, as inference writes it and as spreadsheets of other languages save it, in capitals.
 VERDICTS = frozenset(
     {"", "TRUE", "FALSE", "WAHR", "FALSCH", "VRAI", "FAUX", "VERDADERO", "FALSO", "VERO", "VERDADEIRO"}
@@ -41,6 +49,18 @@ def of_value(key: str, value: object) -> str:
 def of_long_value(key: str, value: str) -> str | None:
     """Of a text that is too long."""
     return "Write the image into a file, and name that" if key == "image" and is_address(value) else None
+
+
+def of_folder(folder: Path) -> str:
+    """Of a folder where a file of records is asked for."""
+    try:
+        inside = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in KINDS)
+    except OSError:
+        inside = []
+    if not inside:
+        return "Name a file; palitune convert FOLDER reads a folder of images for each label"
+    more = f" and {len(inside) - MOST_FILES} more" if len(inside) > MOST_FILES else ""
+    return f"Name a file in it. There are: {', '.join(map(printable, inside[:MOST_FILES]))}{more}"
 
 
 def of_label(label: str) -> str | None:

@@ -147,6 +147,8 @@ def _opened(path: Path) -> io.BufferedReader:
             raise MissingInputError("standard input is closed", hint="Name a file")
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16)
     try:
+        if path.is_dir():
+            raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=line_hints.of_folder(path))
         if path.is_char_device() or path.is_block_device():  # which may never end
             raise MissingInputError("not a file of records", where=str(path))
         return io.BufferedReader(io.FileIO(path), 1 << 18)
@@ -167,6 +169,8 @@ def require_file(path: Path) -> None:
     """Raises MissingInputError unless a path can be read more than once."""
     if not path.exists():
         raise MissingInputError("no such file", where=str(path))
+    if path.is_dir():
+        raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=line_hints.of_folder(path))
     if not path.is_file():
         hint = "Use - for standard input, or write it into a file first"
         raise MissingInputError("not a file, and it is read more than once", where=str(path), hint=hint)
@@ -308,9 +312,9 @@ def require_labels(records: Sequence[Record], labels: Sequence[str] = LABELS) ->
     for record in records:
         if record.suffix not in known and plain(record.suffix) not in known:
             none_of = "neither yes nor no" if tuple(labels) == LABELS else f"none of {', '.join(labels)}"
-            hint = "A confusion matrix needs yes or no" if tuple(labels) == LABELS else "--labels names others"
+            hint = line_hints.YES_OR_NO if tuple(labels) == LABELS else "--labels names others"
             if renamed := line_hints.of_label(record.suffix):
-                hint = f"{hint}: {renamed}"
+                hint = f"A confusion matrix needs yes or no: {renamed}"
             raise BadDataError(f"suffix {shown(record.suffix)} is {none_of}", where=record.where, hint=hint)
 
 

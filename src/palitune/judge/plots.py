@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from matplotlib import ticker
+
 from palitune import files
 from palitune.data import images
 from palitune.judge import canvas
@@ -115,8 +117,7 @@ def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping
             style: dict[str, Any] = {"color": RIGHT, "zorder": 3} if best else {"color": RATE, "alpha": 0.6}
             cell.plot(*zip(*looks, strict=True), linewidth=2 if best else 1, **style)
     cell.set_title(f"validation loss of all trials; green is the best, trial {winner + 1}", fontsize=10)
-    cell.set(xlabel="step", ylabel="loss", yscale="log")
-    cell.grid(alpha=0.3)
+    _name_axes(cell)
 
 
 def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -136,8 +137,7 @@ def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
             cell.plot(*lowest[:2], "o", color=VALID, markersize=10, fillstyle="none", label=lowest[2])
     if lost := [row for row in rows if row.get("event") == "diverged"]:
         cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
-    cell.set(xlabel="step", ylabel="loss", yscale="log")
-    cell.grid(alpha=0.3)
+    _name_axes(cell)
     if rates:
         other = cell.twinx()
         other.plot(*zip(*rates, strict=True), color=RATE, linewidth=1, label="learning rate")
@@ -145,6 +145,20 @@ def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
     cell.legend(fontsize=8, loc="upper right")
+
+
+class _Numbers(ticker.LogFormatter):
+    """Plain numbers on a logarithmic axis: matplotlib writes powers as TeX, which `canvas.styled` leaves as it is."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}" if super().__call__(x, pos) else ""
+
+
+def _name_axes(cell: Any) -> None:
+    cell.set(xlabel="step", ylabel="loss", yscale="log")
+    cell.yaxis.set_major_formatter(_Numbers())
+    cell.yaxis.set_minor_formatter(_Numbers())  # they are shown on an axis shorter than a power of ten
+    cell.grid(alpha=0.3)
 
 
 def _lower_than_kept(rows: Sequence[Mapping[str, Any]], kept: float) -> tuple[int, float, str] | None:

@@ -1,13 +1,12 @@
 """Is fine-tuning worth it?"""
 
 import argparse
-import json
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 
 if TYPE_CHECKING:
     from palitune.cli.model import Model
@@ -192,7 +191,7 @@ def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
             {"name": one.name, "detail": one.detail, "figures": {n: f._asdict() for n, f in own.items()}}
             for one, own in zip(found, figures, strict=True)
         ]
-        print(json.dumps({"contestants": rows, "metric": metric, "verdict": line}, ensure_ascii=False, indent=2))
+        streams.document({"contestants": rows, "metric": metric, "verdict": line}, 2)
         return
     table = [["", NAMES[metric], "95 %", *(NAMES[name] for name in shown), ""]]
     for one, own in zip(found, figures, strict=True):

@@ -1,13 +1,12 @@
 """What is wrong with data, before it costs an evening."""
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments, streams, values
 from palitune.errors import UsageError, one_line
 
 if TYPE_CHECKING:
@@ -69,7 +68,10 @@ def run(args: argparse.Namespace) -> None:
         lambda items, count: tqdm(items, "looking", count, unit="pictures", leave=False, disable=silent),
     )
     images.unreadable.clear()  # each is among the findings
-    print(_json(report) if args.json else _text(report, args.all))
+    if args.json:
+        streams.document(_as_json(report), 1)
+    else:
+        print(_text(report, args.all))
     note = part_names.assumed({one.path: one.part for one in report.sets})
     if note and not args.quiet:
         print(one_line(note), file=sys.stderr)
@@ -148,7 +150,7 @@ def _tokenizer(args: argparse.Namespace) -> Any:
         return None  # data can be looked at before there is a model
 
 
-def _json(report: "Report") -> str:
+def _as_json(report: "Report") -> dict[str, Any]:
     from collections import Counter
 
     files = [
@@ -159,7 +161,7 @@ def _json(report: "Report") -> str:
         }
         for one in report.sets
     ]
-    content = {
+    return {
         "files": files,
         "findings": [
             {key: value for key, value in finding._asdict().items() if value != ()} for finding in report.findings
@@ -168,7 +170,6 @@ def _json(report: "Report") -> str:
         "tokens": report.tokens,
         **{f"{level}s": report.count(level) for level in ("error", "warning", "note")},
     }
-    return json.dumps(content, ensure_ascii=False, indent=1)
 
 
 def _text(report: "Report", everything: bool) -> str:

@@ -1,7 +1,8 @@
 """How often yes and no are there."""
 
 import argparse
-import json
+
+from palitune.cli import streams
 
 DESCRIPTION = """\
 Counts yes and no in every column that says one of them in each line (true, false, 1 and 0 too), or in --columns. FILE
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
                 }
                 for name, column in zip(table.names, table.values.T, strict=True)
             }
-            print(json.dumps({"file": file, "records": len(table.lines), "columns": counts}, ensure_ascii=False))
+            streams.document({"file": file, "records": len(table.lines), "columns": counts})
         else:
             head = f"{file}:\n" if len(args.files) > 1 else ""
             print(head + share_table(table.names, table.values), flush=True)

@@ -1,13 +1,12 @@
 """palitune beside the reference implementation, on one checkpoint."""
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from palitune.cli import values
+from palitune.cli import streams, values
 
 DESCRIPTION = """\
 Runs a checkpoint through palitune and through big_vision's own PaliGemma, on the same pictures and in float32, and
@@ -55,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         for name, found in (("image_tokens", image_tokens), ("logits", logits)):
             content[name] = {"largest_difference": found.largest, "largest_magnitude": found.magnitude}
         content["answers"] = [{"image": name, "palitune": ours, "big_vision": theirs} for name, _, ours, theirs in rows]
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        streams.document(content, 2)
     else:
         print("                largest difference  of at most  relative")
         for name, found in (("image tokens", image_tokens), ("logits", logits)):

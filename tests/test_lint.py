@@ -90,6 +90,7 @@ def test_every_kind_of_picture(folder: Path) -> None:
 def test_a_name_in_another_case_is_found_from_a_split(folder: Path) -> None:
     (folder / "images").mkdir()
     (folder / "0.png").rename(folder / "images" / "0.PNG")
+    (folder / "images" / "0.jsonl").write_text("{}")  # which is no image
     (folder / "set1").mkdir()
     write(folder / "set1", "train.tsv", "images/0.png yes\n1.png no")
     report = linted(folder / "set1", "train.tsv")

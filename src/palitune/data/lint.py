@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune.data import images, line_hints, part_names, similarity
+from palitune.data.container import media_type
 from palitune.data.findings import LEVELS, Finding, of_records, verdicts
 from palitune.data.folders import HINT as OUTSIDE
 from palitune.data.folders import ImageFolders
@@ -189,8 +190,15 @@ def _meant(record: Record, folders: ImageFolders, listed: dict[Path, dict[str, l
         place = folder / named.parent
         if place not in listed:
             listed[place] = _by_stem(place)
-        near += listed[place].get(_plain(named.name), [])
+        near += [name for name in listed[place].get(_plain(named.name), []) if _is_image(place / name)]
     return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
+
+
+def _is_image(path: Path) -> bool:
+    """Whether a file is one by its first bytes: data beside images may share a stem with one that is missing."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        return media_type(file.read(16)) is not None
+    return False
 
 
 def _by_stem(folder: Path) -> dict[str, list[str]]:

@@ -122,6 +122,13 @@ def test_a_folder_that_is_no_split(tmp_path: Path) -> None:
         workspace.data_files(str(tmp_path))
 
 
+def test_a_split_that_is_in_the_playground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaking(tmp_path / "playground/dataset/set1", "train.tsv", "valid.tsv")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingInputError, match=r"no such file. It is in playground/.*: cd playground$"):
+        workspace.data_files("set1")
+
+
 @pytest.mark.parametrize(("train", "valid"), LAYOUTS[:3])
 def test_a_leak_leaves_the_file_that_trains(tmp_path: Path, run: Run, train: str, valid: str) -> None:
     leaking(tmp_path, train, valid)

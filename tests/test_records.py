@@ -222,6 +222,19 @@ def test_messages_are_one_line_whatever_a_name_holds() -> None:
 
 
 @pytest.mark.parametrize("read", [records.read, records.require_file])
+def test_what_is_in_the_playground_is_said_to_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
+) -> None:
+    (tmp_path / "playground").mkdir()
+    written(tmp_path / "playground", GOOD)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(MissingInputError, match=r"data.jsonl: no such file. It is in playground/.*: cd playground$"):
+        read(Path("data.jsonl"))
+    with pytest.raises(MissingInputError, match=r"no such file$"):
+        read(Path("x" * 250))
+
+
+@pytest.mark.parametrize("read", [records.read, records.require_file])
 def test_a_folder_is_named_with_what_is_in_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(MissingInputError, match=r"it is a folder. Name a file; palitune convert FOLDER"):
         read(tmp_path)

@@ -89,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune.cli import workspace
-    from palitune.data import image_tree, importers
+    from palitune.data import image_tree, importers, line_hints
     from palitune.data.embedded import Embedded
     from palitune.data.folders import ImageFolders
     from palitune.data.losses import Losses
@@ -102,7 +102,8 @@ def run(args: argparse.Namespace) -> None:
     except ValueError as error:
         raise UsageError(f"--rename: {error}") from None
     if not source.exists():
-        hint = "SOURCE is read more than once: write standard input into a file first" if args.source == "-" else None
+        twice = "SOURCE is read more than once: write standard input into a file first"
+        hint = twice if args.source == "-" else line_hints.of_missing(source)
         raise MissingInputError("no such file or folder", where=args.source, hint=hint)
     if source.is_dir() and args.kind != "folders":
         source = image_tree.source_of(source)

@@ -35,10 +35,13 @@ def run(args: argparse.Namespace) -> None:
     from collections import Counter
     from pathlib import Path
 
+    from palitune.cli import streams
     from palitune.data.records import Reader
     from palitune.errors import BadDataError
     from palitune.judge.confusion import kind
 
+    if args.files == ["-"] and sys.stdin is not None and sys.stdin.isatty() and not args.quiet:
+        streams.note("answers are read from the keyboard, since no FILE was named: Ctrl-D ends them")
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:

@@ -86,6 +86,9 @@ def read(file: str, every: Sequence[tuple[str, ...]]) -> list[Prompt]:
     if file == "-" and sys.stdin is None:
         raise MissingInputError("standard input is closed", hint="Name a file")
     try:
+        if Path(file).is_dir():
+            hint = "Name a file with a prompt a line"
+            raise MissingInputError("cannot be read: it is a folder", where=file, hint=hint)
         content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=file) from None

@@ -172,7 +172,8 @@ def file_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Pat
     """
     path = Path(name)
     if path.exists() and not path.is_file():
-        raise UsageError(f"{name} is no file that could be written")
+        hint = "It is a folder: name a file in it" if path.is_dir() else None
+        raise UsageError(f"{name} is no file that could be written", hint=hint)
     if not path.name or name == "-":
         raise UsageError(f"{name!r} names no file to write")
     if path.exists() and any(Path(one).is_file() and path.samefile(one) for one in inputs):
@@ -212,7 +213,8 @@ def require_data(name: str) -> None:
     path = Path(name)
     if name != "-" and not path.exists():
         split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
-        raise MissingInputError("no such file", where=name, hint=f"Did you mean {split[0]}?" if split else None)
+        hint = f"Did you mean {split[0]}?" if split else line_hints.of_missing(path)
+        raise MissingInputError("no such file", where=name, hint=hint)
 
 
 def learning_file(name: str) -> str:
@@ -244,7 +246,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     if folder.is_file():
         return folder, judging
     if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
-        raise MissingInputError("no such file", where=name)
+        raise MissingInputError("no such file", where=name, hint=line_hints.of_missing(folder))
     inside = Path("dataset") / folder
     if not folder.is_absolute() and (not folder.is_dir() or (folder.name == name and inside.is_dir())):
         folder = inside
@@ -262,6 +264,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
                 hint = f"{what}. {line_hints.of_folder(Path(name))}"
             else:
                 hint = f"{make}. {other}" if Path(name).name == name else other
+                hint = line_hints.of_missing(folder) or hint
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
     return found[0], judging or found[1]

@@ -19,6 +19,7 @@ YES_OR_NO = (
 )
 MOST_KEYS = 8  # of a record, named in a message
 MOST_FILES = 5  # of a folder, likewise
+PLAYGROUND = Path("playground")
 KINDS = (".jsonl", ".tsv", ".csv", ".json")
 # The second column of answers, as inference writes it and as spreadsheets of other languages save it, in capitals.
 VERDICTS = frozenset(
@@ -61,6 +62,15 @@ def of_folder(folder: Path) -> str:
         return "Name a file; palitune convert FOLDER reads a folder of images for each label"
     more = f" and {len(inside) - MOST_FILES} more" if len(inside) > MOST_FILES else ""
     return f"Name a file in it. There are: {', '.join(map(printable, inside[:MOST_FILES]))}{more}"
+
+
+def of_missing(path: Path) -> str | None:
+    """Of a file or folder that is not here, and is where the stages are run."""
+    try:
+        inside = not path.is_absolute() and (PLAYGROUND / path).exists()
+    except OSError:  # a name that is too long by now
+        return None
+    return f"It is in {PLAYGROUND}/, where the stages are run: cd {PLAYGROUND}" if inside else None
 
 
 def of_label(label: str) -> str | None:

@@ -153,7 +153,7 @@ def _opened(path: Path) -> io.BufferedReader:
             raise MissingInputError("not a file of records", where=str(path))
         return io.BufferedReader(io.FileIO(path), 1 << 18)
     except FileNotFoundError:
-        raise MissingInputError("no such file", where=str(path)) from None
+        raise MissingInputError("no such file", where=str(path), hint=line_hints.of_missing(path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
@@ -168,7 +168,7 @@ def _refuse_foreign(file: io.BufferedReader, name: str) -> None:
 def require_file(path: Path) -> None:
     """Raises MissingInputError unless a path can be read more than once."""
     if not path.exists():
-        raise MissingInputError("no such file", where=str(path))
+        raise MissingInputError("no such file", where=str(path), hint=line_hints.of_missing(path))
     if path.is_dir():
         raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=line_hints.of_folder(path))
     if not path.is_file():

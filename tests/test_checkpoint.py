@@ -126,5 +126,9 @@ def test_manifest(tmp_path: Path) -> None:
     assert found["dtypes"] == {"a": "float32", "b": "bfloat16"}
     for content in ("[]", "{", json.dumps({"config": 3}), json.dumps({"config": {"prompt": 1}})):
         manifest.path_of(checkpoint).write_text(content)
-        with pytest.raises(BadDataError, match="not a manifest"):
+        with pytest.raises(BadDataError, match=r"trained-0\.5\.json: not a manifest"):
             manifest.read(checkpoint)
+    with zipfile.ZipFile(checkpoint, "w") as archive:
+        archive.writestr(manifest.MEMBER, "[]")
+    with pytest.raises(BadDataError, match=r"trained-0\.5\.npz: the manifest inside is damaged"):
+        manifest.read(checkpoint)

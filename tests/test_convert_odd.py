@@ -256,6 +256,9 @@ RECORD = '{"image":"a.jpg","suffix":"yes"}\n'
         (("train/annotations.jsonl", "train/a.jpg", "valid/annotations.jsonl"), "convert ROOT/valid/annotations.jsonl"),
         (("train/_annotations.coco.json", "train/a.jpg", "README.txt"), "convert ROOT/train/_annotations.coco.json"),
         (("photos/yes/1.jpg", "photos/no/1.jpg"), "palitune convert ROOT/photos, or name"),
+        (("training data/a/1.jpg", "検証/a/1.jpg"), "palitune convert 'ROOT/検証'"),
+        (("fold1/yes/1.jpg", "fold1/no/1.jpg", "fold2/yes/1.jpg", "fold2/no/1.jpg"), "Convert each: palitune convert"),
+        (("a/OK/1.jpg", "a/NG/1.jpg", "b/ok/1.jpg"), "if the outer names are the labels, --from folders takes them"),
     ],
 )
 def test_parts_are_no_labels(tmp_path: Path, files: tuple[str, ...], hint: str) -> None:
@@ -275,6 +278,10 @@ def test_folders_that_are_what_they_seem(tmp_path: Path) -> None:
     image(tmp_path / "labels/live/1.jpg")
     (tmp_path / "labels/data.jsonl").touch()  # by the shell, before convert has read anything
     assert pairs(converted(tmp_path / "labels")) == [("live/1.jpg", "live"), ("test/1.jpg", "test")]
+    for name in ("yes/2024/1.jpg", "no/2024/1.jpg", "no/1.jpg", "test yes/1.jpg"):
+        image(tmp_path / "years" / name)
+    found = [("no/1.jpg", "no"), ("no/2024/1.jpg", "no"), ("test yes/1.jpg", "test yes"), ("yes/2024/1.jpg", "yes")]
+    assert pairs(converted(tmp_path / "years")) == found
     image(tmp_path / "own/images/a.jpg")
     (tmp_path / "own/data.jsonl").write_text(RECORD)
     assert pairs(converted(tmp_path / "own")) == [("a.jpg", "yes")]

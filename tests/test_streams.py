@@ -1,6 +1,9 @@
 """What reaches a terminal: nothing that it would obey or cannot show; and results, whatever becomes of notes."""
 
 import json
+import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,26 @@ def test_nothing_of_data_is_obeyed(run: Run, hostile: Path) -> None:
     # Lines of data are copied as they are.
     lines = (hostile / "a.jsonl").read_text().splitlines()
     assert sorted(run("palitune", "uncertain", "a.jsonl", cwd=hostile).stdout.splitlines()) == sorted(lines)
+
+
+def test_lines_of_data_at_a_terminal(hostile: Path, environment: dict[str, str]) -> None:
+    """What goes into a file byte by byte is not obeyed by a terminal."""
+    (tsv,) = hostile.glob("*.tsv")
+    tsv.write_text(f"{NAME}.png\tTrue\t0.9\tyes\tyes\n")
+    for arguments in (
+        ["uncertain", tsv.name],
+        ["filter", "--keep", "tp", tsv.name],
+        ["convert", tsv.name],
+        ["thin", tsv.name, "--target", "0.5"],
+    ):
+        leader, follower = pty.openpty()
+        done = subprocess.run(["palitune", *arguments, "--quiet"], cwd=hostile, env=environment, stdout=follower)
+        assert done.returncode == 0, arguments
+        shown = os.read(leader, 65536).decode()
+        os.close(follower)
+        os.close(leader)
+        assert "\\x1b]0" in shown or "\\u001b]0" in shown, arguments
+        assert not set(shown) & (set(OBEYED) - {"\r"}), arguments
 
 
 @pytest.mark.parametrize(

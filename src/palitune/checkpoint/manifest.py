@@ -138,6 +138,9 @@ def read(checkpoint: Path) -> dict[str, Any]:
         hint = "Check whose it is, and chmod u+r"
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None
     except (OSError, ValueError, RecursionError) as error:
+        if inside is not None:
+            hint = "Download or save it again"
+            raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return content
 

@@ -196,6 +196,7 @@ def _write(
     Returns the number of records, where the format may have left out some.
     """
     from palitune import files
+    from palitune.cli import streams
     from palitune.data import exporters
     from palitune.errors import BadDataError
 
@@ -221,8 +222,8 @@ def _write(
     count = len(lines)
     check()
     for line in lines:
-        sys.stdout.buffer.write(line.encode())
-    sys.stdout.buffer.flush()
+        streams.raw(line.encode())
+    sys.stdout.flush()
     return count if each else None
 
 

@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> None:
             verdict = kind(record.answer, record.suffix)
             if verdict in args.keep:
                 found[verdict] += 1
-                sys.stdout.buffer.write(raw + b"\n")
-    sys.stdout.buffer.flush()
+                streams.raw(raw + b"\n")
+    sys.stdout.flush()
     if not args.quiet:
         listed = ", ".join(f"{found[verdict]} {verdict}" for verdict in args.keep)
         print(f"{found.total()} of {total} lines: {listed}", file=sys.stderr)

@@ -24,7 +24,7 @@ from palitune.cli.verdicts import UNTRAINED, Verdicts, whole_of
 from palitune.config import PROMPT
 from palitune.data import findings
 from palitune.data.records import Record
-from palitune.errors import DivergedError, OutputExistsError, ResumableError, UsageError
+from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
 from palitune.judge.report import trial_table
 from palitune.models import lora
 from palitune.train.parameters import TRAINABLE
@@ -56,6 +56,10 @@ def run(args: argparse.Namespace) -> None:
             if end_of(folder) == "failed":
                 hint = "Start another, with --overwrite or of another name"
                 raise DivergedError("this run diverged in every attempt", where=str(folder.path), hint=hint)
+            if not folder.target.exists():
+                hint = "Learn again with --overwrite"
+                what = "this run has come to its end, and its checkpoint is no longer there"
+                raise MissingInputError(what, where=str(folder.target), hint=hint)
             print(f"{folder.target}: this run has come to its end", file=sys.stderr)
             return
         try:

@@ -95,14 +95,18 @@ def note(text: str) -> None:
 
 def line(text: str) -> None:
     """Writes a line of data to stdout at once: UTF-8 whatever the terminal's encoding, names' bytes as they came."""
-    content = text.encode("utf-8", "surrogateescape") + b"\n"
-    buffer = getattr(sys.stdout, "buffer", None)
-    if buffer is None:  # a text stream that somebody put in its place
-        sys.stdout.write(text + "\n")
-        return
     sys.stdout.flush()
-    buffer.write(content)
-    buffer.flush()
+    raw(text.encode("utf-8", "surrogateescape") + b"\n")
+    sys.stdout.flush()
+
+
+def raw(content: bytes) -> None:
+    """Writes lines of data to stdout as they are; to a terminal, which would obey what is in them, as `Shown` does."""
+    buffer = getattr(sys.stdout, "buffer", None)
+    if buffer is None or sys.stdout.isatty():  # None: a text stream that somebody put in its place
+        sys.stdout.write(content.decode("utf-8", "surrogateescape"))
+    else:
+        buffer.write(content)
 
 
 def prefer_utf8() -> None:

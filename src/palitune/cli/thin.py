@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune import files
-    from palitune.cli import workspace
+    from palitune.cli import streams, workspace
     from palitune.cli.tables import share_table
     from palitune.data import columns
 
@@ -44,8 +44,8 @@ def run(args: argparse.Namespace) -> None:
     keep = columns.thin(table, args.target, args.drop_yes, args.seed)
     content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)
     if target is None:
-        sys.stdout.buffer.write(content)
-        sys.stdout.buffer.flush()
+        streams.raw(content)
+        sys.stdout.flush()
     else:
         workspace.file_to_write(args.output, args.overwrite)  # once more: nobody else has written it by now
         files.write(target, content)

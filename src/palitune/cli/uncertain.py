@@ -53,8 +53,8 @@ def run(args: argparse.Namespace) -> None:
     if sheet is not None and not seen:
         raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
     for index in chosen:
-        sys.stdout.buffer.write(lines[index] + b"\n")
-    sys.stdout.buffer.flush()
+        streams.raw(lines[index] + b"\n")
+    sys.stdout.flush()
     if sheet is not None:
         from palitune.judge import canvas, plots
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from palitune.data import foreign_files
 from palitune.data.container import media_type
 from palitune.data.foreign import Found, Options
+from palitune.data.part_names import said_by
 from palitune.errors import BadDataError, MissingInputError
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")
@@ -79,13 +80,14 @@ def source_of(path: Path) -> Path:
       BadDataError: it has several parts, or several files of records, with the commands that read one of them.
     """
     folders = [one for one in _folders(path) if _has_images(one) or _data_files(one)]
-    parts = [one for one in folders if PARTS.match(one.name)]
+    parts = [one for one in folders if PARTS.match(one.name) or (said_by(one.name) and _inner(one))]
     nested = [one for one in parts if _data_files(one) or any(_has_images(inner) for inner in _folders(one))]
     if parts and (len(parts) == len([one for one in folders if _has_images(one)] or folders) or len(nested) > 1):
         readable = [file for one in parts for file in _data_files(one) or ([one] if one in nested else [])]
         what = f"these folders are parts of a data set and no labels: {', '.join(one.name for one in parts)}"
         hint = "Their images have no labels; if the parts' names are the labels, --from folders takes them"
         raise BadDataError(what, where=str(path), hint=_commands(readable) if readable else hint)
+    _require_labels(path, folders)
     files_here = _data_files(path)
     labels = [one for one in folders if _has_images(one)]
     if files_here and len(labels) < 2:
@@ -99,6 +101,23 @@ def source_of(path: Path) -> Path:
             hint = f"{_commands([labels[0]])}, or name the one label that you mean with --from folders"
             raise BadDataError(what, where=str(path), hint=hint)
     return path
+
+
+def _inner(folder: Path) -> set[str]:
+    """The folders with images in one that has no image of its own, as names that compare."""
+    if _has_images(folder, deep=False):
+        return set()
+    return {one.name.casefold() for one in _folders(folder) if _has_images(one)}
+
+
+def _require_labels(path: Path, folders: Sequence[Path]) -> None:
+    """Raises BadDataError if folders look like parts, folds or months: each has the same folders of images."""
+    inner = [_inner(one) for one in folders]
+    if len(folders) > 1 and all(inner) and len(set.union(*inner)) > 1 and set.intersection(*inner):
+        same = ", ".join(sorted(set.intersection(*inner))[:LISTED])
+        what = f"each of {', '.join(one.name for one in folders[:LISTED])} has folders of images named {same}"
+        hint = f"{_commands(folders)}; if the outer names are the labels, --from folders takes them"
+        raise BadDataError(f"which folders are the labels cannot be told: {what}", where=str(path), hint=hint)
 
 
 def _commands(sources: Sequence[Path]) -> str:

@@ -29,3 +29,23 @@ def test_at_a_terminal(workspace: Path, environment: dict[str, str], run: Run) -
     script = run(*COMMAND, cwd=workspace)
     assert script.stdout == output.decode()
     assert "…" not in script.stderr
+
+
+def test_waiting_for_the_keyboard_is_said(tmp_path: Path, environment: dict[str, str]) -> None:
+    leader, follower = pty.openpty()
+    os.write(leader, b"a.png\tFalse\t0.4\tyes\tno\n\x04")  # Ctrl-D ends it
+    done = subprocess.run(
+        ["palitune", "filter"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=follower,
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    os.close(leader)
+    os.close(follower)
+    assert done.stdout == b"a.png\tFalse\t0.4\tyes\tno\n"
+    first, last = done.stderr.decode().splitlines()
+    assert first == "answers are read from the keyboard, since no FILE was named: Ctrl-D ends them"
+    assert last == "1 of 1 lines: 0 fp, 1 fn"

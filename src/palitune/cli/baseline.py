@@ -173,7 +173,10 @@ def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
     score = metrics.figures(best.judged)[metric]
     count = len(best.judged.labels)
     change = comparison.difference(best.judged, tuned.judged, metric) if tuned else None
-    if change is None or change.value is None:
+    if score is None:  # as where all validation records have one label
+        line = f"to beat: nothing yet, since {NAMES[metric]} cannot be computed on {count} validation records. "
+        line += "Take more of both labels, or --metric accuracy"
+    elif change is None or change.value is None:
         line = f"to beat: {NAMES[metric]} {value(score)} ({best.name}) on {count} validation records"
     else:
         is_noise = change.low is None or change.high is None or change.low <= 0 <= change.high

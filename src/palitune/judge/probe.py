@@ -45,7 +45,11 @@ def require_classes(labels: Sequence[str], folds: int = 1, where: str | None = N
     rare, count = min(counts.items(), key=lambda pair: pair[1])
     if count < folds:
         hint = f"--folds {count} is the most" if count > 1 else "It needs two records of each label"
-        raise BadDataError(f'{folds} folds, and only {count} records are "{rare}"', where=where, hint=hint)
+        raise BadDataError(
+            f'{folds} folds, and only {count} of the records {"is" if count == 1 else "are"} "{rare}"',
+            where=where,
+            hint=hint,
+        )
 
 
 def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Array, Array]]:

@@ -182,7 +182,7 @@ OK = '{"prefix":"","suffix":"yes","image":"ok.png"}\n'
         (OK + '{"suffix":"yes"}\n', 65, 'bad.jsonl:2: the record has no "image"'),
         (OK + '{"image":"ok.png"}\n', 65, 'bad.jsonl:2: the record has no "suffix"'),
         (OK + '{"suffix":"no","image":"gone.png"}\n', 66, "bad.jsonl:2: no such image: "),
-        (OK + '{"suffix":"no","image":"text.png"}\n', 65, "bad.jsonl:2: not an image: "),
+        (OK + '{"suffix":"no","image":"text.png"}\n', 65, "bad.jsonl:2: not an image but a text: "),
         (OK + '{"suffix":"maybe","image":"ok.png"}\n', 65, 'bad.jsonl:2: suffix "maybe" is neither yes nor no'),
     ],
 )

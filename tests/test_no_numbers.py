@@ -13,19 +13,25 @@ from palitune.errors import BadDataError
 from palitune.judge import answers
 from palitune.reference import Difference
 
+BLOCKS = "img/Transformer/encoderblock"
 TABLE = "llm/embedder/input_embedding"
 DATA = "dataset/data.jsonl"
 
 
 @pytest.fixture(scope="module")
 def models(workspace: Path) -> Path:
-    """Every parameter is finite: "huge" overflows wherever it is asked, "late" only in what is written freely."""
+    """Every parameter is finite: "huge" overflows wherever it is asked, "late" only in what is written freely.
+
+    Of "wide" only the squares overflow, in the norm of the language model, and of "broad" in that of the image tower.
+    """
     base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
     folder = workspace / "checkpoints"
     npz.save(folder / "huge.npz", {path: np.full(base[path].shape, 3e38, np.float32) for path in base})
     late = np.array(base[TABLE], ml_dtypes.bfloat16)
     late[400:420] = ml_dtypes.bfloat16(3e38) * np.sign(late[400:420].astype(np.float32)).astype(ml_dtypes.bfloat16)
     npz.save(folder / "late.npz", {**base, TABLE: late})
+    for name, path in (("wide", "llm/layers/mlp/linear"), ("broad", f"{BLOCKS}/MlpBlock_0/Dense_1/kernel")):
+        npz.save(folder / f"{name}.npz", {**base, path: np.array(base[path], np.float32) * np.float32(1e30)})
     (workspace / "prompts.txt").write_text("is there a cross?\nis it allowed?\n")
     return folder
 
@@ -36,6 +42,8 @@ def models(workspace: Path) -> Path:
         ("validate", "-m", "huge", DATA, "--threshold", "0.2"),
         ("inference", "-m", "late", "-d", DATA, "--decode", "-b", "4"),
         ("prompts", "prompts.txt", "-d", DATA, "-m", "huge", "--no-features"),
+        ("validate", "-m", "wide", DATA),
+        ("validate", "-m", "broad", DATA),
         ("learn", "-d", "set1", "-m", "huge", "--no-features", "--examples", "8"),
     ],
     ids=lambda command: " ".join(command[:1]),

@@ -233,6 +233,10 @@ def test_there_has_to_be_a_run_to_go_on_with(workspace: Path, run: Run) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert "this run has come to its end" in done.stderr
     assert not (workspace / "checkpoints/never.run").exists()
+    shutil.copytree(workspace / "checkpoints/passes.run", workspace / "checkpoints/gone.run")
+    done = run("palitune", "learn", "--resume", "-w", "gone", cwd=workspace)
+    assert done.returncode == MissingInputError.exit_code
+    assert "gone.npz: this run has come to its end, and its checkpoint is no longer there" in done.stderr
 
 
 def test_a_file_that_may_not_grow(workspace: Path, run: Run) -> None:

@@ -51,14 +51,16 @@ def apply_rope(x: jax.Array, angles: Angles) -> jax.Array:
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm in float32, scaled by 1 + `scale`, returned in the input's dtype."""
+    """Root-mean-square norm in float32, scaled by 1 + `scale`, in the input's dtype; NaN of what is too large."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         scale = self.param("scale", nn.initializers.zeros_init(), (x.shape[-1],))
         x32 = x.astype(jnp.float32)
         variance = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-        return (x32 * jax.lax.rsqrt(variance + 1e-6) * (1 + scale.astype(jnp.float32))).astype(x.dtype)
+        # Where it overflows, 1 / sqrt(inf) would make 0 of every x, and an answer, the same for all images, of that.
+        factor = jnp.where(jnp.isfinite(variance), jax.lax.rsqrt(variance + 1e-6), jnp.nan)
+        return (x32 * factor * (1 + scale.astype(jnp.float32))).astype(x.dtype)
 
 
 def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array, dropout: float) -> jax.Array | float:

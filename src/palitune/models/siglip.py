@@ -110,7 +110,12 @@ def stem(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any) -> 
 
 
 def head(config: SiglipConfig, params: Params, x: jax.Array) -> jax.Array:
-    """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D]."""
+    """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D].
+
+    A sum of squares that overflows gives NaN: LayerNorm makes the same tokens, those of its bias, of every image of it.
+    """
+    squares = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
+    x = jnp.where(jnp.isfinite(squares), x, jnp.nan)
     x = nn.LayerNorm(dtype=x.dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)  # type: ignore[assignment]
     tokens: Any = nn.Dense(config.num_classes, dtype=x.dtype).apply({"params": params["head"]}, x)
     return tokens

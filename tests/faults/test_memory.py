@@ -26,13 +26,15 @@ from palitune.cli.main import COMMANDS, main
 
 for name in ("lint", "stats", "thin", "aggregate", "convert", "split", "filter", "report"):
     importlib.import_module("palitune.cli." + COMMANDS[name][0])
-import scipy.optimize, scipy.sparse.csgraph, scipy.stats, sklearn.metrics
-from palitune.checkpoint import manifest, npz
+# What commands import once they know that they need it is no part of what an input costs.
+import imagehash, jax, scipy.optimize, scipy.sparse.csgraph, scipy.stats, sentencepiece, sklearn.metrics
+from palitune.checkpoint import delta, hub, manifest, npz
 from palitune.data import batches, columns, exporters, findings, images, importers, lint, repair, split
 from palitune.errors import PalituneError
 from palitune.judge import report, summary, text
 
 folder = Path({folder!r})
+warnings.simplefilter("ignore")  # JAX has threads, which a fork does not take along, and is not used in here
 
 
 def figure(name):

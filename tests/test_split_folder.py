@@ -16,6 +16,8 @@ WISH = Wish(validation=Amount(4), near="ignore")
 FOLDS = Wish(folds=2, near="ignore")
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "open", "ctypes.dlsym")
 PARTS = ("train.tsv", "valid.tsv")
+# JAX has threads where other tests of this process have imported it; a split has no use for them.
+pytestmark = pytest.mark.filterwarnings(r"ignore:os\.fork:RuntimeWarning")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ with appended.owned(pathlib.Path(sys.argv[1])) as file:
     file.write(b"x\\n")
     time.sleep(60)
 """
-PATCH = "appended._lock = lambda *args: False"
+PATCH = "appended.files.try_lock = lambda *args: None"
 
 
 @pytest.mark.parametrize("has_locks", [True, False])
@@ -28,7 +28,7 @@ def test_a_stopped_owner_is_one_and_a_killed_one_is_none(
     tmp_path: Path, has_locks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_locks:
-        monkeypatch.setattr(appended, "_lock", lambda *args: False)
+        monkeypatch.setattr("palitune.files.try_lock", lambda descriptor: None)
     path = tmp_path / "out.tsv"
     code = OWN.format(patch="" if has_locks else PATCH)
     with subprocess.Popen([sys.executable, "-c", code, str(path)]) as owner:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from palitune import files
+from palitune import files, locks
 from palitune.checkpoint.run_folder import Metrics, RunFolder
 from palitune.errors import OutputExistsError, StorageError
 
@@ -91,7 +91,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from palitune import files
+from palitune import files, locks
 with {what}:
     print("inside", flush=True)
     sys.stdin.read()
@@ -124,13 +124,13 @@ def test_one_process_at_a_time_writes_a_file(tmp_path: Path) -> None:
 def test_a_lock_has_one_holder_and_ends_with_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     path.write_text("process 1 on nowhere since yesterday\n")  # left over
-    with another_process(f"files.exclusive(Path({str(path)!r}), 'it')") as process:
+    with another_process(f"locks.exclusive(Path({str(path)!r}), 'it')") as process:
         held = rf"another process is at work on it: process {process.pid} on .*\. Wait for it"
-        with pytest.raises(OutputExistsError, match=held), files.exclusive(path, "it"):
+        with pytest.raises(OutputExistsError, match=held), locks.exclusive(path, "it"):
             pass
         process.kill()
         process.wait()
-        with files.exclusive(path, "it"):
+        with locks.exclusive(path, "it"):
             assert f"process {os.getpid()} " in path.read_text()
     assert not path.exists()
 
@@ -147,7 +147,7 @@ def test_a_lock_in_whose_place_is_something_else(kind: str, tmp_path: Path) -> N
         "pipe": lambda: os.mkfifo(path),
         "folder": lambda: path.mkdir(),
     }[kind]()
-    with pytest.raises(StorageError, match="cannot write"), files.exclusive(path, "it"):
+    with pytest.raises(StorageError, match="cannot write"), locks.exclusive(path, "it"):
         pass
     with pytest.raises(StorageError, match="cannot write"):
         files.open_to_append(path)
@@ -164,7 +164,7 @@ def test_where_there_are_no_locks_it_is_said(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with files.exclusive(tmp_path / "lock", "it"):
+    with locks.exclusive(tmp_path / "lock", "it"):
         files.write(tmp_path / "out", b"new")
     assert "no locks here" in capsys.readouterr().err
 

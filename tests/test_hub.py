@@ -18,7 +18,7 @@ import pytest
 from conftest import Run
 from server import Site, serving, trouble
 
-from palitune import files as fileio
+from palitune import locks
 from palitune.checkpoint import checksum, hub, kaggle, npz, transfer
 from palitune.errors import BadDataError, NetworkError
 from palitune.models import variants
@@ -388,7 +388,7 @@ def test_a_version_that_is_none(version: str, contents: list[bytes], tmp_path: P
 
 
 def test_one_download_at_a_time(site: Site, tmp_path: Path, run: Run) -> None:
-    with fileio.exclusive(hub.folder(tmp_path / "cache") / ".lock", "it"):
+    with locks.exclusive(hub.folder(tmp_path / "cache") / ".lock", "it"):
         done = run("palitune", "download", "--model", "pt-224", cwd=tmp_path, env=ACCOUNT | site.environment)
     assert done.returncode == 73, done.stderr
     assert "another process is at work on downloads into this cache" in done.stderr

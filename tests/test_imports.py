@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 SOURCE = REPOSITORY / "src" / "palitune"
 # Each row may import itself and the rows above.
 LAYERS = (
-    ("__init__", "errors", "patterns", "trees", "config", "private", "files", "appended"),
+    ("__init__", "errors", "patterns", "trees", "config", "private", "files", "locks", "appended"),
     ("models",),
     ("checkpoint", "data"),
     ("train", "infer"),

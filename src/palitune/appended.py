@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune import files
+from palitune import files, locks
 from palitune.errors import OutputExistsError, StorageError
 
 TRIALS = 1000  # at a file that its last owners remove again and again
@@ -46,27 +46,16 @@ def _locked(path: Path) -> tuple[IO[bytes], bool]:
     for _ in range(TRIALS):
         file = files.open_to_append(path)
         try:
-            has_lock = _lock(file.fileno(), path)
+            has_lock = files.try_lock(file.fileno())
+            if has_lock is False:
+                raise _taken(path, _owner(os.fstat(file.fileno())))
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file, has_lock
+                return file, bool(has_lock)
         except BaseException:
             file.close()
             raise
         file.close()  # its last owner has removed it
     raise StorageError("this file cannot be locked", where=str(path), hint="Name another file")
-
-
-def _lock(descriptor: int, path: Path) -> bool:
-    """False where there are no locks. Raises OutputExistsError: another process has it."""
-    try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _taken(path, _owner(os.fstat(descriptor))) from None
-    except (ImportError, OSError):
-        return False
-    return True
 
 
 def _taken(path: Path, owner: str) -> OutputExistsError:
@@ -116,10 +105,4 @@ def _living_owner(lock: Path) -> str | None:
     found = re.fullmatch(r"process (\d+) on (.+)", text)
     if found is None or found[2] != socket.gethostname() or sys.platform == "win32":
         return f"{text or 'another process'} (remove {lock} if it has ended)"
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return f"process {found[1]}"
+    return f"process {found[1]}" if locks.is_running(int(found[1])) else None

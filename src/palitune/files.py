@@ -11,11 +11,8 @@ import os
 import re
 import secrets
 import shutil
-import socket
 import stat
-import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -27,7 +24,6 @@ REFUSED = frozenset(
     {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF}
 )
 READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # of a place that is only to be read
-LOCK_TRIALS = 1000  # at a lock that its last holders remove again and again
 UNTOUCHED = "Nothing there was changed"
 # Windows has neither of the first two.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -135,7 +131,7 @@ def _beside(path: Path) -> tuple[int, Path]:
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | NO_LINK | BINARY, 0o666)
         except FileExistsError:
             continue
-        _flock(descriptor)
+        try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return descriptor, temporary
         os.close(descriptor)  # somebody who cleans up was quicker
@@ -149,7 +145,7 @@ def _remove_stale(path: Path) -> None:
         except OSError:
             continue
         try:
-            taken = _flock(descriptor)
+            taken = try_lock(descriptor)
             if taken is False:
                 what = "another process is writing this file"
                 raise OutputExistsError(what, where=str(path), hint="Wait for it, or name another file")
@@ -190,11 +186,8 @@ def check_writable(path: Path) -> None:
         raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from None
 
 
-# One owner at a time --------------------------------------------------------------------------------------------------
-
-
-def _flock(descriptor: int) -> bool | None:
-    """Whether the lock of an open file is now ours; None where there are no locks."""
+def try_lock(descriptor: int) -> bool | None:
+    """Whether the lock of an open file or folder is now this process's; None where there are no locks."""
     try:
         import fcntl
 
@@ -206,103 +199,15 @@ def _flock(descriptor: int) -> bool | None:
     return True
 
 
-@contextlib.contextmanager
-def exclusive(
-    path: Path, what: str, hint: str = "Wait for it", busy: str | None = None, keep: bool = False
-) -> Iterator[None]:
-    """Nobody else is inside for this `path`, a file that is there while somebody is, and says who.
-
-    The operating system gives the lock back when the process ends, however it ends: none is left over. Where there are
-    no locks (some network volumes, Windows without a container) everybody is let in, and a line on stderr says so.
-    Where nothing can be written there is nothing to guard.
-
-    Args:
-      what: what is worked on inside, for whoever has to wait (`busy` is the whole sentence), and has the `hint` to do.
-      keep: the file stays, empty, when its holder has left.
-
-    Raises:
-      OutputExistsError: somebody is inside; it is said who.
-      StorageError: a link, or something else that is no file of ours, is in its place; or the folder cannot be made.
-    """
-    descriptor = _lock(path, busy or f"another process is at work on {what}", hint)
-    if descriptor is None:
-        yield
-        return
-    try:
-        started = time.strftime("%Y-%m-%d %H:%M:%S")
-        with contextlib.suppress(OSError):  # of another user, who lets others read it
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
-        yield
-    finally:
-        with contextlib.suppress(OSError):  # somebody has removed the folder
-            os.ftruncate(descriptor, 0)
-            if not keep:
-                path.unlink()
-        os.close(descriptor)
-
-
-def _lock(path: Path, busy: str, hint: str) -> int | None:
-    """Descriptor of a lock that is this process's; None in a folder in which nothing can be written."""
-    for _ in range(LOCK_TRIALS):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = _open_lock(path)
-        except FileNotFoundError:
-            continue  # its last holder has just removed the folder
-        except OSError as error:
-            if error.errno in READ_ONLY and path.parent.is_dir():
-                return None
-            where = str(path.parent if error.errno not in (errno.ELOOP, errno.EISDIR, errno.ENXIO) else path)
-            what = f"cannot write: {_reason(error)}"
-            raise StorageError(what, where=where, hint="Name another place, or make this one writable") from None
-        try:
-            _check_ours(descriptor, path)
-            taken = _flock(descriptor)
-            if taken is False:
-                raise OutputExistsError(f"{busy}: {_holder(descriptor)}", where=str(path.parent), hint=hint)
-            if taken is None:
-                print(f"{path.parent}: no locks here; start no other process on it", file=sys.stderr)
-            if os.path.lexists(path) and os.path.samestat(os.fstat(descriptor), os.lstat(path)):
-                return descriptor
-        except FileNotFoundError:
-            pass  # removed by its last holder: what is locked is nothing any more
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-    raise StorageError("this folder cannot be locked", where=str(path.parent), hint="Remove it, or use another name")
-
-
-def _open_lock(path: Path) -> int:
-    try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
-    except OSError as error:
-        if error.errno not in READ_ONLY:
-            raise
-    try:
-        return os.open(path, os.O_RDONLY | NO_LINK)
-    except FileNotFoundError:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from None
-
-
-def _holder(descriptor: int) -> str:
-    """Who holds a lock; a holder needs a moment to write its name."""
-    for _ in range(40):
-        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
-            return name
-        time.sleep(0.025)
-    return "another process"
-
-
 # What is at a name ----------------------------------------------------------------------------------------------------
 
 
-def _reason(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
+    """Why a file could not be opened, for a message."""
     return "a link is there, and none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
 
 
-def _check_ours(descriptor: int, path: Path) -> None:
+def check_ours(descriptor: int, path: Path) -> None:
     """Raises StorageError for what is no regular file, or has another name elsewhere."""
     found = os.fstat(descriptor)
     wrong = None if stat.S_ISREG(found.st_mode) else "it is no regular file"
@@ -321,9 +226,9 @@ def open_to_append(path: Path) -> IO[bytes]:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK | BINARY, 0o666)
         file = os.fdopen(descriptor, "ab", buffering=0)
     except OSError as error:
-        raise StorageError(f"cannot write: {_reason(error)}", where=str(path)) from error
+        raise StorageError(f"cannot write: {reason_of(error)}", where=str(path)) from error
     try:
-        _check_ours(file.fileno(), path)
+        check_ours(file.fileno(), path)
     except StorageError:
         file.close()
         raise

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from palitune import files
+from palitune import files, locks
 from palitune.checkpoint import checksum, kaggle, npz, transfer
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.models import variants
@@ -123,7 +123,7 @@ def download(
     for path, other in ((target, source), (tokenizer, tokenizer_source)):
         if path.exists() and other is not None and not overwrite:
             raise OutputExistsError("this file exists", where=str(path), hint="--overwrite replaces it")
-    with files.exclusive(folder(cache) / ".lock", "downloads into this cache"):
+    with locks.exclusive(folder(cache) / ".lock", "downloads into this cache"):
         if target.is_file() and not overwrite:
             _look_through(target, silent)
         else:

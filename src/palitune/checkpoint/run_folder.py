@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palitune import files
+from palitune import files, locks
 from palitune.checkpoint import manifest
 from palitune.checkpoint.archive import unreadable
 from palitune.errors import BadDataError, MissingInputError, StorageError
@@ -64,7 +64,7 @@ class RunFolder:
           StorageError: the folder cannot be made.
         """
         hint = "Wait for it, stop it, or use another name with -w"
-        with files.exclusive(self.lock, "this run", hint, busy="this run is at work", keep=True):
+        with locks.exclusive(self.lock, "this run", hint, busy="this run is at work", keep=True):
             try:
                 yield
             finally:

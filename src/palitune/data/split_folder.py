@@ -6,7 +6,6 @@ lives. What a killed process left is put right by the next one.
 
 import contextlib
 import ctypes
-import errno
 import os
 import re
 import secrets
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from palitune import files
+from palitune import files, locks
 from palitune.data.records import KINDS
 from palitune.errors import OutputExistsError, StorageError
 
@@ -46,7 +45,7 @@ def fresh(folder: Path) -> Iterator[Path]:
                 _put_right(folder)
                 made.mkdir()
                 lock = os.open(made, os.O_RDONLY)
-                _flock(lock)
+                files.try_lock(lock)
         except OSError as error:
             raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
         yield made
@@ -164,17 +163,11 @@ def _is_alive(path: Path, process: int | None) -> bool:
     """Whether whoever made a hidden folder is at work: it is locked, or where there are no locks the process lives."""
     descriptor = os.open(path, os.O_RDONLY | files.NO_LINK)
     try:
-        if (free := _flock(descriptor)) is not None:
+        if (free := files.try_lock(descriptor)) is not None:
             return not free
     finally:
         os.close(descriptor)
-    try:
-        os.kill(process or 0, 0) if process else None
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
-    return process is not None
+    return process is not None and locks.is_running(process)
 
 
 @contextlib.contextmanager
@@ -183,25 +176,12 @@ def _alone_for_a_moment(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         for _ in range(PATIENCE):
-            if _flock(descriptor) is not False:
+            if files.try_lock(descriptor) is not False:
                 break
             time.sleep(PAUSE)
         yield
     finally:
         os.close(descriptor)
-
-
-def _flock(descriptor: int) -> bool | None:
-    """Whether a lock is now ours; None where there are no locks."""
-    try:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return False if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN) else None
-    except ImportError:
-        return None
-    return True
 
 
 def _same(one: Path, other: Path) -> bool:

@@ -241,7 +241,7 @@ def test_a_folder_is_named_with_what_is_in_it(tmp_path: Path, read: Callable[[Pa
     for number in range(6):
         written(tmp_path, GOOD, f"{number}.jsonl")
     written(tmp_path, "", "a.png")
-    expected = "Name a file in it. There are: 0.jsonl, 1.jsonl, 2.jsonl, 3.jsonl, 4.jsonl and 1 more"
+    expected = "Name a file in it. There are: 0.jsonl, 1.jsonl, 2.jsonl, 3.jsonl, 4.jsonl, and 1 more"
     with pytest.raises(MissingInputError, match=re.escape(f"{tmp_path}: cannot be read: it is a folder. {expected}")):
         read(tmp_path)
 
@@ -293,8 +293,8 @@ def test_what_inference_writes_is_read(name: str, label: str, correct: bool, p_y
     line = records.to_answer(record, correct, p_yes, answer)
     assert "\n" not in line
     again = records.parse_tsv(line, "d:1")
-    one_line = re.sub("[\t\r\n]+", " ", answer).strip(" ") if set("\t\r\n") & set(answer) else answer
-    assert (again.name, again.answer) == (name, one_line)
+    printable = re.sub("[\t\r\n]+", " ", answer).strip(" ") if set("\t\r\n") & set(answer) else answer
+    assert (again.name, again.answer) == (name, printable)
     assert again.suffix in (label, label.strip().lower())
     assert again.p_yes == pytest.approx(p_yes, abs=5e-7)
     assert line.split("\t")[1] == str(correct)

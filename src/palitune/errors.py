@@ -4,10 +4,12 @@ A command shows an error as one line on stderr; anything else that escapes is a 
 """
 
 import re
+from collections.abc import Sequence
 
 # Blank, though printable for Python: fillers of Hangul, Mongolian and Khmer, an empty Braille cell, variant selectors.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _RARE = re.compile("[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
+NAMED = 5  # of a kind, of whatever there may be many of; the rest are counted
 IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
 
 
@@ -28,7 +30,10 @@ def printable(text: str) -> str:
     return _RARE.sub(shown, text)
 
 
-one_line = printable
+def listed(items: Sequence[str], separator: str = ", ") -> str:
+    """The first `NAMED` of some items, and how many more there are: "a, b, c, d, e, and 7 more"."""
+    first = separator.join(items[:NAMED])
+    return f"{first}{separator}and {len(items) - NAMED:,} more" if len(items) > NAMED else first
 
 
 class PalituneError(Exception):

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune.errors import OutputExistsError, StorageError
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, PalituneError, StorageError
 
 # What a volume answers to a system call that it does not know, or does not do for everybody.
 REFUSED = frozenset(
@@ -254,6 +254,28 @@ def _irregular(path: Path) -> OSError:
     if path.is_dir():
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     return OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def unreadable(error: OSError, path: Path, what: str) -> PalituneError:
+    """What to tell of a file that cannot be opened or read: that it is damaged only if it is."""
+    reason = error.strerror or str(error)
+    if isinstance(error, FileNotFoundError):
+        return MissingInputError(f"no such {what}", where=str(path))
+    if isinstance(error, PermissionError):
+        hint = "Check whose it is, and chmod u+r"
+        return MissingInputError(f"this {what} cannot be read: {reason}", where=str(path), hint=hint)
+    if _is_there(path) and not path.is_file():
+        return BadDataError(f"this is no {what}: {reason}", where=str(path))
+    if isinstance(error, NotADirectoryError) or not _is_there(path):
+        return MissingInputError(f"no such {what} ({reason})", where=str(path))
+    return StorageError(f"this {what} cannot be read: {reason}", where=str(path), hint="Check the disk")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return stat.S_IFMT(path.stat().st_mode) != 0
+    except (OSError, ValueError):
+        return False
 
 
 def read(path: Path, most: int) -> bytes:

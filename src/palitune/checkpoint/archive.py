@@ -5,7 +5,6 @@ deflated, as NumPy's are, lie one after the other, and give no byte more than th
 """
 
 import os
-import stat
 import struct
 import weakref
 import zipfile
@@ -15,7 +14,6 @@ from pathlib import Path
 from typing import IO
 
 from palitune import files
-from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 
 DIRECTORY = 4 << 20  # bytes; PaliGemma's takes 8,000
 MOST_MEMBERS = 20_000
@@ -176,25 +174,3 @@ def _inflated(raw: Iterator[bytes]) -> Iterator[bytes]:
         raise DamagedError("it cannot be unpacked") from None
     if not inflate.eof:
         raise DamagedError("it is cut off")
-
-
-def unreadable(error: OSError, path: Path, what: str) -> PalituneError:
-    """What to tell of a file that cannot be opened or read: that it is damaged only if it is."""
-    reason = error.strerror or str(error)
-    if isinstance(error, FileNotFoundError):
-        return MissingInputError(f"no such {what}", where=str(path))
-    if isinstance(error, PermissionError):
-        hint = "Check whose it is, and chmod u+r"
-        return MissingInputError(f"this {what} cannot be read: {reason}", where=str(path), hint=hint)
-    if _is_there(path) and not path.is_file():
-        return BadDataError(f"this is no {what}: {reason}", where=str(path))
-    if isinstance(error, NotADirectoryError) or not _is_there(path):
-        return MissingInputError(f"no such {what} ({reason})", where=str(path))
-    return StorageError(f"this {what} cannot be read: {reason}", where=str(path), hint="Check the disk")
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return stat.S_IFMT(path.stat().st_mode) != 0
-    except (OSError, ValueError):
-        return False

@@ -9,7 +9,6 @@ from tqdm import tqdm
 
 from palitune import files
 from palitune.checkpoint import verified
-from palitune.checkpoint.archive import unreadable
 from palitune.errors import BadDataError, StorageError
 
 SLICE = 8 << 20  # bytes
@@ -91,7 +90,7 @@ def verify(file: Path, silent: bool = True) -> None:
         stat = file.stat()
         found = verified.recall(stat).get(WHOLE) or sha256(file, silent)
     except OSError as error:
-        raise unreadable(error, file, "file") from None
+        raise files.unreadable(error, file, "file") from None
     if found in known:
         verified.remember(stat, WHOLE, found)
     else:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from palitune import files
 from palitune.checkpoint import manifest, verified
-from palitune.checkpoint.archive import Archive, unreadable
+from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 
 Array = np.ndarray[Any, Any]
@@ -56,7 +56,7 @@ class Checkpoint(Mapping[str, Array]):
         except FileNotFoundError:
             raise MissingInputError("no such checkpoint", where=str(path)) from None
         except OSError as error:
-            raise unreadable(error, path, "checkpoint") from None
+            raise files.unreadable(error, path, "checkpoint") from None
         except ValueError as error:
             hint = "It is another kind of file, or was cut off: download or save it again"
             raise BadDataError(f"not an .npz checkpoint ({error})", where=str(path), hint=hint) from None

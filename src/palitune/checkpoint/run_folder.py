@@ -16,7 +16,6 @@ from typing import Any
 
 from palitune import files, locks
 from palitune.checkpoint import manifest
-from palitune.checkpoint.archive import unreadable
 from palitune.errors import BadDataError, MissingInputError, StorageError
 
 # The first five are the names that hosted fine-tuning services use.
@@ -130,7 +129,7 @@ def read_config(path: Path) -> dict[str, Any]:
         hint = "Every run has one: checkpoints/NAME.run/config.json"
         raise MissingInputError("no such configuration of a run", where=str(path), hint=hint) from None
     except PermissionError as error:
-        raise unreadable(error, path, "configuration") from None
+        raise files.unreadable(error, path, "configuration") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadDataError(f"not the configuration of a run ({error})", where=str(path)) from None
     return dict(content)

@@ -13,8 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palitune import files
 from palitune.checkpoint import npz
-from palitune.checkpoint.archive import Archive, unreadable
+from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError
 
 MEMBER = "state.json"
@@ -56,7 +57,7 @@ def load(path: Path) -> Saved:
         if version == VERSION:
             return _saved(path, content)
     except PermissionError as error:
-        raise unreadable(error, path, "saved state") from None
+        raise files.unreadable(error, path, "saved state") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError, BadDataError):
         raise BadDataError("the saved state of this run is damaged", where=str(path), hint=HINT) from None
     raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=HINT)

@@ -11,9 +11,7 @@ from palitune.checkpoint.operating_point import OperatingPoint
 from palitune.cli.model import Model
 from palitune.config import PROMPT
 from palitune.data.labels import LABELS, plain
-from palitune.errors import UsageError
-
-LISTED = 5  # answers that are no label
+from palitune.errors import UsageError, listed
 
 
 class Answering(NamedTuple):
@@ -81,7 +79,6 @@ def tell_of_strangers(name: str, strange: Sequence[tuple[str, str]], labels: Seq
     """Lists on stderr what a model wrote that is no label, as (picture, answer), out of `total` answers."""
     if not strange:
         return
-    listed = ", ".join(f'{image} "{text[:30]}"' for image, text in strange[:LISTED])
-    more = f", and {len(strange) - LISTED} more" if len(strange) > LISTED else ""
+    named = listed([f'{image} "{text[:30]}"' for image, text in strange])
     what = f"{len(strange)} of {total} answers are none of {', '.join(labels)} and count as wrong"
-    print(f"{name}: {what}: {listed}{more}", file=sys.stderr)
+    print(f"{name}: {what}: {named}", file=sys.stderr)

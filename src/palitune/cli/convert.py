@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.errors import UsageError, one_line
+from palitune.errors import UsageError, printable
 
 if TYPE_CHECKING:
     from palitune.data.folders import ImageFolders
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> None:
         if embedded is not None:
             embedded.close()
     if names.unused:
-        print(one_line(f"--rename: no label is {', '.join(sorted(names.unused))}"), file=sys.stderr)
+        print(printable(f"--rename: no label is {', '.join(sorted(names.unused))}"), file=sys.stderr)
     if not args.quiet:
         _tell(losses)
         into = f" in {args.output}" if args.output else ""

@@ -14,13 +14,12 @@ from typing import IO, TYPE_CHECKING, Any
 from palitune import appended, files
 from palitune.cli import arguments, streams, values
 from palitune.data.labels import LABELS, plain, plain_set
-from palitune.errors import BadDataError, PalituneError, UsageError, one_line
+from palitune.errors import NAMED, BadDataError, PalituneError, UsageError, printable
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
     from palitune.judge.answers import Answer
 
-SHOWN = 5  # problems of a kind that are named
 FOLDER = "Is it the right folder? -i names another one"
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
@@ -118,17 +117,17 @@ class Asked:
         self.told: collections.Counter[str] = collections.Counter()  # problems by kind
 
     def tell(self, problem: PalituneError) -> None:
-        """Says what is wrong with a picture, `SHOWN` times of a kind; what to do is said once, at the end."""
+        """Says what is wrong with a picture, `NAMED` times of a kind; what to do is said once, at the end."""
         self.left_out += 1
         self.told[problem.kind] += 1
-        if self.told[problem.kind] <= SHOWN:
-            print(one_line(f"{problem.where}: {problem.what}"), file=sys.stderr, flush=True)
+        if self.told[problem.kind] <= NAMED:
+            print(printable(f"{problem.where}: {problem.what}"), file=sys.stderr, flush=True)
 
     def tell_of_more(self) -> None:
         """Counts what was not named."""
         for kind, count in self.told.items():
-            if count > SHOWN:
-                print(f"{one_line(kind)}: {count - SHOWN} more", file=sys.stderr)
+            if count > NAMED:
+                print(f"{printable(kind)}: {count - NAMED} more", file=sys.stderr)
 
     def _read(self) -> "Iterator[Record]":
         from palitune.data.records import STDIN, Reader
@@ -173,7 +172,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
     if not problems:
         return count
     hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
-    if len(problems) > SHOWN:
+    if len(problems) > NAMED:
         print(hint, file=sys.stderr)  # before what may be many lines
     for problem in problems:
         asked.tell(problem)

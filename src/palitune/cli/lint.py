@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palitune.cli import arguments, streams, values
-from palitune.errors import UsageError, one_line
+from palitune.errors import NAMED, UsageError, printable
 
 if TYPE_CHECKING:
     from palitune.data.findings import Finding
@@ -27,14 +27,13 @@ examples:
   palitune lint dataset/data.jsonl --fix dataset/clean.jsonl
   palitune lint dataset/data.jsonl --json | jq -r '.findings[] | select(.level == "error") | .where'
 """
-SHOWN = 5  # findings of one kind in the text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="records, JSONL or TSV; or a split, by name or folder")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
-    parser.add_argument("--all", action="store_true", help=f"name every finding, not {SHOWN} of a kind")
+    parser.add_argument("--all", action="store_true", help=f"name every finding, not {NAMED} of a kind")
     text = "write what can be repaired: a file, or for several FILEs a folder. What contradicts itself is left out"
     parser.add_argument("--fix", metavar="OUT", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --fix replace files")
@@ -74,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         print(_text(report, args.all))
     note = part_names.assumed({one.path: one.part for one in report.sets})
     if note and not args.quiet:
-        print(one_line(note), file=sys.stderr)
+        print(printable(note), file=sys.stderr)
     if targets:
         from palitune.data.repair import repair
 
@@ -181,10 +180,10 @@ def _text(report: "Report", everything: bool) -> str:
         groups.setdefault((finding.level, finding.check), []).append(finding)
     for (level, check), findings in groups.items():
         lines.append(f"{level}: {check} ({len(findings)})")
-        if check == "missing picture" and len(findings) > SHOWN:
+        if check == "missing picture" and len(findings) > NAMED:
             lines.append("  -i FOLDER names the folder that images' names are relative to")
-        shown = findings if everything else findings[:SHOWN]
-        lines += [f"  {one_line(f'{finding.where}: {finding.what}')}" for finding in shown]
+        shown = findings if everything else findings[:NAMED]
+        lines += [f"  {printable(f'{finding.where}: {finding.what}')}" for finding in shown]
         if len(shown) < len(findings):
             lines.append(f"  and {len(findings) - len(shown)} more; --all names them")
     if report.tokens and any(one.entries for one in report.sets):

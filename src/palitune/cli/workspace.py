@@ -14,10 +14,9 @@ from palitune.checkpoint import hub, manifest, verified
 from palitune.data import line_hints, part_names
 from palitune.data.folders import ImageFolders
 from palitune.data.records import KINDS
-from palitune.errors import MissingInputError, OutputExistsError, UsageError, one_line
+from palitune.errors import MissingInputError, OutputExistsError, UsageError, listed, printable
 
 PARTS = ("train", "valid")
-SEVERAL = 5  # files that are named
 
 
 def root() -> Path:
@@ -203,7 +202,7 @@ def require_text(name: str) -> None:
     try:
         name.encode()
     except UnicodeEncodeError:
-        shown = one_line(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+        shown = printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
         hint = "Rename it (convmv -f CP932 -t UTF-8 --notest NAME, where it comes from Japanese Windows)"
         raise UsageError(f"the name {shown} is not UTF-8", hint=hint) from None
 
@@ -274,10 +273,8 @@ def _part_within(folder: Path, part: str) -> Path | None:
     """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
     found = part_names.within(folder, part, KINDS) if folder.is_dir() else []
     if len(found) > 1:
-        listed = ", ".join(map(str, found[:SEVERAL]))
-        more = f" and {len(found) - SEVERAL} more" if len(found) > SEVERAL else ""
         hint = "Name the file with -d, and with --valid-data the one that judges"
-        raise UsageError(f"{folder}: several files say {part}: {listed}{more}", hint=hint)
+        raise UsageError(f"{folder}: several files say {part}: {listed(list(map(str, found)))}", hint=hint)
     return found[0] if found else None
 
 

@@ -11,9 +11,9 @@ from palitune.data import line_hints, part_names
 from palitune.data.characters import UNSEEN, shown
 from palitune.data.labels import LABELS, plain
 from palitune.data.records import Record
+from palitune.errors import listed
 
 LEVELS = ("error", "warning", "note")
-LISTED = 5  # labels that are named
 LOPSIDED = 0.8  # share of one label
 CONFIDENCE, Z = 0.95, 1.959963984540054  # of a normal distribution so much is within -Z and Z
 
@@ -68,9 +68,8 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
         spellings[_seen(label)].append(label)
     for several in spellings.values():
         if len(several) > 1:
-            listed = ", ".join(f"{shown(label)} ({labels[label]})" for label in several[:LISTED])
-            more = f", and {len(several) - LISTED} more" if len(several) > LISTED else ""
-            what = f"labels that differ in case, blanks, width or unseen characters alone: {listed}{more}"
+            named = listed([f"{shown(label)} ({labels[label]})" for label in several])
+            what = f"labels that differ in case, blanks, width or unseen characters alone: {named}"
             yield Finding("warning", "spelling", str(path), what)
     strange = [label for label in labels if label not in LABELS]
     if strange and len(strange) < len(labels):
@@ -79,9 +78,9 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
                 what = f"{shown(record.suffix)} is neither yes nor no, as other labels are: learning refuses it"
                 yield Finding("error", "label", record.where, what)
     elif strange:
-        listed = ", ".join(shown(label) for label in strange[:LISTED])
+        named = listed([shown(label) for label in strange])
         rename = line_hints.of_label(strange[0]) or "palitune convert --rename"
-        what = f"learning takes yes and no, and here are {listed}: {rename} gives labels other names"
+        what = f"learning takes yes and no, and here are {named}: {rename} gives labels other names"
         yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(records) > 1:
         (label,) = labels

@@ -14,7 +14,7 @@ from palitune.data import foreign_files, json_lines
 from palitune.data.embedded import Embedded
 from palitune.data.losses import Losses
 from palitune.data.records import require_file
-from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.errors import BadDataError, MissingInputError, UsageError, listed
 
 Fields = dict[str, Any]
 Lists = dict[str, Iterable[Any]]  # what one JSON object holds
@@ -221,9 +221,7 @@ def agreed(values: list[str], what: str, where: str, options: Options, hint: str
     counts = Counter(value.strip() for value in values).most_common()
     if len(counts) == 1:
         return values[0]
-    said = ", ".join(f"{count} {value[:40]}" for value, count in counts[:LISTED_ANSWERS])
-    if len(counts) > LISTED_ANSWERS:
-        said += f", and {len(counts) - LISTED_ANSWERS} other answers"
+    said = listed([f"{count} {value[:40]}" for value, count in counts])
     if not options.majority:
         more = "--majority takes the most frequent one"
         options.lose(what, where, said, f"{hint}; {more}" if hint else more)
@@ -232,9 +230,6 @@ def agreed(values: list[str], what: str, where: str, options: Options, hint: str
         options.lose("no answer is the most frequent", where, said)
         return None
     return counts[0][0]
-
-
-LISTED_ANSWERS = 5
 
 
 def with_rest(fields: Fields, rest: Mapping[str, Any], where: str, options: Options) -> Fields:

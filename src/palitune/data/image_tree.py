@@ -11,7 +11,7 @@ from palitune.data import foreign_files
 from palitune.data.container import media_type
 from palitune.data.foreign import Found, Options
 from palitune.data.part_names import said_by
-from palitune.errors import BadDataError, MissingInputError
+from palitune.errors import BadDataError, MissingInputError, listed
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")
 # Names of images that palitune does not read, and of videos; the rest is told by content.
@@ -28,7 +28,6 @@ RUBBISH = re.compile(
 PARTS = re.compile(r"(train|training|valid|val|validation|test|testing|dev|eval)([-_ ]?(set|data|images))?$", re.I)
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
 SIDECARS = (".txt", ".caption", ".json", ".xml")  # of an image of the same name
-LISTED = 6
 
 
 def is_rubbish(name: str) -> bool:
@@ -114,16 +113,15 @@ def _require_labels(path: Path, folders: Sequence[Path]) -> None:
     """Raises BadDataError if folders look like parts, folds or months: each has the same folders of images."""
     inner = [_inner(one) for one in folders]
     if len(folders) > 1 and all(inner) and len(set.union(*inner)) > 1 and set.intersection(*inner):
-        same = ", ".join(sorted(set.intersection(*inner))[:LISTED])
-        what = f"each of {', '.join(one.name for one in folders[:LISTED])} has folders of images named {same}"
+        same = listed(sorted(set.intersection(*inner)))
+        what = f"each of {listed([one.name for one in folders])} has folders of images named {same}"
         hint = f"{_commands(folders)}; if the outer names are the labels, --from folders takes them"
         raise BadDataError(f"which folders are the labels cannot be told: {what}", where=str(path), hint=hint)
 
 
 def _commands(sources: Sequence[Path]) -> str:
-    typed = [f"palitune convert {shlex.quote(str(one))}" for one in sources[:LISTED]]
-    more = f" and {len(sources) - LISTED} more" if len(sources) > LISTED else ""
-    return f"Convert each: {'; '.join(typed)}{more}" if len(sources) > 1 else f"Convert it: {typed[0]}"
+    typed = [f"palitune convert {shlex.quote(str(one))}" for one in sources]
+    return f"Convert each: {listed(typed, '; ')}" if len(sources) > 1 else f"Convert it: {typed[0]}"
 
 
 def read(path: Path, options: Options) -> Found:

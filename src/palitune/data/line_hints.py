@@ -9,7 +9,7 @@ from typing import Any
 from palitune.data.characters import is_address, shown
 from palitune.data.json_lines import JOINED, RECORD
 from palitune.data.labels import plain
-from palitune.errors import printable
+from palitune.errors import listed
 
 TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
 CONVERT = "palitune convert FILE > NEW.jsonl reads tables with commas, and other JSON"
@@ -18,7 +18,6 @@ YES_OR_NO = (
     "as OK and NG these names; validate and inference take others with --labels OK,NG"
 )
 MOST_KEYS = 8  # of a record, named in a message
-MOST_FILES = 5  # of a folder, likewise
 PLAYGROUND = Path("playground")
 KINDS = (".jsonl", ".tsv", ".csv", ".json")
 # The second column of answers, as inference writes it and as spreadsheets of other languages save it, in capitals.
@@ -60,8 +59,7 @@ def of_folder(folder: Path) -> str:
         inside = []
     if not inside:
         return "Name a file; palitune convert FOLDER reads a folder of images for each label"
-    more = f" and {len(inside) - MOST_FILES} more" if len(inside) > MOST_FILES else ""
-    return f"Name a file in it. There are: {', '.join(map(printable, inside[:MOST_FILES]))}{more}"
+    return f"Name a file in it. There are: {listed(inside)}"
 
 
 def of_missing(path: Path) -> str | None:

@@ -17,10 +17,10 @@ from palitune.data.folders import HINT as OUTSIDE
 from palitune.data.folders import ImageFolders
 from palitune.data.images import Decoding, Facts
 from palitune.data.json_lines import RECORD
-from palitune.data.pictures import LISTED, ahead
+from palitune.data.pictures import ahead
 from palitune.data.records import Line, Reader, Record
 from palitune.data.tokens import Tokenizer
-from palitune.errors import BadDataError, MissingInputError, PalituneError
+from palitune.errors import BadDataError, MissingInputError, PalituneError, listed
 
 TINY = 64  # pixels: shorter sides have less to show than the smallest model's four patches by four
 HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
@@ -264,9 +264,7 @@ def _of_group(group: Sequence[tuple[Path, Record]]) -> Iterator[Finding]:
 
     def told(level: str, check: str, other: Record, what: str) -> Finding:
         rest = [record for _, record in group[1:] if record is not other]
-        listed = ", ".join(record.name for record in rest[:LISTED])
-        more = f", and {len(rest) - LISTED} more" if len(rest) > LISTED else ""
-        tail = f"; {len(rest)} more look like them: {listed}{more}" if rest else ""
+        tail = f"; {len(rest)} more look like them: {listed([record.name for record in rest])}" if rest else ""
         text = f"{other.name} looks like {first.name} in {first.where}{what}{tail}"
         return Finding(level, check, other.where, text, tuple(record.where for record in (first, *rest)))
 

@@ -2,9 +2,7 @@
 
 from collections.abc import Iterator
 
-from palitune.errors import BadDataError, MissingInputError, one_line
-
-LISTED = 5  # of each kind
+from palitune.errors import NAMED, BadDataError, MissingInputError, printable
 
 
 class Kind:
@@ -17,24 +15,24 @@ class Kind:
 
     def add(self, where: str, detail: str) -> None:
         self.count += 1
-        if len(self.examples) < LISTED:
+        if len(self.examples) < NAMED:
             self.examples.append((where, detail[:300]))
 
     def lines(self) -> Iterator[str]:
         """The reason with its count and hint, the first examples, and how many more there are."""
         times = f", {self.count:,} times" if self.count > 1 else ""
-        yield one_line(f"{self.what}{times}" + (f". {self.hint}" if self.hint else ""))
+        yield printable(f"{self.what}{times}" + (f". {self.hint}" if self.hint else ""))
         for where, detail in self.examples:
-            yield one_line(f"  {where}: {detail}" if detail else f"  {where}")
-        if self.count > LISTED:
-            yield f"  and {self.count - LISTED:,} more"
+            yield printable(f"  {where}: {detail}" if detail else f"  {where}")
+        if self.count > NAMED:
+            yield f"  and {self.count - NAMED:,} more"
 
     def line(self) -> str:
         """The reason with its count, the first example and the hint."""
         where, detail = self.examples[0]
         first = f"{where}: {detail}" if detail else where
         times = f"{self.count:,} times, first {first}" if self.count > 1 else first
-        return one_line(f"{self.what} ({times})" + (f". {self.hint}" if self.hint else ""))
+        return printable(f"{self.what} ({times})" + (f". {self.hint}" if self.hint else ""))
 
 
 class Losses:

@@ -2,7 +2,7 @@
 
 import collections
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
@@ -11,10 +11,9 @@ import numpy as np
 
 from palitune.data import images
 from palitune.data.images import Decoding
-from palitune.errors import PalituneError
+from palitune.errors import NAMED, PalituneError, listed
 
 LIMIT = 2 << 30  # bytes: some 3,500 pictures at 224 pixels
-LISTED = 5  # bad pictures named in one message
 # Pillow lets other threads run while it decodes.
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 AHEAD = 16  # pictures decoded before they are asked for
@@ -113,13 +112,9 @@ def raise_all(problems: list[PalituneError]) -> None:
         kinds: dict[str, list[PalituneError]] = {}
         for problem in problems:
             kinds.setdefault(problem.kind, []).append(problem)
-        listed = "; ".join(map(_listed, kinds.values()))
-        is_long = len(problems) > LISTED and problems[0].hint is not None
+        named = "; ".join(
+            listed([f"{problem.where}: {problem.what}" for problem in several], "; ") for several in kinds.values()
+        )
+        is_long = len(problems) > NAMED and problems[0].hint is not None
         hint = f" ({problems[0].hint})" if is_long else ""  # before a long list
-        raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {listed}")
-
-
-def _listed(problems: Sequence[PalituneError]) -> str:
-    """The first ones of a kind, and how many more there are."""
-    listed = "; ".join(f"{problem.where}: {problem.what}" for problem in problems[:LISTED])
-    return f"{listed}; and {len(problems) - LISTED} more" if len(problems) > LISTED else listed
+        raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {named}")

@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 from stages import palitune
 
-from palitune.data import images, pictures, records
-from palitune.data.pictures import Wanted
+from palitune.data import records
+from palitune.data.images import decoder, loader
+from palitune.data.images.loader import Wanted
 
 ROUNDS = 5
 SIDE = 224
@@ -95,10 +96,10 @@ def decode(folder: Path) -> None:
 
     def one_thread() -> None:
         for path in paths:
-            images.load(path, SIDE)
+            decoder.load(path, SIDE)
 
     def ahead() -> None:
-        for _ in pictures.ahead(lambda one: images.load(one.path, SIDE, one.where), [Wanted(p, "") for p in paths]):
+        for _ in loader.ahead(lambda one: decoder.load(one.path, SIDE, one.where), [Wanted(p, "") for p in paths]):
             pass
 
     ways: dict[str, Callable[[], None]] = {"plain Pillow": plain, "palitune, one thread": one_thread, "palitune": ahead}

@@ -17,10 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from palitune import config, trees
-from palitune.checkpoint import hub, npz
-from palitune.data import batches, demo, records
-from palitune.data.pictures import Pictures
+from palitune.checkpoint import npz
+from palitune.data import batches, records
+from palitune.data.demo import dataset
+from palitune.data.images.loader import Pictures
 from palitune.data.tokens import Tokenizer
+from palitune.hub import catalogue
 from palitune.models import variants
 from palitune.train import loop, objective, optimizers, step
 
@@ -40,12 +42,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        path = hub.download(hub.TINY, folder)
+        path = catalogue.download(catalogue.TINY, folder)
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
         sizes = variants.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
         pictures = Pictures(sizes.img.image_size)
-        demo.make(folder / "new", NEW, NEW_SEED)
+        dataset.make(folder / "new", NEW, NEW_SEED)
         new = records.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, config.PROMPT)
         asked = batches.training(np.stack([pictures(record.image) for record in new]), new_texts)
@@ -70,7 +72,7 @@ def main() -> None:
         print("seed  float32  bfloat16 stochastic  bfloat16 nearest")
         rows = []
         for seed in range(args.seeds):
-            demo.make(folder / str(seed), seed=seed)
+            dataset.make(folder / str(seed), seed=seed)
             train = records.read(folder / str(seed) / "data.jsonl")
             settings.seed = seed
             row = [learned(train, jnp.float32, exact), learned(train, jnp.bfloat16, stochastic)]

@@ -18,9 +18,9 @@ import pytest
 
 from palitune.checkpoint import manifest, npz, operating_point, run_state, verified
 from palitune.checkpoint.archive import Archive
-from palitune.checkpoint.run_folder import RunFolder, read_config
-from palitune.cli.training import Progress, Training
 from palitune.errors import BadDataError, MissingInputError
+from palitune.run.folder import RunFolder, read_config
+from palitune.run.trainer import Progress, Training
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
 BILLION = 1_000_000_000

@@ -10,7 +10,8 @@ from PIL import Image
 
 from palitune.data.records import Record
 from palitune.errors import ConfigurationError
-from palitune.judge import canvas, curves, metrics, page, plots, summary
+from palitune.evaluate import metrics
+from palitune.evaluate.report import canvas, curves, page, plots, summary
 
 
 def test_what_no_font_has_is_spelled_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

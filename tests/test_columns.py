@@ -10,8 +10,8 @@ from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palitune.data import columns
-from palitune.data.columns import Table
+from palitune.data.checks import label_counts
+from palitune.data.checks.label_counts import Table
 from palitune.errors import BadDataError
 
 
@@ -24,20 +24,20 @@ def table(values: "np.ndarray") -> Table:
 def test_columns_are_found(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_text('{"text":"a","toxic":"yes","rude":true}\n{"text":"b","toxic":"no","rude":false}\n')
-    found = columns.read(path, None)
+    found = label_counts.read(path, None)
     assert (found.names, found.values.tolist()) == (["toxic", "rude"], [[1, 1], [0, 0]])
     path.write_text("id,toxic,rude\n1,0,1\n2,1,0\n3,maybe,0\n")
-    assert columns.read(path, None).names == ["rude"]
-    assert columns.read(path, ["toxic"]).values.tolist() == [[0], [1], [-1]]
+    assert label_counts.read(path, None).names == ["rude"]
+    assert label_counts.read(path, ["toxic"]).values.tolist() == [[0], [1], [-1]]
     path.write_text("a.jpg\tTrue\t0.9\tyes\tyes\n")
-    assert (columns.read(path, None).names, columns.read(path, None).values.tolist()) == (["label"], [[1]])
+    assert (label_counts.read(path, None).names, label_counts.read(path, None).values.tolist()) == (["label"], [[1]])
     path.write_text("a.jpg\tyes\tno\n")
-    assert columns.read(path, None).names == ["2", "3"]
+    assert label_counts.read(path, None).names == ["2", "3"]
     with pytest.raises(BadDataError, match="no column none; there are 1, 2, 3"):
-        columns.read(path, ["none"])
+        label_counts.read(path, ["none"])
     path.write_text("a.jpg\tcat\n")
     with pytest.raises(BadDataError, match="no column says yes or no"):
-        columns.read(path, None)
+        label_counts.read(path, None)
 
 
 @settings(deadline=None)
@@ -48,7 +48,7 @@ def test_columns_are_found(tmp_path: Path) -> None:
 )
 def test_no_number_of_lines_without_yes_is_nearer(rows: list[list[int]], target: float, drop_yes: bool) -> None:
     values = np.array(rows)
-    keep = columns.thin(table(values), target, drop_yes, 0)
+    keep = label_counts.thin(table(values), target, drop_yes, 0)
     has_yes = values.any(axis=1)
     if not drop_yes:
         assert keep[has_yes].all()
@@ -65,11 +65,11 @@ def test_no_number_of_lines_without_yes_is_nearer(rows: list[list[int]], target:
 def test_seven_columns_come_near_the_target() -> None:
     rng = np.random.default_rng(0)
     values = (rng.random((20_000, 7)) < [0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01]).astype(int)
-    keep = columns.thin(table(values), 0.2, False, 0)
+    keep = label_counts.thin(table(values), 0.2, False, 0)
     assert keep[values.any(axis=1)].all()
     before, after = values.mean(axis=0), values[keep].mean(axis=0)
     assert np.abs(after - 0.2).mean() < np.abs(before - 0.2).mean() / 1.3
-    some = [columns.thin(table(values), 0.06, False, seed) for seed in (0, 0, 1)]
+    some = [label_counts.thin(table(values), 0.06, False, seed) for seed in (0, 0, 1)]
     assert np.array_equal(some[0], some[1])
     assert not np.array_equal(some[0], some[2])
     assert some[0].sum() == some[2].sum() < len(values)
@@ -77,21 +77,21 @@ def test_seven_columns_come_near_the_target() -> None:
 
 def test_a_frequent_yes_goes_only_when_told() -> None:
     values = np.array([[1]] * 85 + [[0]] * 15)
-    assert columns.thin(table(values), 0.5, False, 0).sum() == 100
-    keep = columns.thin(table(values), 0.5, True, 0)
+    assert label_counts.thin(table(values), 0.5, False, 0).sum() == 100
+    keep = label_counts.thin(table(values), 0.5, True, 0)
     assert (values[keep].sum(), keep.sum()) == (15, 30)
 
 
 def test_what_is_neither_is_refused() -> None:
     with pytest.raises(BadDataError, match="neither yes nor no in c0") as caught:
-        columns.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
+        label_counts.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
     assert str(caught.value).startswith("d:2: ")
 
 
 def test_tables_and_pipes(tmp_path: Path, run: Run) -> None:
     path = tmp_path / "x.csv"
     path.write_text("a,b\n1,0\n\n0,1\n")
-    assert columns.read(path, None).numbers == [2, 4]
+    assert label_counts.read(path, None).numbers == [2, 4]
     path.write_bytes(b'\xef\xbb\xbfname;ok\r\n"a;\r\nb";yes\r\nc;no\r\nd;no\r\n')
     done = run("palitune", "thin", "x.csv", "-o", "y.csv", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -99,7 +99,7 @@ def test_tables_and_pipes(tmp_path: Path, run: Run) -> None:
     assert (tmp_path / "y.csv").read_bytes().count(b"no\r\n") == 1
     path.write_text("a,a\n1,0\n")
     with pytest.raises(BadDataError, match="two columns have the same name"):
-        columns.read(path, None)
+        label_counts.read(path, None)
     done = run(
         "bash",
         "-c",
@@ -138,7 +138,7 @@ def test_the_commands(tmp_path: Path, run: Run) -> None:
 
 def read(path: Path, text: str, names: list[str] | None = None) -> tuple[list[str], list[list[int]]]:
     path.write_text(text, "utf-8")
-    found = columns.read(path, names)
+    found = label_counts.read(path, names)
     return found.names, found.values.tolist()
 
 
@@ -169,7 +169,7 @@ def test_what_spreadsheets_make_of_a_csv(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match=r"a\.csv:3: the header is here once more"):
         read(path, "id,toxic\nx,yes\n\ufeffid,toxic\ny,no\n")
     path.write_text("sep=;\nid;toxic\nx;yes\ny;no\n")
-    found = columns.read(path, None)
+    found = label_counts.read(path, None)
     assert (found.head, found.lines, found.numbers) == (b"sep=;\nid;toxic\n", [b"x;yes\n", b"y;no\n"], [3, 4])
 
 

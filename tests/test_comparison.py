@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from palitune.judge import comparison, metrics
-from palitune.judge.metrics import Judged
+from palitune.evaluate import comparison, metrics
+from palitune.evaluate.metrics import Judged
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from palitune.data import images, upright
-from palitune.data.container import media_type
-from palitune.data.images import Decoding
-from palitune.data.upright import Upright
+from palitune.data.images import decoder, upright
+from palitune.data.images.container import media_type
+from palitune.data.images.decoder import Decoding
+from palitune.data.images.upright import Upright
 from palitune.errors import BadDataError
 
 RNG = np.random.default_rng(0)
@@ -46,9 +46,9 @@ def with_chunks(png: bytes, *added: bytes) -> bytes:
     return png[:33] + b"".join(added) + png[33:]
 
 
-def pixels(path: Path, content: bytes, how: Decoding = images.DEFAULT) -> np.ndarray:
+def pixels(path: Path, content: bytes, how: Decoding = decoder.DEFAULT) -> np.ndarray:
     path.write_bytes(content)
-    return np.asarray(images.decode(path, how=how))
+    return np.asarray(decoder.decode(path, how=how))
 
 
 @pytest.mark.parametrize("frames", ["first", "middle", "last", "1"])
@@ -60,8 +60,8 @@ def test_the_first_image_of_a_jpeg_is_the_photo(tmp_path: Path, frames: str) -> 
     trailing = saved(photo, "JPEG", quality=95) + saved(other, "JPEG") + b"MotionPhoto"
     for content in (several, trailing):
         np.testing.assert_array_equal(pixels(tmp_path / "b.jpg", content, Decoding(frames)), alone)
-        assert images.count_frames(tmp_path / "b.jpg") == 1
-        assert images.examine(tmp_path / "b.jpg")[0].format == "JPEG"
+        assert decoder.count_frames(tmp_path / "b.jpg") == 1
+        assert decoder.examine(tmp_path / "b.jpg")[0].format == "JPEG"
     # Limits of animations are none of its own: 6,144 pixels here.
     pixels(tmp_path / "b.jpg", several, Decoding(frames, max_pixels=6_144))
 
@@ -76,9 +76,9 @@ def test_damaged_exif_is_a_remark(tmp_path: Path, kind: str, exif: bytes) -> Non
     options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
     expected = pixels(tmp_path / "a", saved(photo, kind, **options))
     np.testing.assert_array_equal(pixels(tmp_path / "b", saved(photo, kind, exif=exif, **options)), expected)
-    assert images.examine(tmp_path / "b")[0].remarks == (images.UNREADABLE,)
-    assert tmp_path / "b" in images.unreadable
-    assert images.examine(tmp_path / "a")[0].remarks == ()
+    assert decoder.examine(tmp_path / "b")[0].remarks == (decoder.UNREADABLE,)
+    assert tmp_path / "b" in decoder.unreadable
+    assert decoder.examine(tmp_path / "a")[0].remarks == ()
 
 
 def metadata_of_png() -> list[bytes]:
@@ -177,7 +177,7 @@ def test_orientation_of_other_metadata(tmp_path: Path) -> None:
     ):
         np.testing.assert_array_equal(pixels(tmp_path / "b", with_chunks(whole, added)), expected)
     np.testing.assert_array_equal(pixels(tmp_path / "b", saved(noise(), "JPEG", xmp=xmp)).shape, (64, 96, 3))
-    assert images.examine(tmp_path / "b")[0].rotated
+    assert decoder.examine(tmp_path / "b")[0].rotated
 
 
 MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "I;16", "CMYK", "PA")
@@ -188,18 +188,18 @@ MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "I;16", "CMYK", "PA")
 def test_strips_are_the_picture(monkeypatch: pytest.MonkeyPatch, mode: str, value: int) -> None:
     picture = Image.fromarray(RNG.integers(0, 65536, (61, 47), np.uint16)) if mode == "I;16" else noise(47, 61, mode)
     whole = Upright(picture, value)
-    expected, digest, resized = whole.picture(), whole.digest(), images.to_pixels(whole, 16)
+    expected, digest, resized = whole.picture(), whole.digest(), decoder.to_pixels(whole, 16)
     monkeypatch.setattr(upright, "WHOLE", 100)
     monkeypatch.setattr(upright, "STRIP", 300)
-    monkeypatch.setattr("palitune.data.resize.WHOLE", 100)
-    monkeypatch.setattr("palitune.data.resize.STRIP", 300)
+    monkeypatch.setattr("palitune.data.images.resize.WHOLE", 100)
+    monkeypatch.setattr("palitune.data.images.resize.STRIP", 300)
     assert len(whole.strips()) > 5
     np.testing.assert_array_equal(np.asarray(whole.picture()), np.asarray(expected))
     assert whole.digest() == digest
-    np.testing.assert_array_equal(images.to_pixels(whole, 16), resized)
+    np.testing.assert_array_equal(decoder.to_pixels(whole, 16), resized)
     np.testing.assert_array_equal(np.asarray(whole.reduced(600)), np.asarray(expected.reduce(3)))
-    monkeypatch.setattr("palitune.data.resize.FLAT", 16 * 3 * 16 * 4)
-    np.testing.assert_allclose(images.to_pixels(whole, 16), resized, rtol=0, atol=1e-6)
+    monkeypatch.setattr("palitune.data.images.resize.FLAT", 16 * 3 * 16 * 4)
+    np.testing.assert_allclose(decoder.to_pixels(whole, 16), resized, rtol=0, atol=1e-6)
 
 
 def animation(kind: str, count: int, size: int = 32) -> bytes:
@@ -213,11 +213,11 @@ def animation(kind: str, count: int, size: int = 32) -> bytes:
 def test_frames_are_pillows(tmp_path: Path, kind: str) -> None:
     content = animation(kind, 5)
     (tmp_path / "a").write_bytes(content)
-    assert images.count_frames(tmp_path / "a") == 5
+    assert decoder.count_frames(tmp_path / "a") == 5
     for number in range(5):
         picture = Image.open(io.BytesIO(content))
         picture.seek(number)
-        found = images.decode(tmp_path / "a", frame=number)
+        found = decoder.decode(tmp_path / "a", frame=number)
         np.testing.assert_array_equal(np.asarray(found), np.asarray(picture.convert("RGB")))
 
 
@@ -287,7 +287,7 @@ def test_what_asks_for_too_much_is_refused(tmp_path: Path, made: Callable[[], by
     path = tmp_path / "a"
     path.write_bytes(made())
     with pytest.raises(BadDataError, match=message) as caught:
-        images.decode(path, "data.jsonl:3")
+        decoder.decode(path, "data.jsonl:3")
     assert str(caught.value).startswith("data.jsonl:3: ")
     assert str(path) in str(caught.value)
 
@@ -295,10 +295,10 @@ def test_what_asks_for_too_much_is_refused(tmp_path: Path, made: Callable[[], by
 def test_what_comes_before_a_limit_is_shown(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
     path.write_bytes(gif(8, 8, (0, 0, 1, 1), (0, 0, 65_000, 65_000)))
-    assert images.decode(path, frame=0).size == (8, 8)
+    assert decoder.decode(path, frame=0).size == (8, 8)
     path.write_bytes(gif(8, 8, *[(0, 0, 1, 1)] * 12_000))
-    assert images.decode(path).size == (8, 8)
-    assert images.count_frames(path) == 12_000
+    assert decoder.decode(path).size == (8, 8)
+    assert decoder.count_frames(path) == 12_000
 
 
 ERRORS = (zlib.error, struct.error, EOFError, NotImplementedError, AssertionError, MemoryError, SyntaxError, KeyError)
@@ -316,7 +316,7 @@ def test_whatever_a_decoder_raises_is_an_error_of_the_file(
 
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load)
     with pytest.raises(BadDataError, match=r"does not decode \(.*inside") as caught:
-        images.load(path, 8, "d:1")
+        decoder.load(path, 8, "d:1")
     assert "\n" not in str(caught.value)
 
 
@@ -349,9 +349,9 @@ def brand(name: bytes) -> bytes:
 def test_what_is_no_image_is_named_for_what_it_is(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "a.jpg").write_bytes(content)
     with pytest.raises(BadDataError, match=message) as caught:
-        images.decode(tmp_path / "a.jpg")
+        decoder.decode(tmp_path / "a.jpg")
     with pytest.raises(BadDataError) as other:
-        images.count_frames(tmp_path / "a.jpg")
+        decoder.count_frames(tmp_path / "a.jpg")
     assert str(other.value) == str(caught.value)
 
 
@@ -360,7 +360,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     (tmp_path / "device").symlink_to("/dev/zero")
     for name, what in (("pipe", "a pipe"), ("device", "a device"), ("", "a folder")):
         with pytest.raises(BadDataError, match=f"not a file: .*This is {what}"):
-            images.count_frames(tmp_path / name)
+            decoder.count_frames(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "WEBP", "BMP"])
@@ -428,4 +428,4 @@ def test_decoding_takes_the_memory_that_is_counted_before(tmp_path: Path) -> Non
         assert told == "None", line
         assert int(taken) < int(counted) + OVERHEAD, line
     assert len(done.stdout.splitlines()) == len(paths)
-    assert images.MEMORY < 300_000_000
+    assert decoder.MEMORY < 300_000_000

@@ -8,11 +8,11 @@ import pytest
 from conftest import Run
 from PIL import Image
 
-from palitune.data import exporters, importers
-from palitune.data.embedded import Embedded
-from palitune.data.folders import ImageFolders
-from palitune.data.foreign import Options
-from palitune.data.renaming import Renaming
+from palitune.data.formats import reading, writing
+from palitune.data.formats.embedded_images import Embedded
+from palitune.data.formats.foreign import Options
+from palitune.data.formats.renaming import Renaming
+from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
 
 FIELDS = [
@@ -24,12 +24,12 @@ FIELDS = [
 
 def read(path: Path, kind: str | None = None, **options: object) -> list[dict[str, object]]:
     given = Options(**options)  # type: ignore[arg-type]
-    return [fields for _, fields in importers.read(path, kind or importers.detect(path, given), given)]
+    return [fields for _, fields in reading.read(path, kind or reading.detect(path, given), given)]
 
 
 def lines(fields: list[dict[str, object]], kind: str, embed: ImageFolders | None = None, **options: object) -> str:
     found = ((f"record {number}", one) for number, one in enumerate(fields, 1))
-    return "".join(exporters.lines(found, kind, Options(**options), embed))  # type: ignore[arg-type]
+    return "".join(writing.lines(found, kind, Options(**options), embed))  # type: ignore[arg-type]
 
 
 def written(path: Path, content: object) -> Path:
@@ -40,14 +40,14 @@ def written(path: Path, content: object) -> Path:
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "labelstudio", "coco", "vqa", "messages"])
 def test_there_and_back(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path / "x", lines(FIELDS, kind))
-    assert importers.detect(path) == kind
+    assert reading.detect(path) == kind
     assert [{key: one[key] for key in FIELDS[0]} for one in read(path)] == FIELDS
 
 
 def test_captions_are_asked_for(tmp_path: Path) -> None:
     captions = {"images": [{"id": 3, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 3, "caption": "x"}]}
     path = written(tmp_path / "x", captions)
-    assert importers.detect(path) == "coco"
+    assert reading.detect(path) == "coco"
     assert read(path) == [{"prefix": "caption en", "suffix": "x", "image": "a.jpg"}]
 
 
@@ -89,7 +89,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     target, images = tmp_path / "out", ImageFolders([tmp_path / "in"])
 
     def write(fields: list[dict[str, object]], target: Path) -> int:
-        return exporters.write_folders((("x", one) for one in fields), target, images, Options())
+        return writing.write_folders((("x", one) for one in fields), target, images, Options())
 
     assert write(found, target) == 3
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*.png")) == [
@@ -151,7 +151,7 @@ def test_names_and_labels_that_are_no_addresses(tmp_path: Path) -> None:
 def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     def renamed(*fields: dict[str, object]) -> list[dict[str, object]]:
         found = ((f"x: record {number}", one) for number, one in enumerate(fields, 1))
-        return [one for _, one in importers.settled(found, Renaming([("OK", "yes")]), "x", Options())]
+        return [one for _, one in reading.settled(found, Renaming([("OK", "yes")]), "x", Options())]
 
     good = {"image": "a.jpg", "suffix": " Yes"}
     assert renamed(good | {"prefix": None}) == [{"image": "a.jpg", "suffix": "yes", "prefix": ""}]
@@ -194,7 +194,7 @@ def test_chats(tmp_path: Path) -> None:
 
     def settled(embedded: Embedded | None) -> list[dict[str, object]]:
         options = Options(embedded=embedded)
-        found = importers.settled(importers.read(path, "messages", options), Renaming(), "x", options)
+        found = reading.settled(reading.read(path, "messages", options), Renaming(), "x", options)
         return [one for _, one in found]
 
     with pytest.raises(UsageError, match="--pictures FOLDER"):

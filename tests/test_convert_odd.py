@@ -11,10 +11,10 @@ import pytest
 from conftest import Run
 from PIL import Image
 
-from palitune.data import image_tree, importers
-from palitune.data.foreign import Fields, Options
-from palitune.data.losses import Losses
-from palitune.data.renaming import Renaming, pair
+from palitune.data.formats import image_tree, reading
+from palitune.data.formats.dropped import Losses
+from palitune.data.formats.foreign import Fields, Options
+from palitune.data.formats.renaming import Renaming, pair
 from palitune.errors import BadDataError, PalituneError, UsageError
 
 YES_NO = [("a.jpg", "yes"), ("b.jpg", "no")]
@@ -24,8 +24,8 @@ def converted(path: Path, names: Renaming | None = None, **options: object) -> l
     """Sound records of a file or folder, whatever it is."""
     given = Options(**options)  # type: ignore[arg-type]
     source = image_tree.source_of(path) if path.is_dir() else path
-    found = importers.read(source, importers.detect(source, given), given)
-    return [fields for _, fields in importers.settled(found, names or Renaming(), str(source), given)]
+    found = reading.read(source, reading.detect(source, given), given)
+    return [fields for _, fields in reading.settled(found, names or Renaming(), str(source), given)]
 
 
 def pairs(fields: list[Fields]) -> list[tuple[str, str]]:
@@ -287,7 +287,7 @@ def test_folders_that_are_what_they_seem(tmp_path: Path) -> None:
     assert pairs(converted(tmp_path / "own")) == [("a.jpg", "yes")]
     given = Options()
     image(tmp_path / "parts/train/a/1.jpg")
-    found = importers.read(tmp_path / "parts", "folders", given)  # --from folders
+    found = reading.read(tmp_path / "parts", "folders", given)  # --from folders
     assert [fields["suffix"] for _, fields in found] == ["train"]
 
 

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palitune.data import demo, drawing, quiz, records
+from palitune.data import records
+from palitune.data.demo import dataset, drawing, pretraining
 from palitune.errors import OutputExistsError, UsageError
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    demo.make(folder)
+    dataset.make(folder)
     return folder
 
 
@@ -37,34 +38,34 @@ def test_96_advertisements(drawn: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_files(drawn: Path, tmp_path: Path) -> None:
-    demo.make(tmp_path)
+    dataset.make(tmp_path)
     for path in [drawn / "data.jsonl", *sorted((drawn / "images").iterdir())[:10]]:
         assert (tmp_path / path.relative_to(drawn)).read_bytes() == path.read_bytes()
-    demo.make(tmp_path)
+    dataset.make(tmp_path)
     other = [json.loads(line) for line in (drawn / "data.jsonl").read_text().splitlines()]
-    assert demo.make(tmp_path / "other", seed=1) != other
+    assert dataset.make(tmp_path / "other", seed=1) != other
 
 
 def test_a_new_set_leaves_no_old_pictures(tmp_path: Path) -> None:
-    demo.make(tmp_path, 8)
+    dataset.make(tmp_path, 8)
     with pytest.raises(OutputExistsError, match="another data set"):
-        demo.make(tmp_path, 4, seed=1)
-    rows = demo.make(tmp_path, 4, seed=1, overwrite=True)
+        dataset.make(tmp_path, 4, seed=1)
+    rows = dataset.make(tmp_path, 4, seed=1, overwrite=True)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {Path(row["image"]).name for row in rows}
 
 
 def test_a_persons_data_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("mine")
     with pytest.raises(OutputExistsError, match="another data set"):
-        demo.make(tmp_path)
+        dataset.make(tmp_path)
     assert (tmp_path / "data.jsonl").read_text() == "mine"
-    demo.make(tmp_path, 4, overwrite=True)
+    dataset.make(tmp_path, 4, overwrite=True)
     with (tmp_path / "data.jsonl").open("a") as file:
         file.write("mine\n")
     with pytest.raises(OutputExistsError, match="another data set"):
-        demo.make(tmp_path, 4)
+        dataset.make(tmp_path, 4)
     with pytest.raises(UsageError, match="at least 4"):
-        demo.make(tmp_path, 3)
+        dataset.make(tmp_path, 3)
 
 
 def test_badges_look_different() -> None:
@@ -84,17 +85,17 @@ def test_pretraining_never_asks_yes_or_no_about_the_rule() -> None:
     rng = np.random.default_rng(0)
     asked = 0
     for _ in range(20_000):
-        prefix, suffix = quiz.exercise(drawing.random_scene(rng), rng)
+        prefix, suffix = pretraining.exercise(drawing.random_scene(rng), rng)
         if suffix in ("yes", "no"):
             asked += 1
             assert "cross" not in prefix
             assert "appropriate" not in prefix
     assert asked > 10_000
 
-    assert "cross" not in {value for _, value, _ in quiz.LAWS.values()}
+    assert "cross" not in {value for _, value, _ in pretraining.LAWS.values()}
 
 
-@pytest.mark.parametrize("question", [quiz.yes_no_question, quiz.law_question])
+@pytest.mark.parametrize("question", [pretraining.yes_no_question, pretraining.law_question])
 def test_yes_and_no_are_even(question: Callable[..., tuple[str, str]]) -> None:
     rng = np.random.default_rng(0)
     answers = Counter(question(drawing.random_scene(rng), rng)[1] for _ in range(20_000))
@@ -105,7 +106,7 @@ def test_laws_are_kept() -> None:
     rng = np.random.default_rng(0)
     for _ in range(2000):
         scene = drawing.random_scene(rng)
-        text, answer = quiz.law_question(scene, rng)
-        (law,) = (rule for name, rule in quiz.LAWS.items() if re.search(rf"\b{name}\b", text))
+        text, answer = pretraining.law_question(scene, rng)
+        (law,) = (rule for name, rule in pretraining.LAWS.items() if re.search(rf"\b{name}\b", text))
         field, value, demanded = law
         assert answer == ("yes" if (getattr(scene, field) == value) == demanded else "no")

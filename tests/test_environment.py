@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune.cli import environment
+from palitune import jax_environment
 from palitune.errors import ConfigurationError
 
 COMMAND = ("palitune", "inference", "-m", "tiny", "-d", "dataset/set1/valid.jsonl", "--no-features")
@@ -51,9 +51,9 @@ def test_a_value_that_cannot_be_is_named(name: str, value: str, workspace: Path,
 def shell(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process's environment, and what is remembered of it, are what they were afterwards."""
     monkeypatch.setattr(os, "environ", dict(os.environ))
-    monkeypatch.setattr(environment, "left_out", {})
-    monkeypatch.setattr(environment, "_wrong", {})
-    monkeypatch.setattr(environment, "_flags", [])
+    monkeypatch.setattr(jax_environment, "left_out", {})
+    monkeypatch.setattr(jax_environment, "_wrong", {})
+    monkeypatch.setattr(jax_environment, "_flags", [])
 
 
 def test_what_counts_stays(shell: None) -> None:
@@ -63,20 +63,20 @@ def test_what_counts_stays(shell: None) -> None:
         "XLA_PYTHON_CLIENT_ALLOCATOR": "bfc",
     }
     os.environ.update(kept, JAX_ENABLE_X64="1", JAX_COMPILATION_CACHE_MAX_SIZE="much")
-    environment.clean()
+    jax_environment.clean()
     assert {name: os.environ[name] for name in kept} == kept
     assert "JAX_ENABLE_X64" not in os.environ
-    assert environment.found()["JAX_ENABLE_X64"] == "1"
+    assert jax_environment.found()["JAX_ENABLE_X64"] == "1"
     with pytest.raises(ConfigurationError, match=r"^JAX_COMPILATION_CACHE_MAX_SIZE='much': "):
-        environment.check()
+        jax_environment.check()
 
 
 @pytest.mark.parametrize(("flags", "works"), [("--xla_no_such_flag=1", False), ("--xla_dump_max_hlo_modules=1", True)])
 def test_flags_of_xla(flags: str, works: bool, shell: None) -> None:
     os.environ["XLA_FLAGS"] = flags
-    environment.clean()
+    jax_environment.clean()
     if works:
-        environment.check()
+        jax_environment.check()
     else:
         with pytest.raises(ConfigurationError, match=r"^XLA_FLAGS='--xla_no_such_flag=1'"):
-            environment.check()
+            jax_environment.check()

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from palitune import trees
-from palitune.data import images
-from palitune.data.pictures import Wanted
+from palitune.data.images import decoder
+from palitune.data.images.loader import Wanted
 from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.infer import features
 from palitune.infer.features import Features
@@ -55,7 +55,7 @@ def test_the_same_numbers(pictures: list[Path], tmp_path: Path) -> None:
     kept = opened(tmp_path, tower)
     kept.check(Wanted(path, "data:1") for path in pictures)
     assert (tower.calls, kept.computed) == (1, 10)
-    pixels = np.stack([images.load(path, CONFIG.image_size) for path in pictures])
+    pixels = np.stack([decoder.load(path, CONFIG.image_size) for path in pictures])
     direct = siglip.image_tokens(CONFIG, trees.unflatten(PARAMS)["img"], pixels)
     np.testing.assert_allclose(np.stack([kept(path) for path in pictures]), direct, atol=1e-3)
     assert kept(pictures[0]).dtype == np.float16

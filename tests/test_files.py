@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from palitune import files, locks
-from palitune.checkpoint.run_folder import Metrics, RunFolder
 from palitune.errors import OutputExistsError, StorageError
+from palitune.run.folder import Metrics, RunFolder
 
 PRECIOUS = b"three years of work\n"
 REFUSED = ("EINVAL", "EPERM", "EACCES", "ENOTSUP", "ENOSYS")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from palitune.data.folders import ImageFolders
+from palitune.data.image_folders import ImageFolders
 
 NAME = "\u30ac\u30e0/caf\u00e9 \u5e83\u544a.jpg"
 

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palitune.data import foreign_files, records
+from palitune.data import records
+from palitune.data.formats import file_signatures
 from palitune.errors import BadDataError
 
 LINES = b'{"image":"a.jpg","suffix":"yes"}\n' * 100
@@ -98,11 +99,11 @@ FILES = [
 
 @pytest.mark.parametrize(("content", "what"), FILES, ids=[what for _, what in FILES])
 def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, what: str) -> None:
-    named = foreign_files.recognised(content[: foreign_files.HEAD])
+    named = file_signatures.recognised(content[: file_signatures.HEAD])
     assert named is not None
     assert named.what.startswith(what)
     assert named.hint
-    assert foreign_files.named_for_what_it_is(content[: foreign_files.HEAD]) == named.what
+    assert file_signatures.named_for_what_it_is(content[: file_signatures.HEAD]) == named.what
     path = tmp_path / "data.jsonl"
     path.write_bytes(content)
     with pytest.raises(BadDataError) as caught:
@@ -112,8 +113,8 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, what: s
 
 
 def test_a_database_is_named(tmp_path: Path) -> None:
-    head = database(tmp_path / "labels.db")[: foreign_files.HEAD]
-    assert foreign_files.named_for_what_it_is(head) == "an SQLite database"
+    head = database(tmp_path / "labels.db")[: file_signatures.HEAD]
+    assert file_signatures.named_for_what_it_is(head) == "an SQLite database"
 
 
 @pytest.mark.parametrize(
@@ -130,10 +131,10 @@ def test_a_database_is_named(tmp_path: Path) -> None:
     ],
 )
 def test_text_is_let_through(text: str) -> None:
-    assert foreign_files.recognised(text.encode()) is None
+    assert file_signatures.recognised(text.encode()) is None
 
 
 @given(st.binary(max_size=600))
 def test_any_bytes_are_named_or_let_through(head: bytes) -> None:
-    named = foreign_files.recognised(head)
+    named = file_signatures.recognised(head)
     assert named is None or (named.what and named.hint)

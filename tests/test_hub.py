@@ -19,13 +19,14 @@ from conftest import Run
 from server import Site, serving, trouble
 
 from palitune import locks
-from palitune.checkpoint import checksum, hub, kaggle, npz, transfer
+from palitune.checkpoint import npz
 from palitune.errors import BadDataError, NetworkError
+from palitune.hub import catalogue, checksum, kaggle, transfer
 from palitune.models import variants
 
 ACCOUNT = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "0123456789"}
 NOBODY = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": "http://127.0.0.1:9"}  # the port of "discard"
-HANDLE, FILE = hub.PUBLISHED["3b-pt-224"].handle, hub.PUBLISHED["3b-pt-224"].file
+HANDLE, FILE = catalogue.PUBLISHED["3b-pt-224"].handle, catalogue.PUBLISHED["3b-pt-224"].file
 
 
 def archive(seed: int, size: int = 3_000_000) -> bytes:
@@ -69,10 +70,10 @@ def sha256(content: bytes) -> str:
 
 
 def test_the_tiny_model_ships_with_the_package(tmp_path: Path) -> None:
-    path = hub.download("tiny", tmp_path)
-    assert path == hub.checkpoint_path("tiny", tmp_path)
+    path = catalogue.download("tiny", tmp_path)
+    assert path == catalogue.checkpoint_path("tiny", tmp_path)
     written = path.stat().st_mtime_ns
-    assert hub.download("tiny", tmp_path).stat().st_mtime_ns == written
+    assert catalogue.download("tiny", tmp_path).stat().st_mtime_ns == written
     checkpoint = npz.Checkpoint(path)
     sizes = variants.read(checkpoint)
     assert set(variants.expected(sizes)) == set(checkpoint)
@@ -81,27 +82,27 @@ def test_the_tiny_model_ships_with_the_package(tmp_path: Path) -> None:
 
 
 def test_a_damaged_copy_is_replaced(tmp_path: Path) -> None:
-    path = hub.download("tiny", tmp_path)
+    path = catalogue.download("tiny", tmp_path)
     whole = path.read_bytes()
     path.write_bytes(whole[:1000])
-    assert hub.download("tiny", tmp_path).read_bytes() == whole
+    assert catalogue.download("tiny", tmp_path).read_bytes() == whole
 
 
 def test_the_latest_download_comes_first_and_tiny_last(tmp_path: Path) -> None:
-    assert hub.downloaded(tmp_path) == []
+    assert catalogue.downloaded(tmp_path) == []
     for name in ("pt-448", "pt-224", "tiny"):
-        path = hub.checkpoint_path(name, tmp_path)
+        path = catalogue.checkpoint_path(name, tmp_path)
         path.parent.mkdir(parents=True)
         path.touch()
-    assert hub.downloaded(tmp_path) == ["pt-224", "pt-448", "tiny"]
+    assert catalogue.downloaded(tmp_path) == ["pt-224", "pt-448", "tiny"]
 
 
 def test_names() -> None:
-    assert len(hub.NAMES) == 1 + 5 + 3 * 5
-    assert hub.short("paligemma2-10b-mix-448") == "10b-mix-448"
-    assert hub.short("paligemma-3b-pt-896") == "pt-896"
-    assert hub.short("tiny") == "tiny"
-    for name, model in hub.PUBLISHED.items():
+    assert len(catalogue.NAMES) == 1 + 5 + 3 * 5
+    assert catalogue.short("paligemma2-10b-mix-448") == "10b-mix-448"
+    assert catalogue.short("paligemma-3b-pt-896") == "pt-896"
+    assert catalogue.short("tiny") == "tiny"
+    for name, model in catalogue.PUBLISHED.items():
         assert model.page.startswith("https://www.kaggle.com/models/google/paligemma")
         assert model.handle.endswith("/1"), "the version is pinned"
         assert name.endswith(str(model.resolution))
@@ -183,7 +184,7 @@ def test_refusals(status: int, code: int, words: str, site: Site, tmp_path: Path
     assert words in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
-    assert not hub.checkpoint_path("3b-pt-224", tmp_path / "cache").exists()
+    assert not catalogue.checkpoint_path("3b-pt-224", tmp_path / "cache").exists()
     assert ACCOUNT["KAGGLE_KEY"] not in done.stdout + done.stderr
 
 
@@ -214,7 +215,7 @@ def test_an_interrupted_download_goes_on(
     site.faults = []
     tokenizer = str(files("palitune") / "tiny" / "tokenizer.model")
     done = run(*command, "--tokenizer-from", tokenizer, cwd=tmp_path, env=env)
-    path = hub.checkpoint_path("3b-pt-224", tmp_path / "cache")
+    path = catalogue.checkpoint_path("3b-pt-224", tmp_path / "cache")
     assert done.returncode == 0, done.stderr
     assert Path(tmp_path / done.stdout.strip()) == path
     assert path.read_bytes() == contents[0]
@@ -388,7 +389,7 @@ def test_a_version_that_is_none(version: str, contents: list[bytes], tmp_path: P
 
 
 def test_one_download_at_a_time(site: Site, tmp_path: Path, run: Run) -> None:
-    with locks.exclusive(hub.folder(tmp_path / "cache") / ".lock", "it"):
+    with locks.exclusive(catalogue.folder(tmp_path / "cache") / ".lock", "it"):
         done = run("palitune", "download", "--model", "pt-224", cwd=tmp_path, env=ACCOUNT | site.environment)
     assert done.returncode == 73, done.stderr
     assert "another process is at work on downloads into this cache" in done.stderr
@@ -396,7 +397,7 @@ def test_one_download_at_a_time(site: Site, tmp_path: Path, run: Run) -> None:
 
 
 def test_what_is_there_is_not_replaced_unasked(tmp_path: Path, run: Run, contents: list[bytes]) -> None:
-    there = hub.checkpoint_path("pt-224", tmp_path / "cache")
+    there = catalogue.checkpoint_path("pt-224", tmp_path / "cache")
     there.parent.mkdir(parents=True)
     there.write_bytes(contents[0])
     (tmp_path / "other.npz").write_bytes(contents[1])
@@ -432,7 +433,7 @@ def test_a_tokenizer_has_to_be_one(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no tokenizer")
     target = tmp_path / "tokenizer.model"
     with pytest.raises(BadDataError, match="not a SentencePiece model"):
-        hub._fetch(str(tmp_path / "text"), target, hub._tokenizer_problem, silent=True)
+        catalogue._fetch(str(tmp_path / "text"), target, catalogue._tokenizer_problem, silent=True)
     assert not target.exists()
 
 

@@ -1,6 +1,7 @@
 """The house rule: imports go down the list only, and what must start quickly imports nothing heavy."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,16 +10,10 @@ import pytest
 from conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "palitune"
-# Each row may import itself and the rows above.
-LAYERS = (
-    ("__init__", "errors", "patterns", "trees", "config", "private", "files", "locks", "appended"),
-    ("models",),
-    ("checkpoint", "data"),
-    ("train", "infer"),
-    ("judge", "reference"),
-    ("cli", "__main__"),
-)
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+DESIGN = (REPOSITORY / "docs" / "design.md").read_text("utf-8").partition("## The package")[2]
+# Files in the order of the design's table: each may import those above it.
+ORDER = {name: place for place, name in enumerate(re.findall(r"^\| `([\w/.]+)` \|", DESIGN, re.MULTILINE))}
+NO_JAX = ("data", "evaluate")
 HEAVY = ("jax", "flax", "optax", "numpy", "PIL", "sklearn", "matplotlib", "kagglehub", "sentencepiece")
 
 
@@ -34,19 +29,28 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def part(path: Path) -> str:
-    return path.relative_to(SOURCE).parts[0].removesuffix(".py")
+def file_of(module: str) -> str | None:
+    """The file that `palitune.a.b.name` is in, beneath the package's folder."""
+    parts = module.split(".")[1:]
+    for length in range(len(parts), 0, -1):
+        name = "/".join(parts[:length])
+        if (SOURCE / f"{name}.py").is_file():
+            return f"{name}.py"
+        if (SOURCE / name).is_dir() and length < len(parts):
+            return None  # something of a package itself
+    return None
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
-def test_imports_go_down(path: Path) -> None:
-    own = LEVEL[part(path)]
-    for name in imported(path):
-        if name.startswith("palitune."):
-            target = name.split(".")[1]
-            assert LEVEL.get(target, 0) <= own, f"{path} imports {name}"
-        if part(path) in ("data", "judge"):
-            assert name.split(".")[0] not in ("jax", "flax", "optax"), f"{path} imports {name}"
+FILES = sorted(str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py") if path.name != "__init__.py")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_imports_go_down(name: str) -> None:
+    for module in imported(SOURCE / name):
+        if module.startswith("palitune.") and (target := file_of(module)) not in (None, name):
+            assert ORDER[str(target)] < ORDER[name], f"{name} imports {module}, which the design has below it"
+        if name.split("/")[0] in NO_JAX:
+            assert module.split(".")[0] not in ("jax", "flax", "optax"), f"{name} imports {module}"
 
 
 def test_the_playground_imports_the_command_line_only() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from palitune.cli.journal import Journal
-from palitune.judge import plots
+from palitune.evaluate.report import plots
+from palitune.run.journal import Journal
 from palitune.train.evaluation import Evaluation
 from palitune.train.loop import Row
 

@@ -7,8 +7,9 @@ import pytest
 from conftest import GOLDEN
 
 from palitune.errors import BadDataError
-from palitune.judge import confusion, report
-from palitune.judge.confusion import Confusion
+from palitune.evaluate import confusion
+from palitune.evaluate.confusion import Confusion
+from palitune.evaluate.report import result_block
 
 BLOCKS = json.loads((GOLDEN / "confusion_blocks.json").read_text())
 
@@ -28,7 +29,7 @@ def test_known_blocks(case: dict[str, Any]) -> None:
     expected += f"\n  recall:    {case['recall']}"
     if case["f_measure"] is not None:
         expected += f"\n  F-measure: {case['f_measure']}"
-    assert report.result_block("./dataset/set1/train.jsonl", counted, "1st trained") == expected
+    assert result_block.result_block("./dataset/set1/train.jsonl", counted, "1st trained") == expected
 
 
 def test_there_are_23_known_blocks() -> None:
@@ -45,11 +46,13 @@ def test_there_are_23_known_blocks() -> None:
     ],
 )
 def test_ratios_without_a_denominator_have_no_line(counts: Confusion, lines: list[str]) -> None:
-    assert [line.strip() for line in report.result_block("x", counts).split("\n")[2:]] == lines
+    assert [line.strip() for line in result_block.result_block("x", counts).split("\n")[2:]] == lines
 
 
 def test_block_without_a_label() -> None:
-    assert report.result_block("a.jsonl", Confusion(1, 1, 0, 0)).startswith("Result: a.jsonl\n  Tp=1 Tn=1 Fp=0 Fn=0\n")
+    assert result_block.result_block("a.jsonl", Confusion(1, 1, 0, 0)).startswith(
+        "Result: a.jsonl\n  Tp=1 Tn=1 Fp=0 Fn=0\n"
+    )
 
 
 def test_an_answer_that_is_neither_counts_as_wrong() -> None:

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune.cli import answer_files, values
+from palitune.cli import values
 from palitune.cli.inference import _line
 from palitune.data import records
 from palitune.data.labels import plain
 from palitune.data.records import Record
 from palitune.errors import BadDataError
-from palitune.judge import confusion, metrics
-from palitune.judge.answers import Answer
+from palitune.evaluate import answer_files, confusion, metrics
+from palitune.evaluate.answers import Answer
 
 LABELS = [
     "赤い\u3000車",

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from conftest import Run
 
-from palitune.checkpoint import learned
-from palitune.checkpoint.learned import Known
-from palitune.cli.verdicts import whole_of
+from palitune.checkpoint import trained_images
+from palitune.checkpoint.trained_images import Known
+from palitune.run.verdicts import whole_of
 
 OWN = "is there a cross in the image?"
 
@@ -60,19 +60,23 @@ def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [tmp_path / str(number) for number in range(8)]
     for number, path in enumerate(paths):
         path.write_bytes(bytes([number % 6]))  # two are there twice
-    known = learned.with_more(learned.with_more(learned.NONE, paths[:4]), paths[2:])
+    known = trained_images.with_more(trained_images.with_more(trained_images.NONE, paths[:4]), paths[2:])
     assert (len(known.marks), known.images, known.is_all) == (6, 6, True)
-    assert learned.count(known, [*paths, tmp_path / "gone"]) == 8
+    assert trained_images.count(known, [*paths, tmp_path / "gone"]) == 8
     paths[0].write_bytes(b"another image")
-    assert learned.count(known, paths) == 7
-    monkeypatch.setattr(learned, "MOST", 4)
-    some = learned.with_more(learned.NONE, paths)
+    assert trained_images.count(known, paths) == 7
+    monkeypatch.setattr(trained_images, "MOST", 4)
+    some = trained_images.with_more(trained_images.NONE, paths)
     assert (len(some.marks), some.images, some.is_all) == (4, 7, False)
-    content = json.loads(json.dumps(learned.as_json(some)))
+    content = json.loads(json.dumps(trained_images.as_json(some)))
     checkpoint = tmp_path / "x.npz"
-    for written, found in ((content, some), ({"marks": "!", "images": 1}, learned.NONE), ([], learned.NONE)):
+    for written, found in (
+        (content, some),
+        ({"marks": "!", "images": 1}, trained_images.NONE),
+        ([], trained_images.NONE),
+    ):
         checkpoint.with_suffix(".json").write_text(json.dumps({"config": {}, "learned": written}))
-        assert learned.read(checkpoint) == found
+        assert trained_images.read(checkpoint) == found
     assert isinstance(some, Known)
 
 

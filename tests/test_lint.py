@@ -9,11 +9,12 @@ from conftest import Run
 from PIL import Image
 from sklearn.utils import Bunch
 
-from palitune.data import findings, records, similarity
-from palitune.data.folders import ImageFolders
-from palitune.data.lint import Report, lint
+from palitune.data import records
+from palitune.data.checks import findings, near_duplicates
+from palitune.data.checks.lint import Report, lint
+from palitune.data.checks.repair import repair
+from palitune.data.image_folders import ImageFolders
 from palitune.data.records import Record
-from palitune.data.repair import repair
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 96), mode: str = "RGB") -> Image.Image:
@@ -155,10 +156,10 @@ def test_a_group_takes_no_more_pairs_than_members() -> None:
     chain = np.repeat(rng.integers(0, 1 << 63, (1, 4), np.uint64), 4, axis=0)
     chain[:, 1] ^= np.array([0, 0xFFFFF, 0xFFFFFFFFFF, 0xFFFFFFFFFFFFFFF], np.uint64)  # 20 bits from each to the next
     order = rng.permutation(3_504)
-    pairs = similarity.near_pairs(np.concatenate([video, others, chain])[order])
+    pairs = near_duplicates.near_pairs(np.concatenate([video, others, chain])[order])
     assert len(pairs) == 2_999 + 3
     assert (pairs[:, 0] < pairs[:, 1]).all()
-    members = similarity.components(3_504, pairs)
+    members = near_duplicates.components(3_504, pairs)
     assert len(np.unique(members[np.argsort(order)][:3_000])) == 1
     assert len(np.unique(members)) == 502
 

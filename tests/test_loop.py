@@ -11,7 +11,7 @@ from PIL import Image
 from palitune import config, trees
 from palitune.checkpoint import run_state
 from palitune.data.batches import Batch
-from palitune.data.pictures import Pictures
+from palitune.data.images.loader import Pictures
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import DivergedError

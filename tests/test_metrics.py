@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from palitune.judge import metrics
-from palitune.judge.metrics import Judged
+from palitune.evaluate import metrics
+from palitune.evaluate.metrics import Judged
 
 SETS = 1_000
 

@@ -10,7 +10,7 @@ from conftest import Run
 from palitune.checkpoint import npz
 from palitune.data.records import Record
 from palitune.errors import BadDataError
-from palitune.judge import answers
+from palitune.evaluate import answers
 from palitune.reference import Difference
 
 BLOCKS = "img/Transformer/encoderblock"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
-from palitune import private
-from palitune.cli import workspace
+from palitune import private, workspace
 from palitune.errors import UsageError
 
 NOBODY = 65534

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palitune.data import images, records
-from palitune.data.folders import ImageFolders
+from palitune.data import records
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images import decoder
 from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError
 
@@ -412,7 +413,7 @@ def test_a_key_that_is_there_twice_among_many_is_found_in_no_time() -> None:
 )
 def test_a_name_that_no_file_has(tmp_path: Path, name: str, why: str) -> None:
     with pytest.raises(MissingInputError) as caught:
-        images.decode(tmp_path / name, "d:1")
+        decoder.decode(tmp_path / name, "d:1")
     assert re.search(why, str(caught.value))
 
 

@@ -9,9 +9,10 @@ import pytest
 from conftest import Run
 from test_judge import BLOCKS
 
-from palitune.data import demo
+from palitune.data.demo import dataset
 from palitune.data.records import Record
-from palitune.judge import curves, metrics, page, summary, text
+from palitune.evaluate import metrics
+from palitune.evaluate.report import curves, page, summary, text
 
 
 def lines_of(case: dict[str, int], p: float = 0.9) -> str:
@@ -44,7 +45,7 @@ def test_known_blocks_from_files_of_answers(run: Run, tmp_path: Path) -> None:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn pictures with answers, `before.tsv` and `after.tsv`."""
     folder = tmp_path_factory.mktemp("answers")
-    records = demo.make(folder, 24)
+    records = dataset.make(folder, 24)
     for name, wrong in (("before", 3), ("after", 7)):
         rows = []
         for number, record in enumerate(records):

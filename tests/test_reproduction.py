@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from palitune.cli import learn, reproduction
+from palitune.cli import learn
 from palitune.cli.main import Parser
+from palitune.run import reproduce
 
 
 def typed(*arguments: str) -> argparse.Namespace:
@@ -23,7 +24,7 @@ def typed(*arguments: str) -> argparse.Namespace:
 
 def recorded(tmp_path: Path, *arguments: str, **changes: Any) -> str:
     """A configuration as a run writes it that was started with these arguments."""
-    options = {k: v for k, v in vars(typed(*arguments)).items() if k not in reproduction.NOT_RECORDED}
+    options = {k: v for k, v in vars(typed(*arguments)).items() if k not in reproduce.NOT_RECORDED}
     content = {"options": options | changes.pop("options", {}), "config": {}, "data": {}, "base": {}, "resolved": {}}
     content |= {"command": ["learn", *arguments], **changes}
     path = tmp_path / "config.json"
@@ -42,10 +43,10 @@ def recorded(tmp_path: Path, *arguments: str, **changes: Any) -> str:
 )
 def test_what_followed_from_the_method_is_not_typed(arguments: tuple[str, ...], features: bool, tmp_path: Path) -> None:
     path = recorded(tmp_path, *arguments)
-    assert reproduction.replayed(typed("--from", path, "--method", "lora")).features is features
+    assert reproduce.replayed(typed("--from", path, "--method", "lora")).features is features
     # As runs were recorded earlier: with what followed among the options.
     path = recorded(tmp_path, *arguments, options={"features": False}, resolved=None)
-    assert reproduction.replayed(typed("--from", path, "--method", "lora")).features is features
+    assert reproduce.replayed(typed("--from", path, "--method", "lora")).features is features
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ def test_what_followed_from_the_method_is_not_typed(arguments: tuple[str, ...], 
 def test_what_is_typed_counts_more_than_what_it_excludes(
     before: tuple[str, ...], now: tuple[str, ...], gone: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    own = reproduction.replayed(typed("--from", recorded(tmp_path, *before), *now))
+    own = reproduce.replayed(typed("--from", recorded(tmp_path, *before), *now))
     then = vars(typed(*before))
     for name in ("weights", "lora_dropout", "lora_rank", "epochs", "examples", "keep"):
         if name not in typed(*now).typed:

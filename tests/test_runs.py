@@ -188,7 +188,7 @@ def test_the_best_of_several(workspace: Path, run: Run) -> None:
 
 def test_the_best_weights_may_be_on_the_disk(workspace: Path, run: Run) -> None:
     """As with a model that is large beside the memory: the same comes out of it."""
-    code = "import palitune.cli.courses as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
+    code = "import palitune.run.courses as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
     options = ["-2", "--repeat", "2", "--evaluate-every", "1", "--quiet"]
     learn(run, workspace, *options, "-w", "in-memory")
     done = run("python", "-c", code.format([*QUICK, *options, "-w", "on-disk"]), cwd=workspace)

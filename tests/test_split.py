@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palitune import config
-from palitune.data import split as splitting
-from palitune.data.partition import partition
-from palitune.data.split import Amount, Index, Wish
+from palitune.data.split import splitter as splitting
+from palitune.data.split.partition import partition
+from palitune.data.split.splitter import Amount, Index, Wish
 from palitune.errors import BadDataError, OutputExistsError, UsageError
 
 PARTS = ("shuffle.jsonl", "train.jsonl", "valid.jsonl")

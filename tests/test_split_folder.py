@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from palitune.data import split_folder
-from palitune.data.split import Amount, Wish, split
+from palitune.data.split import split_folder
+from palitune.data.split.splitter import Amount, Wish, split
 from palitune.errors import OutputExistsError
 
 WISH = Wish(validation=Amount(4), near="ignore")

@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
 from palitune.errors import BadDataError
-from palitune.judge import metrics, threshold
-from palitune.judge.answers import log_odds
-from palitune.judge.threshold import Wish
+from palitune.evaluate import metrics, threshold
+from palitune.evaluate.answers import log_odds
+from palitune.evaluate.threshold import Wish
 
 
 def scores_of(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:

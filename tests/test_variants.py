@@ -8,8 +8,8 @@ import pytest
 from conftest import GOLDEN, Golden
 
 from palitune import trees
-from palitune.checkpoint import hub
 from palitune.errors import ConfigurationError
+from palitune.hub import catalogue
 from palitune.models import paligemma, variants
 
 MANIFEST = json.loads((GOLDEN / "parameters.json").read_text())
@@ -41,8 +41,8 @@ def test_sizes_are_read_off_shapes(name: str) -> None:
 def test_every_family_and_resolution_is_listed() -> None:
     names = {f"{family}-{resolution}" for family in variants.FAMILIES for resolution in variants.RESOLUTIONS}
     assert set(MANIFEST) == names
-    for name in hub.PUBLISHED:
-        assert Path(hub.PUBLISHED[name].file).suffixes[-2] == (".b16" if "b-" in name else ".f16")
+    for name in catalogue.PUBLISHED:
+        assert Path(catalogue.PUBLISHED[name].file).suffixes[-2] == (".b16" if "b-" in name else ".f16")
 
 
 def test_other_archives_are_named() -> None:

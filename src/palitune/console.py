@@ -1,12 +1,16 @@
-"""What a command is about to do, said at once at a terminal; scripts get their lines when all is checked."""
+"""Lines for a person on stderr."""
 
 import sys
 
-# Commands that import JAX, which takes a second or more.
-ASKING = ("learn", "train", "validate", "inference", "prompts", "baseline", "suspect", "verify", "pretrain-tiny")
+from palitune.errors import printable
 
 
 def status(text: str, quiet: bool = False) -> None:
-    """A line on stderr, where that is a terminal."""
+    """What is about to be done, said at once at a terminal; scripts get their lines when all is checked."""
     if not quiet and sys.stderr is not None and sys.stderr.isatty():
         print(f"{text} …", file=sys.stderr, flush=True)
+
+
+def note(text: str) -> None:
+    """A line for a person, on stderr, whatever names are in it."""
+    print(printable(text), file=sys.stderr, flush=True)

@@ -17,7 +17,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune.errors import BadDataError, MissingInputError, OutputExistsError, PalituneError, StorageError
+from palitune.errors import (
+    BadDataError,
+    MissingInputError,
+    OutputExistsError,
+    PalituneError,
+    StorageError,
+    UsageError,
+    printable,
+)
 
 # What a volume answers to a system call that it does not know, or does not do for everybody.
 REFUSED = frozenset(
@@ -291,3 +299,13 @@ def write(path: Path, content: bytes, shared: bool = False) -> None:
     """`content` at `path`, whole or not at all. Raises as `whole`."""
     with whole(path, shared=shared) as file:
         file.write(content)
+
+
+def require_text(name: str) -> None:
+    """Raises UsageError for a name that no file of UTF-8 can hold, and a run writes down what it learned from."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        shown = printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
+        hint = "Rename it (convmv -f CP932 -t UTF-8 --notest NAME, where it comes from Japanese Windows)"
+        raise UsageError(f"the name {shown} is not UTF-8", hint=hint) from None

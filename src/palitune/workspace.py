@@ -1,6 +1,5 @@
 """Where things are: the repository's `checkpoints/`, `cache/` and the stages' `dataset/`."""
 
-import argparse
 import difflib
 import os
 import re
@@ -9,14 +8,10 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune import private
-from palitune.checkpoint import hub, manifest, verified
-from palitune.data import line_hints, part_names
-from palitune.data.folders import ImageFolders
-from palitune.data.records import KINDS
-from palitune.errors import MissingInputError, OutputExistsError, UsageError, listed, printable
-
-PARTS = ("train", "valid")
+from palitune import files, private
+from palitune.checkpoint import manifest, verified
+from palitune.errors import MissingInputError, OutputExistsError, UsageError
+from palitune.hub import catalogue
 
 
 def root() -> Path:
@@ -110,22 +105,22 @@ def checkpoint_to_read(name: str | None) -> Path:
       MissingInputError: there is none, with the names there are.
     """
     if name is None:
-        return hub.checkpoint_path(latest_model(), cache())
+        return catalogue.checkpoint_path(latest_model(), cache())
     if not Path(name).name:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     for path in _candidates(name):
         if path.is_file():
-            if name in hub.NAMES and path not in _noted:
+            if name in catalogue.NAMES and path not in _noted:
                 _noted.add(path)
                 print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
             return path
-    if name in hub.NAMES:
-        path = hub.checkpoint_path(name, cache())
+    if name in catalogue.NAMES:
+        path = catalogue.checkpoint_path(name, cache())
         if path.is_file():
             return path
         hint = f"Run ./01-download_models.py --model {name}"
         raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
-    known = [path.stem for path in sorted(checkpoints().glob("*.npz"))] + list(hub.downloaded(cache()))
+    known = [path.stem for path in sorted(checkpoints().glob("*.npz"))] + list(catalogue.downloaded(cache()))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none yet'}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
@@ -133,7 +128,7 @@ def checkpoint_to_read(name: str | None) -> Path:
 
 def latest_model() -> str:
     """Name of the latest downloaded model. Raises MissingInputError if there is none."""
-    present = hub.downloaded(cache())
+    present = catalogue.downloaded(cache())
     if not present:
         raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
     return present[0]
@@ -143,7 +138,7 @@ def checkpoint_to_write(name: str) -> Path:
     """Where a checkpoint of this name goes: bare names and `checkpoints/...` into the repository's `checkpoints/`."""
     if name.replace(os.sep, "/").rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"-w {name!r} names no file")
-    require_text(name)
+    files.require_text(name)
     candidates = _candidates(name)
     return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
 
@@ -153,7 +148,7 @@ def check_free(target: Path, overwrite: bool) -> None:
 
     Raises UsageError for the name of a published model: -m of that name would mean this one from then on.
     """
-    if target.stem in hub.NAMES and target.parent.resolve() == checkpoints().resolve():
+    if target.stem in catalogue.NAMES and target.parent.resolve() == checkpoints().resolve():
         what = f"{target.stem} is the name of a published model, which -m {target.stem} could then no longer mean"
         raise UsageError(what, hint="Use another name with -w")
     for path in (target, manifest.path_of(target)):
@@ -195,91 +190,3 @@ def copied_stdin(folder: Path) -> Path:
     with path.open("wb") as copy:
         shutil.copyfileobj(sys.stdin.buffer, copy)
     return path
-
-
-def require_text(name: str) -> None:
-    """Raises UsageError for a name that no file of UTF-8 can hold, and a run writes down what it learned from."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        shown = printable(name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"))
-        hint = "Rename it (convmv -f CP932 -t UTF-8 --notest NAME, where it comes from Japanese Windows)"
-        raise UsageError(f"the name {shown} is not UTF-8", hint=hint) from None
-
-
-def require_data(name: str) -> None:
-    """Raises MissingInputError if there is no such file of records, with the files of a split of that name."""
-    path = Path(name)
-    if name != "-" and not path.exists():
-        split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
-        hint = f"Did you mean {split[0]}?" if split else line_hints.of_missing(path)
-        raise MissingInputError("no such file", where=name, hint=hint)
-
-
-def learning_file(name: str) -> str:
-    """A file of records, or what a split's name (or folder) has to learn from. Raises as `data_files`."""
-    if name == "-" or Path(name).is_file():
-        return name
-    if Path(name).is_dir() or (Path("dataset") / name).is_dir():
-        return str(data_files(name)[0])
-    require_data(name)
-    return name
-
-
-def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
-    """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
-
-    Args:
-      validation: a file; without it a split's own, and of a single file none.
-
-    Raises:
-      MissingInputError: a part is not there.
-    """
-    if "-" in (name, validation):
-        raise UsageError("a run reads its data more than once", hint="Write standard input into a file first")
-    if not Path(name).name:
-        raise UsageError(f"-d {name!r} names no data")
-    for one in filter(None, (name, validation)):
-        require_text(one)
-    folder, judging = Path(name), Path(validation) if validation else None
-    if folder.is_file():
-        return folder, judging
-    if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
-        raise MissingInputError("no such file", where=name, hint=line_hints.of_missing(folder))
-    inside = Path("dataset") / folder
-    if not folder.is_absolute() and (not folder.is_dir() or (folder.name == name and inside.is_dir())):
-        folder = inside
-    found = []
-    for part in PARTS:
-        named = [folder / f"{part}.{kind}" for kind in KINDS]
-        path = next((path for path in named if path.is_file()), None) or _part_within(folder, part)
-        if path is None:
-            if (folder / "fold1").is_dir():
-                raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
-            make = f"Make it with ./02-shuffle_data.sh -n {name}"
-            other = "A split elsewhere is named by its folder, and a file of records by its path"
-            if Path(name).is_dir():  # it is there, and has no such part
-                what = f"A split, as ./02-shuffle_data.sh makes it, has {' and '.join(PARTS)}"
-                hint = f"{what}. {line_hints.of_folder(Path(name))}"
-            else:
-                hint = f"{make}. {other}" if Path(name).name == name else other
-                hint = line_hints.of_missing(folder) or hint
-            raise MissingInputError("no such file", where=str(named[0]), hint=hint)
-        found.append(path)
-    return found[0], judging or found[1]
-
-
-def _part_within(folder: Path, part: str) -> Path | None:
-    """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
-    found = part_names.within(folder, part, KINDS) if folder.is_dir() else []
-    if len(found) > 1:
-        hint = "Name the file with -d, and with --valid-data the one that judges"
-        raise UsageError(f"{folder}: several files say {part}: {listed(list(map(str, found)))}", hint=hint)
-    return found[0] if found else None
-
-
-def folders(path: Path, args: argparse.Namespace) -> ImageFolders:
-    """Where the pictures of a data file are."""
-    if args.images:
-        return ImageFolders([Path(args.images)], args.allow_outside)
-    return ImageFolders.beside(path, args.allow_outside)

@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from palitune.data import images, records
-from palitune.data.pictures import Wanted, ahead
+from palitune.data import records
+from palitune.data.images import decoder
+from palitune.data.images.loader import Wanted, ahead
 from palitune.errors import BadDataError, PalituneError
 
 SLOWEST = 20.0  # seconds; a picture that is as large as the limits allow takes some
@@ -121,8 +122,8 @@ def load(wanted: Wanted) -> tuple[float, str | None]:
     began = time.perf_counter()
     told = None
     try:
-        pixels = images.load(wanted.path, 224, wanted.where)
-        with images.shown(wanted.path, wanted.where) as (_, upright):
+        pixels = decoder.load(wanted.path, 224, wanted.where)
+        with decoder.shown(wanted.path, wanted.where) as (_, upright):
             upright.digest()
         assert pixels.shape == (224, 224, 3)
         assert pixels.dtype == np.float32

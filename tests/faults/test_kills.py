@@ -14,8 +14,8 @@ from conftest import Run
 
 from palitune import files
 from palitune.checkpoint import npz, run_state
-from palitune.checkpoint.run_folder import RunFolder
 from palitune.errors import MissingInputError
+from palitune.run.folder import RunFolder
 
 Campaign = Callable[[int, int], int]
 LEARN = ["palitune", "learn", "-d", "set1", "--examples", "120", "--evaluate-every", "8", "--quiet"]

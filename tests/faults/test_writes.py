@@ -13,8 +13,8 @@ import pytest
 
 from palitune import files
 from palitune.checkpoint import manifest, npz, run_state
-from palitune.checkpoint.run_folder import Metrics, RunFolder
 from palitune.errors import StorageError
+from palitune.run.folder import Metrics, RunFolder
 
 OLD = {"a": np.arange(30_000, dtype=np.float32), "b": np.ones((3, 4), np.float16)}
 NEW = {path: array + 1 for path, array in OLD.items()}

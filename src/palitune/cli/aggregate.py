@@ -31,7 +31,8 @@ def _block(path: Path) -> str:
 
     from palitune.data.records import stream
     from palitune.errors import BadDataError
-    from palitune.judge import confusion, report
+    from palitune.evaluate import confusion
+    from palitune.evaluate.report import result_block
 
     kinds: Counter[str] = Counter()
     labels: Counter[str] = Counter()
@@ -53,4 +54,4 @@ def _block(path: Path) -> str:
     answered = kinds.total()
     if answered < labels.total() and answered:
         raise BadDataError("some lines have an answer and some have none", where=str(path))
-    return report.aggregate_block(str(path), kinds, labels or alone, unlabelled)
+    return result_block.aggregate_block(str(path), kinds, labels or alone, unlabelled)

@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
 
 if TYPE_CHECKING:
-    from palitune.cli.model import Model
     from palitune.cli.prompts import Prompt
-    from palitune.data.pictures import Pictures
+    from palitune.data.images.loader import Pictures
     from palitune.data.records import Record
+    from palitune.evaluate.metrics import Judged
     from palitune.infer.features import Features
-    from palitune.judge.metrics import Judged
+    from palitune.infer.loading import Model
 
 DESCRIPTION = """\
 What there is to beat, on the same split that learning gets: always the commonest label, the base model asked the
@@ -58,16 +59,19 @@ class Contestant(NamedTuple):
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import overlap, prompts, seen, workspace
-    from palitune.cli.judging import check_pictures, load_records
-    from palitune.cli.model import announce, load, pictures
+    from palitune import workspace
+    from palitune.cli import prompts
+    from palitune.data.checks import leaks
     from palitune.data.records import LABELS
     from palitune.errors import UsageError
-    from palitune.judge import metrics, probe
+    from palitune.evaluate import metrics, probe
+    from palitune.infer import probe_features
+    from palitune.infer.loading import announce, load, pictures
+    from palitune.infer.predictor import check_pictures, load_records
 
     if not args.features:
         raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
-    train_file, valid_file = workspace.data_files(args.data, args.valid_data)
+    train_file, valid_file = dataset.data_files(args.data, args.valid_data)
     if valid_file is None:
         raise UsageError("--valid-data FILE names what to judge on, or -d a split")
     asked = prompts.read(args.prompts, [LABELS]) if args.prompts else None
@@ -82,13 +86,17 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(model)
 
-    overlap.tell(source, str(valid_file), valid, args.quiet)
+    leaks.tell(source, str(valid_file), valid, args.quiet)
     common = Counter(labels).most_common(1)[0][0]
     truth = [record.suffix for record in valid]
     found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
     found.append(_zero_shot(model, shown, train, valid, asked, args))
     p = probe.fit_predict(
-        seen.features(train, shown, args), labels, seen.features(valid, shown, args), LABELS, args.seed
+        probe_features.features(train, shown, args),
+        labels,
+        probe_features.features(valid, shown, args),
+        LABELS,
+        args.seed,
     )
     said = [LABELS[0] if one >= 0.5 else LABELS[1] for one in p[:, 0]]
     judged = metrics.judged(truth, said, p[:, 0].tolist(), LABELS)
@@ -109,10 +117,10 @@ def _zero_shot(
     """The base model's answers: to the best of some prompts, or to what the records ask themselves, else its own."""
     from palitune.checkpoint import manifest
     from palitune.cli import prompts
-    from palitune.cli.judging import Judge
-    from palitune.cli.model import shown_params
     from palitune.config import PROMPT
     from palitune.data.records import LABELS
+    from palitune.infer.loading import shown_params
+    from palitune.infer.predictor import Judge
 
     params = shown_params(model, shown)
     if asked is None:
@@ -141,28 +149,28 @@ def _questions(records: "list[Record]", prompt: str) -> str:
 def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> "Judged":
     """A checkpoint's own answers, with its own prompt and threshold."""
     from palitune.checkpoint import manifest
-    from palitune.cli import overlap
-    from palitune.cli.answering import answering_of
-    from palitune.cli.judging import Judge
-    from palitune.cli.model import load, pictures, shown_params
     from palitune.config import PROMPT
+    from palitune.data.checks import leaks
     from palitune.data.records import LABELS
-    from palitune.judge import metrics
+    from palitune.evaluate import metrics
+    from palitune.infer.answering import answering_of
+    from palitune.infer.loading import load, pictures, shown_params
+    from palitune.infer.predictor import Judge
 
     own = argparse.Namespace(**{**vars(args), "labels": LABELS, "decode": False, "threshold": None, "prompt": None})
     model = load(source, own)
     shown = pictures(model, own)
     judge = Judge(model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, own))
-    overlap.tell(source, args.valid_data or args.data, valid, args.quiet)
+    leaks.tell(source, args.valid_data or args.data, valid, args.quiet)
     verdict = judge(shown_params(model, shown), valid)
     return metrics.judged(verdict.labels, verdict.texts, [answer.p_yes for answer in verdict.answers], LABELS)
 
 
 def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
-    from palitune.judge import comparison, metrics
-    from palitune.judge.metrics import NAMES
-    from palitune.judge.report import aligned
-    from palitune.judge.text import between, value
+    from palitune.evaluate import comparison, metrics
+    from palitune.evaluate.metrics import NAMES
+    from palitune.evaluate.report.result_block import aligned
+    from palitune.evaluate.report.text import between, value
 
     figures = [metrics.with_intervals(one.judged) for one in found]
     metric = args.metric

@@ -4,12 +4,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palitune import console
 from palitune.cli import arguments, streams
+from palitune.data import dataset
 from palitune.errors import printable
 
 if TYPE_CHECKING:
-    from palitune.cli.answer_files import Answers
-    from palitune.judge.comparison import Change, Comparison
+    from palitune.evaluate.answer_files import Answers
+    from palitune.evaluate.comparison import Change, Comparison
 
 DESCRIPTION = """\
 Compares files of answers of 13-inference.py to the same records: each with the first. It prints the figures of all,
@@ -39,9 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, report, workspace
+    from palitune.cli import report
     from palitune.errors import UsageError
-    from palitune.judge import comparison
+    from palitune.evaluate import answer_files, comparison
 
     if len(args.files) < 2:
         raise UsageError(
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("standard input can be one of the files only")
     target = None if args.output is None else report.page_to_write(args.output, args.overwrite, args.files)
     for file in args.files:
-        workspace.require_data(file)
+        dataset.require_data(file)
     first = answer_files.read(Path(args.files[0]), args)
     others = [answer_files.read(Path(file), args, first.judged.classes) for file in args.files[1:]]
     pairs = [answer_files.same_records(first, other) for other in others]
@@ -67,7 +69,7 @@ def run(args: argparse.Namespace) -> None:
                 print("\n".join(map(printable, _text(before, after, one))))
     for (_, after), one in zip(pairs, found, strict=True):
         if one.warning and (args.flips or args.json):
-            streams.note(f"{after.name}: WARNING: {one.warning}")
+            console.note(f"{after.name}: WARNING: {one.warning}")
     if target is not None:
         _page(target, *pairs[-1], args)
 
@@ -89,9 +91,9 @@ def _flips(before: "Answers", after: "Answers", found: "Comparison") -> list[str
 def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]:
     import collections
 
-    from palitune.judge import metrics
-    from palitune.judge.report import aligned
-    from palitune.judge.text import value
+    from palitune.evaluate import metrics
+    from palitune.evaluate.report.result_block import aligned
+    from palitune.evaluate.report.text import value
 
     lines = [f"{after.name} against {before.name}, {len(after.records)} records"]
     old, new = metrics.figures(before.judged), metrics.figures(after.judged)
@@ -116,7 +118,7 @@ def _text(before: "Answers", after: "Answers", found: "Comparison") -> list[str]
 
 def _changes(before: "Answers", after: "Answers", found: "Comparison") -> "dict[str, Change]":
     """How each figure changed that both have."""
-    from palitune.judge import comparison, metrics
+    from palitune.evaluate import comparison, metrics
 
     old, new = metrics.figures(before.judged), metrics.figures(after.judged)
     names = [name for name in METRICS if name in old and name in new]
@@ -133,7 +135,7 @@ def _interval(change: "Change") -> str:
 
 
 def _as_json(before: "Answers", after: "Answers", found: "Comparison") -> dict[str, Any]:
-    from palitune.judge import metrics
+    from palitune.evaluate import metrics
 
     return {
         "before": before.name,
@@ -157,8 +159,9 @@ def _as_json(before: "Answers", after: "Answers", found: "Comparison") -> dict[s
 
 
 def _page(target: Path, before: "Answers", after: "Answers", args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, report
-    from palitune.judge import summary
+    from palitune.cli import report
+    from palitune.evaluate import answer_files
+    from palitune.evaluate.report import summary
 
     records = answer_files.located(after.records, Path(after.name), args)
     facts = {"before": before.name, "after": after.name}

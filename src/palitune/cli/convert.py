@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from palitune.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from palitune.data.folders import ImageFolders
-    from palitune.data.foreign import Fields, Options
-    from palitune.data.losses import Losses
+    from palitune.data.formats.dropped import Losses
+    from palitune.data.formats.foreign import Fields, Options
+    from palitune.data.image_folders import ImageFolders
 
-# As in palitune.data.importers, which takes a while to load.
+# As in palitune.data.formats.reading, which takes a while to load.
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DESCRIPTION = """\
 Writes records in another format, as lines on standard output or into -o. What SOURCE is, its content tells:
@@ -42,7 +42,7 @@ examples:
 
 
 def renaming(text: str) -> tuple[str, str]:
-    from palitune.data import renaming
+    from palitune.data.formats import renaming
 
     try:
         return renaming.pair(text)
@@ -88,12 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import workspace
-    from palitune.data import image_tree, importers, line_hints
-    from palitune.data.embedded import Embedded
-    from palitune.data.folders import ImageFolders
-    from palitune.data.losses import Losses
-    from palitune.data.renaming import Renaming
+    from palitune import workspace
+    from palitune.data.formats import hints, image_tree, reading
+    from palitune.data.formats.dropped import Losses
+    from palitune.data.formats.embedded_images import Embedded
+    from palitune.data.formats.renaming import Renaming
+    from palitune.data.image_folders import ImageFolders
     from palitune.errors import BadDataError, MissingInputError
 
     source = Path(args.source)
@@ -103,14 +103,14 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--rename: {error}") from None
     if not source.exists():
         twice = "SOURCE is read more than once: write standard input into a file first"
-        hint = twice if args.source == "-" else line_hints.of_missing(source)
+        hint = twice if args.source == "-" else hints.of_missing(source)
         raise MissingInputError("no such file or folder", where=args.source, hint=hint)
     if source.is_dir() and args.kind != "folders":
         source = image_tree.source_of(source)
     losses = Losses(args.drop)
     embedded = Embedded(Path(args.pictures)) if args.pictures else None
     options = _options(args)._replace(losses=losses, embedded=embedded)
-    kind = args.kind or importers.detect(source, options)
+    kind = args.kind or reading.detect(source, options)
     _check(args, kind)
     options = options._replace(numbers=kind == "labelstudio")
     target = None
@@ -122,8 +122,8 @@ def run(args: argparse.Namespace) -> None:
 
     def counted() -> "Iterator[tuple[str, Fields]]":
         nonlocal count
-        found = importers.read(source, kind, options)
-        for one in importers.settled(found, names, str(source), options):
+        found = reading.read(source, kind, options)
+        for one in reading.settled(found, names, str(source), options):
             count += 1
             yield one
 
@@ -170,7 +170,7 @@ def _check(args: argparse.Namespace, kind: str) -> None:
 
 
 def _options(args: argparse.Namespace) -> "Options":
-    from palitune.data.foreign import Options
+    from palitune.data.formats.foreign import Options
 
     return Options(
         image=args.image_column,
@@ -197,7 +197,7 @@ def _write(
     """
     from palitune import files
     from palitune.cli import streams
-    from palitune.data import exporters
+    from palitune.data.formats import writing
     from palitune.errors import BadDataError
 
     each = args.to in ("tsv", "messages")  # a line for each record
@@ -210,8 +210,8 @@ def _write(
             raise BadDataError("no record is left", where=args.source)
 
     if args.to == "folders":
-        return exporters.write_folders(found, Path(args.output), images, options, check)
-    written = exporters.lines(found, args.to, options, images if args.embed else None)
+        return writing.write_folders(found, Path(args.output), images, options, check)
+    written = writing.lines(found, args.to, options, images if args.embed else None)
     if target is not None:
         with files.whole(target) as file:
             for count, line in enumerate(written, 1):  # noqa: B007 (the last one is the number)

@@ -2,7 +2,8 @@
 
 import argparse
 
-from palitune.cli import streams, values
+from palitune import console
+from palitune.cli import values
 
 DESCRIPTION = """\
 Draws advertisements for bottles, jars, boxes and tubes into FOLDER/images and writes FOLDER/data.jsonl.
@@ -23,12 +24,12 @@ def run(args: argparse.Namespace) -> None:
     from collections import Counter
     from pathlib import Path
 
-    from palitune.data import demo
+    from palitune.data.demo import dataset
 
-    records = demo.make(Path(args.output), args.count, args.seed, args.overwrite)
+    records = dataset.make(Path(args.output), args.count, args.seed, args.overwrite)
     if not args.quiet:
         labels = Counter(record["suffix"] for record in records)
         kinds = Counter(record["image"].rpartition(".")[2] for record in records)
         listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         text = f"{len(records)} advertisements in {args.output}: {labels['yes']} yes, {labels['no']} no; {listed}"
-        streams.note(text)
+        console.note(text)

@@ -11,8 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from palitune import __version__
-from palitune.cli import environment
+from palitune import __version__, jax_environment
 
 DESCRIPTION = """\
 Prints on one screen what palitune runs on: versions, devices and driver, memory settings, free memory and disk, models
@@ -62,11 +61,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _found() -> dict[str, Any]:
-    from palitune.checkpoint import kaggle
-    from palitune.cli import workspace
+    from palitune import workspace
+    from palitune.hub import kaggle
 
     cache, checkpoints = workspace.cache(), workspace.checkpoints()
-    was = environment.found()  # before we add our own
+    was = jax_environment.found()  # before we add our own
     settings = {name: was[name] for name in SETTINGS if name in was}
     devices, error = _devices()
     return {
@@ -90,10 +89,10 @@ def _found() -> dict[str, Any]:
 
 def _models(cache: Path) -> dict[str, bool]:
     """Downloaded models by name, and whether their SHA-256 is known; none in a folder that cannot be read."""
-    from palitune.checkpoint import checksum, hub
+    from palitune.hub import catalogue, checksum
 
     try:
-        return {n: bool(checksum.recorded(hub.checkpoint_path(n, cache))) for n in hub.downloaded(cache)}
+        return {n: bool(checksum.recorded(catalogue.checkpoint_path(n, cache))) for n in catalogue.downloaded(cache)}
     except OSError:
         return {}
 
@@ -122,7 +121,7 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
     In a process of its own: a flag that XLA does not know ends the one that it is read in.
     """
     command = [sys.executable, "-P", "-c", ASK_JAX]  # without the current folder, whose modules are anybody's
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | environment.counting()  # a look takes no memory from others
+    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | jax_environment.counting()  # a look takes no memory from others
     try:
         done = subprocess.run(
             command, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False

@@ -41,26 +41,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import difflib
 
-    from palitune.checkpoint import hub
-    from palitune.cli import workspace
+    from palitune import workspace
     from palitune.cli.main import Stopped
     from palitune.errors import UsageError
+    from palitune.hub import catalogue
 
-    name = hub.short(args.model)
-    if name not in hub.NAMES:
-        near = difflib.get_close_matches(name, hub.NAMES, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Names are: {', '.join(hub.NAMES)}"
+    name = catalogue.short(args.model)
+    if name not in catalogue.NAMES:
+        near = difflib.get_close_matches(name, catalogue.NAMES, 3)
+        hint = f"Did you mean {' or '.join(near)}?" if near else f"Names are: {', '.join(catalogue.NAMES)}"
         raise UsageError(f"no model is called {args.model}", hint=hint)
-    if name == hub.TINY and (args.source or args.tokenizer_source):
+    if name == catalogue.TINY and (args.source or args.tokenizer_source):
         raise UsageError("--from and --tokenizer-from are for published models: name one with --model")
     workspace.remember_verified()
     silent = args.quiet or not sys.stderr.isatty()
     try:
-        path = hub.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)
+        path = catalogue.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)
     except Stopped as stopped:
-        if name != hub.TINY and (args.source is None or hub.is_address(args.source)):
+        if name != catalogue.TINY and (args.source is None or catalogue.is_address(args.source)):
             stopped.hint = "what has arrived is kept; run it again to go on"
         raise
     print(path)
-    if not args.quiet and name == hub.TINY:
+    if not args.quiet and name == catalogue.TINY:
         print("The tiny model is for practice; --model pt-224 fetches PaliGemma 3B.", file=sys.stderr)

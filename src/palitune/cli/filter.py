@@ -3,6 +3,8 @@
 import argparse
 import sys
 
+from palitune import console
+
 DESCRIPTION = """\
 Writes the lines of FILE whose answer is wrong, as they are: what inference wrote, training reads. --keep chooses
 others: fp (answer yes, label no), fn (answer no, label yes), tn and tp. Of labels that are neither yes nor no a right
@@ -38,10 +40,10 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import streams
     from palitune.data.records import Reader
     from palitune.errors import BadDataError
-    from palitune.judge.confusion import kind
+    from palitune.evaluate.confusion import kind
 
     if args.files == ["-"] and sys.stdin is not None and sys.stdin.isatty() and not args.quiet:
-        streams.note("answers are read from the keyboard, since no FILE was named: Ctrl-D ends them")
+        console.note("answers are read from the keyboard, since no FILE was named: Ctrl-D ends them")
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:

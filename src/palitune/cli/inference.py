@@ -13,12 +13,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from palitune import appended, files
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
+from palitune.data.image_folders import ImageFolders
 from palitune.data.labels import LABELS, plain, plain_set
 from palitune.errors import NAMED, BadDataError, PalituneError, UsageError, printable
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
-    from palitune.judge.answers import Answer
+    from palitune.evaluate.answers import Answer
 
 FOLDER = "Is it the right folder? -i names another one"
 DESCRIPTION = """\
@@ -61,13 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answering, overlap, workspace
-    from palitune.cli.judging import Judge, folders, frames_of, located
-    from palitune.cli.model import announce, decoding, load, pictures, shown_params
+    from palitune import workspace
+    from palitune.data.checks import leaks
+    from palitune.infer import answering
+    from palitune.infer.loading import announce, decoding, load, pictures, shown_params
+    from palitune.infer.predictor import Judge, frames_of, located
 
     source = workspace.checkpoint_to_read(args.model)
     answering.check(args)
-    images = folders(Path(args.data), args)
+    images = ImageFolders.of(Path(args.data), args.images, args.allow_outside)
     with _output(args) as out, Asked(args, out) as asked:
         model = load(source, args)
         shown = pictures(model, args, limit=0)
@@ -79,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
         how = answering.answering_of(model, args)
         judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, args.batch_size, how)
-        known = overlap.Overlap(source, args.quiet)
+        known = leaks.Overlap(source, args.quiet)
         located_ones = known.watch(located(asked, images, asked.tell))
         found = judge.stream(shown_params(model, shown), located_ones, asked.tell)
         written = asked.done + _write(found, total, out, args)
@@ -102,10 +106,10 @@ class Asked:
         """Args:
         out: the file that is gone on with.
         """
-        from palitune.cli import workspace
+        from palitune import workspace
         from palitune.data.records import STDIN
 
-        workspace.require_data(args.data)
+        dataset.require_data(args.data)
         self.source = self.file = Path(args.data)
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()
@@ -154,8 +158,8 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
     """
     from tqdm import tqdm
 
-    from palitune.cli.judging import picture_problems
     from palitune.data.records import to_tsv
+    from palitune.infer.predictor import picture_problems
 
     count = 0
 
@@ -186,8 +190,8 @@ def _write(
     """The number of lines, which go to `out` or else to standard output."""
     from tqdm import tqdm
 
-    from palitune.cli.answering import tell_of_strangers
     from palitune.cli.main import Stopped
+    from palitune.infer.answering import tell_of_strangers
 
     # Lines on a terminal are progress enough.
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
@@ -216,7 +220,7 @@ def _write(
 
 def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
     from palitune.data.records import to_answer, to_json
-    from palitune.judge.confusion import is_right
+    from palitune.evaluate.confusion import is_right
 
     correct = is_right(answer.text, record.suffix) and plain(answer.text) in plain_set(args.labels)
     if not args.jsonl:

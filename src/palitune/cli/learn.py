@@ -87,6 +87,6 @@ def run(args: argparse.Namespace) -> None:
     if args.resume and (args.overwrite or args.source):
         raise UsageError("--resume goes on with a run as it is: leave out --overwrite and --from")
 
-    from palitune.cli import session
+    from palitune.run import setup
 
-    session.run(args)
+    setup.run(args)

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
+from palitune.data.image_folders import ImageFolders
 from palitune.errors import NAMED, UsageError, printable
 
 if TYPE_CHECKING:
-    from palitune.data.findings import Finding
-    from palitune.data.lint import Report
+    from palitune.data.checks.findings import Finding
+    from palitune.data.checks.lint import Report
 
 DESCRIPTION = """\
 Looks at every line and every picture of FILEs and says what would spoil a run: pictures that are missing, damaged,
@@ -46,11 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
-    from palitune.cli.judging import folders
     from palitune.config import MAX_PIXELS, PROMPT
-    from palitune.data import images, part_names
-    from palitune.data.images import Decoding
-    from palitune.data.lint import lint
+    from palitune.data.checks.lint import lint
+    from palitune.data.images import decoder
+    from palitune.data.images.decoder import Decoding
+    from palitune.data.split import part_names
     from palitune.errors import BadDataError
     from palitune.infer.decoding import MAX_ANSWER
 
@@ -59,14 +61,14 @@ def run(args: argparse.Namespace) -> None:
     silent = args.quiet or not sys.stderr.isatty()
     report = lint(
         paths,
-        lambda path: folders(path, args),
+        lambda path: ImageFolders.of(path, args.images, args.allow_outside),
         Decoding(args.frames or "middle", args.max_pixels or MAX_PIXELS),
         _tokenizer(args),
         args.prompt if args.prompt is not None else PROMPT,
         MAX_ANSWER,
         lambda items, count: tqdm(items, "looking", count, unit="pictures", leave=False, disable=silent),
     )
-    images.unreadable.clear()  # each is among the findings
+    decoder.unreadable.clear()  # each is among the findings
     if args.json:
         streams.document(_as_json(report), 1)
     else:
@@ -75,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     if note and not args.quiet:
         print(printable(note), file=sys.stderr)
     if targets:
-        from palitune.data.repair import repair
+        from palitune.data.checks.repair import repair
 
         _targets(args, paths)  # once more: nobody else has written there by now
         for path, done in repair(report, targets).items():
@@ -93,15 +95,14 @@ def run(args: argparse.Namespace) -> None:
 
 def _files(names: list[str]) -> list[Path]:
     """Files, and those of splits by their names or folders; `shuffle` holds what the others hold."""
-    from palitune.cli import workspace
-    from palitune.data import part_names
     from palitune.data.records import KINDS
+    from palitune.data.split import part_names
 
     found: list[Path] = []
     for name in names:
         folder = Path(name) if Path(name).exists() else Path("dataset") / name
         if folder.is_dir():
-            found += [path for path in workspace.data_files(name) if path is not None]
+            found += [path for path in dataset.data_files(name) if path is not None]
             found += part_names.within(folder, part_names.TEST, KINDS)[:1]
         else:
             found.append(Path(name))
@@ -132,16 +133,17 @@ def _targets(args: argparse.Namespace, paths: list[Path]) -> dict[Path, Path]:
 
 def _tokenizer(args: argparse.Namespace) -> Any:
     """The model's tokenizer, if there is one."""
-    from palitune.checkpoint import delta, hub
-    from palitune.cli import workspace
+    from palitune import workspace
+    from palitune.checkpoint import delta
     from palitune.data.tokens import Tokenizer
     from palitune.errors import MissingInputError
+    from palitune.hub import catalogue
 
     if args.tokenizer:
         return Tokenizer(Path(args.tokenizer))
     try:
         checkpoint = delta.load(workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_read)
-        path = hub.tokenizer_path(checkpoint["llm/embedder/input_embedding"].shape[0], workspace.cache())
+        path = catalogue.tokenizer_path(checkpoint["llm/embedder/input_embedding"].shape[0], workspace.cache())
         return Tokenizer(path) if path is not None else None
     except (MissingInputError, KeyError):
         if args.model:

@@ -10,8 +10,8 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
-from palitune import __version__
-from palitune.cli import environment, status, streams
+from palitune import __version__, console, jax_environment
+from palitune.cli import streams
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
@@ -64,6 +64,8 @@ PALITUNE_HOME names another place for both
 exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 output exists, 74 disk,
   75 stopped, go on with --resume, 77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
+# Commands that import JAX, which takes a second or more.
+ASKING = ("learn", "train", "validate", "inference", "prompts", "baseline", "suspect", "verify", "pretrain-tiny")
 INTERNAL_ERROR = 70
 OUT_OF_MEMORY = (
     "the device ran out of memory. Use a smaller --batch-size (with --accumulate for the rest) or --method lora, or "
@@ -124,8 +126,8 @@ def _read(command: str | None, arguments: list[str]) -> tuple[object, argparse.N
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
     args.typed = {option for option, value in bare.items() if value is not None}
-    if command in status.ASKING:
-        status.status("loading JAX", args.quiet)
+    if command in ASKING:
+        console.status("loading JAX", args.quiet)
     return module.run, args, program
 
 
@@ -169,7 +171,7 @@ def _flushed(code: Any, name: str) -> Any:
 def _run(run: object, args: argparse.Namespace, program: str) -> int:
     """The exit code; what went wrong is one line on stderr."""
     _listen()
-    environment.clean()
+    jax_environment.clean()
     if not args.debug:
         # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
         warnings.simplefilter("ignore")
@@ -223,7 +225,7 @@ def _described(error: Exception) -> tuple[str, int]:
 
 def _tell_unreadable() -> None:
     """How many images were shown as they are stored because their metadata is damaged; lint has named them."""
-    images = sys.modules.get("palitune.data.images")
+    images = sys.modules.get("palitune.data.images.decoder")
     if images is not None and (count := len(images.unreadable)):
         what = "1 image has" if count == 1 else f"{count} images have"
         text = f"note: {what} damaged metadata that says which side is up: shown as stored; palitune lint names them"

@@ -75,13 +75,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
+    from palitune import workspace
     from palitune.checkpoint import delta, manifest, npz
-    from palitune.checkpoint.run_folder import RunFolder
-    from palitune.cli import workspace
-    from palitune.cli.model import check, files_of
     from palitune.config import PROMPT, learning
     from palitune.errors import UsageError
+    from palitune.infer.loading import check, files_of
     from palitune.models import variants
+    from palitune.run.folder import RunFolder
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
     workspace.check_free(target, args.overwrite)

@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on what it could not save
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {cards.FLAGS}"
-    from palitune.cli.model import set_up_jax
+    from palitune.infer.loading import set_up_jax
 
     set_up_jax()
     from palitune.train import plan
@@ -145,7 +145,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
     import jax
     import jax.numpy as jnp
 
-    from palitune.cli import workspace
+    from palitune import workspace
     from palitune.config import learning
     from palitune.errors import UsageError
     from palitune.models import variants
@@ -153,7 +153,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
 
     if args.checkpoint:
         from palitune.checkpoint import delta
-        from palitune.cli.model import check
+        from palitune.infer.loading import check
 
         path = workspace.checkpoint_to_read(args.checkpoint)
         checkpoint = delta.load(path, workspace.checkpoint_to_read)

@@ -6,15 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from palitune import console
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
 from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from palitune.cli.model import Model
-    from palitune.data.pictures import Shown
+    from palitune.data.images.loader import Shown
     from palitune.data.records import Record
-    from palitune.judge.metrics import Figure, Judged
+    from palitune.evaluate.metrics import Figure, Judged
+    from palitune.infer.loading import Model
 
 DESCRIPTION = """\
 Scores every prompt of FILE, one a line, on the same records before any learning, and prints them sorted: which is best,
@@ -115,16 +117,16 @@ def read(file: str, every: Sequence[tuple[str, ...]]) -> list[Prompt]:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import workspace
-    from palitune.cli.judging import check_pictures, load_records
-    from palitune.cli.model import announce, load, pictures, shown_params
+    from palitune import workspace
+    from palitune.infer.loading import announce, load, pictures, shown_params
+    from palitune.infer.predictor import check_pictures, load_records
 
     if args.file == args.data == "-":
         raise UsageError("standard input can be prompts or records, not both")
     if len(args.labels) > 2:
         raise UsageError("prompts are scored for two labels")
     prompts = read(args.file, args.words or [tuple(args.labels)])
-    args.data = workspace.learning_file(args.data)
+    args.data = dataset.learning_file(args.data)
     model = load(workspace.checkpoint_to_read(args.model), args)
     shown = pictures(model, args)
     records = load_records(Path(args.data), args, args.labels)
@@ -132,7 +134,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(model)
         if own := sum(bool(record.prefix) for record in records):
-            streams.note(f"{args.data}: {own} records ask something themselves, which is left out here")
+            console.note(f"{args.data}: {own} records ask something themselves, which is left out here")
     asking = Asking(model, shown, shown_params(model, shown), args.quiet, args.batch_size, tuple(args.labels))
     scored = score(asking, records, prompts)
     order, rows = ranked(scored, args.metric)
@@ -157,9 +159,9 @@ def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]
     """Every prompt on the same records, with image tokens that are computed once."""
     from tqdm import tqdm
 
-    from palitune.data.pictures import Wanted, sound
+    from palitune.data.images.loader import Wanted, sound
+    from palitune.evaluate import answers, metrics
     from palitune.infer.scoring import Scorer
-    from palitune.judge import answers, metrics
 
     model, shown, params, quiet, batch_size, classes = asking
     scorers = {
@@ -197,7 +199,7 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
     """Places of the best first, with rows in that order. Ties go to the lower log loss, then to what comes first."""
     import numpy as np
 
-    from palitune.judge import comparison, metrics, threshold
+    from palitune.evaluate import comparison, metrics, threshold
 
     figures = [metrics.with_intervals(one.judged, only=metric)[metric] for one in scored]
     losses = []
@@ -223,9 +225,9 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
 
 
 def _table(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[str]:
-    from palitune.judge.metrics import NAMES
-    from palitune.judge.report import aligned
-    from palitune.judge.text import between, value
+    from palitune.evaluate.metrics import NAMES
+    from palitune.evaluate.report.result_block import aligned
+    from palitune.evaluate.report.text import between, value
 
     table = [[NAMES[metric], "95 %", "behind", f"says {scored[0].judged.classes[0]}", "words", "prompt"]]
     for one, row in zip(scored, rows, strict=True):
@@ -243,7 +245,7 @@ def _table(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[s
 
 
 def _as_json(one: Scored, row: Row) -> dict[str, Any]:
-    from palitune.judge import metrics
+    from palitune.evaluate import metrics
 
     return {
         "prompt": one.prompt.text,

@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.cli import arguments, status, streams, values
+from palitune import console
+from palitune.cli import arguments, streams, values
+from palitune.data import dataset
 
 if TYPE_CHECKING:
     from palitune.checkpoint.operating_point import Stored
-    from palitune.judge.summary import Learned, Summary
+    from palitune.evaluate.report.summary import Learned, Summary
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
@@ -47,9 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, workspace
     from palitune.errors import UsageError
-    from palitune.judge import summary
+    from palitune.evaluate import answer_files
+    from palitune.evaluate.report import summary
 
     if (args.text or args.json) and args.output:
         raise UsageError("-o is for the page: leave out --text and --json")
@@ -61,10 +63,10 @@ def run(args: argparse.Namespace) -> None:
     inputs = [args.file, *([args.before] if args.before else [])]
     output = "report.html" if args.output is None else args.output
     target = None if prints else page_to_write(output, args.overwrite, inputs)
-    workspace.require_data(args.file)
+    dataset.require_data(args.file)
     found, earlier = answer_files.read(Path(args.file), args), None
     if args.before:
-        workspace.require_data(args.before)
+        dataset.require_data(args.before)
         earlier = answer_files.read(Path(args.before), args, found.judged.classes)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         streams.document(summary.as_json(made), 2)
     elif args.text:
-        from palitune.judge.text import text
+        from palitune.evaluate.report.text import text
 
         print(text(made))
     else:
@@ -90,8 +92,8 @@ def run(args: argparse.Namespace) -> None:
 
 def threshold_stored(name: str) -> "Stored | None":
     """What is stored for the very parameters of a checkpoint. Raises MissingInputError, BadDataError."""
+    from palitune import workspace
     from palitune.checkpoint import delta, operating_point
-    from palitune.cli import workspace
 
     path = workspace.checkpoint_to_read(name)
     stored = operating_point.read(path)
@@ -103,10 +105,10 @@ def threshold_stored(name: str) -> "Stored | None":
 
 def learning_of(name: str) -> "Learned":
     """What a checkpoint and its run tell of how it was made. Raises MissingInputError, BadDataError."""
+    from palitune import workspace
     from palitune.checkpoint import manifest
-    from palitune.checkpoint.run_folder import RunFolder
-    from palitune.cli import workspace
-    from palitune.judge.summary import Learned
+    from palitune.evaluate.report.summary import Learned
+    from palitune.run.folder import RunFolder
 
     path = workspace.checkpoint_to_read(name)
     content = manifest.read(path)
@@ -122,14 +124,14 @@ def learning_of(name: str) -> "Learned":
     used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
     losses: Path | None = RunFolder(path).picture
     if losses is not None and losses.is_symlink():
-        streams.note(f"{losses}: a link, which is left out: a page has what a run drew itself")
+        console.note(f"{losses}: a link, which is left out: a page has what a run drew itself")
         losses = None
     return Learned(facts, used or None, losses)
 
 
 def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
     """Where a page goes. Raises as `workspace.file_to_write`, also for the drawings beside it."""
-    from palitune.cli import workspace
+    from palitune import workspace
 
     target = workspace.file_to_write(name, overwrite, inputs)
     for drawing in DRAWINGS:
@@ -145,8 +147,8 @@ def write(target: Path, made: "Summary", quiet: bool) -> None:
     """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
     from palitune import files
 
-    status.status("drawing", quiet)
-    from palitune.judge import canvas, curves, page
+    console.status("drawing", quiet)
+    from palitune.evaluate.report import canvas, curves, page
 
     target.parent.mkdir(parents=True, exist_ok=True)
     drawings = curves.draw(made.judged, made.figures, made.threshold, made.before)
@@ -155,7 +157,7 @@ def write(target: Path, made: "Summary", quiet: bool) -> None:
         files.write(_beside(target, name), drawing)
     files.write(target, content)
     if why := canvas.reason():
-        streams.note(f"{target}: {why}")
+        console.note(f"{target}: {why}")
     if not quiet:
         beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
-        streams.note(f"wrote {target}{beside}")
+        console.note(f"wrote {target}{beside}")

@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune.cli.tables import share_table
-    from palitune.data import columns
+    from palitune.data.checks import label_counts
 
     for file in args.files:
-        table = columns.read(Path(file), args.columns)
+        table = label_counts.read(Path(file), args.columns)
         if args.json:
             counts = {
                 name: {

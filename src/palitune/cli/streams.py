@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any, TextIO, cast
 
-from palitune.errors import is_plain, printable
+from palitune.errors import is_plain
 
 _RARE = re.compile("[^\n\t\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
 _UP = "\x1b[A"  # of tqdm, which has several bars
@@ -86,11 +86,6 @@ def install() -> None:
         stream = getattr(sys, name) or open(os.devnull, "w")  # noqa: SIM115 (for the life of the process)
         if not isinstance(stream, Shown):
             setattr(sys, name, cast(TextIO, Shown(stream, name == "stderr")))
-
-
-def note(text: str) -> None:
-    """A line for a person, on stderr, whatever names are in it."""
-    print(printable(text), file=sys.stderr, flush=True)
 
 
 def line(text: str) -> None:

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from palitune import console
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
+from palitune.data.image_folders import ImageFolders
 
 if TYPE_CHECKING:
     from palitune.data.records import Record
-    from palitune.judge.metrics import Judged
+    from palitune.evaluate.metrics import Judged
 
 DESCRIPTION = """\
 Ranks records by how much a model doubts their label, each asked of a model that has not learned from it: the data are
@@ -50,37 +53,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, overlap, report, workspace
-    from palitune.cli.judging import check_pictures, folders, tell_of_questions
-    from palitune.cli.model import announce, load, pictures
+    from palitune import workspace
+    from palitune.cli import report
     from palitune.data import records
+    from palitune.data.checks import leaks
     from palitune.errors import UsageError
-    from palitune.judge import probe
+    from palitune.evaluate import answer_files, probe
+    from palitune.infer.loading import announce, load, pictures
+    from palitune.infer.predictor import check_pictures, tell_of_questions
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
     if not args.learn and not args.features:
         raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
-    args.data = workspace.learning_file(args.data)
+    args.data = dataset.learning_file(args.data)
     target = None if args.output is None else report.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
-    found = records.read(Path(args.data), folders(Path(args.data), args))
+    found = records.read(Path(args.data), ImageFolders.of(Path(args.data), args.images, args.allow_outside))
     classes = answer_files.classes_of(found, args.labels, args.quiet)
     labels = [record.suffix for record in found]
     probe.require_classes(labels, args.folds, args.data)
     tell_of_questions([found], args)
-    overlap.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
+    leaks.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:
-        from palitune.cli import seen
+        from palitune.infer import probe_features
 
         model = load(workspace.checkpoint_to_read(args.model), args)
         shown = pictures(model, args)
         check_pictures([found], shown)
         if not args.quiet:
             announce(model)
-        p = probe.out_of_fold(seen.features(found, shown, args), labels, args.folds, classes, args.seed)
+        p = probe.out_of_fold(probe_features.features(found, shown, args), labels, args.folds, classes, args.seed)
     _write(found, p, classes, target, sheet, args)
 
 
@@ -92,7 +97,7 @@ def _learned(
 
     from palitune.data.records import LABELS, to_json
     from palitune.errors import UsageError
-    from palitune.judge import probe
+    from palitune.evaluate import probe
 
     if classes != LABELS:
         raise UsageError("learning takes yes and no: leave out --learn for other labels")
@@ -100,7 +105,7 @@ def _learned(
     with tempfile.TemporaryDirectory() as scratch:
         for number, (learned, held_out) in enumerate(probe.parts(labels, args.folds, args.seed), 1):
             if not args.quiet:
-                streams.note(f"fold {number} of {args.folds}: learning from {len(learned)} records")
+                console.note(f"fold {number} of {args.folds}: learning from {len(learned)} records")
             files: list[Path] = []
             for name, indices in (("train", learned), ("valid", held_out)):
                 file = Path(scratch) / f"{name}{number}.jsonl"
@@ -125,12 +130,13 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     import numpy as np
 
     from palitune.checkpoint import manifest
-    from palitune.cli import learn, session
-    from palitune.cli.judging import Judge, load_records
+    from palitune.cli import learn
     from palitune.cli.main import Parser, Stopped, signals
-    from palitune.cli.model import load, pictures, shown_params
     from palitune.config import PROMPT
     from palitune.errors import ResumableError
+    from palitune.infer.loading import load, pictures, shown_params
+    from palitune.infer.predictor import Judge, load_records
+    from palitune.run import setup
 
     parser = Parser(prog="palitune suspect --learn")
     learn.add_arguments(parser)
@@ -146,7 +152,7 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     own.quiet, own.debug, own.typed = True, args.debug, {"data", "write"}
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            session.run(own)
+            setup.run(own)
         except ResumableError:  # one fold could go on, and all of them cannot
             raise Stopped(signals[-1] if signals else signal.SIGINT) from None
     asked = argparse.Namespace(**{**vars(args), "images": own.images, "allow_outside": True, "labels": ("yes", "no")})
@@ -171,8 +177,9 @@ def _write(
 
     from palitune.checkpoint.operating_point import OperatingPoint
     from palitune.data.records import to_answer
-    from palitune.judge import answers, canvas, metrics, plots, summary
-    from palitune.judge.confusion import is_right
+    from palitune.evaluate import answers, metrics
+    from palitune.evaluate.confusion import is_right
+    from palitune.evaluate.report import canvas, plots, summary
 
     said = [answers.answer(row, classes, OperatingPoint()) for row in p]
     own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(found)])
@@ -182,12 +189,12 @@ def _write(
     doubted = verdicts.count(False)
     how = "fine-tuning" if args.learn else "a linear probe"
     if not args.quiet:
-        streams.note(f"{doubted} of {len(found)} labels are not what {how} says out of fold")
+        console.note(f"{doubted} of {len(found)} labels are not what {how} says out of fold")
     if sheet is not None:
         doubtful = [(found[i], said[i]) for i in order]
         plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in doubtful])
         if why := canvas.reason():
-            streams.note(f"{args.sheet}: {why}")
+            console.note(f"{args.sheet}: {why}")
     if target is not None:
         from palitune.cli import report
 

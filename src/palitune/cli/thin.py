@@ -34,14 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune import files
-    from palitune.cli import streams, workspace
+    from palitune import files, workspace
+    from palitune.cli import streams
     from palitune.cli.tables import share_table
-    from palitune.data import columns
+    from palitune.data.checks import label_counts
 
     target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
-    table = columns.read(Path(args.file), args.columns)
-    keep = columns.thin(table, args.target, args.drop_yes, args.seed)
+    table = label_counts.read(Path(args.file), args.columns)
+    keep = label_counts.thin(table, args.target, args.drop_yes, args.seed)
     content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)
     if target is None:
         streams.raw(content)

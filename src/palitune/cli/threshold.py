@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from palitune.cli import arguments, streams, values
+from palitune import console
+from palitune.cli import arguments, values
 from palitune.data.labels import plain
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
 @contextlib.contextmanager
 def _copied(name: str) -> Iterator[Path]:
     """The file; standard input as a file, because it is read more than once."""
-    from palitune.cli import workspace
+    from palitune import workspace
     from palitune.data.records import require_file
 
     if name != "-":
@@ -102,20 +103,20 @@ def _copied(name: str) -> Iterator[Path]:
 
 
 def _remove(args: argparse.Namespace) -> None:
+    from palitune import workspace
     from palitune.checkpoint import operating_point
-    from palitune.cli import workspace
 
     file = operating_point.path_of(workspace.checkpoint_to_read(args.model))
     there = file.is_file()
     if there:
         file.unlink()
     if not args.quiet:
-        streams.note(f"removed {file}" if there else f"{file}: nothing is stored")
+        console.note(f"removed {file}" if there else f"{file}: nothing is stored")
 
 
 def _show(args: argparse.Namespace) -> None:
+    from palitune import workspace
     from palitune.checkpoint import operating_point
-    from palitune.cli import workspace
     from palitune.errors import MissingInputError
 
     source = workspace.checkpoint_to_read(args.model)
@@ -125,18 +126,18 @@ def _show(args: argparse.Namespace) -> None:
             "no threshold is stored", where=str(source), hint="Choose one: palitune threshold --help"
         )
     print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
-    streams.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
+    console.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
 
 
 def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     import numpy as np
 
+    from palitune import workspace
     from palitune.checkpoint import delta, operating_point
     from palitune.checkpoint.operating_point import OperatingPoint, Stored
-    from palitune.cli import answer_files, workspace
     from palitune.errors import BadDataError
-    from palitune.judge import threshold
-    from palitune.judge.answers import log_odds
+    from palitune.evaluate import answer_files, threshold
+    from palitune.evaluate.answers import log_odds
 
     found = answer_files.read(path, args)
     classes = found.judged.classes
@@ -178,14 +179,14 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     if not args.quiet:
         what = "both" if args.temperature else "it"
         advice = f"-m NAME stores {what} with the model"
-        streams.note(f"stored in {operating_point.path_of(source)}" if source else advice)
+        console.note(f"stored in {operating_point.path_of(source)}" if source else advice)
 
 
 def _place(point: Any) -> float:
     """A threshold in log-odds without the temperature."""
     import numpy as np
 
-    from palitune.judge.answers import log_odds
+    from palitune.evaluate.answers import log_odds
 
     return float(log_odds(np.array(point.threshold))) * float(point.temperature) if point.threshold else -math.inf
 
@@ -200,9 +201,9 @@ def _tell(
     args: argparse.Namespace, scores: Any, positive: Any, places: tuple[float, float], now: Any, point: Any
 ) -> None:
     """Blocks before and after, how sure that is, and what the temperature does."""
-    from palitune.data.findings import interval
-    from palitune.judge import threshold
-    from palitune.judge.report import result_block
+    from palitune.data.checks.findings import interval
+    from palitune.evaluate import threshold
+    from palitune.evaluate.report.result_block import result_block
 
     before, after = (threshold.at(scores, positive, place) for place in places)
     print(result_block(args.file, before, f"threshold {now.threshold:.4g}"))
@@ -218,7 +219,7 @@ def _tell(
     if args.temperature:
         _tell_of_temperature(scores, positive, point.temperature)
     if len(positive) < FEW:
-        streams.note(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise")
+        console.note(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise")
 
 
 def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None", source: Path | None) -> float:
@@ -242,16 +243,16 @@ def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None",
     written = stored.point.temperature if newer else 1.0
     if not args.quiet:
         what = f"is {'newer' if newer else 'older'} than the stored temperature: taken as written with {written:.4g}"
-        streams.note(f"{args.file} {what} (--written-with says otherwise)")
+        console.note(f"{args.file} {what} (--written-with says otherwise)")
     return written
 
 
 def _tell_of_temperature(scores: Any, positive: Any, heat: float) -> None:
     import numpy as np
 
-    from palitune.judge import metrics
-    from palitune.judge.report import aligned
-    from palitune.judge.threshold import log_loss
+    from palitune.evaluate import metrics
+    from palitune.evaluate.report.result_block import aligned
+    from palitune.evaluate.threshold import log_loss
 
     rows = [["", "before", "after"]]
     before, after = (1 / (1 + np.exp(-scores / t)) for t in (1.0, heat))

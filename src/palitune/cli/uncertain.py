@@ -4,7 +4,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from palitune import console
 from palitune.cli import arguments, streams, values
+from palitune.data import dataset
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.
@@ -30,13 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune.cli import answer_files, workspace
+    from palitune import workspace
     from palitune.data.records import Reader
     from palitune.errors import BadDataError, MissingInputError
-    from palitune.judge.summary import doubtful, threshold_of
+    from palitune.evaluate import answer_files
+    from palitune.evaluate.report.summary import doubtful, threshold_of
 
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.file])
-    workspace.require_data(args.file)
+    dataset.require_data(args.file)
     lines, found = [], []
     for (_, _, raw), record in Reader(Path(args.file), labelled=False).records():
         if record.answer is None:
@@ -56,10 +59,10 @@ def run(args: argparse.Namespace) -> None:
         streams.raw(lines[index] + b"\n")
     sys.stdout.flush()
     if sheet is not None:
-        from palitune.judge import canvas, plots
+        from palitune.evaluate.report import canvas, plots
 
         plots.sheet(sheet, [plots.Shot(r.image, r.suffix or "?", r.answer or "", r.name, r.p_yes) for r in seen])
         if why := canvas.reason():
-            streams.note(f"{args.sheet}: {why}")
+            console.note(f"{args.sheet}: {why}")
         if not args.quiet:
-            streams.note(f"drew {args.sheet}")
+            console.note(f"drew {args.sheet}")

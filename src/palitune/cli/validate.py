@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from palitune.cli.answering import Answering
     from palitune.data.records import Record
-    from palitune.judge.answers import Answer
+    from palitune.evaluate.answers import Answer
+    from palitune.infer.answering import Answering
 
 DESCRIPTION = """\
 Asks a model about every record of each FILE and prints a block for each: true and false positives and negatives
@@ -36,12 +36,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.cli import answering, overlap, report, workspace
-    from palitune.cli.judging import Judge, check_pictures, frames_of, load_records, tell_of_questions
-    from palitune.cli.model import announce, decoding, load, pictures, shown_params
-    from palitune.cli.status import status
+    from palitune import workspace
+    from palitune.cli import report
+    from palitune.console import status
+    from palitune.data.checks import leaks
     from palitune.data.labels import plain, plain_set
-    from palitune.judge.report import verdict_block
+    from palitune.evaluate.report.result_block import verdict_block
+    from palitune.infer import answering
+    from palitune.infer.loading import announce, decoding, load, pictures, shown_params
+    from palitune.infer.predictor import Judge, check_pictures, frames_of, load_records, tell_of_questions
 
     target = report.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
@@ -57,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
         announce(model)
     tell_of_questions(sets.values(), args)
     for path, records in sets.items():
-        overlap.tell(source, path, records, args.quiet)
+        leaks.tell(source, path, records, args.quiet)
     how = answering.answering_of(model, args)
     judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, answering=how)
     params = shown_params(model, shown)
@@ -72,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
             strange = [(record.name, text) for record, text in said if plain(text) not in known]
             answering.tell_of_strangers(path, strange, how.labels, len(records))
     if sheet is not None:
-        from palitune.judge import canvas, plots
+        from palitune.evaluate.report import canvas, plots
 
         plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in judged])
         if why := canvas.reason():
@@ -86,9 +89,10 @@ def run(args: argparse.Namespace) -> None:
 def _report(
     target: "Path", found: "Sequence[tuple[Record, Answer]]", how: "Answering", args: argparse.Namespace, source: "Path"
 ) -> None:
-    from palitune.cli import answering, report
-    from palitune.cli.judging import Verdict
-    from palitune.judge import summary
+    from palitune.cli import report
+    from palitune.evaluate.report import summary
+    from palitune.infer import answering
+    from palitune.infer.predictor import Verdict
 
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)

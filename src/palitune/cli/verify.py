@@ -75,12 +75,13 @@ def _compared(args: argparse.Namespace) -> list[Any]:
     import numpy as np
     from tqdm import tqdm
 
+    from palitune import workspace
     from palitune.checkpoint import manifest
-    from palitune.cli import workspace
-    from palitune.cli.model import load
     from palitune.config import PROMPT
-    from palitune.data import demo, images
+    from palitune.data.demo import dataset
+    from palitune.data.images import decoder
     from palitune.errors import ConfigurationError, MissingInputError
+    from palitune.infer.loading import load
     from palitune.models import lora
     from palitune.reference import Comparer, Reference
 
@@ -95,12 +96,12 @@ def _compared(args: argparse.Namespace) -> list[Any]:
     asked, suffix = text.ids[: text.suffix_start], text.ids[text.suffix_start : -1]
     with tempfile.TemporaryDirectory() as scratch:
         names = args.images or [
-            str(Path(scratch) / record["image"]) for record in demo.make(Path(scratch), DRAWN, seed=2)
+            str(Path(scratch) / record["image"]) for record in dataset.make(Path(scratch), DRAWN, seed=2)
         ]
         for name in names:
             if not Path(name).is_file():
                 raise MissingInputError("no such picture", where=name or "''")
-        pictures = [images.load(Path(name), model.sizes.img.image_size) for name in names]
+        pictures = [decoder.load(Path(name), model.sizes.img.image_size) for name in names]
     names = args.images or [Path(name).name for name in names]
     # Every parameter as float32, which both then compute in.
     params = {path: np.asarray(model.checkpoint[path]).astype(np.float32) for path in model.checkpoint}

@@ -25,6 +25,11 @@ class ImageFolders:
         self.listed: dict[Path, dict[str, list[str]]] = {}  # names in a folder by their composed form
 
     @classmethod
+    def of(cls, data: Path, folder: str | Path | None, allow_outside: bool = False) -> "ImageFolders":
+        """A folder that was named, else those beside a data file."""
+        return cls([Path(folder)], allow_outside) if folder else cls.beside(data, allow_outside)
+
+    @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":
         """The folder of a data file and the one above it, of a fold one more; for standard input the current one."""
         if str(data) == "-":

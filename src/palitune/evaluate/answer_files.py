@@ -9,15 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune.cli import streams
-from palitune.cli.workspace import folders
+from palitune import console
 from palitune.data import records
 from palitune.data.characters import shown
+from palitune.data.image_folders import ImageFolders
 from palitune.data.labels import LABELS, plain, plain_set
 from palitune.data.records import Record
 from palitune.errors import BadDataError, PalituneError
-from palitune.judge import metrics
-from palitune.judge.metrics import Judged
+from palitune.evaluate import metrics
+from palitune.evaluate.metrics import Judged
 
 MOST_CLASSES = 50
 ASK = "Ask a model first: ./13-inference.py -d FILE > OUT"
@@ -49,7 +49,7 @@ def read(path: Path, args: argparse.Namespace, labels: tuple[str, ...] | None = 
         else:
             unlabelled += 1
     if unlabelled and not args.quiet:
-        streams.note(f"{path}: {unlabelled} lines without a label are left out")
+        console.note(f"{path}: {unlabelled} lines without a label are left out")
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
     classes = classes_of(found, labels or args.labels, args.quiet)
@@ -83,7 +83,7 @@ def classes_of(found: Sequence[Record], typed: tuple[str, ...] | None, quiet: bo
     if len(names) == 2 and _is_of_second(found, names):
         names.reverse()
     if len(names) == 2 and not quiet and any(record.answer for record in found):
-        streams.note(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise")
+        console.note(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise")
     return tuple(names) if len(names) > 1 else (*names, "(other)")
 
 
@@ -112,7 +112,7 @@ def judge(found: Sequence[Record], classes: tuple[str, ...], name: str) -> Judge
     made = metrics.judged([record.suffix for record in found], answers, p_yes, classes)
     if made.p is None or not _contradicts(made):
         return made
-    streams.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
+    console.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
     return metrics.judged(made.labels, answers, [None] * len(found), classes)
 
 
@@ -130,7 +130,7 @@ def _contradicts(made: Judged) -> bool:
 
 def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> list[Record]:
     """Records with their pictures' files; says once how many pictures are not there."""
-    images, missing, result = folders(path, args), [], []
+    images, missing, result = ImageFolders.of(path, args.images, args.allow_outside), [], []
     for record in found:
         with contextlib.suppress(PalituneError):  # it is shown as missing
             record = record._replace(image=images.locate(record.name, record.where))
@@ -139,7 +139,7 @@ def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> li
         result.append(record)
     if missing:
         what = f"{len(missing)} of {len(result)} pictures are not found, the first is {missing[0].name}"
-        streams.note(f"{path}: {what}; -i FOLDER names their folder")
+        console.note(f"{path}: {what}; -i FOLDER names their folder")
     return result
 
 
@@ -169,7 +169,7 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
         raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
         if len(pairs) < len(one.records):
-            streams.note(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file")
+            console.note(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file")
     _tell_of_twins(first)
     return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
 
@@ -185,4 +185,4 @@ def _tell_of_twins(found: Answers) -> None:
         said[record.name, record.prefix, plain(record.suffix)].add(plain(record.answer or ""))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
         what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
-        streams.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")
+        console.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")

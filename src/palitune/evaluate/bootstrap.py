@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from palitune.judge import confusion
-from palitune.judge.confusion import Confusion
+from palitune.evaluate import confusion
+from palitune.evaluate.confusion import Confusion
 
 if TYPE_CHECKING:
-    from palitune.judge.metrics import Judged
+    from palitune.evaluate.metrics import Judged
 
 Array = np.ndarray[Any, Any]
 COUNTED = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews")

@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune.judge import metrics
-from palitune.judge.confusion import plain
-from palitune.judge.measure import Measure
-from palitune.judge.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, figures
+from palitune.evaluate import metrics
+from palitune.evaluate.bootstrap import Measure
+from palitune.evaluate.confusion import plain
+from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, figures
 
 SURE = 0.05  # p-value below which a difference is called more than chance
 MCNEMAR, BOOTSTRAP = "McNemar's exact test", "paired bootstrap"

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune import config
-from palitune.data.findings import interval as wilson
-from palitune.judge import confusion
-from palitune.judge.by_class import classification as classification
-from palitune.judge.confusion import CLASSES, Confusion
-from palitune.judge.measure import BINS, Measure, calibration_errors
+from palitune.data.checks.findings import interval as wilson
+from palitune.evaluate import confusion
+from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
+from palitune.evaluate.confusion import CLASSES, Confusion
+from palitune.evaluate.per_class import classification as classification
 
 Array = np.ndarray[Any, Any]
 RESAMPLES, FEWEST = 1_000, 100

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from palitune.errors import printable
-from palitune.judge.confusion import plain
+from palitune.evaluate.confusion import plain
 
 if TYPE_CHECKING:
-    from palitune.judge.metrics import Judged
+    from palitune.evaluate.metrics import Judged
 
 MOST = 50  # classes with a line of their own, the commonest
 HEAD = ("precision", "recall", "f1-score", "support")

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune.errors import BadDataError
-from palitune.judge.answers import log_odds
-from palitune.judge.confusion import Confusion
+from palitune.evaluate.answers import log_odds
+from palitune.evaluate.confusion import Confusion
 
 Array = np.ndarray[Any, Any]
 COLDEST, HOTTEST = 0.05, 20.0

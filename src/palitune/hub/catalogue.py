@@ -13,8 +13,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from palitune import files, locks
-from palitune.checkpoint import checksum, kaggle, npz, transfer
+from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
+from palitune.hub import checksum, kaggle, transfer
 from palitune.models import variants
 from palitune.models.variants import VOCAB_SIZE, PaliGemmaConfig
 

@@ -10,8 +10,8 @@ import re
 import sys
 from pathlib import Path
 
-from palitune.checkpoint import transfer
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError
+from palitune.hub import transfer
 
 SETTINGS = "https://www.kaggle.com/settings"
 WAYS = (

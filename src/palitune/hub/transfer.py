@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from tqdm import tqdm
 
 from palitune import files
-from palitune.checkpoint import checksum
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
+from palitune.hub import checksum
 
 TIMEOUTS = (10, 30)  # seconds to connect, seconds without a byte
 SLICE = 1 << 20  # bytes

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
-from palitune.cli.model import Model
 from palitune.config import PROMPT
 from palitune.data.labels import LABELS, plain
 from palitune.errors import UsageError, listed
+from palitune.infer.loading import Model
 
 
 class Answering(NamedTuple):

@@ -22,10 +22,10 @@ import numpy as np
 from tqdm import tqdm
 
 from palitune import files, trees
-from palitune.checkpoint import learned
-from palitune.data import images, pictures
-from palitune.data.images import Decoding
-from palitune.data.pictures import Wanted
+from palitune.checkpoint import trained_images
+from palitune.data.images import decoder, loader
+from palitune.data.images.decoder import Decoding
+from palitune.data.images.loader import Wanted
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.variants import SiglipConfig
@@ -42,7 +42,7 @@ def key(config: SiglipConfig, digests: Mapping[str, str], dtype: Any) -> str:
 
     They are such that nobody can make another tower to the same key, whose tokens would then be taken for this one's.
     """
-    content = [images.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
+    content = [decoder.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -61,7 +61,7 @@ class Features:
         tower: Callable[[], Mapping[str, Any]],
         dtype: Any,
         quiet: bool,
-        how: Decoding = images.DEFAULT,
+        how: Decoding = decoder.DEFAULT,
     ) -> None:
         self.config, self.folder, self.tower, self.dtype, self.quiet = config, folder, tower, dtype, quiet
         self.how = how
@@ -91,11 +91,11 @@ class Features:
             found = self._read(name)
             if found is not None:
                 return name, found, True
-            return name, images.load(one.path, self.config.image_size, one.where, self.how, one.frame), False
+            return name, decoder.load(one.path, self.config.image_size, one.where, self.how, one.frame), False
 
         encode: Callable[[list[Array]], Array] | None = None
         waiting: list[tuple[str, Array, bool] | PalituneError] = []
-        for found in pictures.ahead(known_or_pixels, wanted):
+        for found in loader.ahead(known_or_pixels, wanted):
             waiting.append(found)
             missing = sum(not isinstance(one, PalituneError) and not one[2] for one in waiting)
             if missing == 0:
@@ -119,16 +119,16 @@ class Features:
         different = list({(one.path, one.frame): one for one in wanted}.values())
         silent = self.quiet or not sys.stderr.isatty()
         found = tqdm(self.ahead(different), "looking", len(different), unit="pictures", leave=False, disable=silent)
-        pictures.raise_all([one for one in found if isinstance(one, PalituneError)])
+        loader.raise_all([one for one in found if isinstance(one, PalituneError)])
 
     def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
         """What is wrong with pictures, without computing anything: what is known is right, the rest is decoded."""
 
         def look(one: Wanted) -> None:
             if self._read(self._name(one)) is None:
-                images.decode(one.path, one.where, self.how, one.frame)
+                decoder.decode(one.path, one.where, self.how, one.frame)
 
-        return (found for found in pictures.ahead(look, wanted) if isinstance(found, PalituneError))
+        return (found for found in loader.ahead(look, wanted) if isinstance(found, PalituneError))
 
     def _encoder(self) -> Callable[[list[Array]], Array]:
         tower = trees.unflatten(self.tower())["img"]
@@ -168,7 +168,7 @@ class Features:
         if not self.noted:
             print(f"note: image tokens are not kept: {self.folder} can only be read", file=sys.stderr)
         self.noted = True
-        if (len(self.held) + 1) * row.nbytes <= pictures.LIMIT:
+        if (len(self.held) + 1) * row.nbytes <= loader.LIMIT:
             self.held[name] = row
 
     def _path(self, name: str) -> Path:
@@ -182,13 +182,13 @@ class Features:
             try:
                 if not path.is_file():
                     raise FileNotFoundError
-                digest = learned.digest(path)
+                digest = trained_images.digest(path)
             except OSError:
-                images.decode(path, where, self.how)  # which tells what is wrong with it
+                decoder.decode(path, where, self.how)  # which tells what is wrong with it
                 raise MissingInputError(f"image cannot be read: {path}", where=where) from None
-            count = images.count_frames(path, where, self.how)
+            count = decoder.count_frames(path, where, self.how)
             if count > 1:
-                shown = images.frame_index(count, self.how.frames) if frame is None else min(frame, count - 1)
+                shown = decoder.frame_index(count, self.how.frames) if frame is None else min(frame, count - 1)
                 digest = f"{digest}-{shown}"
             if len(self.names) >= REMEMBERED:  # a million pictures must not fill the memory
                 self.names.clear()

@@ -10,17 +10,17 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from palitune import trees
-from palitune.checkpoint import checksum, delta, hub, manifest
+from palitune import jax_environment, trees, workspace
+from palitune.checkpoint import delta, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
-from palitune.cli import environment, workspace
-from palitune.cli.status import status
-from palitune.data import images
-from palitune.data.images import Decoding
-from palitune.data.pictures import LIMIT, Pictures
+from palitune.console import status
+from palitune.data.images import decoder
+from palitune.data.images.decoder import Decoding
+from palitune.data.images.loader import LIMIT, Pictures
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
+from palitune.hub import catalogue, checksum
 from palitune.infer import features
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
@@ -66,7 +66,7 @@ def set_up_jax() -> None:
     Raises:
       ConfigurationError: there is no device of the kind that was asked for.
     """
-    environment.check()
+    jax_environment.check()
     try:
         jax.devices()
     except (RuntimeError, AssertionError, ValueError) as error:
@@ -115,7 +115,7 @@ def load(path: Path, args: argparse.Namespace) -> Model:
     check(checkpoint, sizes, path)
     tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
     if not args.quiet:
-        environment.tell()
+        jax_environment.tell()
     set_up_jax()
     dtype = args.dtype
     if dtype == "auto":
@@ -158,9 +158,9 @@ def announce(model: Model) -> None:
 
 def decoding(source: Path, args: argparse.Namespace) -> Decoding:
     """How picture files are read: as typed, or as the checkpoint was made."""
-    usual = manifest.frames(source, images.DEFAULT.frames)
+    usual = manifest.frames(source, decoder.DEFAULT.frames)
     chosen = args.frames if args.frames not in (None, "all") else usual
-    return Decoding(chosen, args.max_pixels or images.DEFAULT.max_pixels)
+    return Decoding(chosen, args.max_pixels or decoder.DEFAULT.max_pixels)
 
 
 def pictures(model: Model, args: argparse.Namespace, limit: int = LIMIT) -> Pictures | features.Features:
@@ -200,7 +200,7 @@ def learning_params(model: Model, config: Any) -> tuple[dict[str, Any], dict[str
 
 
 def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
-    path = Path(option) if option else hub.tokenizer_path(vocab_size, workspace.cache())
+    path = Path(option) if option else catalogue.tokenizer_path(vocab_size, workspace.cache())
     if path is None:
         what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"
         raise ConfigurationError(what, where=str(checkpoint), hint="Name its tokenizer with --tokenizer")

@@ -11,22 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from palitune.cli import workspace
-from palitune.cli.answering import Answering
-from palitune.cli.model import Model
-from palitune.cli.workspace import folders as folders
-from palitune.data import records
-from palitune.data.folders import ImageFolders
-from palitune.data.images import Decoding, shown_frames
-from palitune.data.pictures import Shown, Wanted, raise_all
+from palitune.data import dataset, records
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images.decoder import Decoding, shown_frames
+from palitune.data.images.loader import Shown, Wanted, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import PalituneError, UsageError
+from palitune.evaluate import answers, confusion, metrics
+from palitune.evaluate.answers import Answer
+from palitune.evaluate.metrics import Judged
+from palitune.infer.answering import Answering
 from palitune.infer.decoding import Writer
+from palitune.infer.loading import Model
 from palitune.infer.scoring import Scorer
-from palitune.judge import answers, confusion, metrics
-from palitune.judge.answers import Answer
-from palitune.judge.metrics import Judged
 
 MOST_FRAMES = 5
 
@@ -37,8 +35,8 @@ def load_records(path: Path, args: argparse.Namespace, labels: Sequence[str] = r
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
-    workspace.require_data(str(path))
-    found = records.read(path, folders(path, args))
+    dataset.require_data(str(path))
+    found = records.read(path, ImageFolders.of(path, args.images, args.allow_outside))
     records.require_labels(found, labels)
     return found
 

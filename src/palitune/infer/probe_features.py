@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from palitune.data.pictures import Shown, Wanted, sound
+from palitune.data.images.loader import Shown, Wanted, sound
 from palitune.data.records import Record
-from palitune.judge import probe
+from palitune.evaluate import probe
 
 
 def features(records: Sequence[Record], shown: Shown, args: argparse.Namespace) -> np.ndarray[Any, Any]:

@@ -7,13 +7,13 @@ import jax
 import numpy as np
 
 from palitune.checkpoint import delta, npz
-from palitune.checkpoint.run_folder import RunFolder
-from palitune.cli.model import Model
 from palitune.data import batches
 from palitune.data.records import Record
+from palitune.evaluate import confusion
 from palitune.infer.features import Features
-from palitune.judge import confusion
+from palitune.infer.loading import Model
 from palitune.models import lora
+from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import Course

@@ -9,8 +9,8 @@ from typing import Any
 from tqdm import tqdm
 
 from palitune import files
-from palitune.checkpoint.run_folder import Metrics, RunFolder
 from palitune.errors import ConfigurationError
+from palitune.run.folder import Metrics, RunFolder
 from palitune.train import loop
 from palitune.train.loop import Row
 
@@ -110,7 +110,7 @@ class Journal:
         """The table and the picture of all losses so far; `winner` is the best trial, from 0."""
         if self.folder is None or self.metrics is None:
             return
-        from palitune.judge import plots
+        from palitune.evaluate.report import plots
 
         self.metrics.write_table()
         plots.losses(self.folder.picture, self.metrics.rows, winner or 0)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import palitune
-from palitune.checkpoint import delta, learned
-from palitune.checkpoint.run_folder import RunFolder, read_config
+from palitune.checkpoint import delta, trained_images
 from palitune.cli.arguments import METHODS, NEEDS_METHOD
 from palitune.cli.main import Parser
-from palitune.cli.model import Model
 from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.infer.loading import Model
+from palitune.run.folder import RunFolder, read_config
 
 # Options that change nothing of what is learned.
 NOT_RECORDED = {
@@ -208,6 +208,6 @@ def code_hash() -> str:
 
 def fingerprint(path: Path, records: Sequence[Record]) -> dict[str, Any]:
     """Count and SHA-256 of a file's lines, and SHA-256 of all its pictures in order."""
-    digests = (bytes.fromhex(learned.digest(record.image)) for record in records)
+    digests = (bytes.fromhex(trained_images.digest(record.image)) for record in records)
     pictures = hashlib.sha256(b"".join(digests)).hexdigest()
     return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": pictures}

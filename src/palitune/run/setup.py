@@ -9,24 +9,26 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune import files
-from palitune.checkpoint import delta, learned, manifest, run_state
-from palitune.checkpoint.run_folder import RunFolder, end_of
-from palitune.cli import arguments, lottery, overlap, reproduction, workspace
-from palitune.cli.courses import Courses
-from palitune.cli.journal import Journal
-from palitune.cli.judging import check_pictures, load_records, tell_of_questions
+from palitune import files, workspace
+from palitune.checkpoint import delta, manifest, run_state, trained_images
+from palitune.cli import arguments
 from palitune.cli.main import Stopped
-from palitune.cli.model import Model, announce, files_of, load, pictures, shown_params
-from palitune.cli.status import status
-from palitune.cli.training import PASSES, Training
-from palitune.cli.verdicts import UNTRAINED, Verdicts, whole_of
 from palitune.config import PROMPT
-from palitune.data import findings
+from palitune.console import status
+from palitune.data import dataset
+from palitune.data.checks import findings, leaks
 from palitune.data.records import Record
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
-from palitune.judge.report import trial_table
+from palitune.evaluate.report.result_block import trial_table
+from palitune.infer.loading import Model, announce, files_of, load, pictures, shown_params
+from palitune.infer.predictor import check_pictures, load_records, tell_of_questions
 from palitune.models import lora
+from palitune.run import reproduce, sweep
+from palitune.run.courses import Courses
+from palitune.run.folder import RunFolder, end_of
+from palitune.run.journal import Journal
+from palitune.run.trainer import PASSES, Training
+from palitune.run.verdicts import UNTRAINED, Verdicts, whole_of
 from palitune.train.parameters import TRAINABLE
 from palitune.train.plan import parameters
 
@@ -34,7 +36,7 @@ from palitune.train.plan import parameters
 def run(args: argparse.Namespace) -> None:
     """Learns, in a folder of the run's own where there is something to save."""
     if args.write is None:
-        _learn(reproduction.replayed(args), None)
+        _learn(reproduce.replayed(args), None)
         if not args.quiet:
             print("nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
         return
@@ -42,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
     program = "palitune learn" if Path(sys.argv[0]).name == "palitune" else f"./{Path(sys.argv[0]).name}"
     again = f"{program} --resume -w {shlex.quote(args.write)}"
     if args.resume:
-        reproduction.require_run(folder, args.write)
+        reproduce.require_run(folder, args.write)
     else:
         _check_free(folder, args.overwrite, again)  # before anything is made
     files.check_writable(folder.target)
@@ -63,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
             print(f"{folder.target}: this run has come to its end", file=sys.stderr)
             return
         try:
-            _learn(reproduction.replayed(args, folder.config if args.resume else None), folder)
+            _learn(reproduce.replayed(args, folder.config if args.resume else None), folder)
         except ResumableError as error:
             raise ResumableError(error.what, hint=f"Go on with {again}") from None
         except Stopped as stopped:
@@ -109,8 +111,8 @@ class Planned(NamedTuple):
     whole: dict[Path, list[Record]]  # the set that they are parts of, if there is one
     data: Path
     courses: Courses
-    trials: lottery.Trials
-    configured: Callable[[lottery.Trial], Any]
+    trials: sweep.Trials
+    configured: Callable[[sweep.Trial], Any]
     config: Any  # of the first trial, for what all have in common
     facts: dict[str, Any]  # what the run depends on
 
@@ -118,10 +120,10 @@ class Planned(NamedTuple):
 def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     """Raises a PalituneError for everything that can be wrong with options, model, data and room."""
     typed, args = args, copy.copy(args)  # what is derived below is no option: another method derives other values
-    train_file, valid_file = workspace.data_files(args.data, args.valid_data)
+    train_file, valid_file = dataset.data_files(args.data, args.valid_data)
     source = workspace.checkpoint_to_read(args.model)
-    settings = lottery.settings_of(args.sweep or [], bool(args.search))
-    trials = lottery.Trials(args.seed or 0, args.repeat, settings, args.search)
+    settings = sweep.settings_of(args.sweep or [], bool(args.search))
+    trials = sweep.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
     args.frames = args.frames or manifest.frames(source, "middle")
     sets = {path: load_records(path, args) for path in (train_file, valid_file) if path is not None}
@@ -134,7 +136,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
 
-    def configured(trial: lottery.Trial) -> Any:
+    def configured(trial: sweep.Trial) -> Any:
         config = _configured(args, trial, prompt, len(train))
         _go_on_with_adapters(model.checkpoint, args, config)
         return config
@@ -154,11 +156,11 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
             print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
         _tell_of_data(sets, train_file)
         if valid_file is not None:
-            overlap.tell(source, str(valid_file), valid)
+            leaks.tell(source, str(valid_file), valid)
         tell_of_questions(sets.values(), args)
         _tell_of_length(args, len(train), configs[0].examples)
         announce(model)
-    facts = reproduction.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)
+    facts = reproduce.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)
     facts["resolved"] = {"features": args.features, "frames": args.frames, "dtype": str(model.dtype)}
     return Planned(model, shown, sets, whole, train_file, courses, trials, configured, configs[0], facts)
 
@@ -188,12 +190,12 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     model, config = plan.model, plan.config
     judge = Verdicts(model, plan.shown, config.prompt, plan.sets, plan.whole, journal)
 
-    known = learned.with_more(learned.read(model.path), (record.image for record in plan.sets[plan.data]))
+    known = trained_images.with_more(trained_images.read(model.path), (record.image for record in plan.sets[plan.data]))
 
     def describe(content: Mapping[str, Any]) -> str:
-        learned_from = plan.data.parent if plan.data.stem in workspace.PARTS else plan.data
+        learned_from = plan.data.parent if plan.data.stem in dataset.PARTS else plan.data
         base = delta.describe(model.checkpoint, model.path.stem)
-        return manifest.text(base=base, data=str(learned_from), learned=learned.as_json(known), **content)
+        return manifest.text(base=base, data=str(learned_from), learned=trained_images.as_json(known), **content)
 
     params = shown_params(model, plan.shown)
     if saved is None:
@@ -222,9 +224,9 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
         judge.report(journal.folder, args.quiet)
 
 
-def _configured(args: argparse.Namespace, trial: lottery.Trial, prompt: str, count: int) -> Any:
+def _configured(args: argparse.Namespace, trial: sweep.Trial, prompt: str, count: int) -> Any:
     """The configuration of a trial on `count` records. Raises UsageError where its settings contradict each other."""
-    args = lottery.changed(args, trial)
+    args = sweep.changed(args, trial)
     config = arguments.configured(args, prompt)
     if args.epochs is not None:
         if args.examples is not None:

@@ -13,15 +13,15 @@ from typing import Any
 import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
-from palitune.checkpoint.run_folder import RunFolder
-from palitune.cli.courses import Courses
-from palitune.cli.interrupt import Interrupt
-from palitune.cli.journal import Journal
-from palitune.cli.lottery import Trial, Trials
-from palitune.cli.model import learning_params
 from palitune.errors import DivergedError, ResumableError
-from palitune.judge.report import TrialResult
+from palitune.evaluate.report.result_block import TrialResult
+from palitune.infer.loading import learning_params
 from palitune.models import lora
+from palitune.run.courses import Courses
+from palitune.run.folder import RunFolder
+from palitune.run.interrupt import Interrupt
+from palitune.run.journal import Journal
+from palitune.run.sweep import Trial, Trials
 from palitune.train import loop, schedule
 from palitune.train.loop import Attempt, Best, Row
 

@@ -6,15 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune.checkpoint.run_folder import RunFolder
-from palitune.cli.journal import Journal
-from palitune.cli.judging import Judge, Verdict, check_pictures, load_records
-from palitune.cli.model import Model
-from palitune.data.pictures import Shown
+from palitune.data.images.loader import Shown
 from palitune.data.records import KINDS, Record
 from palitune.errors import PalituneError
-from palitune.judge.answers import Answer
-from palitune.judge.report import result_block
+from palitune.evaluate.answers import Answer
+from palitune.evaluate.report.result_block import result_block
+from palitune.infer.loading import Model
+from palitune.infer.predictor import Judge, Verdict, check_pictures, load_records
+from palitune.run.folder import RunFolder
+from palitune.run.journal import Journal
 
 UNTRAINED = "zero trained"
 
@@ -84,7 +84,7 @@ class Verdicts:
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """A page about the last set, which is the one that judges, before and after."""
         from palitune.cli import report
-        from palitune.judge import summary
+        from palitune.evaluate.report import summary
 
         path, records = list(self.sets.items())[-1]
         learned = report.learning_of(str(folder.target))

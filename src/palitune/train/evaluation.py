@@ -17,7 +17,7 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
-from palitune.data.pictures import Shown, Wanted, sound
+from palitune.data.images.loader import Shown, Wanted, sound
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma

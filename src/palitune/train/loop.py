@@ -13,8 +13,8 @@ import numpy as np
 from palitune import config as configuration
 from palitune.checkpoint import run_state
 from palitune.data import batches
-from palitune.data.augment import augment
-from palitune.data.pictures import Shown, Wanted, sound
+from palitune.data.images.augment import augment
+from palitune.data.images.loader import Shown, Wanted, sound
 from palitune.data.records import Record
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError

@@ -1,6 +1,6 @@
 """Makes the tiny PaliGemma that ships with palitune: tokenizer and weights, from nothing but a seed.
 
-It learns captions and questions about pictures that it draws (`data/drawing.py`, `data/quiz.py`), so that fine-tuning
+It learns captions and questions about pictures that it draws (`data/demo/`), so that fine-tuning
 starts from a model that already looks and answers yes or no.
 """
 
@@ -18,15 +18,17 @@ import sentencepiece
 from tqdm import tqdm
 
 from palitune import trees
-from palitune.checkpoint import hub
-from palitune.data import batches, drawing, images, quiz
+from palitune.data import batches
+from palitune.data.demo import drawing, pretraining
+from palitune.data.images import decoder
 from palitune.data.tokens import Text, Tokenizer
+from palitune.hub import catalogue
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
 from palitune.train import step
 from palitune.train.options import Options
 
-VOCAB_SIZE = hub.TINY_VOCAB_SIZE
+VOCAB_SIZE = catalogue.TINY_VOCAB_SIZE
 CONFIG = PaliGemmaConfig(
     SiglipConfig(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96),
     GemmaConfig(width=96, depth=4, mlp_dim=288, num_heads=4, num_kv_heads=1, head_dim=32, vocab_size=VOCAB_SIZE),
@@ -49,9 +51,9 @@ WEIGHTS = {"badge": 3.0}
 def train_tokenizer(path: Path, seed: int) -> None:
     """Writes a SentencePiece model of `VOCAB_SIZE` pieces with PaliGemma's special ids and byte fallback."""
     rng = np.random.default_rng(seed)
-    lines = list(quiz.ORDINARY_TEXT) * 400
+    lines = list(pretraining.ORDINARY_TEXT) * 400
     for _ in range(20_000):
-        lines += quiz.exercise(drawing.random_scene(rng), rng)
+        lines += pretraining.exercise(drawing.random_scene(rng), rng)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -80,7 +82,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
     pixels = np.empty((count, size, size, 3), np.float16)
     for row, scene in zip(pixels, tqdm(scenes, "drawing", disable=not sys.stderr.isatty()), strict=True):
         picture = drawing.draw(scene, drawing.random_size(rng), rng, turn=rng.uniform(-12, 12))
-        row[:] = images.to_pixels(picture, size)
+        row[:] = decoder.to_pixels(picture, size)
     return scenes, pixels
 
 
@@ -96,7 +98,7 @@ def exercises(
         chosen = rng.integers(len(scenes), size=BATCH_SIZE)
         texts = []
         for index in chosen:
-            pair = quiz.exercise(scenes[index], rng)
+            pair = pretraining.exercise(scenes[index], rng)
             if pair not in cache:
                 cache[pair] = tokenizer.example(*pair)
             texts.append(cache[pair])

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune import config
-from palitune.data import csv_lines
+from palitune.data.formats import csv_lines
 from palitune.data.records import STDIN, Line, Reader, parse_object
 from palitune.errors import BadDataError
 

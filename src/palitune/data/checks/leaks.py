@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from palitune.checkpoint import learned
+from palitune.checkpoint import trained_images
 from palitune.data.records import Record
 
 
@@ -13,7 +13,7 @@ class Overlap:
 
     def __init__(self, checkpoint: Path, quiet: bool = False) -> None:
         """Raises BadDataError as `manifest.read`."""
-        self.known, self.name, self.quiet = learned.read(checkpoint), checkpoint.stem, quiet
+        self.known, self.name, self.quiet = trained_images.read(checkpoint), checkpoint.stem, quiet
         self.records = self.seen = 0
 
     def watch(self, asked: Iterable[Record]) -> Iterator[Record]:
@@ -24,7 +24,7 @@ class Overlap:
 
     def add(self, record: Record) -> None:
         self.records += 1
-        self.seen += learned.count(self.known, [record.image])
+        self.seen += trained_images.count(self.known, [record.image])
 
     def tell(self, where: str) -> None:
         """One line about `where`, if there is something to say; then it counts anew."""

@@ -10,15 +10,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune.data import images, line_hints, part_names, similarity
-from palitune.data.container import media_type
-from palitune.data.findings import LEVELS, Finding, of_records, verdicts
-from palitune.data.folders import HINT as OUTSIDE
-from palitune.data.folders import ImageFolders
-from palitune.data.images import Decoding, Facts
-from palitune.data.json_lines import RECORD
-from palitune.data.pictures import ahead
+from palitune.data.checks import near_duplicates
+from palitune.data.checks.findings import LEVELS, Finding, of_records, verdicts
+from palitune.data.formats import hints
+from palitune.data.formats.json_lines import RECORD
+from palitune.data.image_folders import HINT as OUTSIDE
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images import decoder
+from palitune.data.images.container import media_type
+from palitune.data.images.decoder import Decoding, Facts
+from palitune.data.images.loader import ahead
 from palitune.data.records import Line, Reader, Record
+from palitune.data.split import part_names
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, MissingInputError, PalituneError, listed
 
@@ -26,7 +29,7 @@ TINY = 64  # pixels: shorter sides have less to show than the smallest model's f
 HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
 MOST_COMPARED = 100_000  # pictures up to which those that look alike are looked for
 LONG_PROMPT = 128  # tokens, which PaliGemma at 224 pixels was pretrained with
-USUAL = (RECORD, line_hints.TSV, OUTSIDE, "Formats are", "Images are looked for", "Replace the file")  # say nothing new
+USUAL = (RECORD, hints.TSV, OUTSIDE, "Formats are", "Images are looked for", "Replace the file")  # say nothing new
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng")}
 
 
@@ -79,7 +82,7 @@ class Report(NamedTuple):
 def lint(
     paths: Sequence[Path],
     folders_of: Callable[[Path], ImageFolders],
-    how: Decoding = images.DEFAULT,
+    how: Decoding = decoder.DEFAULT,
     tokenizer: Tokenizer | None = None,
     prompt: str = "",
     longest_answer: int | None = None,
@@ -124,8 +127,8 @@ def lint(
 
 def look(path: Path, where: str, how: Decoding) -> Look:
     """Raises what `images.decode` raises."""
-    with images.shown(path, where, how) as (facts, upright):
-        return Look(facts, upright.digest(), similarity.fingerprint(upright.reduced()))
+    with decoder.shown(path, where, how) as (facts, upright):
+        return Look(facts, upright.digest(), near_duplicates.fingerprint(upright.reduced()))
 
 
 def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
@@ -223,7 +226,7 @@ def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, st
     if path.suffix.lower() not in usual:
         yield "warning", "extension", f"this is {facts.format} by its content"
     if facts.frames > 1:
-        shown = images.frame_index(facts.frames, how.frames)
+        shown = decoder.frame_index(facts.frames, how.frames)
         yield "note", "animated", f"{facts.frames} frames, of which frame {shown} counts (--frames)"
     if facts.rotated:
         yield "note", "rotated", "it is turned upright, as its EXIF rotation says"
@@ -250,7 +253,7 @@ def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
     elif shown:
         fingerprints = np.stack([looks[record.image].fingerprint for _, record in shown.values()])
         groups = collections.defaultdict(list)
-        members = similarity.components(len(shown), similarity.near_pairs(fingerprints)).tolist()
+        members = near_duplicates.components(len(shown), near_duplicates.near_pairs(fingerprints)).tolist()
         for number, found in zip(members, shown.values(), strict=True):
             groups[number].append(found)
         for group in groups.values():

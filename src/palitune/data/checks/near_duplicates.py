@@ -7,9 +7,9 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from palitune.data import images
-from palitune.data.folders import ImageFolders
-from palitune.data.pictures import ahead
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images import decoder
+from palitune.data.images.loader import ahead
 from palitune.errors import PalituneError
 
 SIDE = 16  # of the hash: with the usual 8 different advertisements of one layout come as near as copies do
@@ -29,7 +29,7 @@ def of_names(names: Iterable[str], folders: ImageFolders) -> Iterator[Fingerprin
     """The fingerprint of every picture in order, or what is wrong with it; computed in threads."""
 
     def of_name(name: str) -> Fingerprints:
-        with images.shown(folders.locate(name, name), name) as (_, upright):
+        with decoder.shown(folders.locate(name, name), name) as (_, upright):
             return fingerprint(upright.reduced())
 
     return ahead(of_name, names)

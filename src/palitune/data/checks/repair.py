@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune import files
-from palitune.data import part_names
-from palitune.data.lint import Report, Set
+from palitune.data.checks.lint import Report, Set
 from palitune.data.records import LABELS, Record, to_json
+from palitune.data.split import part_names
 
 
 class Repair(NamedTuple):

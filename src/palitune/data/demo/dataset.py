@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from palitune import config, files
-from palitune.data import drawing
+from palitune.data.demo import drawing
 from palitune.errors import OutputExistsError, UsageError
 
 COUNT = 96

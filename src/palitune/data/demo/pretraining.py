@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from palitune.data.drawing import BACKGROUNDS, COLOURS, PRODUCTS, Scene
+from palitune.data.demo.drawing import BACKGROUNDS, COLOURS, PRODUCTS, Scene
 
 ASKED_BADGES = ("star", "circle", "heart", "triangle")
 YES_NO_FORMS = (

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune.data import foreign
-from palitune.data.foreign import OWN, Fields, Found, Lists, Options
+from palitune.data.formats import foreign
+from palitune.data.formats.foreign import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 CAPTION = "caption en"  # what PaliGemma is asked for captions

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data import foreign_files
+from palitune.data.formats import file_signatures
 from palitune.data.records import MARK, STDIN, require_file
 from palitune.errors import BadDataError, MissingInputError
 
@@ -38,7 +38,7 @@ def is_csv(path: Path) -> bool:
             head = file.read(1 << 16)
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    if (found := foreign_files.recognised(head[: foreign_files.HEAD])) is not None:
+    if (found := file_signatures.recognised(head[: file_signatures.HEAD])) is not None:
         raise BadDataError(f"this is {found.what}", where=str(path), hint=found.hint)
     first = head.removeprefix(MARK).lstrip().split(b"\n", 1)[0]
     return not first.startswith((b"{", b"[")) and b"\t" not in first and (b"," in first or b";" in first)

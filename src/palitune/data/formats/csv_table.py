@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune.data import foreign, roles
-from palitune.data.foreign import OWN, Fields, Found, Options
+from palitune.data.formats import column_roles, foreign
+from palitune.data.formats.foreign import OWN, Fields, Found, Options
 from palitune.data.records import to_json
 from palitune.errors import BadDataError
 
@@ -50,7 +50,7 @@ def separator_of(text: str, excel: re.Match[str] | None = None) -> str:
 
     def meaning(separator: str) -> tuple[int, int]:
         cells = [cell.strip(' "').lower() for cell in head.split(separator)]
-        return sum(cell in roles.NAMES for cell in cells) if len(cells) > 1 else 0, head.count(separator)
+        return sum(cell in column_roles.NAMES for cell in cells) if len(cells) > 1 else 0, head.count(separator)
 
     return max(SEPARATORS, key=meaning)
 
@@ -132,9 +132,9 @@ def read(path: Path, options: Options) -> Found:
             yield rows.where, fields
 
 
-def _roles(columns: list[str], options: Options, where: str) -> roles.Roles:
+def _roles(columns: list[str], options: Options, where: str) -> column_roles.Roles:
     try:
-        return roles.of([name for name in columns if name], options, where)
+        return column_roles.of([name for name in columns if name], options, where)
     except BadDataError:
         if not any(RECORD.search(cell) or cell.lower() in VALUES for cell in columns):
             raise
@@ -143,7 +143,7 @@ def _roles(columns: list[str], options: Options, where: str) -> roles.Roles:
     raise BadDataError(f"the first line has no names but a record: {listed}", where=where, hint=hint)
 
 
-def _record(cells: dict[str, str], chosen: roles.Roles, where: str, options: Options) -> Fields | None:
+def _record(cells: dict[str, str], chosen: column_roles.Roles, where: str, options: Options) -> Fields | None:
     for what, name in (("image", chosen.image), ("label", chosen.label)):
         if cells[name].strip().lower() in foreign.NO_VALUES:
             options.lose(f"the {what} is empty", where, cells[name])

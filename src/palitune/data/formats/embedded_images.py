@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from palitune.data.container import media_type
+from palitune.data.images.container import media_type
 from palitune.errors import BadDataError, StorageError
 
 EXTENSIONS = {"image/jpeg": "jpg"}  # of media types that are not called like their files

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import foreign_files, json_lines
-from palitune.data.embedded import Embedded
-from palitune.data.losses import Losses
+from palitune.data.formats import file_signatures, json_lines
+from palitune.data.formats.dropped import Losses
+from palitune.data.formats.embedded_images import Embedded
 from palitune.data.records import require_file
 from palitune.errors import BadDataError, MissingInputError, UsageError, listed
 
@@ -58,7 +58,7 @@ def head_of(path: Path) -> bytes:
     require_file(path)
     try:
         with path.open("rb") as file:
-            return file.read(foreign_files.HEAD)
+            return file.read(file_signatures.HEAD)
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
 
@@ -71,8 +71,8 @@ def encoding_of(path: Path, options: Options) -> str:
       UsageError: there is no such encoding.
     """
     head = head_of(path)
-    found = foreign_files.recognised(head)
-    if found is not None and found != foreign_files.UTF16:
+    found = file_signatures.recognised(head)
+    if found is not None and found != file_signatures.UTF16:
         raise BadDataError(f"this is {found.what}", where=str(path), hint=found.hint)
     if options.encoding:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data.characters import is_address, shown
-from palitune.data.json_lines import JOINED, RECORD
+from palitune.data.formats.json_lines import JOINED, RECORD
 from palitune.data.labels import plain
 from palitune.errors import listed
 

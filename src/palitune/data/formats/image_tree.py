@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from palitune.data import foreign_files
-from palitune.data.container import media_type
-from palitune.data.foreign import Found, Options
-from palitune.data.part_names import said_by
+from palitune.data.formats import file_signatures
+from palitune.data.formats.foreign import Found, Options
+from palitune.data.images.container import media_type
+from palitune.data.split.part_names import said_by
 from palitune.errors import BadDataError, MissingInputError, listed
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")
@@ -213,12 +213,12 @@ def _sniffed(file: Path) -> str:
         if not stat.S_ISREG(file.stat().st_mode):
             return ""
         with file.open("rb") as opened:
-            head = opened.read(foreign_files.HEAD)
+            head = opened.read(file_signatures.HEAD)
     except OSError:
         return "image" if has_known_name(file) else ""  # whoever reads it says what is wrong
-    if media_type(head) and foreign_files.recognised(head) is not None:
+    if media_type(head) and file_signatures.recognised(head) is not None:
         return "image"
-    found = foreign_files.recognised(head)
+    found = file_signatures.recognised(head)
     if found is not None and re.search(r"image|photo|video|drawing", found.what):
         return "other"
     if has_known_name(file):

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from palitune.data import foreign, records, roles
-from palitune.data.foreign import Fields, Found, Options
+from palitune.data import records
+from palitune.data.formats import column_roles, foreign
+from palitune.data.formats.foreign import Fields, Found, Options
 from palitune.errors import BadDataError
 
 
@@ -61,10 +62,10 @@ def _records(objects: Iterable[tuple[str, Fields]], options: Options) -> Found:
 
 def _record(fields: Fields, where: str, options: Options) -> Fields | None:
     if "image" in fields and "suffix" in fields and not (options.image or options.label or options.prefix):
-        chosen = roles.Roles("image", "suffix", "prefix")
+        chosen = column_roles.Roles("image", "suffix", "prefix")
     else:
         try:
-            chosen = roles.of(list(fields), options, where)
+            chosen = column_roles.of(list(fields), options, where)
         except BadDataError as error:
             options.lose("a record's keys do not tell what it is", where, error.what, error.hint or "")
             return None

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import foreign, roles
-from palitune.data.foreign import Fields, Found, Options
+from palitune.data.formats import column_roles, foreign
+from palitune.data.formats.foreign import Fields, Found, Options
 from palitune.errors import BadDataError
 
 # What Label Studio keeps of a task for itself, and JSON-MIN puts beside the data.
@@ -73,8 +73,8 @@ def read(path: Path, options: Options) -> Found:
 
 def _fields(data: Fields, own: Fields, label: str, where: str, options: Options) -> Fields | None:
     try:
-        key = roles.image_of(list(data), options, where)
-        question = roles.prefix_of([name for name in data if name != key], options, where)
+        key = column_roles.image_of(list(data), options, where)
+        question = column_roles.prefix_of([name for name in data if name != key], options, where)
     except BadDataError as error:
         options.lose("a task's keys do not tell what it is", where, error.what, error.hint or "")
         return None
@@ -208,10 +208,10 @@ def _listed(value: Any, where: str) -> list[Fields]:
 
 def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
     names = list(dict.fromkeys(name for task in tasks for name in task if name not in BOOKS))
-    label = roles.label_of(names, options, str(path))
+    label = column_roles.label_of(names, options, str(path))
     by_task: dict[str | int, list[int]] = {}
     for i, task in enumerate(tasks):
-        number, shown = task.get("id"), [task.get(name) for tier in roles.IMAGES for name in tier]
+        number, shown = task.get("id"), [task.get(name) for tier in column_roles.IMAGES for name in tier]
         by_task.setdefault(f"{number} {shown}" if number is not None else i, []).append(i)
     for several in by_task.values():
         where = f"{path}: task {several[0] + 1}"

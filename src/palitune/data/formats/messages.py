@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import foreign, records
-from palitune.data.foreign import Fields, Found, Options
+from palitune.data import records
+from palitune.data.formats import foreign
+from palitune.data.formats.foreign import Fields, Found, Options
 from palitune.errors import BadDataError
 
 SYSTEM = ("system", "developer")

@@ -6,10 +6,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from palitune.data import coco, foreign, image_tree, json_lines, json_records, label_studio, messages, roles, table, vqa
-from palitune.data.foreign import Fields, Found, Options
+from palitune.data.formats import (
+    coco,
+    column_roles,
+    csv_table,
+    foreign,
+    image_tree,
+    json_lines,
+    json_records,
+    label_studio,
+    messages,
+    vqa,
+)
+from palitune.data.formats.foreign import Fields, Found, Options
+from palitune.data.formats.renaming import Renaming
 from palitune.data.records import HEADS, LABELS, LONGEST, require_file, to_json
-from palitune.data.renaming import Renaming
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
@@ -18,7 +29,7 @@ DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so t
 READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_records.read,
     "tsv": json_records.read_tsv,
-    "csv": table.read,
+    "csv": csv_table.read,
     "folders": image_tree.read,
     "labelstudio": label_studio.read,
     "coco": coco.read,
@@ -47,10 +58,10 @@ def detect(path: Path, options: Options | None = None) -> str:
     if head[0] == "{":
         return _of_objects(head, path, options)
     first = head.split("\n", 1)[0]
-    cells = [cell.strip(' "').lower() for cell in table.first_cells(head)]
-    if len(cells) > 1 and any(cell in roles.NAMES for cell in cells):
+    cells = [cell.strip(' "').lower() for cell in csv_table.first_cells(head)]
+    if len(cells) > 1 and any(cell in column_roles.NAMES for cell in cells):
         return "csv"
-    return "csv" if "\t" not in first or any(cell in HEADS for cell in cells) or table.EXCEL.match(head) else "tsv"
+    return "csv" if "\t" not in first or any(cell in HEADS for cell in cells) or csv_table.EXCEL.match(head) else "tsv"
 
 
 def _of_list(path: Path, options: Options) -> str:
@@ -108,7 +119,9 @@ def _is_file(value: Fields) -> bool:
 def _is_record(value: Fields, options: Options) -> bool:
     """Whether some text or number of this object may be a record's, or it is a chat."""
     named = "messages" in value or options.image is not None or options.label is not None
-    return named or any(key.lower() in roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items())
+    return named or any(
+        key.lower() in column_roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items()
+    )
 
 
 def _advice(value: Fields) -> str:

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from palitune.data import coco, foreign
-from palitune.data.foreign import Fields, Found, Lists, Options
+from palitune.data.formats import coco, foreign
+from palitune.data.formats.foreign import Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 OF_QUESTIONS = frozenset(("question_id", "image_id", "question", "image"))

@@ -8,10 +8,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from palitune.data import coco, image_tree, label_studio, messages, roles, table, vqa
-from palitune.data.container import media_type
-from palitune.data.folders import ImageFolders
-from palitune.data.foreign import OWN, Fields, Found, Lists, Options
+from palitune.data.formats import coco, column_roles, csv_table, image_tree, label_studio, messages, vqa
+from palitune.data.formats.foreign import OWN, Fields, Found, Lists, Options
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images.container import media_type
 from palitune.data.records import Record, to_answer, to_json, to_tsv
 from palitune.errors import BadDataError, OutputExistsError, StorageError
 
@@ -32,7 +32,7 @@ def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None 
     if kind == "messages":
         return _as_messages(found, options, embed)
     if kind == "csv":
-        return table.lines(found, options)
+        return csv_table.lines(found, options)
     makers: dict[str, Callable[[list[tuple[str, Fields]]], Lists]] = {
         "labelstudio": _as_tasks,
         "coco": coco.write,
@@ -116,7 +116,7 @@ def _as_tasks(found: list[tuple[str, Fields]]) -> Lists:
 
 def _may_ask(fields: Fields) -> bool:
     """Whether another key would be taken for the question."""
-    return any(key.lower() in tier for tier in roles.PREFIXES for key in fields if key not in OWN)
+    return any(key.lower() in tier for tier in column_roles.PREFIXES for key in fields if key not in OWN)
 
 
 def _choice(label: str) -> Fields:

@@ -1,6 +1,6 @@
 """The header of a BMP file."""
 
-from palitune.data.container import Container, Damaged, little
+from palitune.data.images.container import Container, Damaged, little
 
 RUNS = (1, 2)  # compressions by run lengths, of 8 and of 4 bits a pixel
 OLD, USUAL = 12, 40  # bytes of a header

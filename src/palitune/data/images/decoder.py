@@ -17,12 +17,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from palitune.config import MAX_PIXELS
-from palitune.data import bmp, foreign_files, gif, jpeg, png, webp
 from palitune.data.characters import why_missing
-from palitune.data.container import Container, Damaged, media_type
-from palitune.data.resize import Pixels
-from palitune.data.resize import to_pixels as to_pixels
-from palitune.data.upright import Upright
+from palitune.data.formats import file_signatures
+from palitune.data.images import bmp, gif, jpeg, png, webp
+from palitune.data.images.container import Container, Damaged, media_type
+from palitune.data.images.resize import Pixels
+from palitune.data.images.resize import to_pixels as to_pixels
+from palitune.data.images.upright import Upright
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 
 PREPROCESSING = 3  # goes up with every change to the pixels that a file gives
@@ -203,7 +204,7 @@ def _scanned(path: Path, where: str | None) -> Container:
     data = _content(path, where)
     kind = media_type(data[:16])
     if kind is None:
-        found = foreign_files.recognised(data[: foreign_files.HEAD]) or _of_no_format(data[: foreign_files.HEAD])
+        found = file_signatures.recognised(data[: file_signatures.HEAD]) or _of_no_format(data[: file_signatures.HEAD])
         hint = found.hint if found else f"Formats are {', '.join(FORMATS)}"
         hint = "Name the image itself" if "palitune convert" in hint else hint
         raise BadDataError(f"not an image{f' but {found.what}' if found else ''}: {path}", where=where, hint=hint)
@@ -227,17 +228,17 @@ def _content(path: Path, where: str | None) -> bytes:
     raise BadDataError(f"not a file: {path}", where=where, hint=f"This is {what}: name the image itself")
 
 
-def _of_no_format(head: bytes) -> foreign_files.Foreign | None:
+def _of_no_format(head: bytes) -> file_signatures.Foreign | None:
     """What is told by no first bytes."""
     if not head:
-        return foreign_files.Foreign("an empty file", "Copy or download it again")
+        return file_signatures.Foreign("an empty file", "Copy or download it again")
     if not any(head):
-        return foreign_files.Foreign("a file of zeros", "Its download or copy was cut: copy or download it again")
+        return file_signatures.Foreign("a file of zeros", "Its download or copy was cut: copy or download it again")
     for magic, what in OTHERS:
         if head.startswith(magic):
-            return foreign_files.Foreign(what, foreign_files.TO_JPEG)
+            return file_signatures.Foreign(what, file_signatures.TO_JPEG)
     if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head):
-        return foreign_files.Foreign("a text", "Name the image itself")
+        return file_signatures.Foreign("a text", "Name the image itself")
     return None
 
 

@@ -4,7 +4,7 @@ import itertools
 import re
 from typing import NamedTuple
 
-from palitune.data.container import Container, Damaged, little
+from palitune.data.images.container import Container, Damaged, little
 
 BLOCK = re.compile(rb"[!,;]")
 EXTENSION, IMAGE, END = b"!,;"

@@ -3,8 +3,8 @@
 import re
 from typing import NamedTuple
 
-from palitune.data import orientation
-from palitune.data.container import Container, Damaged, big
+from palitune.data.images import orientation
+from palitune.data.images.container import Container, Damaged, big
 
 MARKER = re.compile(rb"\xff([\x01-\xfe])")
 IN_SCAN = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # restart markers and stuffed bytes belong to a scan

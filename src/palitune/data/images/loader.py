@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from palitune.data import images
-from palitune.data.images import Decoding
+from palitune.data.images import decoder
+from palitune.data.images.decoder import Decoding
 from palitune.errors import NAMED, PalituneError, listed
 
 LIMIT = 2 << 30  # bytes: some 3,500 pictures at 224 pixels
@@ -76,7 +76,7 @@ def sound(found: Iterable[R | PalituneError]) -> Iterator[R]:
 class Pictures:
     """float32[size, size, 3] in [-1, 1] by path; decoded anew beyond `limit` bytes."""
 
-    def __init__(self, size: int, limit: int = LIMIT, how: Decoding = images.DEFAULT) -> None:
+    def __init__(self, size: int, limit: int = LIMIT, how: Decoding = decoder.DEFAULT) -> None:
         self.size, self.how = size, how
         self.room = limit
         self.kept: dict[tuple[Path, int | None], np.ndarray[Any, Any]] = {}
@@ -85,7 +85,7 @@ class Pictures:
         """Raises what `images.decode` raises."""
         if (path, frame) in self.kept:
             return self.kept[path, frame]
-        pixels = images.load(path, self.size, where, self.how, frame)
+        pixels = decoder.load(path, self.size, where, self.how, frame)
         if pixels.nbytes <= self.room:
             self.kept[path, frame] = pixels
             self.room -= pixels.nbytes

@@ -5,8 +5,8 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from palitune.data import orientation
-from palitune.data.container import Container, Damaged, big
+from palitune.data.images import orientation
+from palitune.data.images.container import Container, Damaged, big
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOURS = 256  # of a palette

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from palitune.data.upright import STRIP, WHOLE, Bytes, Upright
+from palitune.data.images.upright import STRIP, WHOLE, Bytes, Upright
 
 # Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
 # multiplied stays in the processor's cache.

@@ -1,7 +1,7 @@
 """The parts of a WebP file."""
 
-from palitune.data import orientation
-from palitune.data.container import Container, Damaged, little
+from palitune.data.images import orientation
+from palitune.data.images.container import Container, Damaged, little
 
 EXTENDED, ANIMATION, FRAME, EXIF, XMP = b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"XMP "
 LOSSY, LOSSLESS, ALPHA = b"VP8 ", b"VP8L", b"ALPH"

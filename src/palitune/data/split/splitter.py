@@ -16,12 +16,13 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from palitune import config, files
-from palitune.data import similarity, split_folder
-from palitune.data.folders import ImageFolders
-from palitune.data.partition import Ints, partition
-from palitune.data.patience import Search
-from palitune.data.pictures import raise_all
+from palitune.data.checks import near_duplicates
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images.loader import raise_all
 from palitune.data.records import KINDS, STDIN, Reader, Record
+from palitune.data.split import split_folder
+from palitune.data.split.group_regex import Search
+from palitune.data.split.partition import Ints, partition
 from palitune.errors import BadDataError, PalituneError, StorageError, UsageError
 
 CHUNK = 1 << 16  # lines that are copied at once
@@ -240,7 +241,7 @@ def _together(index: Index, near: str, images: ImageFolders, remarks: list[str])
     elif near == "auto":
         remarks.append(f"{count:,} lines: pictures are not compared (--near-duplicates together does)")
     pairs = np.concatenate(links)
-    return similarity.components(count, pairs) if len(pairs) else None
+    return near_duplicates.components(count, pairs) if len(pairs) else None
 
 
 def _linked(values: Any) -> Ints:
@@ -260,7 +261,7 @@ def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: lis
         first.setdefault(name, number)
     lines, known = [], []
     problems: list[PalituneError] = []
-    for line, found in zip(first.values(), similarity.of_names(first, images), strict=True):
+    for line, found in zip(first.values(), near_duplicates.of_names(first, images), strict=True):
         if isinstance(found, PalituneError):
             problems.append(found)
         else:
@@ -275,7 +276,7 @@ def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: lis
         remarks.append(f"pictures are not compared, none is where it should be: {problems[0].what}")
     if not known:
         return np.zeros((0, 2), np.int64)
-    pairs = similarity.near_pairs(np.stack(known))
+    pairs = near_duplicates.near_pairs(np.stack(known))
     if len(pairs):
         remarks.append(f"{len(np.unique(pairs))} pictures are near-duplicates of others and stay on their side")
     return np.array(lines)[pairs]

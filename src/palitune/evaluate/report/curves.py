@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from palitune.judge import canvas
-from palitune.judge.canvas import Figure as Drawing
-from palitune.judge.canvas import png
-from palitune.judge.confusion import plain
-from palitune.judge.metrics import Figure, Judged, reliability
-from palitune.judge.plots import RATE, TRAIN, VALID
+from palitune.evaluate.confusion import plain
+from palitune.evaluate.metrics import Figure, Judged, reliability
+from palitune.evaluate.report import canvas
+from palitune.evaluate.report.canvas import Figure as Drawing
+from palitune.evaluate.report.canvas import png
+from palitune.evaluate.report.plots import RATE, TRAIN, VALID
 
 SIDE = 4.2  # inches
 MOST_CLASSES = 20  # in a confusion matrix, the commonest

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from palitune import __version__
-from palitune.data import images
+from palitune.data.images import decoder
 from palitune.errors import PalituneError
-from palitune.judge import metrics
-from palitune.judge.confusion import is_right
-from palitune.judge.metrics import Figure
-from palitune.judge.summary import Item, Summary
-from palitune.judge.text import between, value
+from palitune.evaluate import metrics
+from palitune.evaluate.confusion import is_right
+from palitune.evaluate.metrics import Figure
+from palitune.evaluate.report.summary import Item, Summary
+from palitune.evaluate.report.text import between, value
 
 THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
 LARGEST = 4_000_000  # pixels that a thumbnail is made of
@@ -30,7 +30,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("palitune", "judge"), autoescape=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.PackageLoader("palitune", "evaluate/report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {"value": value, "percent": _percent}
     environment.globals |= {"between": between, "interval": _interval}
@@ -67,7 +67,7 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
 def thumbnail(item: Item) -> str | None:
     """A small picture as a data address; None where the picture cannot be read."""
     try:
-        picture = images.decode(item.record.image, item.record.where, most=LARGEST)
+        picture = decoder.decode(item.record.image, item.record.where, most=LARGEST)
     except PalituneError:
         return None
     picture.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -81,7 +81,7 @@ def _losses(path: Path) -> str | None:
     if path.is_symlink() or not path.is_file():
         return None
     try:
-        picture = images.decode(path)
+        picture = decoder.decode(path)
     except PalituneError:
         return None
     buffer = io.BytesIO()

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 from matplotlib import ticker
 
 from palitune import files
-from palitune.data import images
-from palitune.judge import canvas
-from palitune.judge.canvas import png
-from palitune.judge.confusion import is_right
+from palitune.data.images import decoder
+from palitune.evaluate.confusion import is_right
+from palitune.evaluate.report import canvas
+from palitune.evaluate.report.canvas import png
 
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
@@ -60,7 +60,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
 
 def _shot(cell: Any, shot: Shot) -> None:
     colour = RIGHT if is_right(shot.answer, shot.label) else WRONG
-    image = images.decode(shot.image, most=LARGEST)
+    image = decoder.decode(shot.image, most=LARGEST)
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
     cell.imshow(image)
     answer, label = canvas.text(shot.answer, 16), canvas.text(shot.label, 16)

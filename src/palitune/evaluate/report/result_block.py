@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from palitune.errors import printable
-from palitune.judge.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
+from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
 
 LABELS_SHOWN = 10
 RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune.data.findings import interval
+from palitune.data.checks.findings import interval
 from palitune.data.records import Record
 from palitune.errors import printable
-from palitune.judge import comparison, metrics
-from palitune.judge.answers import log_odds
-from palitune.judge.comparison import Comparison
-from palitune.judge.confusion import is_right, kind, plain
-from palitune.judge.metrics import Figure, Judged
+from palitune.evaluate import comparison, metrics
+from palitune.evaluate.answers import log_odds
+from palitune.evaluate.comparison import Comparison
+from palitune.evaluate.confusion import is_right, kind, plain
+from palitune.evaluate.metrics import Figure, Judged
 
 MOST_SLICES = 12  # of one kind
 MOST_ALWAYS = 50  # labels of which it is said what always saying them would score

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from palitune.errors import printable
-from palitune.judge import metrics
-from palitune.judge.confusion import kind
-from palitune.judge.metrics import NAMES, Figure
-from palitune.judge.report import aligned, verdict_block
-from palitune.judge.summary import Item, Summary
+from palitune.evaluate import metrics
+from palitune.evaluate.confusion import kind
+from palitune.evaluate.metrics import NAMES, Figure
+from palitune.evaluate.report.result_block import aligned, verdict_block
+from palitune.evaluate.report.summary import Item, Summary
 
 LISTED = 10  # wrong answers; pages and pipelines have all of them
 

@@ -1,0 +1,82 @@
+"""The files of a data set by what was typed: a split, by its name or folder, or one file of records."""
+
+from pathlib import Path
+
+from palitune import files
+from palitune.data.formats import hints
+from palitune.data.records import KINDS
+from palitune.data.split import part_names
+from palitune.errors import MissingInputError, UsageError, listed
+
+PARTS = ("train", "valid")
+
+
+def require_data(name: str) -> None:
+    """Raises MissingInputError if there is no such file of records, with the files of a split of that name."""
+    path = Path(name)
+    if name != "-" and not path.exists():
+        split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
+        hint = f"Did you mean {split[0]}?" if split else hints.of_missing(path)
+        raise MissingInputError("no such file", where=name, hint=hint)
+
+
+def learning_file(name: str) -> str:
+    """A file of records, or what a split's name (or folder) has to learn from. Raises as `data_files`."""
+    if name == "-" or Path(name).is_file():
+        return name
+    if Path(name).is_dir() or (Path("dataset") / name).is_dir():
+        return str(data_files(name)[0])
+    require_data(name)
+    return name
+
+
+def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
+    """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
+
+    Args:
+      validation: a file; without it a split's own, and of a single file none.
+
+    Raises:
+      MissingInputError: a part is not there.
+    """
+    if "-" in (name, validation):
+        raise UsageError("a run reads its data more than once", hint="Write standard input into a file first")
+    if not Path(name).name:
+        raise UsageError(f"-d {name!r} names no data")
+    for one in filter(None, (name, validation)):
+        files.require_text(one)
+    folder, judging = Path(name), Path(validation) if validation else None
+    if folder.is_file():
+        return folder, judging
+    if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
+        raise MissingInputError("no such file", where=name, hint=hints.of_missing(folder))
+    inside = Path("dataset") / folder
+    if not folder.is_absolute() and (not folder.is_dir() or (folder.name == name and inside.is_dir())):
+        folder = inside
+    found = []
+    for part in PARTS:
+        named = [folder / f"{part}.{kind}" for kind in KINDS]
+        path = next((path for path in named if path.is_file()), None) or _part_within(folder, part)
+        if path is None:
+            if (folder / "fold1").is_dir():
+                raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
+            make = f"Make it with ./02-shuffle_data.sh -n {name}"
+            other = "A split elsewhere is named by its folder, and a file of records by its path"
+            if Path(name).is_dir():  # it is there, and has no such part
+                what = f"A split, as ./02-shuffle_data.sh makes it, has {' and '.join(PARTS)}"
+                hint = f"{what}. {hints.of_folder(Path(name))}"
+            else:
+                hint = f"{make}. {other}" if Path(name).name == name else other
+                hint = hints.of_missing(folder) or hint
+            raise MissingInputError("no such file", where=str(named[0]), hint=hint)
+        found.append(path)
+    return found[0], judging or found[1]
+
+
+def _part_within(folder: Path, part: str) -> Path | None:
+    """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
+    found = part_names.within(folder, part, KINDS) if folder.is_dir() else []
+    if len(found) > 1:
+        hint = "Name the file with -d, and with --valid-data the one that judges"
+        raise UsageError(f"{folder}: several files say {part}: {listed(list(map(str, found)))}", hint=hint)
+    return found[0] if found else None

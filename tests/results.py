@@ -1,7 +1,7 @@
 """The results of the main job, held to recorded ones: what a rebuilding of the code must not change.
 
     python tests/results.py record     on a machine, before
-    python tests/results.py            on the same machine, after; prints what differs, and exits with 1 if anything does
+    python tests/results.py            on the same machine, after; prints differences, and exits with 1 if there are any
 
 Parameters are compared array by array, answers and reports byte by byte. Sums of floats depend on the processor, so a
 record holds for machines with the one that it names; `names of options` and `plan` hold anywhere.

@@ -53,7 +53,7 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     kept = run("palitune", "filter", path.name, "--quiet", cwd=tmp_path).stdout
     assert kept == lines[1] + "\n"
     for typed in (None, labels, (plain(label), "青")):
-        judged = answer_files.read(path, Namespace(labels=typed, quiet=True)).judged
+        judged = answer_files.read(path, typed, quiet=True).judged
         assert judged.right.tolist() == [True, False, True]
         counts = judged.counts
         assert {counts.tp, counts.tn} == {1}

@@ -1,7 +1,7 @@
 """Options that several commands share, so that they mean the same everywhere. Imports nothing heavy."""
 
 import argparse
-from typing import Any
+from typing import Any, TypedDict
 
 from palitune import patterns
 from palitune.cli import values
@@ -170,6 +170,34 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--allocator", choices=ALLOCATORS, default="grow", help=text)
 
 
+class ModelOptions(TypedDict):
+    """What `infer.loading.load` takes of the options of `add_model`."""
+
+    tokenizer: str | None
+    dtype: str
+    allocator: str
+    quiet: bool
+
+
+def model_options(args: argparse.Namespace) -> ModelOptions:
+    """How a checkpoint is loaded, as typed."""
+    return {"tokenizer": args.tokenizer, "dtype": args.dtype, "allocator": args.allocator, "quiet": args.quiet}
+
+
+class ImageOptions(TypedDict):
+    """What `infer.loading.image_source` takes of the options of `add_model` and `add_pictures`."""
+
+    features: bool
+    frames: str | None
+    max_pixels: int | None
+    quiet: bool
+
+
+def image_options(args: argparse.Namespace) -> ImageOptions:
+    """How images are read, as typed."""
+    return {"features": args.features, "frames": args.frames, "max_pixels": args.max_pixels, "quiet": args.quiet}
+
+
 def add_records(parser: argparse.ArgumentParser, judging: bool = False) -> None:
     """How records are turned into questions. `judging` as in `add_pictures`."""
     text = "the question where a record's prefix is empty (default: the model's own)"
@@ -196,6 +224,27 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--decode", action="store_true", help=text)
     text = "answer with the first label from this probability on (what `palitune threshold` stored with the model; 0.5)"
     parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
+
+
+class AnsweringOptions(TypedDict):
+    """What `infer.answering.answering_of` takes of the options of `add_answering`."""
+
+    labels: tuple[str, ...]
+    decode: bool
+    threshold: float | None
+    prompt: str | None
+    quiet: bool
+
+
+def answering_options(args: argparse.Namespace) -> AnsweringOptions:
+    """How scores become answers, as typed."""
+    return {
+        "labels": tuple(args.labels),
+        "decode": args.decode,
+        "threshold": args.threshold,
+        "prompt": args.prompt,
+        "quiet": args.quiet,
+    }
 
 
 def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None:
@@ -227,3 +276,15 @@ def add_folder(parser: argparse.ArgumentParser) -> Any:
     text = "take pictures from anywhere: absolute paths, .. and links that leave the folder"
     group.add_argument("--allow-outside", action="store_true", help=text)
     return group
+
+
+class FolderOptions(TypedDict):
+    """What `data.dataset.load` and `evaluate.answer_files.located` take of the options of `add_folder`."""
+
+    images: str | None
+    allow_outside: bool
+
+
+def folder_options(args: argparse.Namespace) -> FolderOptions:
+    """Where images may be, as typed."""
+    return {"images": args.images, "allow_outside": args.allow_outside}

@@ -66,8 +66,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.evaluate import metrics, probe
     from palitune.infer import probe_features
-    from palitune.infer.loading import announce, load, pictures
-    from palitune.infer.predictor import check_pictures, load_records
+    from palitune.infer.loading import announce, image_source, load
+    from palitune.infer.predictor import check_pictures
 
     if not args.features:
         raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
@@ -77,9 +77,10 @@ def run(args: argparse.Namespace) -> None:
     asked = prompts.read(args.prompts, [LABELS]) if args.prompts else None
     source = workspace.checkpoint_to_read(args.model)
     trained = workspace.checkpoint_to_read(args.trained) if args.trained else None
-    model = load(source, args)
-    shown = pictures(model, args)
-    train, valid = load_records(train_file, args), load_records(valid_file, args)
+    model = load(source, **arguments.model_options(args))
+    shown = image_source(model, **arguments.image_options(args))
+    folders = arguments.folder_options(args)
+    train, valid = dataset.load(train_file, **folders), dataset.load(valid_file, **folders)
     labels = [record.suffix for record in train]
     probe.require_classes(labels, where=str(train_file))
     check_pictures([train, valid], shown)
@@ -92,9 +93,9 @@ def run(args: argparse.Namespace) -> None:
     found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
     found.append(_zero_shot(model, shown, train, valid, asked, args))
     p = probe.fit_predict(
-        probe_features.features(train, shown, args),
+        probe_features.features(train, shown, args.quiet),
         labels,
-        probe_features.features(valid, shown, args),
+        probe_features.features(valid, shown, args.quiet),
         LABELS,
         args.seed,
     )
@@ -154,13 +155,14 @@ def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> 
     from palitune.data.records import LABELS
     from palitune.evaluate import metrics
     from palitune.infer.answering import answering_of
-    from palitune.infer.loading import load, pictures, shown_params
+    from palitune.infer.loading import image_source, load, shown_params
     from palitune.infer.predictor import Judge
 
-    own = argparse.Namespace(**{**vars(args), "labels": LABELS, "decode": False, "threshold": None, "prompt": None})
-    model = load(source, own)
-    shown = pictures(model, own)
-    judge = Judge(model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, own))
+    model = load(source, **arguments.model_options(args))
+    shown = image_source(model, **arguments.image_options(args))
+    judge = Judge(
+        model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, quiet=args.quiet)
+    )
     leaks.tell(source, args.valid_data or args.data, valid, args.quiet)
     verdict = judge(shown_params(model, shown), valid)
     return metrics.judged(verdict.labels, verdict.texts, [answer.p_yes for answer in verdict.answers], LABELS)

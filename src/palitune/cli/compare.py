@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
     target = None if args.output is None else report.page_to_write(args.output, args.overwrite, args.files)
     for file in args.files:
         dataset.require_data(file)
-    first = answer_files.read(Path(args.files[0]), args)
-    others = [answer_files.read(Path(file), args, first.judged.classes) for file in args.files[1:]]
+    first = answer_files.read(Path(args.files[0]), args.labels, args.quiet)
+    others = [answer_files.read(Path(file), first.judged.classes, args.quiet) for file in args.files[1:]]
     pairs = [answer_files.same_records(first, other) for other in others]
     found = [comparison.compare(before.judged, after.judged) for before, after in pairs]
     if args.json:
@@ -163,7 +163,7 @@ def _page(target: Path, before: "Answers", after: "Answers", args: argparse.Name
     from palitune.evaluate import answer_files
     from palitune.evaluate.report import summary
 
-    records = answer_files.located(after.records, Path(after.name), args)
+    records = answer_files.located(after.records, Path(after.name), **arguments.folder_options(args))
     facts = {"before": before.name, "after": after.name}
     title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.judged)
     made = summary.summarize(title, facts, records, after.judged, before.judged, threshold)

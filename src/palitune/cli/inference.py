@@ -66,23 +66,23 @@ def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.data.checks import leaks
     from palitune.infer import answering
-    from palitune.infer.loading import announce, decoding, load, pictures, shown_params
+    from palitune.infer.loading import announce, decoding, image_source, load, shown_params
     from palitune.infer.predictor import Judge, frames_of, located
 
     source = workspace.checkpoint_to_read(args.model)
-    answering.check(args)
+    answering.check(args.labels, args.decode, args.threshold)
     images = ImageFolders.of(Path(args.data), args.images, args.allow_outside)
     with _output(args) as out, Asked(args, out) as asked:
-        model = load(source, args)
-        shown = pictures(model, args, limit=0)
-        frames = frames_of(args, decoding(source, args))
+        model = load(source, **arguments.model_options(args))
+        shown = image_source(model, **arguments.image_options(args), limit=0)
+        frames = frames_of(decoding(source, args.frames, args.max_pixels), args.frames, args.most_frames, args.pool)
         total = None if args.on_bad_image == "skip" else _checked(asked, images, shown, frames, args)
         if not args.quiet:
             announce(model)
             if asked.done:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
-        how = answering.answering_of(model, args)
-        judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, args.batch_size, how)
+        how = answering.answering_of(model, **arguments.answering_options(args))
+        judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, args.batch_size, how)
         known = leaks.Overlap(source, args.quiet)
         located_ones = known.watch(located(asked, images, asked.tell))
         found = judge.stream(shown_params(model, shown), located_ones, asked.tell)

@@ -118,8 +118,8 @@ def read(file: str, every: Sequence[tuple[str, ...]]) -> list[Prompt]:
 
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
-    from palitune.infer.loading import announce, load, pictures, shown_params
-    from palitune.infer.predictor import check_pictures, load_records
+    from palitune.infer.loading import announce, image_source, load, shown_params
+    from palitune.infer.predictor import check_pictures
 
     if args.file == args.data == "-":
         raise UsageError("standard input can be prompts or records, not both")
@@ -127,9 +127,9 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("prompts are scored for two labels")
     prompts = read(args.file, args.words or [tuple(args.labels)])
     args.data = dataset.learning_file(args.data)
-    model = load(workspace.checkpoint_to_read(args.model), args)
-    shown = pictures(model, args)
-    records = load_records(Path(args.data), args, args.labels)
+    model = load(workspace.checkpoint_to_read(args.model), **arguments.model_options(args))
+    shown = image_source(model, **arguments.image_options(args))
+    records = dataset.load(Path(args.data), **arguments.folder_options(args), labels=args.labels)
     check_pictures([records], shown)
     if not args.quiet:
         announce(model)

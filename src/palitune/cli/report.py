@@ -64,10 +64,10 @@ def run(args: argparse.Namespace) -> None:
     output = "report.html" if args.output is None else args.output
     target = None if prints else page_to_write(output, args.overwrite, inputs)
     dataset.require_data(args.file)
-    found, earlier = answer_files.read(Path(args.file), args), None
+    found, earlier = answer_files.read(Path(args.file), args.labels, args.quiet), None
     if args.before:
         dataset.require_data(args.before)
-        earlier = answer_files.read(Path(args.before), args, found.judged.classes)
+        earlier = answer_files.read(Path(args.before), found.judged.classes, args.quiet)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
     stored = threshold_stored(args.model) if args.model else None
@@ -76,7 +76,11 @@ def run(args: argparse.Namespace) -> None:
         fits = threshold == stored.point.threshold
         facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
         facts["threshold"] += "" if fits else " is stored, and is not what these answers were given with"
-    records = found.records if prints else answer_files.located(found.records, Path(args.file), args)
+    records = (
+        found.records
+        if prints
+        else answer_files.located(found.records, Path(args.file), **arguments.folder_options(args))
+    )
     before, learned = earlier.judged if earlier else None, learning_of(args.model) if args.model else None
     made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most, learned)
     if args.json:

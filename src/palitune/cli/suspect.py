@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.checks import leaks
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, probe
-    from palitune.infer.loading import announce, load, pictures
+    from palitune.infer.loading import announce, image_source, load
     from palitune.infer.predictor import check_pictures, tell_of_questions
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
@@ -73,19 +73,19 @@ def run(args: argparse.Namespace) -> None:
     classes = answer_files.classes_of(found, args.labels, args.quiet)
     labels = [record.suffix for record in found]
     probe.require_classes(labels, args.folds, args.data)
-    tell_of_questions([found], args)
+    tell_of_questions([found], args.prompt, args.quiet)
     leaks.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:
         from palitune.infer import probe_features
 
-        model = load(workspace.checkpoint_to_read(args.model), args)
-        shown = pictures(model, args)
+        model = load(workspace.checkpoint_to_read(args.model), **arguments.model_options(args))
+        shown = image_source(model, **arguments.image_options(args))
         check_pictures([found], shown)
         if not args.quiet:
             announce(model)
-        p = probe.out_of_fold(probe_features.features(found, shown, args), labels, args.folds, classes, args.seed)
+        p = probe.out_of_fold(probe_features.features(found, shown, args.quiet), labels, args.folds, classes, args.seed)
     _write(found, p, classes, target, sheet, args)
 
 
@@ -134,8 +134,8 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     from palitune.cli.main import Parser, Stopped, signals
     from palitune.config import PROMPT
     from palitune.errors import ResumableError
-    from palitune.infer.loading import load, pictures, shown_params
-    from palitune.infer.predictor import Judge, load_records
+    from palitune.infer.loading import image_source, load, shown_params
+    from palitune.infer.predictor import Judge
     from palitune.run import setup
 
     parser = Parser(prog="palitune suspect --learn")
@@ -155,12 +155,11 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
             setup.run(own)
         except ResumableError:  # one fold could go on, and all of them cannot
             raise Stopped(signals[-1] if signals else signal.SIGINT) from None
-    asked = argparse.Namespace(**{**vars(args), "images": own.images, "allow_outside": True, "labels": ("yes", "no")})
     path = target.with_suffix(".npz")
-    model = load(path, asked)
-    shown = pictures(model, asked)
+    model = load(path, **arguments.model_options(args))
+    shown = image_source(model, **arguments.image_options(args))
     judge = Judge(model, shown, manifest.prompt(path, PROMPT), True)
-    verdict = judge(shown_params(model, shown), load_records(valid, asked))
+    verdict = judge(shown_params(model, shown), dataset.load(valid, images=own.images, allow_outside=True))
     return np.array([answer.p for answer in verdict.answers])
 
 

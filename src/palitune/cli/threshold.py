@@ -139,7 +139,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     from palitune.evaluate import answer_files, threshold
     from palitune.evaluate.answers import log_odds
 
-    found = answer_files.read(path, args)
+    found = answer_files.read(path, args.labels, args.quiet)
     classes = found.judged.classes
     if found.judged.p is None:
         what = "the lines have no p_yes that their answers follow from"

@@ -51,7 +51,11 @@ def run(args: argparse.Namespace) -> None:
     if not order:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=args.file)
     chosen = order[: args.number]
-    located = answer_files.located([found[index] for index in chosen], Path(args.file), args) if sheet else []
+    located = (
+        answer_files.located([found[index] for index in chosen], Path(args.file), **arguments.folder_options(args))
+        if sheet
+        else []
+    )
     seen = [one for one in located if one.image.is_file()]
     if sheet is not None and not seen:
         raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")

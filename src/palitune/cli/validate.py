@@ -39,30 +39,31 @@ def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.cli import report
     from palitune.console import status
+    from palitune.data import dataset
     from palitune.data.checks import leaks
     from palitune.data.labels import plain, plain_set
     from palitune.evaluate.report.result_block import verdict_block
     from palitune.infer import answering
-    from palitune.infer.loading import announce, decoding, load, pictures, shown_params
-    from palitune.infer.predictor import Judge, check_pictures, frames_of, load_records, tell_of_questions
+    from palitune.infer.loading import announce, decoding, image_source, load, shown_params
+    from palitune.infer.predictor import Judge, check_pictures, frames_of, tell_of_questions
 
     target = report.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
     source = workspace.checkpoint_to_read(args.model)
-    answering.check(args)
-    model = load(source, args)
-    shown = pictures(model, args)
-    sets = {path: load_records(Path(path), args, args.labels) for path in args.files}
-    frames = frames_of(args, decoding(source, args))
+    answering.check(args.labels, args.decode, args.threshold)
+    model = load(source, **arguments.model_options(args))
+    shown = image_source(model, **arguments.image_options(args))
+    sets = {path: dataset.load(Path(path), **arguments.folder_options(args), labels=args.labels) for path in args.files}
+    frames = frames_of(decoding(source, args.frames, args.max_pixels), args.frames, args.most_frames, args.pool)
     status(f"looking at the images of {sum(map(len, sets.values()))} records", args.quiet)
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)
-    tell_of_questions(sets.values(), args)
+    tell_of_questions(sets.values(), args.prompt, args.quiet)
     for path, records in sets.items():
         leaks.tell(source, path, records, args.quiet)
-    how = answering.answering_of(model, args)
-    judge = Judge(model, shown, answering.prompt_of(source, args), args.quiet, frames, answering=how)
+    how = answering.answering_of(model, **arguments.answering_options(args))
+    judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, answering=how)
     params = shown_params(model, shown)
     judged: list[tuple[Record, Answer]] = []
     for path, records in sets.items():
@@ -96,7 +97,7 @@ def _report(
 
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
-    asked = sorted({record.prefix or answering.prompt_of(source, args) for record in records})
+    asked = sorted({record.prefix or answering.prompt_of(source, args.prompt) for record in records})
     own = f"{len(asked)} questions of the records' own"
     facts = {"data": ", ".join(args.files), "prompt": asked[0] if len(asked) == 1 else own}
     if how.decode:

@@ -86,7 +86,7 @@ def _compared(args: argparse.Namespace) -> list[Any]:
     from palitune.reference import Comparer, Reference
 
     source = workspace.checkpoint_to_read(args.checkpoint)
-    model = load(source, args)
+    model = load(source, tokenizer=args.tokenizer, dtype=args.dtype, allocator=args.allocator, quiet=args.quiet)
     if lora.adapted(model.checkpoint):
         hint = f"palitune merge -m {args.checkpoint} -w whole makes one that it knows"
         raise ConfigurationError("big_vision knows no adapters", where=str(source), hint=hint)

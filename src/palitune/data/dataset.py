@@ -1,10 +1,14 @@
 """The files of a data set by what was typed: a split, by its name or folder, or one file of records."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from palitune import files
+from palitune.data import records
 from palitune.data.formats import hints
-from palitune.data.records import KINDS
+from palitune.data.image_folders import ImageFolders
+from palitune.data.labels import LABELS
+from palitune.data.records import KINDS, Record
 from palitune.data.split import part_names
 from palitune.errors import MissingInputError, UsageError, listed
 
@@ -18,6 +22,24 @@ def require_data(name: str) -> None:
         split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
         hint = f"Did you mean {split[0]}?" if split else hints.of_missing(path)
         raise MissingInputError("no such file", where=name, hint=hint)
+
+
+def load(
+    path: Path, *, images: str | None = None, allow_outside: bool = False, labels: Sequence[str] = LABELS
+) -> list[Record]:
+    """A file's labelled examples, each with its image's file and one of the labels.
+
+    Args:
+      images: the folder that the images' names are relative to; None is the data file's folder or the one above.
+      allow_outside: images may be anywhere.
+
+    Raises:
+      MissingInputError, BadDataError: naming the line.
+    """
+    require_data(str(path))
+    found = records.read(path, ImageFolders.of(path, images, allow_outside))
+    records.require_labels(found, labels)
+    return found
 
 
 def learning_file(name: str) -> str:

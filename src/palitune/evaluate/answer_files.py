@@ -1,6 +1,5 @@
 """Files of answers, as inference writes them, made ready to be judged."""
 
-import argparse
 import collections
 import contextlib
 from collections.abc import Iterable, Sequence
@@ -31,11 +30,12 @@ class Answers(NamedTuple):
     judged: Judged
 
 
-def read(path: Path, args: argparse.Namespace, labels: tuple[str, ...] | None = None) -> Answers:
+def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False) -> Answers:
     """The labelled answers of a file.
 
     Args:
-      labels: which there are; those of `args.labels`, or else of the file itself, by default.
+      labels: which there are; by default those that the file tells.
+      quiet: write no notes to stderr.
 
     Raises:
       MissingInputError, BadDataError: no such file, no answers, or a label that is none of those.
@@ -48,11 +48,11 @@ def read(path: Path, args: argparse.Namespace, labels: tuple[str, ...] | None = 
             found.append(record)
         else:
             unlabelled += 1
-    if unlabelled and not args.quiet:
+    if unlabelled and not quiet:
         console.note(f"{path}: {unlabelled} lines without a label are left out")
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
-    classes = classes_of(found, labels or args.labels, args.quiet)
+    classes = classes_of(found, labels, quiet)
     return Answers(str(path), found, judge(found, classes, str(path)))
 
 
@@ -128,12 +128,14 @@ def _contradicts(made: Judged) -> bool:
     return bool(len(said) and wrong.min() > len(said) / 20)
 
 
-def located(found: Iterable[Record], path: Path, args: argparse.Namespace) -> list[Record]:
+def located(
+    found: Iterable[Record], path: Path, images: str | None = None, allow_outside: bool = False
+) -> list[Record]:
     """Records with their pictures' files; says once how many pictures are not there."""
-    images, missing, result = ImageFolders.of(path, args.images, args.allow_outside), [], []
+    folders, missing, result = ImageFolders.of(path, images, allow_outside), [], []
     for record in found:
         with contextlib.suppress(PalituneError):  # it is shown as missing
-            record = record._replace(image=images.locate(record.name, record.where))
+            record = record._replace(image=folders.locate(record.name, record.where))
         if not record.image.is_file():
             missing.append(record)
         result.append(record)

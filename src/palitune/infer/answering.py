@@ -1,6 +1,5 @@
 """How a model is asked: the labels that its answer is one of, freely written answers, and its threshold."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,20 +21,28 @@ class Answering(NamedTuple):
     point: OperatingPoint = OperatingPoint()
 
 
-def prompt_of(source: Path, args: argparse.Namespace) -> str:
-    """The question where a record has none: as typed, or as the checkpoint was made."""
-    return args.prompt if args.prompt is not None else manifest.prompt(source, PROMPT)
+def prompt_of(source: Path, prompt: str | None = None) -> str:
+    """The prompt of examples that have none of their own: the given one, or else the checkpoint's."""
+    return prompt if prompt is not None else manifest.prompt(source, PROMPT)
 
 
-def check(args: argparse.Namespace) -> None:
+def check(labels: Sequence[str], decode: bool, threshold: float | None) -> None:
     """Raises UsageError for options that contradict each other."""
-    if args.threshold is not None and (args.decode or len(args.labels) > 2):
-        other = "--decode" if args.decode else "more than two --labels"
+    if threshold is not None and (decode or len(labels) > 2):
+        other = "--decode" if decode else "more than two --labels"
         raise UsageError(f"--threshold has no effect with {other}: leave one out")
 
 
-def answering_of(model: Model, args: argparse.Namespace) -> Answering:
-    """As typed, with what is stored beside the checkpoint; says which threshold counts.
+def answering_of(
+    model: Model,
+    *,
+    labels: Sequence[str] = LABELS,
+    decode: bool = False,
+    threshold: float | None = None,
+    prompt: str | None = None,
+    quiet: bool = False,
+) -> Answering:
+    """As given, with what is stored beside the checkpoint; says which threshold counts.
 
     What is stored holds for its parameters, its labels and the model's own prompt.
 
@@ -43,34 +50,33 @@ def answering_of(model: Model, args: argparse.Namespace) -> Answering:
       UsageError: options that contradict each other.
       BadDataError: what is stored is damaged.
     """
-    check(args)
-    labels = tuple(args.labels)
+    check(labels, decode, threshold)
     point, note = OperatingPoint(), ""
     if (stored := operating_point.read(model.path)) is not None:
-        if (other := _not_meant(stored, model, args)) is None:
+        if (other := _not_meant(stored, model, labels, prompt)) is None:
             point = stored.point
             note = f"threshold {point.threshold:.4g} ({stored.chosen})"
         else:
             note = f"its stored threshold is for {other}, and is left out"
-    if args.threshold is not None:
-        point = point._replace(threshold=args.threshold)
-        note = f"threshold {args.threshold:.4g}"
-    if args.decode and note:
+    if threshold is not None:
+        point = point._replace(threshold=threshold)
+        note = f"threshold {threshold:.4g}"
+    if decode and note:
         note = "its stored threshold has no effect on what is written freely"
     if point.temperature != 1:
         note += f", temperature {point.temperature:.3g} in p_yes"
-    if note and not args.quiet:
+    if note and not quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
-    return Answering(labels, args.decode, point)
+    return Answering(tuple(labels), decode, point)
 
 
-def _not_meant(stored: operating_point.Stored, model: Model, args: argparse.Namespace) -> str | None:
+def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[str], prompt: str | None) -> str | None:
     """What a stored threshold is for, if not for what is asked."""
     if stored.checkpoint != operating_point.mark(model.checkpoint):
         return "other parameters"
-    if tuple(map(plain, stored.labels)) != tuple(map(plain, args.labels)):
+    if tuple(map(plain, stored.labels)) != tuple(map(plain, labels)):
         return f"the labels {','.join(stored.labels)}"
-    if args.prompt is not None and args.prompt != manifest.prompt(model.path, PROMPT):
+    if prompt is not None and prompt != manifest.prompt(model.path, PROMPT):
         return "another prompt"
     return None
 

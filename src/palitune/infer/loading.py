@@ -1,6 +1,5 @@
 """A checkpoint made ready to run: sizes read off it, parameters checked, its tokenizer found."""
 
-import argparse
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +20,8 @@ from palitune.data.images.loader import LIMIT, Pictures
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
-from palitune.infer import features
+from palitune.infer.features import Features
+from palitune.infer.features import key as features_key
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train.parameters import ON_HOST, TRAINABLE, is_finite, resident_dtype
@@ -94,8 +94,21 @@ def set_allocator(choice: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def load(path: Path, args: argparse.Namespace) -> Model:
-    """The checkpoint at `path`, run as the options of `arguments.add_model` say.
+def load(
+    path: Path,
+    *,
+    tokenizer: str | Path | None = None,
+    dtype: str = "auto",
+    allocator: str = "grow",
+    quiet: bool = False,
+) -> Model:
+    """Opens the checkpoint at `path` and checks its parameters; none of them is put on the device yet.
+
+    Args:
+      tokenizer: a SentencePiece model's file; None is the one that fits the size of the vocabulary.
+      dtype: of the computation; "auto" is bfloat16 on an accelerator and float32 on a CPU.
+      allocator: how JAX takes a GPU's memory, as in `set_allocator`.
+      quiet: write nothing to stderr.
 
     Raises:
       MissingInputError: no such checkpoint, no base of a delta, or no tokenizer.
@@ -103,24 +116,23 @@ def load(path: Path, args: argparse.Namespace) -> Model:
         downloaded, and is no longer what it was then.
       ConfigurationError: the tokenizer is another model's.
     """
-    set_allocator(args.allocator)
+    set_allocator(allocator)
     workspace.remember_verified()
-    status(f"opening {path}", args.quiet)
+    status(f"opening {path}", quiet)
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
-    silent = args.quiet or not sys.stderr.isatty()
+    silent = quiet or not sys.stderr.isatty()
     for file in files_of(checkpoint):
         checksum.verify(file, silent)
     checkpoint.verify(silent)
     sizes = variants.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
-    tokenizer = _tokenizer(args.tokenizer, sizes.llm.vocab_size, path)
-    if not args.quiet:
+    found = _tokenizer(tokenizer, sizes.llm.vocab_size, path)
+    if not quiet:
         jax_environment.tell()
     set_up_jax()
-    dtype = args.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return Model(path, sizes, checkpoint, tokenizer, jnp.dtype(dtype))
+    return Model(path, sizes, checkpoint, found, jnp.dtype(dtype))
 
 
 def check(checkpoint: Checkpoint | Overlay, sizes: PaliGemmaConfig, path: Path) -> None:
@@ -156,28 +168,39 @@ def announce(model: Model) -> None:
     )
 
 
-def decoding(source: Path, args: argparse.Namespace) -> Decoding:
-    """How picture files are read: as typed, or as the checkpoint was made."""
+def decoding(source: Path, frames: str | None = None, max_pixels: int | None = None) -> Decoding:
+    """How image files are read: with this frame of animated ones, or else the one the checkpoint was made with."""
     usual = manifest.frames(source, decoder.DEFAULT.frames)
-    chosen = args.frames if args.frames not in (None, "all") else usual
-    return Decoding(chosen, args.max_pixels or decoder.DEFAULT.max_pixels)
+    chosen = usual if frames in (None, "all") else frames
+    return Decoding(chosen, max_pixels or decoder.DEFAULT.max_pixels)
 
 
-def pictures(model: Model, args: argparse.Namespace, limit: int = LIMIT) -> Pictures | features.Features:
-    """What the model is shown for a picture: image tokens, from `cache/features/` if they are there, or pixels.
+def image_source(
+    model: Model,
+    *,
+    features: bool = True,
+    frames: str | None = None,
+    max_pixels: int | None = None,
+    quiet: bool = False,
+    limit: int = LIMIT,
+) -> Pictures | Features:
+    """Where the model's images come from: image features, from `cache/features/` if they are there, or pixels.
 
     Args:
+      features: use image features; without them every image is decoded and goes through the image encoder.
+      frames: which frame of an animated image is used, as in `decoding`.
+      max_pixels: the largest image that is decoded.
       limit: bytes of pixels that are kept in memory.
     """
-    how = decoding(model.path, args)
-    if not args.features:
+    how = decoding(model.path, frames, max_pixels)
+    if not features:
         return Pictures(model.sizes.img.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(TOWER))
-    folder = workspace.cache() / "features" / features.key(model.sizes.img, digests, model.dtype)
-    return features.Features(model.sizes.img, folder, model.tower, model.dtype, args.quiet, how)
+    folder = workspace.cache() / "features" / features_key(model.sizes.img, digests, model.dtype)
+    return Features(model.sizes.img, folder, model.tower, model.dtype, quiet, how)
 
 
-def shown_params(model: Model, shown: Pictures | features.Features) -> dict[str, Any]:
+def shown_params(model: Model, shown: Pictures | Features) -> dict[str, Any]:
     """The parameters that are still needed for what the model is shown: image tokens need no image tower."""
     return model.params(lambda path: isinstance(shown, Pictures) or not path.startswith(TOWER))
 
@@ -199,7 +222,7 @@ def learning_params(model: Model, config: Any) -> tuple[dict[str, Any], dict[str
     )
 
 
-def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
+def _tokenizer(option: str | Path | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
     path = Path(option) if option else catalogue.tokenizer_path(vocab_size, workspace.cache())
     if path is None:
         what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"

@@ -1,17 +1,14 @@
 """Asking a model about records and counting its answers."""
 
-import argparse
 import collections
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
-from palitune.data import dataset, records
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, shown_frames
 from palitune.data.images.loader import Shown, Wanted, raise_all
@@ -29,21 +26,9 @@ from palitune.infer.scoring import Scorer
 MOST_FRAMES = 5
 
 
-def load_records(path: Path, args: argparse.Namespace, labels: Sequence[str] = records.LABELS) -> list[Record]:
-    """A file's records, each with its picture's file and one of the labels.
-
-    Raises:
-      MissingInputError, BadDataError: naming the line.
-    """
-    dataset.require_data(str(path))
-    found = records.read(path, ImageFolders.of(path, args.images, args.allow_outside))
-    records.require_labels(found, labels)
-    return found
-
-
-def tell_of_questions(sets: Iterable[Sequence[Record]], args: argparse.Namespace) -> None:
+def tell_of_questions(sets: Iterable[Sequence[Record]], prompt: str | None, quiet: bool) -> None:
     """Says on stderr that a --prompt is asked by no record, because each has a question of its own."""
-    if args.prompt is not None and not args.quiet and all(record.prefix for found in sets for record in found):
+    if prompt is not None and not quiet and all(record.prefix for found in sets for record in found):
         print("--prompt has no effect: every record asks a question of its own", file=sys.stderr)
 
 
@@ -110,10 +95,17 @@ def check_pictures(sets: Iterable[Sequence[Record]], pictures: Shown, frames: Fr
     pictures.check(wanted)
 
 
-def frames_of(args: argparse.Namespace, how: Decoding) -> Frames:
-    if args.frames != "all" and (args.most_frames or args.pool):
+def frames_of(
+    how: Decoding, frames: str | None = None, most_frames: int | None = None, pool: str | None = None
+) -> Frames:
+    """Which frames of animated images are used: one, or with `frames` "all" up to `most_frames` of them, pooled.
+
+    Raises:
+      UsageError: the number of frames or the pooling is given without `frames` "all".
+    """
+    if frames != "all" and (most_frames or pool):
         raise UsageError("--most-frames and --pool are for --frames all")
-    return Frames(how, (args.most_frames or MOST_FRAMES) if args.frames == "all" else None, args.pool or "worst")
+    return Frames(how, (most_frames or MOST_FRAMES) if frames == "all" else None, pool or "worst")
 
 
 class Judge:

@@ -1,6 +1,5 @@
 """What the image tower sees of records' pictures, for linear probes."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -13,9 +12,9 @@ from palitune.data.records import Record
 from palitune.evaluate import probe
 
 
-def features(records: Sequence[Record], shown: Shown, args: argparse.Namespace) -> np.ndarray[Any, Any]:
+def features(records: Sequence[Record], shown: Shown, quiet: bool = False) -> np.ndarray[Any, Any]:
     """float32[N, D], from the kept image tokens of N records' pictures; computed where they are missing."""
-    silent = args.quiet or not sys.stderr.isatty()
+    silent = quiet or not sys.stderr.isatty()
     tokens = sound(shown.ahead(Wanted(record.image, record.where) for record in records))
     bar = tqdm(tokens, "looking", len(records), unit="pictures", leave=False, disable=silent)
     return np.stack([probe.feature(one) for one in bar])

@@ -20,8 +20,8 @@ from palitune.data.checks import findings, leaks
 from palitune.data.records import Record
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
 from palitune.evaluate.report.result_block import trial_table
-from palitune.infer.loading import Model, announce, files_of, load, pictures, shown_params
-from palitune.infer.predictor import check_pictures, load_records, tell_of_questions
+from palitune.infer.loading import Model, announce, files_of, image_source, load, shown_params
+from palitune.infer.predictor import check_pictures, tell_of_questions
 from palitune.models import lora
 from palitune.run import reproduce, sweep
 from palitune.run.courses import Courses
@@ -126,13 +126,17 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     trials = sweep.Trials(args.seed or 0, args.repeat, settings, args.search)
     prompt = manifest.prompt(source, PROMPT)
     args.frames = args.frames or manifest.frames(source, "middle")
-    sets = {path: load_records(path, args) for path in (train_file, valid_file) if path is not None}
+    sets = {
+        path: dataset.load(path, images=args.images, allow_outside=args.allow_outside)
+        for path in (train_file, valid_file)
+        if path is not None
+    }
     train, valid = sets[train_file], sets[valid_file or train_file]
     if args.prompt is None and len(own := {record.prefix for record in train}) == 1:
         prompt = own.pop() or prompt  # the only question that is learned is the model's own from then on
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
-    model = load(source, args)
+    model = load(source, tokenizer=args.tokenizer, dtype=args.dtype, allocator=args.allocator, quiet=args.quiet)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
 
@@ -144,7 +148,9 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     configs = [configured(trial) for trial in trials.known()]
     # A tower that learns needs pixels, and so do pictures that change.
     args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
-    shown = pictures(model, args)
+    shown = image_source(
+        model, features=args.features, frames=args.frames, max_pixels=args.max_pixels, quiet=args.quiet
+    )
     courses = Courses(model, shown, train, valid, configs[0], folder)
     status("compiling a training step, to see whether it fits", args.quiet)
     _check(courses, configs, folder, args)
@@ -157,7 +163,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         _tell_of_data(sets, train_file)
         if valid_file is not None:
             leaks.tell(source, str(valid_file), valid)
-        tell_of_questions(sets.values(), args)
+        tell_of_questions(sets.values(), args.prompt, args.quiet)
         _tell_of_length(args, len(train), configs[0].examples)
         announce(model)
     facts = reproduce.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)

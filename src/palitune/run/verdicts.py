@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from palitune.data import dataset
 from palitune.data.images.loader import Shown
 from palitune.data.records import KINDS, Record
 from palitune.errors import PalituneError
 from palitune.evaluate.answers import Answer
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
-from palitune.infer.predictor import Judge, Verdict, check_pictures, load_records
+from palitune.infer.predictor import Judge, Verdict, check_pictures
 from palitune.run.folder import RunFolder
 from palitune.run.journal import Journal
 
@@ -34,7 +35,7 @@ def whole_of(
     if not path.is_file():
         return {}
     try:
-        records = load_records(path, args)
+        records = dataset.load(path, images=args.images, allow_outside=args.allow_outside)
         check_pictures([records], shown)
     except PalituneError as error:
         if not args.quiet:  # no part of the run depends on it

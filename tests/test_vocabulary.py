@@ -1,0 +1,132 @@
+"""Code, messages, help and documentation use the field's words: what stands in the list here does not come back."""
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+
+# A pattern over the words of a file in lower case, with one blank between them, and what to write instead. Identifiers
+# are split into their words: `JudgedPictures` and `judged_pictures` are both "judged pictures".
+WORDS = {
+    r"pictures?|pictured": "image",
+    r"judg(e|es|ed|ing|ement|ment)s?": "evaluate, evaluation",
+    r"looks?(?! (up|for|like)\b)|look(ed|ing) (at|through|into)": "evaluate, evaluation; inspect, check",
+    r"look alikes?|alike|twins?": "near-duplicate",
+    r"(?<!of )courses?": "training setup",
+    r"quiz(zes)?": "pretraining task",
+    r"verdicts?": "evaluation, result",
+    r"kept (image )?tokens?|image tokens (are |were )?kept": "image features",
+    r"(what|all that|which parameters) learns?": "trainable parameters",
+    r"rests|resting": "frozen",
+    r"lottery|lotteries": "sweep",
+    r"towers?": "image encoder",
+    r"go(es|ne)? on with|gone on": "resume, continue",
+    r"(is|are) no numbers?": "non-finite",
+    r"astray": "diverged",
+    r"journals?": "run log",
+}
+PATTERN = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b")
+WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+# Where a word stays: (a file, a part of the line, why).
+EXCEPTIONS: tuple[tuple[str, str, str], ...] = ()
+
+# How many of the words a folder may still have. These numbers only fall.
+REMAINING: dict[str, int] = {
+    ".": 11,
+    "bench": 79,
+    "bin": 3,
+    "docs": 160,
+    "palitune": 17,
+    "palitune/checkpoint": 3,
+    "palitune/cli": 329,
+    "palitune/data": 226,
+    "palitune/evaluate": 188,
+    "palitune/hub": 4,
+    "palitune/infer": 93,
+    "palitune/models": 14,
+    "palitune/run": 165,
+    "palitune/train": 83,
+    "playground": 2,
+}
+
+SOURCES = ("src/palitune/**/*.py", "src/palitune/**/*.html", "bench/*", "bin/*", "playground/*.*")
+PAGES = ("README.md", "docs/*.md", "compose.yaml", "Dockerfile", "pyproject.toml", ".ci/run")
+
+
+def sources() -> list[Path]:
+    found = [path for pattern in SOURCES + PAGES for path in REPOSITORY.glob(pattern) if path.is_file()]
+    return sorted(path for path in found if not path.name.endswith(".ja.md") and path.suffix != ".pyc")
+
+
+def words_of(text: str) -> Iterator[tuple[int, str]]:
+    """(the number of its line, word) of every word that the list has."""
+    said, starts, lines, length = [], [], [], 0
+    for number, line in enumerate(text.splitlines(), 1):
+        for word in WORD.findall(line):
+            said.append(word.lower())
+            starts.append(length)
+            lines.append(number)
+            length += len(word) + 1
+    for found in PATTERN.finditer(" ".join(said)):
+        yield lines[bisect_right(starts, found.start()) - 1], found[0]
+
+
+def excused(name: str, line: str) -> bool:
+    return any(name == file and part in line for file, part, _ in EXCEPTIONS)
+
+
+def found_in(path: Path) -> list[str]:
+    """`file:line: word` of every word that no exception allows."""
+    name = path.relative_to(REPOSITORY).as_posix()
+    text = path.read_text("utf-8")
+    lines = text.splitlines()
+    return [f"{name}:{number}: {word}" for number, word in words_of(text) if not excused(name, lines[number - 1])]
+
+
+def folder_of(path: Path) -> str:
+    parts = path.relative_to(REPOSITORY).parts[:-1]
+    return "/".join(parts[1:3]) if parts[:1] == ("src",) else "/".join(parts) or "."
+
+
+def test_the_words_of_the_field_are_used() -> None:
+    found: dict[str, list[str]] = {}
+    for path in sources():
+        found.setdefault(folder_of(path), []).extend(found_in(path))
+    too_many = {folder: lines for folder, lines in found.items() if len(lines) > REMAINING.get(folder, 0)}
+    assert not too_many, "\n".join(
+        f"{folder}: {len(lines)} words, {REMAINING.get(folder, 0)} at most\n  " + "\n  ".join(lines)
+        for folder, lines in too_many.items()
+    )
+
+
+def test_exceptions_are_needed() -> None:
+    for file, part, why in EXCEPTIONS:
+        lines = [line for line in (REPOSITORY / file).read_text("utf-8").splitlines() if part in line]
+        assert lines, f"{file} no longer says {part!r} ({why})"
+        assert any(PATTERN.search(" ".join(WORD.findall(line)).lower()) for line in lines), part
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("def judged_pictures(tower):", ["judged", "pictures", "tower"]),
+        ("class JudgedPicture:", ["judged", "picture"]),
+        ("kept\n  tokens", ["kept tokens"]),
+        ("of course, a course", ["course"]),
+        ("look up the best look", ["look"]),
+        ("an image is evaluated; the rest of it", []),
+    ],
+)
+def test_words_are_found(text: str, words: list[str]) -> None:
+    assert [word for _, word in words_of(text)] == words
+
+
+def test_counts() -> None:
+    """What is excused by a number is no more than there is."""
+    counted = Counter(folder_of(path) for path in sources())
+    assert set(REMAINING) <= set(counted)

@@ -270,6 +270,24 @@ def test_without_a_model(playground: Path, tmp_path: Path, run: Run) -> None:
     done = run("./04-validate.py", "dataset/data.jsonl", cwd=playground, env={"PALITUNE_HOME": str(tmp_path)})
     assert done.returncode == 66
     assert "Run ./01-download_models.py first" in done.stderr
+    elsewhere = run("palitune", "validate", "x.jsonl", cwd=tmp_path, env={"PALITUNE_HOME": str(tmp_path)})
+    assert elsewhere.returncode == 66
+    assert "Run palitune download first" in elsewhere.stderr
+
+
+def test_the_tiny_model_needs_no_download(playground: Path, tmp_path: Path, run: Run) -> None:
+    data = str(playground / "dataset" / "data.jsonl")
+    home = {"PALITUNE_HOME": str(tmp_path)}
+    answers = run("palitune", "inference", "-m", "tiny", "-d", data, cwd=tmp_path, env=home)
+    assert answers.returncode == 0, answers.stderr
+    here = run("./13-inference.py", "-m", "tiny", "-d", data, cwd=playground)
+    assert answers.stdout == here.stdout != ""
+    (tmp_path / "answers.tsv").write_text(answers.stdout)
+    command = ["palitune", "threshold", "answers.tsv", "--recall", "0.9", "-m", "tiny"]
+    stored = run(*command, cwd=tmp_path, env=home)
+    assert stored.returncode == 0, stored.stderr
+    # What is stored beside the model is in the cache: the package's own folder stays as it was installed.
+    assert f"stored in {tmp_path / 'cache' / 'models' / 'tiny'}" in stored.stderr
 
 
 def test_the_wrong_tokenizer(playground: Path, tmp_path: Path, run: Run) -> None:

@@ -1,8 +1,27 @@
-"""Lines for a person on stderr."""
+"""Lines for a person on stderr, and commands as the person types them."""
 
+import os
 import sys
 
 from palitune.errors import printable
+
+# Commands that are numbered stages in playground/.
+STAGES = {
+    "download": "01-download_models.py",
+    "split": "02-shuffle_data.sh",
+    "learn": "03-do_learn.py",
+    "validate": "04-validate.py",
+    "inference": "13-inference.py",
+    "aggregate": "14-validate_outtsv.py",
+    "train": "15-train.py",
+    "filter": "16-filter_train_data.py",
+}
+
+
+def command(name: str) -> str:
+    """How the person runs a command: as a numbered stage where the current folder has it, else as `palitune NAME`."""
+    stage = STAGES.get(name)
+    return f"./{stage}" if stage is not None and os.path.isfile(stage) else f"palitune {name}"
 
 
 def status(text: str, quiet: bool = False) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from palitune import files, private
 from palitune.checkpoint import manifest, verified
+from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 from palitune.hub import catalogue
 
@@ -97,7 +98,7 @@ def _candidates(name: str) -> list[Path]:
 
 
 def checkpoint_to_read(name: str | None) -> Path:
-    """The file of a checkpoint: a path, a bare name in `checkpoints/`, or the name of a downloaded model.
+    """The file of a checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
 
     Without a name it is the latest downloaded model.
 
@@ -115,22 +116,33 @@ def checkpoint_to_read(name: str | None) -> Path:
                 print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
             return path
     if name in catalogue.NAMES:
-        path = catalogue.checkpoint_path(name, cache())
-        if path.is_file():
-            return path
-        hint = f"Run ./01-download_models.py --model {name}"
+        present = catalogue.present(name, cache())
+        if present is not None:
+            return present
+        hint = f"Run {command('download')} --model {name}"
         raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
-    known = [path.stem for path in sorted(checkpoints().glob("*.npz"))] + list(catalogue.downloaded(cache()))
+    own = [path.stem for path in sorted(checkpoints().glob("*.npz"))]
+    known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), catalogue.TINY]))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
-    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known) or 'none yet'}"
+    hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
+
+
+def checkpoint_to_annotate(name: str) -> Path:
+    """As `checkpoint_to_read`, for what is then written beside the checkpoint.
+
+    The tiny model that ships with the package is copied into the cache first: the package's own folder stays as it is.
+    """
+    path = checkpoint_to_read(name)
+    return catalogue.download(catalogue.TINY, cache()) if path == catalogue.packaged_tiny() else path
 
 
 def latest_model() -> str:
     """Name of the latest downloaded model. Raises MissingInputError if there is none."""
     present = catalogue.downloaded(cache())
     if not present:
-        raise MissingInputError("no model has been downloaded", hint="Run ./01-download_models.py first")
+        hint = f"Run {command('download')} first, or name a model with -m (-m {catalogue.TINY} needs no download)"
+        raise MissingInputError("no model has been downloaded", hint=hint)
     return present[0]
 
 

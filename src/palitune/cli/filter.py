@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
         for (_, _, raw), record in Reader(Path(file), labelled=False).records():
             total += 1
             if record.answer is None:
-                hint = "Ask a model first: ./13-inference.py -d FILE | ./16-filter_train_data.py"
+                hint = f"Ask a model first: {console.command('inference')} -d FILE | {console.command('filter')}"
                 raise BadDataError("no answer here that could be wrong", where=record.where, hint=hint)
             if not record.suffix:
                 continue

@@ -78,9 +78,8 @@ def run(args: argparse.Namespace) -> None:
     elif args.remove:
         raise UsageError("--remove needs -m NAME, and nothing else")
     elif args.file is None:
-        raise UsageError(
-            "name a FILE of answers to validation records", hint="./13-inference.py -d FILE > OUT writes one"
-        )
+        hint = f"{console.command('inference')} -d FILE > OUT writes one"
+        raise UsageError("name a FILE of answers to validation records", hint=hint)
     elif not wish and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
     else:
@@ -106,7 +105,7 @@ def _remove(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.checkpoint import operating_point
 
-    file = operating_point.path_of(workspace.checkpoint_to_read(args.model))
+    file = operating_point.path_of(workspace.checkpoint_to_annotate(args.model))
     there = file.is_file()
     if there:
         file.unlink()
@@ -145,7 +144,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
         what = "the lines have no p_yes that their answers follow from"
         what = what if found.judged.is_binary else "a threshold is for two labels"
         raise BadDataError(what, where=args.file, hint="Answers as 13-inference.py writes them are needed")
-    source = workspace.checkpoint_to_read(args.model) if args.model else None
+    source = workspace.checkpoint_to_annotate(args.model) if args.model else None
     mark = operating_point.mark(delta.load(source, workspace.checkpoint_to_read)) if source else ""
     stored = operating_point.read(source) if source else None
     if stored is not None and (

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     lines, found = [], []
     for (_, _, raw), record in Reader(Path(args.file), labelled=False).records():
         if record.answer is None:
-            raise BadDataError("no answer here", where=record.where, hint=answer_files.ASK)
+            raise BadDataError("no answer here", where=record.where, hint=answer_files.ask_first())
         lines.append(raw)
         found.append(record)
     judged = answer_files.judge(found, answer_files.classes_of(found, args.labels, args.quiet), args.file)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palitune import files
+from palitune.console import command
 from palitune.data import records
 from palitune.data.formats import hints
 from palitune.data.image_folders import ImageFolders
@@ -82,10 +83,10 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         if path is None:
             if (folder / "fold1").is_dir():
                 raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
-            make = f"Make it with ./02-shuffle_data.sh -n {name}"
+            make = f"Make it with {command('split')} -n {name}"
             other = "A split elsewhere is named by its folder, and a file of records by its path"
             if Path(name).is_dir():  # it is there, and has no such part
-                what = f"A split, as ./02-shuffle_data.sh makes it, has {' and '.join(PARTS)}"
+                what = f"A split, as {command('split')} makes it, has {' and '.join(PARTS)}"
                 hint = f"{what}. {hints.of_folder(Path(name))}"
             else:
                 hint = f"{make}. {other}" if Path(name).name == name else other

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import sentencepiece
 
+from palitune.console import command
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 
 SEPARATOR = "\n"
@@ -27,7 +28,7 @@ class Tokenizer:
     def __init__(self, path: Path) -> None:
         """Raises MissingInputError without the file, ConfigurationError if it cannot be a PaliGemma's tokenizer."""
         if not path.is_file():
-            raise MissingInputError("no tokenizer here", where=str(path), hint="Run ./01-download_models.py")
+            raise MissingInputError("no tokenizer here", where=str(path), hint=f"Run {command('download')}")
         try:
             path.open("rb").close()
         except OSError as error:

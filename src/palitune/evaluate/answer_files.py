@@ -19,7 +19,11 @@ from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Judged
 
 MOST_CLASSES = 50
-ASK = "Ask a model first: ./13-inference.py -d FILE > OUT"
+
+
+def ask_first() -> str:
+    """What to do about a file that has no answers yet."""
+    return f"Ask a model first: {console.command('inference')} -d FILE > OUT"
 
 
 class Answers(NamedTuple):
@@ -43,7 +47,7 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
     found, unlabelled = [], 0
     for record in records.stream(path, labelled=False):
         if record.answer is None:
-            raise BadDataError("no answer here", where=record.where, hint=ASK)
+            raise BadDataError("no answer here", where=record.where, hint=ask_first())
         if record.suffix:
             found.append(record)
         else:

@@ -78,11 +78,30 @@ def checkpoint_path(name: str, cache: Path) -> Path:
     return folder(cache) / name / file
 
 
+def packaged_tiny() -> Path:
+    """The tiny model's weights inside the installed package."""
+    return Path(str(importlib.resources.files("palitune"))) / "tiny" / "tiny.npz"
+
+
+def present(name: str, cache: Path) -> Path | None:
+    """The checkpoint of a name that can be read now: the downloaded one, or the packaged one of `tiny`, or None."""
+    path = checkpoint_path(name, cache)
+    if path.is_file():
+        return path
+    return packaged_tiny() if name == TINY else None
+
+
 def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
-    """The tokenizer of a checkpoint with this vocabulary, if it is one of ours."""
+    """The tokenizer for a vocabulary of this size, or None if no published model has one.
+
+    The published models' tokenizer may not have been downloaded; the tiny model's is always there.
+    """
     if vocab_size == VOCAB_SIZE:
         return folder(cache) / "paligemma_tokenizer.model"
-    return folder(cache) / TINY / "tokenizer.model" if vocab_size == TINY_VOCAB_SIZE else None
+    if vocab_size != TINY_VOCAB_SIZE:
+        return None
+    copied = folder(cache) / TINY / "tokenizer.model"
+    return copied if copied.is_file() else packaged_tiny().with_name("tokenizer.model")
 
 
 def downloaded(cache: Path) -> list[str]:
@@ -151,9 +170,8 @@ def is_address(source: str) -> bool:
 
 
 def _copy_tiny(cache: Path) -> None:
-    source = importlib.resources.files("palitune") / "tiny"
     for file in ("tiny.npz", "tokenizer.model"):
-        target, content = folder(cache) / TINY / file, (source / file).read_bytes()
+        target, content = folder(cache) / TINY / file, packaged_tiny().with_name(file).read_bytes()
         if not target.is_file() or target.read_bytes() != content:
             files.write(target, content, shared=True)
 

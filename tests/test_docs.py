@@ -35,7 +35,9 @@ def as_run(command: str) -> str:
 
 
 def test_pages_are_known() -> None:
-    with_commands = {path.stem for path in (REPOSITORY / "docs").glob("*.md") if commands(path.stem)}
+    pages = {path.stem for path in (REPOSITORY / "docs").glob("*.md")}
+    # A Japanese page has the commands of the English one (`test_translations.py`).
+    with_commands = {page for page in pages if not page.endswith(".ja") and commands(page)}
     assert with_commands <= set(PAGES)
     assert len(SHOWN) >= 40
 

@@ -89,22 +89,6 @@ def test_every_source_file_has_its_line() -> None:
     assert listed == {name for name in files if not name.endswith("__init__.py") or name == "cli/__init__.py"}
 
 
-def test_the_japanese_readme_says_the_same() -> None:
-    japanese = (REPOSITORY / "README.ja.md").read_text("utf-8")
-    fenced = re.compile(r"```.*?```", re.DOTALL)
-    assert fenced.findall(japanese) == fenced.findall(README)
-    for pattern in (r"^## ", r"^\| ", r"^\* ", r"^!\["):
-        assert len(re.findall(pattern, japanese, re.MULTILINE)) == len(re.findall(pattern, README, re.MULTILINE)), (
-            pattern
-        )
-    links = re.compile(r"\]\(([^)]+)\)")
-    other = {"README.md": "README.ja.md"}
-    assert {other.get(link, link) for link in links.findall(japanese)} == set(links.findall(README))
-    # Commands and options in running text, wherever a sentence puts them.
-    typed = re.compile(r"`([^`\n]+)`")
-    assert set(typed.findall(fenced.sub("", japanese))) == set(typed.findall(fenced.sub("", README)))
-
-
 def test_links_lead_somewhere() -> None:
     for page in [*REPOSITORY.glob("README*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("bench/*.md")]:
         for target in re.findall(r"\]\(([^)#]+?)\)", page.read_text("utf-8")):

@@ -22,7 +22,7 @@ from stages import palitune
 
 from palitune.data import records
 from palitune.data.images import decoder, loader
-from palitune.data.images.loader import Wanted
+from palitune.data.images.loader import ImageRequest
 
 ROUNDS = 5
 SIDE = 224
@@ -99,7 +99,9 @@ def decode(folder: Path) -> None:
             decoder.load(path, SIDE)
 
     def ahead() -> None:
-        for _ in loader.ahead(lambda one: decoder.load(one.path, SIDE, one.where), [Wanted(p, "") for p in paths]):
+        for _ in loader.prefetch(
+            lambda one: decoder.load(one.path, SIDE, one.where), [ImageRequest(p, "") for p in paths]
+        ):
             pass
 
     ways: dict[str, Callable[[], None]] = {"plain Pillow": plain, "palitune, one thread": one_thread, "palitune": ahead}

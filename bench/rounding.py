@@ -20,7 +20,7 @@ from palitune import config, trees
 from palitune.checkpoint import npz
 from palitune.data import batches, records
 from palitune.data.demo import dataset
-from palitune.data.images.loader import Pictures
+from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.hub import catalogue
 from palitune.models import variants
@@ -46,7 +46,7 @@ def main() -> None:
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
         sizes = variants.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
-        pictures = Pictures(sizes.img.image_size)
+        pictures = ImageLoader(sizes.img.image_size)
         dataset.make(folder / "new", NEW, NEW_SEED)
         new = records.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, config.PROMPT)

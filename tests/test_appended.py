@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from palitune import appended
+from palitune import append_file
 from palitune.errors import OutputExistsError
 
 OWN = """
@@ -36,25 +36,25 @@ def test_a_stopped_owner_is_one_and_a_killed_one_is_none(
             time.sleep(0.02)
         owner.send_signal(signal.SIGSTOP)
         for _ in range(2):
-            with pytest.raises(OutputExistsError, match="is writing this file") as caught, appended.owned(path):
+            with pytest.raises(OutputExistsError, match="is writing this file") as caught, append_file.owned(path):
                 pass
         assert "process" in str(caught.value)
         owner.kill()
-    with appended.owned(path) as file:
+    with append_file.owned(path) as file:
         file.write(b"y\n")
     assert path.read_bytes() == b"x\ny\n"
     assert os.listdir(tmp_path) == ["out.tsv"]
 
 
 def test_what_nothing_was_added_to_is_not_left(tmp_path: Path) -> None:
-    with appended.owned(tmp_path / "new/out.tsv"):
+    with append_file.owned(tmp_path / "new/out.tsv"):
         pass
     assert os.listdir(tmp_path / "new") == []
 
 
 def test_a_link_that_a_person_named_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    with appended.owned(tmp_path / "link") as file:
+    with append_file.owned(tmp_path / "link") as file:
         file.write(b"x")
     assert (tmp_path / "real").read_bytes() == b"x"
     assert (tmp_path / "link").is_symlink()

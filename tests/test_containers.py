@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from palitune.data.images import decoder, upright
+from palitune.data.images import decoder, oriented_image
 from palitune.data.images.container import media_type
 from palitune.data.images.decoder import Decoding
-from palitune.data.images.upright import Upright
+from palitune.data.images.oriented_image import OrientedImage
 from palitune.errors import BadDataError
 
 RNG = np.random.default_rng(0)
@@ -187,10 +187,10 @@ MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "I;16", "CMYK", "PA")
 @pytest.mark.parametrize("mode", MODES)
 def test_strips_are_the_picture(monkeypatch: pytest.MonkeyPatch, mode: str, value: int) -> None:
     picture = Image.fromarray(RNG.integers(0, 65536, (61, 47), np.uint16)) if mode == "I;16" else noise(47, 61, mode)
-    whole = Upright(picture, value)
+    whole = OrientedImage(picture, value)
     expected, digest, resized = whole.picture(), whole.digest(), decoder.to_pixels(whole, 16)
-    monkeypatch.setattr(upright, "WHOLE", 100)
-    monkeypatch.setattr(upright, "STRIP", 300)
+    monkeypatch.setattr(oriented_image, "WHOLE", 100)
+    monkeypatch.setattr(oriented_image, "STRIP", 300)
     monkeypatch.setattr("palitune.data.images.resize.WHOLE", 100)
     monkeypatch.setattr("palitune.data.images.resize.STRIP", 300)
     assert len(whole.strips()) > 5
@@ -387,14 +387,14 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from faults.damage import forget_peak, load, memory
-from palitune.data import images
-from palitune.data.pictures import Wanted
+from palitune.data.images import decoder
+from palitune.data.images.loader import ImageRequest
 for name in sys.argv[1:]:
-    load(Wanted(Path({warm!r}), "warm:1"))
+    load(ImageRequest(Path({warm!r}), "warm:1"))
     forget_peak()
     before, _ = memory()
-    _, told = load(Wanted(Path(name), "d:1"))
-    container = images._scanned(Path(name), None)
+    _, told = load(ImageRequest(Path(name), "d:1"))
+    container = decoder._scanned(Path(name), None)
     print(memory()[1] - before, container.memory(container.frames // 2), Path(name).name, told)
 """
 

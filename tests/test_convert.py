@@ -9,9 +9,9 @@ from conftest import Run
 from PIL import Image
 
 from palitune.data.formats import reading, writing
+from palitune.data.formats.conversion import Options
 from palitune.data.formats.embedded_images import Embedded
-from palitune.data.formats.foreign import Options
-from palitune.data.formats.renaming import Renaming
+from palitune.data.formats.label_renaming import Renaming
 from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from palitune.data import records
-from palitune.data.demo import dataset, drawing, pretraining
+from palitune.data.demo import dataset, drawing, pretraining_tasks
 from palitune.errors import OutputExistsError, UsageError
 
 
@@ -85,17 +85,17 @@ def test_pretraining_never_asks_yes_or_no_about_the_rule() -> None:
     rng = np.random.default_rng(0)
     asked = 0
     for _ in range(20_000):
-        prefix, suffix = pretraining.exercise(drawing.random_scene(rng), rng)
+        prefix, suffix = pretraining_tasks.exercise(drawing.random_scene(rng), rng)
         if suffix in ("yes", "no"):
             asked += 1
             assert "cross" not in prefix
             assert "appropriate" not in prefix
     assert asked > 10_000
 
-    assert "cross" not in {value for _, value, _ in pretraining.LAWS.values()}
+    assert "cross" not in {value for _, value, _ in pretraining_tasks.LAWS.values()}
 
 
-@pytest.mark.parametrize("question", [pretraining.yes_no_question, pretraining.law_question])
+@pytest.mark.parametrize("question", [pretraining_tasks.yes_no_question, pretraining_tasks.law_question])
 def test_yes_and_no_are_even(question: Callable[..., tuple[str, str]]) -> None:
     rng = np.random.default_rng(0)
     answers = Counter(question(drawing.random_scene(rng), rng)[1] for _ in range(20_000))
@@ -106,7 +106,7 @@ def test_laws_are_kept() -> None:
     rng = np.random.default_rng(0)
     for _ in range(2000):
         scene = drawing.random_scene(rng)
-        text, answer = pretraining.law_question(scene, rng)
-        (law,) = (rule for name, rule in pretraining.LAWS.items() if re.search(rf"\b{name}\b", text))
+        text, answer = pretraining_tasks.law_question(scene, rng)
+        (law,) = (rule for name, rule in pretraining_tasks.LAWS.items() if re.search(rf"\b{name}\b", text))
         field, value, demanded = law
         assert answer == ("yes" if (getattr(scene, field) == value) == demanded else "no")

@@ -14,7 +14,7 @@ from PIL import Image
 
 from palitune import trees
 from palitune.data.images import decoder
-from palitune.data.images.loader import Wanted
+from palitune.data.images.loader import ImageRequest
 from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.infer import features
 from palitune.infer.features import Features
@@ -53,14 +53,14 @@ def opened(folder: Path, tower: Callable[[], dict[str, Any]]) -> Features:
 def test_the_same_numbers(pictures: list[Path], tmp_path: Path) -> None:
     tower = Tower()
     kept = opened(tmp_path, tower)
-    kept.check(Wanted(path, "data:1") for path in pictures)
+    kept.check(ImageRequest(path, "data:1") for path in pictures)
     assert (tower.calls, kept.computed) == (1, 10)
     pixels = np.stack([decoder.load(path, CONFIG.image_size) for path in pictures])
     direct = siglip.image_tokens(CONFIG, trees.unflatten(PARAMS)["img"], pixels)
     np.testing.assert_allclose(np.stack([kept(path) for path in pictures]), direct, atol=1e-3)
     assert kept(pictures[0]).dtype == np.float16
     again = opened(tmp_path, tower)
-    again.check(Wanted(path, "data:1") for path in pictures)
+    again.check(ImageRequest(path, "data:1") for path in pictures)
     assert (tower.calls, again.computed) == (1, 0)
     np.testing.assert_array_equal(again(pictures[3]), kept(pictures[3]))
 
@@ -105,7 +105,7 @@ def test_every_bad_picture_is_named_and_the_good_ones_are_kept(pictures: list[Pa
     pictures[2].write_text("no picture")
     missing = tmp_path / "missing.png"
     kept = opened(tmp_path, Tower())
-    lines = [Wanted(path, f"data:{number}") for number, path in enumerate([*pictures, missing], 1)]
+    lines = [ImageRequest(path, f"data:{number}") for number, path in enumerate([*pictures, missing], 1)]
     with pytest.raises((BadDataError, MissingInputError), match=r"2 images cannot be used: .*not an image.*missing"):
         kept.check(lines)
     assert kept.computed == 9
@@ -122,12 +122,12 @@ def test_a_folder_that_can_only_be_read_does_not_end_the_work(
             raise OSError(code, os.strerror(code))
         return real(path, flags, *rest, **more)
 
-    opened(tmp_path, tower).check([Wanted(pictures[0], "data:1")])
+    opened(tmp_path, tower).check([ImageRequest(pictures[0], "data:1")])
     monkeypatch.setattr(os, "open", refuse)
     shared = opened(tmp_path, tower)
-    wanted = [Wanted(path, "data:1") for path in pictures]
-    first = [np.array(found) for found in shared.ahead(wanted)]
-    second = [np.array(found) for found in shared.ahead(wanted)]
+    wanted = [ImageRequest(path, "data:1") for path in pictures]
+    first = [np.array(found) for found in shared.prefetch(wanted)]
+    second = [np.array(found) for found in shared.prefetch(wanted)]
     assert (tower.calls, shared.computed) == (2, 9)  # what was there is used, and the rest is computed once
     np.testing.assert_array_equal(first, second)
     assert capsys.readouterr().err.count("can only be read") == 1

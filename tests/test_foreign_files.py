@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palitune.data import records
-from palitune.data.formats import file_signatures
+from palitune.data import file_signatures, records
 from palitune.errors import BadDataError
 
 LINES = b'{"image":"a.jpg","suffix":"yes"}\n' * 100

@@ -11,7 +11,7 @@ from PIL import Image
 
 from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
-from palitune.data.images.loader import Pictures, Wanted
+from palitune.data.images.loader import ImageLoader, ImageRequest
 from palitune.errors import BadDataError, MissingInputError
 
 GREY_LEVEL = 2 / 255  # pixels run from -1 to 1
@@ -154,7 +154,7 @@ def test_missing_files(tmp_path: Path) -> None:
 
 def test_pictures_are_kept_while_they_fit(tmp_path: Path) -> None:
     paths = [saved(tmp_path / f"{i}.png", Image.new("RGB", (8, 8), (i, i, i))) for i in range(3)]
-    pictures = Pictures(4, limit=2 * 4 * 4 * 3 * 4)
+    pictures = ImageLoader(4, limit=2 * 4 * 4 * 3 * 4)
     first = [pictures(path) for path in paths]
     assert [pictures(path) is kept for path, kept in zip(paths, first, strict=True)] == [True, True, False]
     np.testing.assert_array_equal(pictures(paths[2]), first[2])
@@ -163,7 +163,7 @@ def test_pictures_are_kept_while_they_fit(tmp_path: Path) -> None:
 def test_every_bad_picture_is_named_at_once(tmp_path: Path) -> None:
     good = saved(tmp_path / "good.png", Image.new("RGB", (8, 8)))
     names = [good, tmp_path / "a.png", good, tmp_path / "b.png"]
-    places = [Wanted(path, f"d:{number}") for number, path in enumerate(names, 1)]
+    places = [ImageRequest(path, f"d:{number}") for number, path in enumerate(names, 1)]
     with pytest.raises(MissingInputError, match=r"2 images cannot be used: d:2: .*a\.png; d:4: .*b\.png"):
-        Pictures(4).check(places)
-    Pictures(4).check(places[:1])
+        ImageLoader(4).check(places)
+    ImageLoader(4).check(places[:1])

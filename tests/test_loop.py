@@ -11,7 +11,7 @@ from PIL import Image
 from palitune import config, trees
 from palitune.checkpoint import run_state
 from palitune.data.batches import Batch
-from palitune.data.images.loader import Pictures
+from palitune.data.images.loader import ImageLoader
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import DivergedError
@@ -51,7 +51,7 @@ def settings_of(seed: int = 0, **changes: Any) -> Any:
 def batches_of(records: list[Record], seed: int = 0, name: str = "1st", start: int = 0, **changes: Any) -> list[Batch]:
     settings = settings_of(seed, **changes)
     texts = loop.examples_of(records, Letters(), settings.prompt)
-    return list(loop.training_batches(records, texts, Pictures(56), settings, name, start))
+    return list(loop.training_batches(records, texts, ImageLoader(56), settings, name, start))
 
 
 def same(one: Batch, other: Batch) -> bool:
@@ -75,7 +75,7 @@ class School:
             config=settings,
             weights_dtype=jnp.float32,
             frozen={path: jnp.asarray(leaf) for path, leaf in frozen.items()},
-            evaluate=Evaluator(golden.sizes, records, texts, Pictures(56), jnp.float32),
+            evaluate=Evaluator(golden.sizes, records, texts, ImageLoader(56), jnp.float32),
             measure=lambda found: {"accuracy": float(np.mean(found.right))},
             keep=lambda learned: {path: np.array(leaf) for path, leaf in learned.items()},
             words=lambda tokens: [chr(token) for token in tokens],
@@ -91,7 +91,7 @@ class School:
     def feed(self, attempt: Attempt) -> Any:
         settings = self.settings
         texts = loop.examples_of(self.records, Letters(), settings.prompt)
-        return loop.training_batches(self.records, texts, Pictures(56), settings, "1st", attempt.count)
+        return loop.training_batches(self.records, texts, ImageLoader(56), settings, "1st", attempt.count)
 
     def learn(self, attempt: Attempt) -> list[Row]:
         rows: list[Row] = []
@@ -331,7 +331,7 @@ def test_evaluation_agrees_with_the_loss_of_each_example(golden: Golden, records
     from palitune.train import objective
 
     texts = loop.examples_of(records, Letters(), "ok?")
-    found = Evaluator(golden.sizes, records, texts, Pictures(56), jnp.float32)(golden.params)
+    found = Evaluator(golden.sizes, records, texts, ImageLoader(56), jnp.float32)(golden.params)
     each = [batches_of([record], examples=2, batch_size=1)[0] for record in records]
     losses = [objective.loss(golden.sizes, trees.unflatten(golden.params), batch) for batch in each]
     assert found.loss == pytest.approx(float(np.mean([loss.value for loss in losses])), abs=1e-5)

@@ -8,7 +8,7 @@ from conftest import Run
 from PIL import Image
 
 from palitune.data import dataset
-from palitune.data.split import part_names
+from palitune.data.split import subset_names
 from palitune.errors import MissingInputError, UsageError
 
 NAMES = {
@@ -47,11 +47,11 @@ NAMES = {
 
 @pytest.mark.parametrize(("name", "part"), NAMES.items())
 def test_a_name_says_it_or_does_not(name: str, part: str | None) -> None:
-    assert part_names.said_by(name) == part
+    assert subset_names.said_by(name) == part
 
 
 def parts(*names: str) -> list[str | None]:
-    return list(part_names.of([Path(name) for name in names]).values())
+    return list(subset_names.of([Path(name) for name in names]).values())
 
 
 def test_folders_say_it_where_files_do_not() -> None:
@@ -65,12 +65,12 @@ def test_folders_say_it_where_files_do_not() -> None:
 
 def test_what_is_assumed_is_said() -> None:
     paths = [Path("train.tsv"), Path("more.tsv"), Path("valid.tsv")]
-    assert part_names.assumed(part_names.of(paths[:1])) is None
-    assert part_names.assumed(part_names.of([paths[0], paths[2]])) is None
+    assert subset_names.assumed(subset_names.of(paths[:1])) is None
+    assert subset_names.assumed(subset_names.of([paths[0], paths[2]])) is None
     assert "more.tsv: neither train nor valid in the name; it is taken for one that judges" in str(
-        part_names.assumed(part_names.of(paths[:2]))
+        subset_names.assumed(subset_names.of(paths[:2]))
     )
-    assert "the first one named keeps it" in str(part_names.assumed(part_names.of([Path("a.tsv"), Path("b.tsv")])))
+    assert "the first one named keeps it" in str(subset_names.assumed(subset_names.of([Path("a.tsv"), Path("b.tsv")])))
 
 
 LAYOUTS = [

@@ -9,7 +9,7 @@ import pytest
 from conftest import Run
 
 from palitune.config import learning
-from palitune.patterns import Pattern
+from palitune.path_patterns import Pattern
 
 PATHS = [
     "llm/layers/attn/q_einsum/w",

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
-from palitune import private, workspace
+from palitune import private_folders, workspace
 from palitune.errors import UsageError
 
 NOBODY = 65534
@@ -45,7 +45,7 @@ def test_programs_do_not_lie_where_others_can_write(
     usual = clone / "cache" / "compiled"
     own = usual.parent.parent.parent / "home" / "palitune" / "compiled"
     assert workspace.compiled() == own
-    assert private.is_private(own)
+    assert private_folders.is_private(own)
     said = capsys.readouterr().err
     assert f"kept in {own} and not in {usual}" in said
     workspace.compiled()
@@ -57,13 +57,13 @@ def test_a_link_is_as_private_as_what_it_leads_to(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name).chmod(mode)
         (tmp_path / f"to {name}").symlink_to(tmp_path / name)
-    assert private.is_private(tmp_path / "to mine")
-    assert not private.is_private(tmp_path / "to everybody")
+    assert private_folders.is_private(tmp_path / "to mine")
+    assert not private_folders.is_private(tmp_path / "to everybody")
     (tmp_path / "everybody" / "inside").mkdir(mode=0o700)
-    assert not private.is_private(tmp_path / "everybody" / "inside")  # which others can rename
+    assert not private_folders.is_private(tmp_path / "everybody" / "inside")  # which others can rename
     (tmp_path / "everybody").chmod(0o1777)
-    assert private.is_private(tmp_path / "everybody" / "inside")  # as in /tmp, which they cannot
-    assert not private.is_private(tmp_path / "nothing")
+    assert private_folders.is_private(tmp_path / "everybody" / "inside")  # as in /tmp, which they cannot
+    assert not private_folders.is_private(tmp_path / "nothing")
 
 
 @as_root

@@ -15,8 +15,8 @@ from PIL import Image
 
 from palitune import config
 from palitune.data.split import splitter as splitting
-from palitune.data.split.partition import partition
 from palitune.data.split.splitter import Amount, Index, Wish
+from palitune.data.split.stratified_partition import partition
 from palitune.errors import BadDataError, OutputExistsError, UsageError
 
 PARTS = ("shuffle.jsonl", "train.jsonl", "valid.jsonl")

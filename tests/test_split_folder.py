@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from palitune.data.split import split_folder
+from palitune.data.split import atomic_folder
 from palitune.data.split.splitter import Amount, Wish, split
 from palitune.errors import OutputExistsError
 
@@ -63,7 +63,7 @@ def killed(action: Callable[[], object], number: int) -> bool:
 
 def no_exchange(made: Path, folder: Path) -> Path:
     """The swap of volumes that have no exchange."""
-    aside = made.with_name(f".{folder.name}.{split_folder.ASIDE}-0123abcd")
+    aside = made.with_name(f".{folder.name}.{atomic_folder.ASIDE}-0123abcd")
     folder.rename(aside)
     made.rename(folder)
     return aside
@@ -73,7 +73,7 @@ def no_exchange(made: Path, folder: Path) -> Path:
 @pytest.mark.parametrize("wish", [WISH, FOLDS])
 def test_killed_at_every_step(source: Path, wish: Wish, has_exchange: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not has_exchange:
-        monkeypatch.setattr(split_folder, "_swap", no_exchange)
+        monkeypatch.setattr(atomic_folder, "_swap", no_exchange)
     folder = source.parent / "set1"
     new, old = made(source, 7, wish), made(source, 1)
     assert new != old
@@ -104,7 +104,7 @@ def test_a_killed_first_split_leaves_nothing_for_good(source: Path) -> None:
 
 def test_one_process_at_a_time_makes_a_split(source: Path) -> None:
     folder = source.parent / "set1"
-    with split_folder.fresh(folder):
+    with atomic_folder.fresh(folder):
         with pytest.raises(OutputExistsError, match=f"process {os.getpid()} makes a split of this name"):
             made(source, 1)
         split(source, source.parent / "set2", WISH, 1)
@@ -117,7 +117,7 @@ def test_without_locks_a_living_process_counts(source: Path, monkeypatch: pytest
     dead = source.parent / ".set1.999999999-0123abcd"
     dead.mkdir()
     (dead / "train.tsv").write_text("a\tyes\n")
-    with split_folder.fresh(source.parent / "set1"):
+    with atomic_folder.fresh(source.parent / "set1"):
         assert not dead.exists()
         with pytest.raises(OutputExistsError, match="makes a split"):
             made(source, 1)

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from palitune import private, trees
+from palitune import private_folders, trees
 from palitune.errors import ConfigurationError
 from palitune.infer import decoding
 from palitune.models import paligemma, siglip
@@ -40,7 +40,7 @@ def find(folder: Path) -> str | None:
     Raises ConfigurationError if others can write to `folder`: it is code.
     """
     if _spec() is None and (folder / "big_vision").is_dir():
-        if not private.is_private(folder):
+        if not private_folders.is_private(folder):
             hint = f"Make it yours alone (chmod go-w), or fetch it elsewhere and name that in PYTHONPATH: {INSTALL}"
             raise ConfigurationError("others can write to this folder, and it is code", where=str(folder), hint=hint)
         sys.path.append(str(folder))

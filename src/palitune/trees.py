@@ -6,7 +6,7 @@ A nested dict is what the models take; a flat dict from path to leaf is what fil
 from collections.abc import Iterable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from palitune import patterns
+from palitune import path_patterns
 from palitune.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Rules(Generic[T]):
     """
 
     def __init__(self, rules: Iterable[tuple[str, T]]) -> None:
-        self.rules = [(patterns.compiled(pattern), value) for pattern, value in rules]
+        self.rules = [(path_patterns.compiled(pattern), value) for pattern, value in rules]
 
     def __call__(self, path: str) -> T:
         for pattern, value in self.rules:

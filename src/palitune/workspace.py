@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune import files, private
+from palitune import files, private_folders
 from palitune.checkpoint import manifest, verified
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
@@ -38,7 +38,7 @@ def _is_clone(folder: Path) -> bool:
 
 def _is_ours(folder: Path) -> bool:
     """Whether a clone and its folders are the user's, or root's; behind sudo also those of who has called it."""
-    own, caller = private.user(), os.environ.get("SUDO_UID", "")
+    own, caller = private_folders.user(), os.environ.get("SUDO_UID", "")
     trusted = {own, 0} | ({int(caller)} if own == 0 and re.fullmatch(r"\d{1,10}", caller) else set())
     parts = [folder, *(folder / name for name in ("playground", "checkpoints", "cache"))]
     others = [part for part in parts if part.exists() and part.stat().st_uid not in trusted]
@@ -59,7 +59,7 @@ _noted: set[Path] = set()  # what has been said of folders
 
 def own_folder(name: str) -> Path | None:
     """A folder that only the user can write to: in `cache/`, else in the user's own cache; None where there is none."""
-    return next(filter(private.made, (cache() / name, private.home() / name)), None)
+    return next(filter(private_folders.made, (cache() / name, private_folders.home() / name)), None)
 
 
 def remember_verified() -> None:

@@ -16,7 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from palitune.data import records
 from palitune.data.images import decoder
-from palitune.data.images.loader import Wanted, ahead
+from palitune.data.images.loader import ImageRequest, prefetch
 from palitune.errors import BadDataError, PalituneError
 
 SLOWEST = 20.0  # seconds; a picture that is as large as the limits allow takes some
@@ -117,7 +117,7 @@ def sources(rng: np.random.Generator) -> Iterator[tuple[str, bytes]]:
     yield "BMP", _runs(rng)
 
 
-def load(wanted: Wanted) -> tuple[float, str | None]:
+def load(wanted: ImageRequest) -> tuple[float, str | None]:
     """Decodes and resizes one file: how long that took, and what is wrong with it."""
     began = time.perf_counter()
     told = None
@@ -154,13 +154,13 @@ def pictures(folder: Path, count: int) -> None:
     seen: collections.Counter[str] = collections.Counter()
     slowest, most = 0.0, 0
 
-    def made(number: int) -> Wanted:
+    def made(number: int) -> ImageRequest:
         path = folder / f"{number % 64}.img"  # more than are decoded ahead
         name, content = whole[number % len(whole)]
         content = damaged(content, rng)
         path.write_bytes(checksummed(content) if name == "PNG" and rng.random() < 0.7 else content)
         seen[name] += 1
-        return Wanted(path, f"data.jsonl:{number}")
+        return ImageRequest(path, f"data.jsonl:{number}")
 
     def check(number: int, seconds: float, told: str | None) -> None:
         assert seconds < SLOWEST, (number, seconds)
@@ -180,7 +180,7 @@ def pictures(folder: Path, count: int) -> None:
         assert peak - before < EACH, (number, peak - before, told)
         slowest, most = max(slowest, seconds), max(most, peak - before)
         check(number, seconds, told)
-    for number, found in enumerate(ahead(load, map(made, range(alone, count))), alone):
+    for number, found in enumerate(prefetch(load, map(made, range(alone, count))), alone):
         assert not isinstance(found, PalituneError)
         check(number, *found)
     print(f"pictures: {dict(seen)}, slowest {slowest:.2f} s, most memory of one {most / 1e6:.0f} MB")

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any, TypedDict
 
-from palitune import patterns
+from palitune import path_patterns
 from palitune.cli import values
 from palitune.data.records import LABELS
 from palitune.errors import UsageError
@@ -152,7 +152,7 @@ def check_rules(config: Any, learning: list[str]) -> None:
     """Raises UsageError if a rule over paths matches nothing of what learns."""
     for name in ("weight_decay", "learning_rate_scale"):
         for pattern, _ in config[name]:
-            if not any(patterns.compiled(pattern).matches(path) for path in learning):
+            if not any(path_patterns.compiled(pattern).matches(path) for path in learning):
                 hint = f"What learns is {', '.join(learning[:4])}{' …' if len(learning) > 4 else ''}"
                 raise UsageError(f"--{name.replace('_', '-')} {pattern}: no parameter that learns matches", hint=hint)
 

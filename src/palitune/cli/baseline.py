@@ -11,7 +11,7 @@ from palitune.data import dataset
 
 if TYPE_CHECKING:
     from palitune.cli.prompts import Prompt
-    from palitune.data.images.loader import Pictures
+    from palitune.data.images.loader import ImageLoader
     from palitune.data.records import Record
     from palitune.evaluate.metrics import Judged
     from palitune.infer.features import Features
@@ -61,7 +61,7 @@ class Contestant(NamedTuple):
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.cli import prompts
-    from palitune.data.checks import leaks
+    from palitune.data.checks import seen_in_training
     from palitune.data.records import LABELS
     from palitune.errors import UsageError
     from palitune.evaluate import metrics, probe
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(model)
 
-    leaks.tell(source, str(valid_file), valid, args.quiet)
+    seen_in_training.tell(source, str(valid_file), valid, args.quiet)
     common = Counter(labels).most_common(1)[0][0]
     truth = [record.suffix for record in valid]
     found = [Contestant("majority", f"always {common}", metrics.judged(truth, [common] * len(valid), [None], LABELS))]
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _zero_shot(
     model: "Model",
-    shown: "Pictures | Features",
+    shown: "ImageLoader | Features",
     train: "list[Record]",
     valid: "list[Record]",
     asked: "list[Prompt] | None",
@@ -151,7 +151,7 @@ def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> 
     """A checkpoint's own answers, with its own prompt and threshold."""
     from palitune.checkpoint import manifest
     from palitune.config import PROMPT
-    from palitune.data.checks import leaks
+    from palitune.data.checks import seen_in_training
     from palitune.data.records import LABELS
     from palitune.evaluate import metrics
     from palitune.infer.answering import answering_of
@@ -163,7 +163,7 @@ def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> 
     judge = Judge(
         model, shown, manifest.prompt(source, PROMPT), args.quiet, answering=answering_of(model, quiet=args.quiet)
     )
-    leaks.tell(source, args.valid_data or args.data, valid, args.quiet)
+    seen_in_training.tell(source, args.valid_data or args.data, valid, args.quiet)
     verdict = judge(shown_params(model, shown), valid)
     return metrics.judged(verdict.labels, verdict.texts, [answer.p_yes for answer in verdict.answers], LABELS)
 

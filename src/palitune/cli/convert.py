@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from palitune.errors import UsageError, printable
 
 if TYPE_CHECKING:
-    from palitune.data.formats.dropped import Losses
-    from palitune.data.formats.foreign import Fields, Options
+    from palitune.data.formats.conversion import Fields, Options
+    from palitune.data.formats.conversion_losses import Losses
     from palitune.data.image_folders import ImageFolders
 
 # As in palitune.data.formats.reading, which takes a while to load.
@@ -42,10 +42,10 @@ examples:
 
 
 def renaming(text: str) -> tuple[str, str]:
-    from palitune.data.formats import renaming
+    from palitune.data.formats import label_renaming
 
     try:
-        return renaming.pair(text)
+        return label_renaming.pair(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -89,10 +89,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
-    from palitune.data.formats import hints, image_tree, reading
-    from palitune.data.formats.dropped import Losses
+    from palitune.data.formats import error_hints, label_folders, reading
+    from palitune.data.formats.conversion_losses import Losses
     from palitune.data.formats.embedded_images import Embedded
-    from palitune.data.formats.renaming import Renaming
+    from palitune.data.formats.label_renaming import Renaming
     from palitune.data.image_folders import ImageFolders
     from palitune.errors import BadDataError, MissingInputError
 
@@ -103,10 +103,10 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"--rename: {error}") from None
     if not source.exists():
         twice = "SOURCE is read more than once: write standard input into a file first"
-        hint = twice if args.source == "-" else hints.of_missing(source)
+        hint = twice if args.source == "-" else error_hints.of_missing(source)
         raise MissingInputError("no such file or folder", where=args.source, hint=hint)
     if source.is_dir() and args.kind != "folders":
-        source = image_tree.source_of(source)
+        source = label_folders.source_of(source)
     losses = Losses(args.drop)
     embedded = Embedded(Path(args.pictures)) if args.pictures else None
     options = _options(args)._replace(losses=losses, embedded=embedded)
@@ -170,7 +170,7 @@ def _check(args: argparse.Namespace, kind: str) -> None:
 
 
 def _options(args: argparse.Namespace) -> "Options":
-    from palitune.data.formats.foreign import Options
+    from palitune.data.formats.conversion import Options
 
     return Options(
         image=args.image_column,

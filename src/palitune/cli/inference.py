@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from palitune import appended, files
+from palitune import append_file, files
 from palitune.cli import arguments, streams, values
 from palitune.data import dataset
 from palitune.data.image_folders import ImageFolders
@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
-    from palitune.data.checks import leaks
+    from palitune.data.checks import seen_in_training
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load, shown_params
     from palitune.infer.predictor import Judge, frames_of, located
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
         how = answering.answering_of(model, **arguments.answering_options(args))
         judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, args.batch_size, how)
-        known = leaks.Overlap(source, args.quiet)
+        known = seen_in_training.TrainedImageCounter(source, args.quiet)
         located_ones = known.watch(located(asked, images, asked.tell))
         found = judge.stream(shown_params(model, shown), located_ones, asked.tell)
         written = asked.done + _write(found, total, out, args)
@@ -268,7 +268,7 @@ def _output(args: argparse.Namespace) -> contextlib.AbstractContextManager[IO[by
         raise UsageError(f"--resume {path} is no file")
     if path.exists() and asked.exists() and path.samefile(asked):
         raise UsageError(f"--resume {path} is the file that is asked about")
-    return appended.owned(path)
+    return append_file.owned(path)
 
 
 def _resumed(

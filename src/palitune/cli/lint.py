@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.checks.lint import lint
     from palitune.data.images import decoder
     from palitune.data.images.decoder import Decoding
-    from palitune.data.split import part_names
+    from palitune.data.split import subset_names
     from palitune.errors import BadDataError
     from palitune.infer.decoding import MAX_ANSWER
 
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         streams.document(_as_json(report), 1)
     else:
         print(_text(report, args.all))
-    note = part_names.assumed({one.path: one.part for one in report.sets})
+    note = subset_names.assumed({one.path: one.part for one in report.sets})
     if note and not args.quiet:
         print(printable(note), file=sys.stderr)
     if targets:
@@ -96,14 +96,14 @@ def run(args: argparse.Namespace) -> None:
 def _files(names: list[str]) -> list[Path]:
     """Files, and those of splits by their names or folders; `shuffle` holds what the others hold."""
     from palitune.data.records import KINDS
-    from palitune.data.split import part_names
+    from palitune.data.split import subset_names
 
     found: list[Path] = []
     for name in names:
         folder = Path(name) if Path(name).exists() else Path("dataset") / name
         if folder.is_dir():
             found += [path for path in dataset.data_files(name) if path is not None]
-            found += part_names.within(folder, part_names.TEST, KINDS)[:1]
+            found += subset_names.within(folder, subset_names.TEST, KINDS)[:1]
         else:
             found.append(Path(name))
     parents = [path.parent for path in found]

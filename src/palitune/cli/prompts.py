@@ -13,7 +13,7 @@ from palitune.data.records import LABELS
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 if TYPE_CHECKING:
-    from palitune.data.images.loader import Shown
+    from palitune.data.images.loader import ImageSource
     from palitune.data.records import Record
     from palitune.evaluate.metrics import Figure, Judged
     from palitune.infer.loading import Model
@@ -148,7 +148,7 @@ class Asking(NamedTuple):
     """Whom prompts are put to, and how."""
 
     model: "Model"
-    shown: "Shown"
+    shown: "ImageSource"
     params: Mapping[str, Any]
     quiet: bool
     batch_size: int = 8
@@ -159,7 +159,7 @@ def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]
     """Every prompt on the same records, with image tokens that are computed once."""
     from tqdm import tqdm
 
-    from palitune.data.images.loader import Wanted, sound
+    from palitune.data.images.loader import ImageRequest, raise_first
     from palitune.evaluate import answers, metrics
     from palitune.infer.scoring import Scorer
 
@@ -174,7 +174,7 @@ def score(asking: Asking, records: "Sequence[Record]", prompts: Sequence[Prompt]
     silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
         for prompt, question in zip(prompts, questions, strict=True):
-            tokens = sound(shown.ahead(Wanted(record.image, record.where) for record in records))
+            tokens = raise_first(shown.prefetch(ImageRequest(record.image, record.where) for record in records))
             p = []
             asked = ((one, question) for one in tokens)
             for record, scores in zip(records, scorers[prompt.words](params, asked), strict=True):

@@ -71,7 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.data.formats import hints
+    from palitune.data.formats import error_hints
     from palitune.data.image_folders import ImageFolders
     from palitune.data.records import STDIN
     from palitune.data.split.splitter import Amount, Wish, split
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--folds makes every record judge once: leave out -v")
     if source != STDIN and not source.exists():
         draw = "Put your data there, name it with -d, or draw some with: palitune demo-data"
-        hint = hints.of_missing(source) or draw
+        hint = error_hints.of_missing(source) or draw
         raise MissingInputError("no such file", where=str(source), hint=hint)
     wish = Wish(
         validation=Amount(*(args.validation or (10, False))),

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.cli import report
     from palitune.data import records
-    from palitune.data.checks import leaks
+    from palitune.data.checks import seen_in_training
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, probe
     from palitune.infer.loading import announce, image_source, load
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     labels = [record.suffix for record in found]
     probe.require_classes(labels, args.folds, args.data)
     tell_of_questions([found], args.prompt, args.quiet)
-    leaks.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
+    seen_in_training.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
     if args.learn:
         p = _learned(found, labels, classes, args)
     else:

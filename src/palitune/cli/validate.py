@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.cli import report
     from palitune.console import status
     from palitune.data import dataset
-    from palitune.data.checks import leaks
+    from palitune.data.checks import seen_in_training
     from palitune.data.labels import plain, plain_set
     from palitune.evaluate.report.result_block import verdict_block
     from palitune.infer import answering
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         announce(model)
     tell_of_questions(sets.values(), args.prompt, args.quiet)
     for path, records in sets.items():
-        leaks.tell(source, path, records, args.quiet)
+        seen_in_training.tell(source, path, records, args.quiet)
     how = answering.answering_of(model, **arguments.answering_options(args))
     judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, answering=how)
     params = shown_params(model, shown)

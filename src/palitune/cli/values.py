@@ -4,7 +4,7 @@ import argparse
 import math
 import re
 
-from palitune import patterns
+from palitune import path_patterns
 from palitune.data.labels import LABELS, plain_set
 from palitune.data.records import LONGEST
 
@@ -121,7 +121,7 @@ def expression(text: str) -> str:
 def path_expression(text: str) -> str:
     """Of parameter paths: what `patterns` takes."""
     try:
-        patterns.compiled(text)
+        path_patterns.compiled(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text[:80]!r} is no regular expression over paths ({error})") from None
     return text

@@ -6,11 +6,11 @@ from pathlib import Path
 from palitune import files
 from palitune.console import command
 from palitune.data import records
-from palitune.data.formats import hints
+from palitune.data.formats import error_hints
 from palitune.data.image_folders import ImageFolders
 from palitune.data.labels import LABELS
 from palitune.data.records import KINDS, Record
-from palitune.data.split import part_names
+from palitune.data.split import subset_names
 from palitune.errors import MissingInputError, UsageError, listed
 
 PARTS = ("train", "valid")
@@ -21,7 +21,7 @@ def require_data(name: str) -> None:
     path = Path(name)
     if name != "-" and not path.exists():
         split = [file for kind in KINDS if (file := Path("dataset") / name / f"valid.{kind}").is_file()]
-        hint = f"Did you mean {split[0]}?" if split else hints.of_missing(path)
+        hint = f"Did you mean {split[0]}?" if split else error_hints.of_missing(path)
         raise MissingInputError("no such file", where=name, hint=hint)
 
 
@@ -72,7 +72,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     if folder.is_file():
         return folder, judging
     if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
-        raise MissingInputError("no such file", where=name, hint=hints.of_missing(folder))
+        raise MissingInputError("no such file", where=name, hint=error_hints.of_missing(folder))
     inside = Path("dataset") / folder
     if not folder.is_absolute() and (not folder.is_dir() or (folder.name == name and inside.is_dir())):
         folder = inside
@@ -87,10 +87,10 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
             other = "A split elsewhere is named by its folder, and a file of records by its path"
             if Path(name).is_dir():  # it is there, and has no such part
                 what = f"A split, as {command('split')} makes it, has {' and '.join(PARTS)}"
-                hint = f"{what}. {hints.of_folder(Path(name))}"
+                hint = f"{what}. {error_hints.of_folder(Path(name))}"
             else:
                 hint = f"{make}. {other}" if Path(name).name == name else other
-                hint = hints.of_missing(folder) or hint
+                hint = error_hints.of_missing(folder) or hint
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
     return found[0], judging or found[1]
@@ -98,7 +98,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
 
 def _part_within(folder: Path, part: str) -> Path | None:
     """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
-    found = part_names.within(folder, part, KINDS) if folder.is_dir() else []
+    found = subset_names.within(folder, part, KINDS) if folder.is_dir() else []
     if len(found) > 1:
         hint = "Name the file with -d, and with --valid-data the one that judges"
         raise UsageError(f"{folder}: several files say {part}: {listed(list(map(str, found)))}", hint=hint)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
-from palitune.data.characters import is_address, why_missing
+from palitune.data.invisible_characters import is_address, why_missing
 from palitune.errors import BadDataError
 
 SHOWN = 200  # characters of a name

@@ -13,12 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data.characters import shown
-from palitune.data.formats import file_signatures, hints
+from palitune.data import file_signatures
+from palitune.data.formats import error_hints
 from palitune.data.formats.json_lines import RECORD
 from palitune.data.formats.json_lines import parse_object as parse_object
 from palitune.data.formats.json_lines import to_json as to_json
 from palitune.data.image_folders import ImageFolders
+from palitune.data.invisible_characters import shown
 from palitune.data.labels import LABELS as LABELS
 from palitune.data.labels import plain, plain_set
 from palitune.errors import BadDataError, MissingInputError
@@ -148,12 +149,12 @@ def _opened(path: Path) -> io.BufferedReader:
         return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16)
     try:
         if path.is_dir():
-            raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=hints.of_folder(path))
+            raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=error_hints.of_folder(path))
         if path.is_char_device() or path.is_block_device():  # which may never end
             raise MissingInputError("not a file of records", where=str(path))
         return io.BufferedReader(io.FileIO(path), 1 << 18)
     except FileNotFoundError:
-        raise MissingInputError("no such file", where=str(path), hint=hints.of_missing(path)) from None
+        raise MissingInputError("no such file", where=str(path), hint=error_hints.of_missing(path)) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
@@ -168,9 +169,9 @@ def _refuse_foreign(file: io.BufferedReader, name: str) -> None:
 def require_file(path: Path) -> None:
     """Raises MissingInputError unless a path can be read more than once."""
     if not path.exists():
-        raise MissingInputError("no such file", where=str(path), hint=hints.of_missing(path))
+        raise MissingInputError("no such file", where=str(path), hint=error_hints.of_missing(path))
     if path.is_dir():
-        raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=hints.of_folder(path))
+        raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=error_hints.of_folder(path))
     if not path.is_file():
         hint = "Use - for standard input, or write it into a file first"
         raise MissingInputError("not a file, and it is read more than once", where=str(path), hint=hint)
@@ -218,13 +219,13 @@ def _text(fields: dict[str, Any], key: str, where: str) -> str:
     if type(value) is str and 0 < len(value) <= LONGEST and (key == "prefix" or not value.isspace()):
         return value
     if key not in fields:
-        raise BadDataError(f'the record has no "{key}"', where=where, hint=hints.of_keys(fields))
+        raise BadDataError(f'the record has no "{key}"', where=where, hint=error_hints.of_keys(fields))
     if not isinstance(value, str):
         what = f'"{key}" must be text, not {json.dumps(value, ensure_ascii=False)[:40]}'
-        raise BadDataError(what, where=where, hint=hints.of_value(key, value))
+        raise BadDataError(what, where=where, hint=error_hints.of_value(key, value))
     if len(value) > LONGEST:
         what = f'"{key}" has {len(value):,} characters, {LONGEST:,} are allowed'
-        raise BadDataError(what, where=where, hint=hints.of_long_value(key, value))
+        raise BadDataError(what, where=where, hint=error_hints.of_long_value(key, value))
     if key != "prefix":
         raise BadDataError(f'"{key}" is empty', where=where, hint=RECORD)
     return value
@@ -261,23 +262,23 @@ def parse_tsv(text: str, where: str, labelled: bool = True) -> Record:
     elif len(columns) == 5:
         name, correct, share, suffix, answer = columns
         p_yes = _share(share)
-        if correct.upper() not in hints.VERDICTS or p_yes is None:
+        if correct.upper() not in error_hints.VERDICTS or p_yes is None:
             _refuse_head(name, suffix, where)
             raise BadDataError(
                 "of five columns the second is True or False and the third a number from 0 to 1",
                 where=where,
-                hint=hints.TSV,
+                hint=error_hints.TSV,
             )
     elif len(columns) == 1 and not labelled:
         name, suffix = text, ""
     else:
         columns_found = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
-        raise BadDataError(f"{columns_found} between tabs", where=where, hint=hints.of_columns(columns))
+        raise BadDataError(f"{columns_found} between tabs", where=where, hint=error_hints.of_columns(columns))
     _refuse_head(name, suffix, where)
     if not name or name.isspace():
-        raise BadDataError("the image's name is empty", where=where, hint=hints.TSV)
+        raise BadDataError("the image's name is empty", where=where, hint=error_hints.TSV)
     if labelled and (not suffix or suffix.isspace()):
-        raise BadDataError("the label is empty", where=where, hint=hints.TSV)
+        raise BadDataError("the label is empty", where=where, hint=error_hints.TSV)
     if len(text) > LONGEST:
         for what, value in (("the image's name", name), ("the label", suffix), ("the answer", answer or "")):
             if len(value) > LONGEST:
@@ -312,8 +313,8 @@ def require_labels(records: Sequence[Record], labels: Sequence[str] = LABELS) ->
     for record in records:
         if record.suffix not in known and plain(record.suffix) not in known:
             none_of = "neither yes nor no" if tuple(labels) == LABELS else f"none of {', '.join(labels)}"
-            hint = hints.YES_OR_NO if tuple(labels) == LABELS else "--labels names others"
-            if renamed := hints.of_label(record.suffix):
+            hint = error_hints.YES_OR_NO if tuple(labels) == LABELS else "--labels names others"
+            if renamed := error_hints.of_label(record.suffix):
                 hint = f"A confusion matrix needs yes or no: {renamed}"
             raise BadDataError(f"suffix {shown(record.suffix)} is {none_of}", where=record.where, hint=hint)
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from palitune import console
 from palitune.data import records
-from palitune.data.characters import shown
 from palitune.data.image_folders import ImageFolders
+from palitune.data.invisible_characters import shown
 from palitune.data.labels import LABELS, plain, plain_set
 from palitune.data.records import Record
 from palitune.errors import BadDataError, PalituneError

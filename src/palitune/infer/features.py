@@ -25,7 +25,7 @@ from palitune import files, trees
 from palitune.checkpoint import trained_images
 from palitune.data.images import decoder, loader
 from palitune.data.images.decoder import Decoding
-from palitune.data.images.loader import Wanted
+from palitune.data.images.loader import ImageRequest
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.variants import SiglipConfig
@@ -47,7 +47,7 @@ def key(config: SiglipConfig, digests: Mapping[str, str], dtype: Any) -> str:
 
 
 class Features:
-    """Image tokens float16[N, D] by picture; stands where `pictures.Pictures` stands for pixels.
+    """Image tokens float16[N, D] by picture; stands where `pictures.ImageLoader` stands for pixels.
 
     Args:
       folder: of this key's files.
@@ -74,19 +74,19 @@ class Features:
 
     def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> Array:
         """The tokens of a picture, computed now if they are not there. Raises what `check` raises."""
-        found = next(self.ahead([Wanted(path, where or str(path), frame)]))
+        found = next(self.prefetch([ImageRequest(path, where or str(path), frame)]))
         if isinstance(found, PalituneError):
             raise found
         return found
 
-    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[Array | PalituneError]:
+    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[Array | PalituneError]:
         """Every picture's tokens in order, computed where they are missing or damaged; or what is wrong with it.
 
         Raises:
           StorageError: the folder cannot be written.
         """
 
-        def known_or_pixels(one: Wanted) -> tuple[str, Array, bool]:
+        def known_or_pixels(one: ImageRequest) -> tuple[str, Array, bool]:
             name = self._name(one)
             found = self._read(name)
             if found is not None:
@@ -95,7 +95,7 @@ class Features:
 
         encode: Callable[[list[Array]], Array] | None = None
         waiting: list[tuple[str, Array, bool] | PalituneError] = []
-        for found in loader.ahead(known_or_pixels, wanted):
+        for found in loader.prefetch(known_or_pixels, wanted):
             waiting.append(found)
             missing = sum(not isinstance(one, PalituneError) and not one[2] for one in waiting)
             if missing == 0:
@@ -108,7 +108,7 @@ class Features:
         if waiting:
             yield from self._computed(waiting, encode or self._encoder())
 
-    def check(self, wanted: Iterable[Wanted]) -> None:
+    def check(self, wanted: Iterable[ImageRequest]) -> None:
         """Computes what is missing or damaged; raises one error that names every picture that cannot be used.
 
         Raises:
@@ -118,17 +118,17 @@ class Features:
         # By file, of which several records may show the same.
         different = list({(one.path, one.frame): one for one in wanted}.values())
         silent = self.quiet or not sys.stderr.isatty()
-        found = tqdm(self.ahead(different), "looking", len(different), unit="pictures", leave=False, disable=silent)
+        found = tqdm(self.prefetch(different), "looking", len(different), unit="pictures", leave=False, disable=silent)
         loader.raise_all([one for one in found if isinstance(one, PalituneError)])
 
-    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+    def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
         """What is wrong with pictures, without computing anything: what is known is right, the rest is decoded."""
 
-        def look(one: Wanted) -> None:
+        def look(one: ImageRequest) -> None:
             if self._read(self._name(one)) is None:
                 decoder.decode(one.path, one.where, self.how, one.frame)
 
-        return (found for found in loader.ahead(look, wanted) if isinstance(found, PalituneError))
+        return (found for found in loader.prefetch(look, wanted) if isinstance(found, PalituneError))
 
     def _encoder(self) -> Callable[[list[Array]], Array]:
         tower = trees.unflatten(self.tower())["img"]
@@ -174,7 +174,7 @@ class Features:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.f16"
 
-    def _name(self, wanted: Wanted) -> str:
+    def _name(self, wanted: ImageRequest) -> str:
         """What a picture's tokens are kept under: its file's SHA-256, and the frame where there are several."""
         path, where, frame = wanted
         digest = self.names.get((path, frame))

@@ -16,7 +16,7 @@ from palitune.checkpoint.npz import Checkpoint
 from palitune.console import status
 from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
-from palitune.data.images.loader import LIMIT, Pictures
+from palitune.data.images.loader import LIMIT, ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
@@ -183,7 +183,7 @@ def image_source(
     max_pixels: int | None = None,
     quiet: bool = False,
     limit: int = LIMIT,
-) -> Pictures | Features:
+) -> ImageLoader | Features:
     """Where the model's images come from: image features, from `cache/features/` if they are there, or pixels.
 
     Args:
@@ -194,15 +194,15 @@ def image_source(
     """
     how = decoding(model.path, frames, max_pixels)
     if not features:
-        return Pictures(model.sizes.img.image_size, limit, how)
+        return ImageLoader(model.sizes.img.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(TOWER))
     folder = workspace.cache() / "features" / features_key(model.sizes.img, digests, model.dtype)
     return Features(model.sizes.img, folder, model.tower, model.dtype, quiet, how)
 
 
-def shown_params(model: Model, shown: Pictures | Features) -> dict[str, Any]:
+def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, Any]:
     """The parameters that are still needed for what the model is shown: image tokens need no image tower."""
-    return model.params(lambda path: isinstance(shown, Pictures) or not path.startswith(TOWER))
+    return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(TOWER))
 
 
 def learning_params(model: Model, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:

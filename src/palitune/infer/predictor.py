@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, shown_frames
-from palitune.data.images.loader import Shown, Wanted, raise_all
+from palitune.data.images.loader import ImageRequest, ImageSource, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import PalituneError, UsageError
@@ -44,7 +44,7 @@ def located(
 
 
 def picture_problems(
-    asked: Iterable[Record], images: ImageFolders, pictures: Shown, frames: "Frames"
+    asked: Iterable[Record], images: ImageFolders, pictures: ImageSource, frames: "Frames"
 ) -> list[PalituneError]:
     """What is wrong with records' pictures, by line; the device is left alone."""
     found: list[PalituneError] = []
@@ -82,7 +82,7 @@ class Frames(NamedTuple):
     pool: str = "worst"  # worst (least sure of yes), mean or best
 
 
-def check_pictures(sets: Iterable[Sequence[Record]], pictures: Shown, frames: Frames | None = None) -> None:
+def check_pictures(sets: Iterable[Sequence[Record]], pictures: ImageSource, frames: Frames | None = None) -> None:
     """Looks at every picture of some sets, so that nothing is found out halfway.
 
     Raises:
@@ -114,7 +114,7 @@ class Judge:
     def __init__(
         self,
         model: Model,
-        pictures: Shown,
+        pictures: ImageSource,
         prompt: str,
         quiet: bool,
         frames: Frames | None = None,
@@ -146,7 +146,7 @@ class Judge:
           on_bad: takes what is wrong with a picture, whose record is left out then; without it that is raised.
         """
         ahead, listed = itertools.tee(_wanted(asked, self.frames, on_bad))
-        shown = self.pictures.ahead(wanted for _, all_wanted in ahead for wanted in all_wanted)
+        shown = self.pictures.prefetch(wanted for _, all_wanted in ahead for wanted in all_wanted)
         pending: collections.deque[tuple[Record, int]] = collections.deque()
 
         def questions() -> Iterator[tuple[Any, Text]]:
@@ -179,7 +179,7 @@ class Judge:
 
 def _wanted(
     asked: Iterable[Record], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
-) -> Iterator[tuple[Record, list[Wanted]]]:
+) -> Iterator[tuple[Record, list[ImageRequest]]]:
     """Every record with the picture, or frames of it, that it is judged by."""
     for record in asked:
         try:
@@ -187,7 +187,7 @@ def _wanted(
         except PalituneError as error:
             _tell(error, on_bad)
             continue
-        yield record, [Wanted(record.image, record.where, number) for number in numbers]
+        yield record, [ImageRequest(record.image, record.where, number) for number in numbers]
 
 
 def _tell(problem: PalituneError, on_bad: Callable[[PalituneError], None] | None) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from palitune import patterns
+from palitune import path_patterns
 from palitune.errors import ConfigurationError
 
 # How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
@@ -103,7 +103,7 @@ def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key:
       ConfigurationError: nothing matches, or something that cannot be adapted does.
     """
     try:
-        pattern = patterns.compiled(targets)
+        pattern = path_patterns.compiled(targets)
     except ValueError as error:
         raise ConfigurationError(f"not a regular expression ({error})", where=targets[:80]) from None
     chosen = [path for path in weights if pattern.matches(path) and not is_adapter(path)]

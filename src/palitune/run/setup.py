@@ -16,7 +16,7 @@ from palitune.cli.main import Stopped
 from palitune.config import PROMPT
 from palitune.console import status
 from palitune.data import dataset
-from palitune.data.checks import findings, leaks
+from palitune.data.checks import findings, seen_in_training
 from palitune.data.records import Record
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
 from palitune.evaluate.report.result_block import trial_table
@@ -162,7 +162,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
             print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
         _tell_of_data(sets, train_file)
         if valid_file is not None:
-            leaks.tell(source, str(valid_file), valid)
+            seen_in_training.tell(source, str(valid_file), valid)
         tell_of_questions(sets.values(), args.prompt, args.quiet)
         _tell_of_length(args, len(train), configs[0].examples)
         announce(model)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data import dataset
-from palitune.data.images.loader import Shown
+from palitune.data.images.loader import ImageSource
 from palitune.data.records import KINDS, Record
 from palitune.errors import PalituneError
 from palitune.evaluate.answers import Answer
@@ -21,7 +21,7 @@ UNTRAINED = "zero trained"
 
 
 def whole_of(
-    train_file: Path, valid_file: Path | None, args: argparse.Namespace, shown: Shown
+    train_file: Path, valid_file: Path | None, args: argparse.Namespace, shown: ImageSource
 ) -> dict[Path, list[Record]]:
     """The set that a split's two parts were made from, as `palitune split` leaves it beside them; else nothing.
 

@@ -17,7 +17,7 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
-from palitune.data.images.loader import Shown, Wanted, sound
+from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma
@@ -53,7 +53,7 @@ class Evaluator:
         config: PaliGemmaConfig,
         records: Sequence[Record],
         texts: Sequence[Text],
-        pictures: Shown,
+        pictures: ImageSource,
         dtype: Any,
         chunks: int = 1,
         labels: Sequence[int] = (),
@@ -83,7 +83,7 @@ class Evaluator:
 
     def __call__(self, params: Mapping[str, Any]) -> Evaluation:
         """`params` is flat."""
-        shown = sound(self.pictures.ahead(Wanted(record.image, record.where) for record in self.records))
+        shown = raise_first(self.pictures.prefetch(ImageRequest(record.image, record.where) for record in self.records))
         parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)

@@ -14,7 +14,7 @@ from palitune import config as configuration
 from palitune.checkpoint import run_state
 from palitune.data import batches
 from palitune.data.images.augment import augment
-from palitune.data.images.loader import Shown, Wanted, sound
+from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.data.records import Record
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
@@ -56,7 +56,7 @@ def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) ->
 def training_batches(
     records: Sequence[Record],
     texts: Sequence[Text],
-    pictures: Shown,
+    pictures: ImageSource,
     config: Any,
     name: str,
     start: int = 0,
@@ -73,7 +73,7 @@ def training_batches(
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
     order = list(indices)[start * size :]
     # Decoded while the device is at work on the batch before.
-    shown = sound(pictures.ahead(Wanted(records[i].image, records[i].where) for i in order))
+    shown = raise_first(pictures.prefetch(ImageRequest(records[i].image, records[i].where) for i in order))
     for step in range(start, steps):
         chosen, order = order[:size], order[size:]
         images = np.stack([next(shown) for _ in chosen])

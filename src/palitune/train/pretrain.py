@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from palitune import trees
 from palitune.data import batches
-from palitune.data.demo import drawing, pretraining
+from palitune.data.demo import drawing, pretraining_tasks
 from palitune.data.images import decoder
 from palitune.data.tokens import Text, Tokenizer
 from palitune.hub import catalogue
@@ -51,9 +51,9 @@ WEIGHTS = {"badge": 3.0}
 def train_tokenizer(path: Path, seed: int) -> None:
     """Writes a SentencePiece model of `VOCAB_SIZE` pieces with PaliGemma's special ids and byte fallback."""
     rng = np.random.default_rng(seed)
-    lines = list(pretraining.ORDINARY_TEXT) * 400
+    lines = list(pretraining_tasks.ORDINARY_TEXT) * 400
     for _ in range(20_000):
-        lines += pretraining.exercise(drawing.random_scene(rng), rng)
+        lines += pretraining_tasks.exercise(drawing.random_scene(rng), rng)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -98,7 +98,7 @@ def exercises(
         chosen = rng.integers(len(scenes), size=BATCH_SIZE)
         texts = []
         for index in chosen:
-            pair = pretraining.exercise(scenes[index], rng)
+            pair = pretraining_tasks.exercise(scenes[index], rng)
             if pair not in cache:
                 cache[pair] = tokenizer.example(*pair)
             texts.append(cache[pair])

@@ -7,11 +7,11 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data.characters import UNSEEN, shown
-from palitune.data.formats import hints
+from palitune.data.formats import error_hints
+from palitune.data.invisible_characters import UNSEEN, shown
 from palitune.data.labels import LABELS, plain
 from palitune.data.records import Record
-from palitune.data.split import part_names
+from palitune.data.split import subset_names
 from palitune.errors import listed
 
 LEVELS = ("error", "warning", "note")
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 def is_training(path: Path) -> bool:
     """Whether a file is there to learn from, by its name."""
-    return part_names.of([path])[path] == part_names.TRAIN
+    return subset_names.of([path])[path] == subset_names.TRAIN
 
 
 def of_records(sets: Mapping[Path, Sequence[Record]], identity: Callable[[Record], Hashable]) -> Iterator[Finding]:
@@ -80,7 +80,7 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
                 yield Finding("error", "label", record.where, what)
     elif strange:
         named = listed([shown(label) for label in strange])
-        rename = hints.of_label(strange[0]) or "palitune convert --rename"
+        rename = error_hints.of_label(strange[0]) or "palitune convert --rename"
         what = f"learning takes yes and no, and here are {named}: {rename} gives labels other names"
         yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(records) > 1:

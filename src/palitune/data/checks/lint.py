@@ -12,16 +12,16 @@ import numpy as np
 
 from palitune.data.checks import near_duplicates
 from palitune.data.checks.findings import LEVELS, Finding, of_records, verdicts
-from palitune.data.formats import hints
+from palitune.data.formats import error_hints
 from palitune.data.formats.json_lines import RECORD
 from palitune.data.image_folders import HINT as OUTSIDE
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images import decoder
 from palitune.data.images.container import media_type
 from palitune.data.images.decoder import Decoding, Facts
-from palitune.data.images.loader import ahead
+from palitune.data.images.loader import prefetch
 from palitune.data.records import Line, Reader, Record
-from palitune.data.split import part_names
+from palitune.data.split import subset_names
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, MissingInputError, PalituneError, listed
 
@@ -29,7 +29,14 @@ TINY = 64  # pixels: shorter sides have less to show than the smallest model's f
 HUGE = 24_000_000  # pixels: a picture that takes longer to decode than the model to look at it
 MOST_COMPARED = 100_000  # pictures up to which those that look alike are looked for
 LONG_PROMPT = 128  # tokens, which PaliGemma at 224 pixels was pretrained with
-USUAL = (RECORD, hints.TSV, OUTSIDE, "Formats are", "Images are looked for", "Replace the file")  # say nothing new
+USUAL = (
+    RECORD,
+    error_hints.TSV,
+    OUTSIDE,
+    "Formats are",
+    "Images are looked for",
+    "Replace the file",
+)  # say nothing new
 EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png", ".apng")}
 
 
@@ -100,10 +107,10 @@ def lint(
       MissingInputError: a file is not there.
     """
     findings: list[Finding] = []
-    parts = part_names.of(paths)
+    parts = subset_names.of(paths)
     sets = [_read(path, folders_of(path), findings)._replace(part=parts[path]) for path in paths]
     different = {record.image: record for one in sets for _, record in one.entries}
-    looked = ahead(lambda record: look(record.image, record.where, how), different.values())
+    looked = prefetch(lambda record: look(record.image, record.where, how), different.values())
     seen = dict(zip(different, progress(looked, len(different)), strict=True))
     repaired: dict[tuple[Path, str], str] = {}
     for one in sets:
@@ -121,7 +128,7 @@ def lint(
     findings += of_tokens
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     unusable = {path for path, found in seen.items() if not isinstance(found, Look)}
-    judged = verdicts(records, lambda path: parts[path] == part_names.TRAIN)
+    judged = verdicts(records, lambda path: parts[path] == subset_names.TRAIN)
     return Report(sets, findings, judged, tokens, repaired, unusable, identity)
 
 

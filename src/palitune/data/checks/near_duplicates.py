@@ -9,7 +9,7 @@ from PIL import Image
 
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images import decoder
-from palitune.data.images.loader import ahead
+from palitune.data.images.loader import prefetch
 from palitune.errors import PalituneError
 
 SIDE = 16  # of the hash: with the usual 8 different advertisements of one layout come as near as copies do
@@ -32,7 +32,7 @@ def of_names(names: Iterable[str], folders: ImageFolders) -> Iterator[Fingerprin
         with decoder.shown(folders.locate(name, name), name) as (_, upright):
             return fingerprint(upright.reduced())
 
-    return ahead(of_name, names)
+    return prefetch(of_name, names)
 
 
 def near_pairs(fingerprints: Fingerprints) -> np.ndarray[Any, Any]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from palitune import files
 from palitune.data.checks.lint import Report, Set
 from palitune.data.records import LABELS, Record, to_json
-from palitune.data.split import part_names
+from palitune.data.split import subset_names
 
 
 class Repair(NamedTuple):
@@ -34,7 +34,7 @@ def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
     """
     labels: dict[Hashable, set[str]] = collections.defaultdict(set)
     homes: dict[Hashable, Path] = {}
-    for one in sorted(report.sets, key=lambda one: part_names.keeps_first(one.part)):
+    for one in sorted(report.sets, key=lambda one: subset_names.keeps_first(one.part)):
         for _, record in one.entries:
             labels[report.identity(record), record.prefix].add(record.suffix)
             homes.setdefault(report.identity(record), one.path)

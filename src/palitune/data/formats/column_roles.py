@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from palitune.data.formats.foreign import Options
+from palitune.data.formats.conversion import Options
 from palitune.data.records import HEADS, LABEL_HEADS
 from palitune.errors import BadDataError
 

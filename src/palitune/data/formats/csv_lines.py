@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data.formats import file_signatures
+from palitune.data import file_signatures
 from palitune.data.records import MARK, STDIN, require_file
 from palitune.errors import BadDataError, MissingInputError
 

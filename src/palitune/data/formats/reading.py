@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data.formats import (
+    chat_messages,
     coco,
     column_roles,
+    conversion,
     csv_table,
-    foreign,
-    image_tree,
     json_lines,
     json_records,
+    label_folders,
     label_studio,
-    messages,
     vqa,
 )
-from palitune.data.formats.foreign import Fields, Found, Options
-from palitune.data.formats.renaming import Renaming
+from palitune.data.formats.conversion import Fields, Found, Options
+from palitune.data.formats.label_renaming import Renaming
 from palitune.data.records import HEADS, LABELS, LONGEST, require_file, to_json
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
@@ -30,11 +30,11 @@ READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_records.read,
     "tsv": json_records.read_tsv,
     "csv": csv_table.read,
-    "folders": image_tree.read,
+    "folders": label_folders.read,
     "labelstudio": label_studio.read,
     "coco": coco.read,
     "vqa": vqa.read,
-    "messages": messages.read,
+    "messages": chat_messages.read,
 }
 
 
@@ -44,13 +44,13 @@ def detect(path: Path, options: Options | None = None) -> str:
         return "folders"
     require_file(path)
     options = options or Options()
-    encoding = foreign.encoding_of(path, options)
+    encoding = conversion.encoding_of(path, options)
     try:
         with path.open("rb") as file:
-            raw = file.readline(foreign.LONGEST_LINE) + file.read(REST)
+            raw = file.readline(conversion.LONGEST_LINE) + file.read(REST)
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    head = raw.decode(encoding, "replace").removeprefix(foreign.MARK).lstrip()
+    head = raw.decode(encoding, "replace").removeprefix(conversion.MARK).lstrip()
     if not head:
         raise BadDataError("the file is empty", where=str(path))
     if head[0] == "[":
@@ -66,7 +66,7 @@ def detect(path: Path, options: Options | None = None) -> str:
 
 def _of_list(path: Path, options: Options) -> str:
     """One JSON list: of Label Studio's tasks, or of records."""
-    values = foreign.parsed(path, options)
+    values = conversion.parsed(path, options)
     objects = [value for value in values if isinstance(value, dict)]
     if not objects:
         names = {"str": "texts", "list": "lists", "int": "numbers", "float": "numbers", "bool": "truth values"}
@@ -95,7 +95,7 @@ def _of_objects(head: str, path: Path, options: Options) -> str:
         return "messages" if "messages" in value else "jsonl"
     if value is None and (first.rstrip().endswith("}") or rest.lstrip().startswith("{")):
         return "jsonl"  # the first line is broken, and is named
-    value = foreign.parsed(path, options)
+    value = conversion.parsed(path, options)
     if not isinstance(value, dict) or not _is_file(value):
         listed = ", ".join(map(str, value))[:200] or "none"
         what = f"one JSON object with keys {listed}: neither records, a line each, nor a format that is known"
@@ -184,7 +184,7 @@ def _problem(fields: Fields) -> tuple[str, str] | None:
     for key in ("suffix", "prefix"):
         if len(fields.get(key) or "") > LONGEST:
             return f"a text is longer than {LONGEST:,} characters", f'"{key}" has {len(fields[key]):,}'
-    if any("\0" in (fields.get(key) or "") for key in foreign.OWN):
+    if any("\0" in (fields.get(key) or "") for key in conversion.OWN):
         return "there is a NUL character in a text", ""
     if any(isinstance(value, (dict, list)) and _depth(value) > DEEPEST for value in fields.values()):
         return f"a value is nested more than {DEEPEST} levels deep", ""

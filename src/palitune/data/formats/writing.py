@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from palitune.data.formats import coco, column_roles, csv_table, image_tree, label_studio, messages, vqa
-from palitune.data.formats.foreign import OWN, Fields, Found, Lists, Options
+from palitune.data.formats import chat_messages, coco, column_roles, csv_table, label_folders, label_studio, vqa
+from palitune.data.formats.conversion import OWN, Fields, Found, Lists, Options
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.container import media_type
 from palitune.data.records import Record, to_answer, to_json, to_tsv
@@ -134,7 +134,7 @@ def _as_messages(found: Found, options: Options, embed: ImageFolders | None) -> 
         if embed is not None:
             url = _embedded(embed, fields["image"], where, options)
         if url is not None:
-            yield f"{to_json(messages.line(fields, url))}\n"
+            yield f"{to_json(chat_messages.line(fields, url))}\n"
 
 
 def _embedded(images: ImageFolders, name: str, where: str, options: Options) -> str | None:
@@ -205,14 +205,14 @@ def _place(fields: Fields, where: str, images: ImageFolders, options: Options) -
     """An image's file, and where it goes; None where it cannot."""
     label, name = fields["suffix"], fields["image"]
     base = Path(name.replace("\\", "/")).name
-    if NO_NAME.search(label) or image_tree.is_rubbish(label) or len(label.encode()) > LONGEST_NAME:
+    if NO_NAME.search(label) or label_folders.is_rubbish(label) or len(label.encode()) > LONGEST_NAME:
         options.lose("a label cannot be a folder's name", where, repr(label[:40]), "Folders are for classes")
         return None
     path = images.locate(name, where)
     if not path.is_file():
         options.lose("no such image", where, str(path), "-i names the folder that images are in", missing=True)
         return None
-    if image_tree.is_rubbish(base) or not image_tree.is_image(path):
+    if label_folders.is_rubbish(base) or not label_folders.is_image(path):
         options.lose("a file would not be taken for an image", where, str(path))
         return None
     return path, f"{label}/{base}"

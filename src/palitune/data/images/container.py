@@ -7,7 +7,7 @@ walk over the parts of a file first, in time proportional to it, and hand on not
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from palitune.data.images.orientation import Orientation
+from palitune.data.images.exif_orientation import Orientation
 
 
 def media_type(head: bytes) -> str | None:

@@ -17,13 +17,13 @@ from typing import NamedTuple
 from PIL import Image
 
 from palitune.config import MAX_PIXELS
-from palitune.data.characters import why_missing
-from palitune.data.formats import file_signatures
+from palitune.data import file_signatures
 from palitune.data.images import bmp, gif, jpeg, png, webp
 from palitune.data.images.container import Container, Damaged, media_type
+from palitune.data.images.oriented_image import OrientedImage
 from palitune.data.images.resize import Pixels
 from palitune.data.images.resize import to_pixels as to_pixels
-from palitune.data.images.upright import Upright
+from palitune.data.invisible_characters import why_missing
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 
 PREPROCESSING = 3  # goes up with every change to the pixels that a file gives
@@ -129,7 +129,7 @@ def shown_frames(path: Path, where: str, how: Decoding, most: int | None) -> Seq
 @contextlib.contextmanager
 def shown(
     path: Path, where: str | None = None, how: Decoding = DEFAULT, frame: int | None = None
-) -> Iterator[tuple[Facts, Upright]]:
+) -> Iterator[tuple[Facts, OrientedImage]]:
     """What a file is, and its picture, while it is looked at. Raises as `decode`; errors in here are the file's."""
     with _errors_named(path, where):
         container = _scanned(path, where)
@@ -145,7 +145,7 @@ def shown(
                 raise Damaged("its header contradicts itself")
             if container.orientation.damaged:
                 unreadable.add(path)
-            yield facts, Upright(picture, container.orientation.value)
+            yield facts, OrientedImage(picture, container.orientation.value)
 
 
 def _facts(picture: Image.Image, container: Container) -> Facts:
@@ -228,17 +228,17 @@ def _content(path: Path, where: str | None) -> bytes:
     raise BadDataError(f"not a file: {path}", where=where, hint=f"This is {what}: name the image itself")
 
 
-def _of_no_format(head: bytes) -> file_signatures.Foreign | None:
+def _of_no_format(head: bytes) -> file_signatures.FileKind | None:
     """What is told by no first bytes."""
     if not head:
-        return file_signatures.Foreign("an empty file", "Copy or download it again")
+        return file_signatures.FileKind("an empty file", "Copy or download it again")
     if not any(head):
-        return file_signatures.Foreign("a file of zeros", "Its download or copy was cut: copy or download it again")
+        return file_signatures.FileKind("a file of zeros", "Its download or copy was cut: copy or download it again")
     for magic, what in OTHERS:
         if head.startswith(magic):
-            return file_signatures.Foreign(what, file_signatures.TO_JPEG)
+            return file_signatures.FileKind(what, file_signatures.TO_JPEG)
     if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head):
-        return file_signatures.Foreign("a text", "Name the image itself")
+        return file_signatures.FileKind("a text", "Name the image itself")
     return None
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from palitune.data.images import orientation
+from palitune.data.images import exif_orientation
 from palitune.data.images.container import Container, Damaged, big
 
 MARKER = re.compile(rb"\xff([\x01-\xfe])")
@@ -60,7 +60,7 @@ def scan(data: bytes) -> Container:
         content=lambda _: b"".join([*kept, data[at - 2 : end]]),
         bytes_per_pixel=(1 if frame.components == 1 else 4) + (round(COEFFICIENT * frame.samples) if whole else 0),
         passes=scans,
-        orientation=orientation.of(exif, xmp),
+        orientation=exif_orientation.of(exif, xmp),
     )
 
 

@@ -21,7 +21,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-class Wanted(NamedTuple):
+class ImageRequest(NamedTuple):
     """A picture to look at."""
 
     path: Path
@@ -29,7 +29,7 @@ class Wanted(NamedTuple):
     frame: int | None = None  # of an animated picture, where it is not the usual one
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneError]:
+def prefetch(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneError]:
     """`map(work, items)` in threads, in order and a little ahead; what cannot be used comes out as its error."""
 
     def done(future: "Future[R]") -> R | PalituneError:
@@ -52,20 +52,20 @@ def ahead(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneEr
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class Shown(Protocol):
+class ImageSource(Protocol):
     """What a model is shown for a picture: its pixels, or image tokens of it."""
 
-    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
+    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
         """Every picture in order, or what is wrong with it."""
 
-    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+    def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
         """What is wrong with pictures; the device is left alone."""
 
-    def check(self, wanted: Iterable[Wanted]) -> None:
+    def check(self, wanted: Iterable[ImageRequest]) -> None:
         """Looks at everything once; raises one error that names every bad picture."""
 
 
-def sound(found: Iterable[R | PalituneError]) -> Iterator[R]:
+def raise_first(found: Iterable[R | PalituneError]) -> Iterator[R]:
     """What was found, where nothing can be wrong any more. Raises the first PalituneError if something is."""
     for one in found:
         if isinstance(one, PalituneError):
@@ -73,7 +73,7 @@ def sound(found: Iterable[R | PalituneError]) -> Iterator[R]:
         yield one
 
 
-class Pictures:
+class ImageLoader:
     """float32[size, size, 3] in [-1, 1] by path; decoded anew beyond `limit` bytes."""
 
     def __init__(self, size: int, limit: int = LIMIT, how: Decoding = decoder.DEFAULT) -> None:
@@ -91,15 +91,15 @@ class Pictures:
             self.room -= pixels.nbytes
         return pixels
 
-    def ahead(self, wanted: Iterable[Wanted]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
+    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
         """Every picture in order, or what is wrong with it."""
-        return ahead(lambda one: self(*one), wanted)
+        return prefetch(lambda one: self(*one), wanted)
 
-    def problems(self, wanted: Iterable[Wanted]) -> Iterator[PalituneError]:
+    def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
         """What is wrong with pictures, found by decoding every one."""
-        return (found for found in self.ahead(wanted) if isinstance(found, PalituneError))
+        return (found for found in self.prefetch(wanted) if isinstance(found, PalituneError))
 
-    def check(self, wanted: Iterable[Wanted]) -> None:
+    def check(self, wanted: Iterable[ImageRequest]) -> None:
         """Decodes every picture; raises one error that names every bad one, before time goes into learning."""
         raise_all(list(self.problems(wanted)))
 

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from palitune.data.images import orientation
+from palitune.data.images import exif_orientation
 from palitune.data.images.container import Container, Damaged, big
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -84,7 +84,7 @@ def scan(data: bytes) -> Container:
         bytes_per_pixel=(2 if depth == 16 else 1) if colour == GREY else 1 if colour == PALETTE else 4,
         frames=len(frames) or 1,
         bytes_per_later=MOVING,
-        orientation=orientation.of(parts.exif, parts.xmp),
+        orientation=exif_orientation.of(parts.exif, parts.xmp),
         remarks=(BROKEN,) if broken else (),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from palitune.data.images.upright import STRIP, WHOLE, Bytes, Upright
+from palitune.data.images.oriented_image import STRIP, WHOLE, Bytes, OrientedImage
 
 # Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
 # multiplied stays in the processor's cache.
@@ -59,7 +59,7 @@ def _blocks(parts: list[Part], size: int, most: int) -> list[list[Part]]:
 class _Rows:
     """Rows of some columns of a picture, asked for from top to bottom; as many are kept as are converted at once."""
 
-    def __init__(self, picture: Upright, left: int, right: int) -> None:
+    def __init__(self, picture: OrientedImage, left: int, right: int) -> None:
         self.picture, self.left, self.right = picture, left, right
         width, height = picture.size
         self.step = height if width * height <= WHOLE else max(1, STRIP // (right - left))
@@ -73,14 +73,14 @@ class _Rows:
         return self.kept[start - self.start : end - self.start]
 
 
-def to_pixels(picture: Image.Image | Upright, size: int) -> Pixels:
+def to_pixels(picture: Image.Image | OrientedImage, size: int) -> Pixels:
     """A picture squeezed to a square: float32[size, size, 3] in [-1, 1].
 
     The bilinear filter widens with the scale when it shrinks, which is `jax.image.resize(..., antialias=True)`,
     TensorFlow's antialiased resize and Pillow's on float bands. Pillow's on bytes rounds after each direction, and the
     sum of both can exceed one grey level. Done here a few rows at a time: no float copy of a large picture is made.
     """
-    upright = picture if isinstance(picture, Upright) else Upright(picture)
+    upright = picture if isinstance(picture, OrientedImage) else OrientedImage(picture)
     width, height = upright.size
     pixels = np.empty((size, size, 3), np.float32)
     most = FLAT if width * height <= LARGE else FLAT_OF_LARGE

@@ -1,6 +1,6 @@
 """The parts of a WebP file."""
 
-from palitune.data.images import orientation
+from palitune.data.images import exif_orientation
 from palitune.data.images.container import Container, Damaged, little
 
 EXTENDED, ANIMATION, FRAME, EXIF, XMP = b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"XMP "
@@ -42,7 +42,7 @@ def scan(data: bytes) -> Container:
         bytes_per_pixel=COST,
         frames=max(len(frames), 1),
         bytes_per_later=COST,
-        orientation=orientation.of(_first(data, chunks, EXIF), _first(data, chunks, XMP)),
+        orientation=exif_orientation.of(_first(data, chunks, EXIF), _first(data, chunks, XMP)),
     )
 
 

@@ -20,9 +20,9 @@ from palitune.data.checks import near_duplicates
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.loader import raise_all
 from palitune.data.records import KINDS, STDIN, Reader, Record
-from palitune.data.split import split_folder
-from palitune.data.split.group_regex import Search
-from palitune.data.split.partition import Ints, partition
+from palitune.data.split import atomic_folder
+from palitune.data.split.regex_timeout import Search
+from palitune.data.split.stratified_partition import Ints, partition
 from palitune.errors import BadDataError, PalituneError, StorageError, UsageError
 
 CHUNK = 1 << 16  # lines that are copied at once
@@ -94,7 +94,7 @@ def split(
     seeded = folder.name
     folder = folder.resolve() if folder.is_symlink() else folder
     try:
-        with split_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
+        with atomic_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
             is_read_once = source == STDIN or not source.is_file()
             index = _indexed(source, spool if is_read_once else None, wish)
             sizes = _sizes(wish, len(index.offsets), source)
@@ -117,7 +117,7 @@ def split(
                 for name, size in sizes.items()
                 if found[name] != size
             ]
-            split_folder.install(fresh, folder, overwrite)
+            atomic_folder.install(fresh, folder, overwrite)
     except OSError as error:
         raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
     return Result(found, remarks)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune.data import records
-from palitune.data.formats import foreign
-from palitune.data.formats.foreign import Fields, Found, Options
+from palitune.data.formats import conversion
+from palitune.data.formats.conversion import Fields, Found, Options
 from palitune.errors import BadDataError
 
 SYSTEM = ("system", "developer")
@@ -41,7 +41,7 @@ class _LostError(Exception):
 
 def read(path: Path, options: Options) -> Found:
     """The records. Raises MissingInputError or BadDataError: it cannot be read."""
-    for where, line in foreign.lines(path, options):
+    for where, line in conversion.lines(path, options):
         try:
             value = records.parse_object(line, where)
         except BadDataError as error:
@@ -82,7 +82,7 @@ def _records(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator
         return
     for turn in chat.turns:
         fields: Fields = {"prefix": turn.question, "suffix": turn.answer, "image": image}
-        yield foreign.with_rest(fields, rest, where, options)
+        yield conversion.with_rest(fields, rest, where, options)
 
 
 def _chat(messages: list[Any]) -> Chat:

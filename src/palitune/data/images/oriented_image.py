@@ -26,7 +26,7 @@ TURNS = {
 Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 
-class Upright:
+class OrientedImage:
     """A decoded picture and how it is to be turned.
 
     Attributes:

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data.formats import file_signatures, json_lines
-from palitune.data.formats.dropped import Losses
+from palitune.data import file_signatures
+from palitune.data.formats import json_lines
+from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.embedded_images import Embedded
 from palitune.data.records import require_file
 from palitune.errors import BadDataError, MissingInputError, UsageError, listed

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from palitune.data.formats import file_signatures
-from palitune.data.formats.foreign import Found, Options
+from palitune.data import file_signatures
+from palitune.data.formats.conversion import Found, Options
 from palitune.data.images.container import media_type
-from palitune.data.split.part_names import said_by
+from palitune.data.split.subset_names import said_by
 from palitune.errors import BadDataError, MissingInputError, listed
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")

@@ -8,7 +8,7 @@ from palitune.checkpoint import trained_images
 from palitune.data.records import Record
 
 
-class Overlap:
+class TrainedImageCounter:
     """Counts records whose images a checkpoint has learned from, and says so on stderr."""
 
     def __init__(self, checkpoint: Path, quiet: bool = False) -> None:
@@ -37,7 +37,7 @@ class Overlap:
 
 def tell(checkpoint: Path, where: str, asked: Iterable[Record], quiet: bool = False) -> None:
     """Says how many of some records' images a checkpoint has learned from, if it has from any."""
-    overlap = Overlap(checkpoint, quiet)
+    overlap = TrainedImageCounter(checkpoint, quiet)
     for record in asked:
         overlap.add(record)
     overlap.tell(where)

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune.data.characters import is_address, shown
 from palitune.data.formats.json_lines import JOINED, RECORD
+from palitune.data.invisible_characters import is_address, shown
 from palitune.data.labels import plain
 from palitune.errors import listed
 

@@ -11,7 +11,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from palitune import files
+from palitune import atomic_files
 from palitune.checkpoint import manifest, npz
 from palitune.errors import BadDataError, MissingInputError, StorageError
 
@@ -107,7 +107,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 def test_files_follow_the_umask(tmp_path: Path) -> None:
     mask = os.umask(0o027)
     try:
-        files.write(tmp_path / "a", b"x")
+        atomic_files.write(tmp_path / "a", b"x")
     finally:
         os.umask(mask)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o640

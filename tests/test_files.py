@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from palitune import files, locks
+from palitune import atomic_files, files, locks
 from palitune.errors import OutputExistsError, StorageError
 from palitune.run.folder import Metrics, RunFolder
 
@@ -44,7 +44,7 @@ def test_what_a_network_folder_refuses_is_done_without(
     path = tmp_path / "out"
     path.write_bytes(b"old")
     with refusing(monkeypatch, call, code, folders) as seen:
-        files.write(path, b"new")
+        atomic_files.write(path, b"new")
         with contextlib.closing(Metrics(RunFolder(tmp_path / "a.npz"))) as metrics:
             metrics.add({"step": 1})
             assert metrics.sync() == len(b'{"step": 1}\n')
@@ -58,7 +58,7 @@ def test_a_broken_disk_after_the_rename_is_not_said_to_have_changed_nothing(
 ) -> None:
     path = tmp_path / "out"
     with refusing(monkeypatch, "fsync", "EIO", folders=True), pytest.raises(StorageError) as caught:
-        files.write(path, b"new")
+        atomic_files.write(path, b"new")
     assert path.read_bytes() == b"new"
     assert "Nothing there was changed" not in str(caught.value)
     assert os.strerror(errno.EIO) in str(caught.value)
@@ -74,8 +74,8 @@ def test_a_folder_that_renames_to_free_names_only(code: str, tmp_path: Path, mon
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    files.write(tmp_path / "out", b"old")
-    files.write(tmp_path / "out", b"new")
+    atomic_files.write(tmp_path / "out", b"old")
+    atomic_files.write(tmp_path / "out", b"new")
     assert (tmp_path / "out").read_bytes() == b"new"
     assert os.listdir(tmp_path) == ["out"]
 
@@ -83,7 +83,7 @@ def test_a_folder_that_renames_to_free_names_only(code: str, tmp_path: Path, mon
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(PRECIOUS)
     (tmp_path / "out").symlink_to("precious")
-    files.write(tmp_path / "out", b"new")
+    atomic_files.write(tmp_path / "out", b"new")
     assert (tmp_path / "precious").read_bytes() == PRECIOUS
     assert (tmp_path / "out").read_bytes() == b"new"
 
@@ -91,7 +91,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from palitune import files, locks
+from palitune import atomic_files, files, locks
 with {what}:
     print("inside", flush=True)
     sys.stdin.read()
@@ -109,14 +109,14 @@ def another_process(what: str) -> Iterator["subprocess.Popen[str]"]:
 
 def test_one_process_at_a_time_writes_a_file(tmp_path: Path) -> None:
     path = tmp_path / "out"
-    with another_process(f"files.whole(Path({str(path)!r}))") as process:
+    with another_process(f"atomic_files.replacing(Path({str(path)!r}))") as process:
         with pytest.raises(OutputExistsError, match="another process is writing this file"):
-            files.write(path, b"mine")
-        files.write(path, b"mine", shared=True)
+            atomic_files.write(path, b"mine")
+        atomic_files.write(path, b"mine", shared=True)
         process.kill()
         process.wait()
-        assert len(files.temporaries(path)) == 1  # what the kill left,
-        files.write(path, b"mine too")
+        assert len(atomic_files.leftovers(path)) == 1  # what the kill left,
+        atomic_files.write(path, b"mine too")
     assert os.listdir(tmp_path) == ["out"]  # and the next one to write has removed
     assert path.read_bytes() == b"mine too"
 
@@ -165,7 +165,7 @@ def test_where_there_are_no_locks_it_is_said(
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with locks.exclusive(tmp_path / "lock", "it"):
-        files.write(tmp_path / "out", b"new")
+        atomic_files.write(tmp_path / "out", b"new")
     assert "no locks here" in capsys.readouterr().err
 
 

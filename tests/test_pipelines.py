@@ -149,7 +149,7 @@ def test_five_of_a_kind_are_named_and_the_rest_counted(playground: Path, shell: 
 
 
 def test_one_process_writes_a_file_of_answers(playground: Path, shell: Shell) -> None:
-    with append_file.owned(playground / "tmp/owned.tsv") as file:
+    with append_file.exclusive(playground / "tmp/owned.tsv") as file:
         file.write(b"half")
         done = shell("./13-inference.py -d all.tsv -i dataset --resume tmp/owned.tsv", 73)
         assert "is writing this file" in done.stderr

@@ -17,7 +17,7 @@ HINT = "Wait for it, stop it, or name another file"
 
 
 @contextlib.contextmanager
-def owned(path: Path) -> Iterator[IO[bytes]]:
+def exclusive(path: Path) -> Iterator[IO[bytes]]:
     """The file, made if need be, open to append unbuffered bytes; it belongs to this process alone.
 
     The file itself is what is locked, so that nothing lies beside it; a process that was stopped still owns it, and the
@@ -46,7 +46,7 @@ def _locked(path: Path) -> tuple[IO[bytes], bool]:
     for _ in range(TRIALS):
         file = files.open_to_append(path)
         try:
-            has_lock = files.try_lock(file.fileno())
+            has_lock = locks.try_lock(file.fileno())
             if has_lock is False:
                 raise _taken(path, _owner(os.fstat(file.fileno())))
             if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):

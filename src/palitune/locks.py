@@ -15,6 +15,19 @@ from palitune.errors import OutputExistsError, StorageError
 TRIALS = 1000  # at a lock that its last holders remove again and again
 
 
+def try_lock(descriptor: int) -> bool | None:
+    """Whether the lock of an open file or folder is now this process's; None where there are no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
 @contextlib.contextmanager
 def exclusive(
     path: Path, what: str, hint: str = "Wait for it", busy: str | None = None, keep: bool = False
@@ -67,7 +80,7 @@ def _lock(path: Path, busy: str, hint: str) -> int | None:
             raise StorageError(what, where=where, hint="Name another place, or make this one writable") from None
         try:
             files.check_ours(descriptor, path)
-            taken = files.try_lock(descriptor)
+            taken = try_lock(descriptor)
             if taken is False:
                 raise OutputExistsError(f"{busy}: {_holder(descriptor)}", where=str(path.parent), hint=hint)
             if taken is None:

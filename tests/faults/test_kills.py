@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune import files
+from palitune import atomic_files
 from palitune.checkpoint import npz, run_state
 from palitune.errors import MissingInputError
 from palitune.run.folder import RunFolder
@@ -65,7 +65,7 @@ class Case:
         )
 
     def temporaries(self) -> list[Path]:
-        return [left for path in self.folder.outputs() for left in files.temporaries(path)]
+        return [left for path in self.folder.outputs() for left in atomic_files.leftovers(path)]
 
     def check(self) -> int:
         """What anybody may read at this moment is whole; the number of half-written files of the last kill."""

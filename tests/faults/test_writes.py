@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palitune import files
+from palitune import atomic_files
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.errors import StorageError
 from palitune.run.folder import Metrics, RunFolder
@@ -100,7 +100,7 @@ def test_a_save_that_fails_leaves_what_was_there(
             if path in before:
                 whole(path, before[path])
         for path in folder.outputs():
-            assert files.temporaries(path) == []
+            assert atomic_files.leftovers(path) == []
     assert disk.calls < number
     assert number > 3
     print(f"{save.__name__}, {errno.errorcode[code]}: each of {number - 1} calls failed in turn, nothing was lost")

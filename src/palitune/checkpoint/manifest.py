@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from palitune import __version__, files
+from palitune import __version__, atomic_files, files
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 
@@ -60,7 +60,7 @@ def text(
 
 def write(checkpoint: Path, content: str) -> None:
     """Puts a `text` beside a checkpoint."""
-    files.write(path_of(checkpoint), content.encode())
+    atomic_files.write(path_of(checkpoint), content.encode())
 
 
 def comment(content: str) -> bytes:

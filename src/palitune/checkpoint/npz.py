@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from tqdm import tqdm
 
-from palitune import files
+from palitune import atomic_files, files
 from palitune.checkpoint import manifest, verified
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
@@ -258,10 +258,13 @@ def save(
     GPU is fetched slice by slice.
 
     Raises:
-      StorageError: see `files.whole`.
+      StorageError: see `atomic_files.replacing`.
     """
     size = sum(int(np.prod(arrays[name].shape)) * np.dtype(arrays[name].dtype).itemsize for name in arrays)
-    with files.whole(path, size) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive:
+    with (
+        atomic_files.replacing(path, size) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_STORED, allowZip64=True) as archive,
+    ):
         archive.comment = comment
         for name, text in (texts or {}).items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), text)

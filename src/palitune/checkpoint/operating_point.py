@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import files
+from palitune import atomic_files, files
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.npz import Checkpoint
 from palitune.errors import BadDataError
@@ -56,7 +56,7 @@ def write(path: Path, stored: Stored) -> None:
     """Puts an operating point beside the checkpoint at `path`. Raises StorageError."""
     content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
-    files.write(path_of(path), (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_files.write(path_of(path), (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read(path: Path) -> Stored | None:

@@ -34,7 +34,7 @@ def save(path: Path, arrays: Mapping[str, Mapping[str, Any]], facts: Mapping[str
     """Writes groups of arrays and a JSON object.
 
     Raises:
-      StorageError: see `files.whole`; the file that was there is untouched.
+      StorageError: see `atomic_files.replacing`; the file that was there is untouched.
     """
     flat = {f"{group}/{name}": leaf for group, leaves in arrays.items() for name, leaf in leaves.items()}
     dtypes = {name: str(np.dtype(leaf.dtype)) for name, leaf in flat.items()}

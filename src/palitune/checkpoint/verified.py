@@ -11,7 +11,7 @@ import json
 import os
 from pathlib import Path
 
-from palitune import files
+from palitune import atomic_files, files
 from palitune.errors import PalituneError
 
 MOST = 8 << 20  # bytes of what is remembered of one file
@@ -58,7 +58,7 @@ def flush() -> None:
         return
     with contextlib.suppress(PalituneError, OSError):
         for key, facts in changed:
-            files.write(folder / f"{key}.json", json.dumps(facts).encode(), shared=True)
+            atomic_files.write(folder / f"{key}.json", json.dumps(facts).encode(), shared=True)
         # What is remembered of files that are gone would stay for ever: the oldest go.
         by_age = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
         for path in by_age[MOST_FILES:]:

@@ -195,7 +195,7 @@ def _write(
 
     Returns the number of records, where the format may have left out some.
     """
-    from palitune import files
+    from palitune import atomic_files
     from palitune.cli import streams
     from palitune.data.formats import writing
     from palitune.errors import BadDataError
@@ -213,7 +213,7 @@ def _write(
         return writing.write_folders(found, Path(args.output), images, options, check)
     written = writing.lines(found, args.to, options, images if args.embed else None)
     if target is not None:
-        with files.whole(target) as file:
+        with atomic_files.replacing(target) as file:
             for count, line in enumerate(written, 1):  # noqa: B007 (the last one is the number)
                 file.write(line.encode())
             check()

@@ -268,7 +268,7 @@ def _output(args: argparse.Namespace) -> contextlib.AbstractContextManager[IO[by
         raise UsageError(f"--resume {path} is no file")
     if path.exists() and asked.exists() and path.samefile(asked):
         raise UsageError(f"--resume {path} is the file that is asked about")
-    return append_file.owned(path)
+    return append_file.exclusive(path)
 
 
 def _resumed(

@@ -149,7 +149,7 @@ def _beside(target: Path, drawing: str) -> Path:
 
 def write(target: Path, made: "Summary", quiet: bool) -> None:
     """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
-    from palitune import files
+    from palitune import atomic_files
 
     console.status("drawing", quiet)
     from palitune.evaluate.report import canvas, curves, page
@@ -158,8 +158,8 @@ def write(target: Path, made: "Summary", quiet: bool) -> None:
     drawings = curves.draw(made.judged, made.figures, made.threshold, made.before)
     content = page.html(made, drawings).encode("utf-8", "replace")
     for name, drawing in drawings.items():
-        files.write(_beside(target, name), drawing)
-    files.write(target, content)
+        atomic_files.write(_beside(target, name), drawing)
+    atomic_files.write(target, content)
     if why := canvas.reason():
         console.note(f"{target}: {why}")
     if not quiet:

@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune import files, workspace
+    from palitune import atomic_files, workspace
     from palitune.cli import streams
     from palitune.cli.tables import share_table
     from palitune.data.checks import label_counts
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         sys.stdout.flush()
     else:
         workspace.file_to_write(args.output, args.overwrite)  # once more: nobody else has written it by now
-        files.write(target, content)
+        atomic_files.write(target, content)
     if not args.quiet:
         print(share_table(table.names, table.values, table.values[keep]), file=sys.stderr)
         if keep.all():

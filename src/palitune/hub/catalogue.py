@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from palitune import files, locks
+from palitune import atomic_files, files, locks
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.hub import checksum, kaggle, transfer
@@ -173,7 +173,7 @@ def _copy_tiny(cache: Path) -> None:
     for file in ("tiny.npz", "tokenizer.model"):
         target, content = folder(cache) / TINY / file, packaged_tiny().with_name(file).read_bytes()
         if not target.is_file() or target.read_bytes() != content:
-            files.write(target, content, shared=True)
+            atomic_files.write(target, content, shared=True)
 
 
 def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, silent: bool) -> None:
@@ -189,7 +189,7 @@ def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, sil
     parts = cache / "kagglehub"
     needed = 2 * sum(math.prod(part.shape) for part in variants.expected(model.sizes).values())  # bytes, in 16 bit
     parts.mkdir(parents=True, exist_ok=True)
-    files.check_space(parts, needed - transfer.size(kaggle.partial(model.handle, model.file, parts)), name)
+    atomic_files.check_space(parts, needed - transfer.size(kaggle.partial(model.handle, model.file, parts)), name)
     kaggle.fetch(model.handle, model.file, target, parts, signed_in, npz.problem, silent)
 
 
@@ -226,11 +226,11 @@ def _fetch(source: str, target: Path, problem: transfer.Problem, silent: bool) -
         checksum.keep(target, silent)
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    files.check_space(target.parent, path.stat().st_size, source)
+    atomic_files.check_space(target.parent, path.stat().st_size, source)
     size = path.stat().st_size
     bar = tqdm(desc=path.name, total=size, unit="B", unit_scale=True, disable=silent)
     found = checksum.replacing(path, target, silent)
-    with files.whole(target, size) as file, files.open_to_read(path) as opened, bar:
+    with atomic_files.replacing(target, size) as file, files.open_to_read(path) as opened, bar:
         while piece := opened.read(SLICE):
             file.write(piece)
             bar.update(len(piece))

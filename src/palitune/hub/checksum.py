@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from palitune import files
+from palitune import atomic_files, files
 from palitune.checkpoint import verified
 from palitune.errors import BadDataError, StorageError
 
@@ -38,7 +38,7 @@ def sha256(file: Path, silent: bool = True) -> str:
 def record(file: Path, silent: bool = True) -> str:
     """Writes down what a file's checksum is, and returns it."""
     found = sha256(file, silent)
-    files.write(path_of(file), _line(found, file))
+    atomic_files.write(path_of(file), _line(found, file))
     verified.remember(file.stat(), WHOLE, found)
     return found
 
@@ -55,13 +55,13 @@ def keep(file: Path, silent: bool = True) -> None:
 def replacing(arrived: Path, file: Path, silent: bool = True) -> str:
     """Writes down, beside what `file` is, what it is about to be: at every moment the one or the other is right."""
     found, old = sha256(arrived, silent), recorded(file) if file.is_file() else set()
-    files.write(path_of(file), b"".join(_line(one, file) for one in [found, *sorted(old - {found})]))
+    atomic_files.write(path_of(file), b"".join(_line(one, file) for one in [found, *sorted(old - {found})]))
     return found
 
 
 def replaced(file: Path, found: str) -> None:
     """Writes down that `replacing` has come to its end."""
-    files.write(path_of(file), _line(found, file))
+    atomic_files.write(path_of(file), _line(found, file))
     verified.remember(file.stat(), WHOLE, found)
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from palitune import files
+from palitune import atomic_files, files
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
 from palitune.hub import checksum
 
@@ -136,7 +136,7 @@ def settle(partial: Path, target: Path, silent: bool = True) -> None:
         os.fsync(file.fileno())
     found = checksum.replacing(partial, target, silent)
     partial.replace(target)
-    files.sync_folder(target.parent)
+    atomic_files.sync_folder(target.parent)
     checksum.replaced(target, found)
 
 
@@ -200,7 +200,7 @@ def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
     length = answer.headers.get("Content-Length", "")
     rest = int(length) if length.isdecimal() else 0
     if rest:
-        files.check_space(partial.parent, rest, name_of(partial))
+        atomic_files.check_space(partial.parent, rest, name_of(partial))
     bar = tqdm(
         desc=name_of(partial),
         total=(start + rest) or None,
@@ -225,7 +225,7 @@ def _remember(headers: Mapping[str, str], partial: Path) -> None:
     version = headers.get("ETag", "")
     version = headers.get("Last-Modified", "") if version.startswith("W/") or not version else version
     if version:
-        files.write(_version_of(partial), version.encode("latin-1", "replace"))
+        atomic_files.write(_version_of(partial), version.encode("latin-1", "replace"))
     else:
         _version_of(partial).unlink(missing_ok=True)
 

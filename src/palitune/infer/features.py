@@ -21,7 +21,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from palitune import files, trees
+from palitune import atomic_files, files, trees
 from palitune.checkpoint import trained_images
 from palitune.data.images import decoder, loader
 from palitune.data.images.decoder import Decoding
@@ -154,7 +154,7 @@ class Features:
             content = row.tobytes()
             checked = content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
             try:
-                files.write(self._path(name), checked, shared=True)
+                atomic_files.write(self._path(name), checked, shared=True)
             except StorageError as error:
                 self._hold(name, row, error)
             self.computed += 1

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palitune import files, locks
+from palitune import atomic_files, files, locks
 from palitune.checkpoint import manifest
 from palitune.errors import BadDataError, MissingInputError, StorageError
 
@@ -75,7 +75,7 @@ class RunFolder:
     def clean(self) -> None:
         """Removes what a killed process left half-written."""
         for path in self.outputs():
-            for temporary in files.temporaries(path):
+            for temporary in atomic_files.leftovers(path):
                 temporary.unlink(missing_ok=True)
 
     def clean_state(self) -> None:
@@ -83,21 +83,21 @@ class RunFolder:
         for path in (self.state, self.best):
             path.unlink(missing_ok=True)
         if self.path.is_dir():
-            files.sync_folder(self.path)
+            atomic_files.sync_folder(self.path)
 
     def clear(self) -> None:
         """Removes an earlier run's files; its checkpoint stays until there is a new one."""
         for path in self.outputs()[2:]:
             path.unlink(missing_ok=True)
-        files.sync_folder(self.path)
+        atomic_files.sync_folder(self.path)
 
     def check_space(self, size: int) -> None:
         """Raises StorageError unless so many bytes are free where the run is written."""
-        files.check_space(self.path, size, "this run")
+        atomic_files.check_space(self.path, size, "this run")
 
     def write_config(self, content: Mapping[str, Any]) -> None:
         self.begun = True
-        files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
+        atomic_files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
 
 
 def end_of(folder: RunFolder) -> str | None:
@@ -158,7 +158,7 @@ class Metrics:
             hint = "Start the run anew with --overwrite"
             raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
         # A new file, whatever is at this name: a link leads to something else, and a copy of the run may share it.
-        files.write(folder.metrics, kept)
+        atomic_files.write(folder.metrics, kept)
         self.file = files.open_to_append(folder.metrics)
 
     def add(self, row: Mapping[str, Any]) -> None:
@@ -184,7 +184,7 @@ class Metrics:
         table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(row for row in self.rows if "event" not in row)
-        files.write(self.folder.table, text.getvalue().encode())
+        atomic_files.write(self.folder.table, text.getvalue().encode())
 
     def close(self) -> None:
         self.file.close()

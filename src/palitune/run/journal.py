@@ -8,7 +8,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from palitune import files
+from palitune import atomic_files
 from palitune.errors import ConfigurationError
 from palitune.run.folder import Metrics, RunFolder
 from palitune.train import loop
@@ -104,7 +104,7 @@ class Journal:
         print(text, flush=True)
         self.blocks.append(text)
         if self.folder is not None:
-            files.write(self.folder.blocks, "".join(f"{block}\n" for block in self.blocks).encode())
+            atomic_files.write(self.folder.blocks, "".join(f"{block}\n" for block in self.blocks).encode())
 
     def draw(self, winner: int | None) -> None:
         """The table and the picture of all losses so far; `winner` is the best trial, from 0."""

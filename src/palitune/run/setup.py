@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune import files, workspace
+from palitune import atomic_files, workspace
 from palitune.checkpoint import delta, manifest, run_state, trained_images
 from palitune.cli import arguments
 from palitune.cli.main import Stopped
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
         reproduce.require_run(folder, args.write)
     else:
         _check_free(folder, args.overwrite, again)  # before anything is made
-    files.check_writable(folder.target)
+    atomic_files.check_writable(folder.target)
     with folder.held():
         if not args.resume:
             _check_free(folder, args.overwrite, again)  # and once more, now that nobody else can

@@ -5,7 +5,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import files
+from palitune import atomic_files
 from palitune.data.checks.lint import Report, Set
 from palitune.data.records import LABELS, Record, to_json
 from palitune.data.split import subset_names
@@ -49,7 +49,7 @@ def _written(
     seen: set[Hashable] = set()
     has_labels = any(record.suffix in LABELS for _, record in one.entries)
     kept = renamed = 0
-    with files.whole(target) as file:
+    with atomic_files.replacing(target) as file:
         for (_, _, raw), record in one.entries:
             picture = report.identity(record)
             other = report.repaired.get((one.path, record.name))

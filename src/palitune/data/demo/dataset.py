@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from palitune import config, files
+from palitune import atomic_files, config
 from palitune.data.demo import drawing
 from palitune.errors import OutputExistsError, UsageError
 
@@ -50,15 +50,15 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     for number, (label, extension) in enumerate(zip(labels, formats, strict=True), 101):
         name = f"images/{'OK' if label == 'yes' else 'NG'}_image{number}.{extension}"
         badge = str(rng.choice(ALLOWED_BADGES)) if label == "yes" else "cross"
-        files.write(folder / name, _encode(drawing.random_scene(rng, badge), str(extension), rng))
+        atomic_files.write(folder / name, _encode(drawing.random_scene(rng, badge), str(extension), rng))
         records.append({"prefix": "", "suffix": str(label), "image": name})
     drawn = {Path(record["image"]).name for record in records}
     for path in (folder / "images").glob("??_image*"):
         if path.name not in drawn:  # an earlier set's
             path.unlink()
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
-    files.write(data, "".join(lines).encode())
-    files.write(folder / MARK, _mark(data, count, seed))
+    atomic_files.write(data, "".join(lines).encode())
+    atomic_files.write(folder / MARK, _mark(data, count, seed))
     return records
 
 

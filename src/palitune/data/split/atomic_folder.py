@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from palitune import files, locks
+from palitune import atomic_files, files, locks
 from palitune.data.records import KINDS
 from palitune.errors import OutputExistsError, StorageError
 
@@ -45,7 +45,7 @@ def fresh(folder: Path) -> Iterator[Path]:
                 _put_right(folder)
                 made.mkdir()
                 lock = os.open(made, os.O_RDONLY)
-                files.try_lock(lock)
+                locks.try_lock(lock)
         except OSError as error:
             raise StorageError(f"cannot write: {error.strerror}", where=str(folder)) from None
         yield made
@@ -68,7 +68,7 @@ def install(made: Path, folder: Path, overwrite: bool) -> None:
         if os.path.lexists(folder):
             raise OutputExistsError("a file has this name", where=str(folder), hint="Use another name with -n")
         made.rename(folder)
-        files.sync_folder(folder.parent)
+        atomic_files.sync_folder(folder.parent)
         return
     new, old = contents(made), contents(folder)
     if new == old and all(_same(made / name, folder / name) for name in new):
@@ -79,9 +79,9 @@ def install(made: Path, folder: Path, overwrite: bool) -> None:
     with files.optional():
         made.chmod(folder.stat().st_mode & 0o7777)
     for part in (*(made / name for name in sorted(new) if "/" in name), made):
-        files.sync_folder(part if part.is_dir() else part.parent)
+        atomic_files.sync_folder(part if part.is_dir() else part.parent)
     before = _swap(made, folder)
-    files.sync_folder(folder.parent)
+    atomic_files.sync_folder(folder.parent)
     _carry(before, folder)
     _remove(before)
 
@@ -163,7 +163,7 @@ def _is_alive(path: Path, process: int | None) -> bool:
     """Whether whoever made a hidden folder is at work: it is locked, or where there are no locks the process lives."""
     descriptor = os.open(path, os.O_RDONLY | files.NO_LINK)
     try:
-        if (free := files.try_lock(descriptor)) is not None:
+        if (free := locks.try_lock(descriptor)) is not None:
             return not free
     finally:
         os.close(descriptor)
@@ -176,7 +176,7 @@ def _alone_for_a_moment(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         for _ in range(PATIENCE):
-            if files.try_lock(descriptor) is not False:
+            if locks.try_lock(descriptor) is not False:
                 break
             time.sleep(PAUSE)
         yield

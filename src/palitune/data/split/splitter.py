@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from palitune import config, files
+from palitune import atomic_files, config
 from palitune.data.checks import near_duplicates
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.loader import raise_all
@@ -300,7 +300,7 @@ def _write(fresh: Path, source: IO[bytes], index: Index, parts: Mapping[str, Int
 def _copy(target: Path, source: IO[bytes], index: Index, parts: Iterable[Ints]) -> None:
     """Writes lines of the source, in the order given. Read one by one: mapped, a large file would fill the memory."""
     read, descriptor = os.pread, source.fileno()
-    with files.whole(target) as file:
+    with atomic_files.replacing(target) as file:
         for lines in parts:
             for start in range(0, len(lines), CHUNK):
                 chosen = lines[start : start + CHUNK]

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import ticker
 
-from palitune import files
+from palitune import atomic_files
 from palitune.data.images import decoder
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import canvas
@@ -55,7 +55,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
             cell.set(xticks=[], yticks=[])
             if not cell.images:
                 cell.set_axis_off()
-        files.write(path, png(figure))
+        atomic_files.write(path, png(figure))
 
 
 def _shot(cell: Any, shot: Shot) -> None:
@@ -106,7 +106,7 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
             _all_trials(cells[len(own)], parts, winner)
         for cell in cells[count:]:
             cell.set_axis_off()
-        files.write(path, png(figure))
+        atomic_files.write(path, png(figure))
 
 
 def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:

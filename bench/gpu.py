@@ -67,8 +67,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     from palitune.train.step import init_state
 
     sizes = variants.published(args.variant, 224)
-    settings = config.learning(args.method)
-    settings.batch_size = args.batch
+    settings = config.training(method=args.method, batch_size=args.batch)
     dtype = jnp.dtype(variants.FAMILIES[args.variant].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in variants.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, args.method != "full")

@@ -53,9 +53,8 @@ def main() -> None:
         asked = batches.training(np.stack([pictures(record.image) for record in new]), new_texts)
         judge = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
-        settings = config.learning("full")
-        settings.examples, settings.batch_size = args.examples, args.batch_size
-        settings.learning_rate = args.learning_rate
+        changes = {name: getattr(args, name) for name in ("examples", "batch_size", "learning_rate")}
+        settings = config.training(method="full", **changes)
         transform, options = step.configured(settings, loop.steps_of(settings), 0)
 
         def learned(train: Any, dtype: Any, update: Any) -> float:

@@ -48,8 +48,7 @@ PROMISED = (
 def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
     sizes = variants.published(family, 224)
-    settings = config.learning(method)
-    settings.optimizer, settings.batch_size = optimizer, batch
+    settings = config.training(method=method, optimizer=optimizer, batch_size=batch)
     dtype = jnp.dtype(variants.FAMILIES[family].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in variants.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)

@@ -91,10 +91,8 @@ def test_ways_of_working_change_nothing(golden: Golden, options: Options) -> Non
 def test_other_rules_equal_the_ordinary_step(golden: Golden, name: str) -> None:
     from palitune import config
 
-    settings = config.learning("full")
-    settings.optimizer, settings.clip_tensor = name, 0.5
-    settings.weight_decay = ((r"llm/.*", 0.1),)
-    settings.learning_rate_scale = ((r"img/.*", 0.5),)
+    rules: Any = {"weight_decay": ((r"llm/.*", 0.1),), "learning_rate_scale": ((r"img/.*", 0.5),)}
+    settings = config.training(method="full", optimizer=name, clip_tensor=0.5, **rules)
     transform = optimizers.make(settings, lambda step: 1.0)
     ordinary = take_steps(golden, "full", Options(layerwise=False), transform=transform, rate=1e-3)
     layerwise = take_steps(golden, "full", Options(), transform=transform, rate=1e-3)
@@ -174,9 +172,7 @@ def test_a_gradient_without_a_number_is_told(golden: Golden) -> None:
 def _adamw() -> Any:
     from palitune import config
 
-    settings = config.learning("full")
-    settings.optimizer = "adamw"
-    return settings
+    return config.training(method="full", optimizer="adamw")
 
 
 @pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)

@@ -41,11 +41,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
 
 
 def settings_of(seed: int = 0, **changes: Any) -> Any:
-    settings = config.learning()
-    settings.seed, settings.prompt, settings.examples = seed, "ok?", 10
-    for name, value in changes.items():
-        settings[name] = value
-    return settings
+    return config.training(**{"seed": seed, "prompt": "ok?", "examples": 10, **changes})
 
 
 def batches_of(records: list[Record], seed: int = 0, name: str = "1st", start: int = 0, **changes: Any) -> list[Batch]:

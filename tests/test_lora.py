@@ -74,7 +74,7 @@ def test_rules_choose_the_targets(golden: Golden) -> None:
 
 
 def test_the_default_targets_are_all_projections(golden: Golden) -> None:
-    settings = config.learning("lora")
+    settings = config.training(method="lora")
     adapters = lora.init(golden.params, settings.lora_targets, 1, 1.0, jax.random.key(0))
     assert set(lora.adapted(adapters)) == {path for path in golden.params if lora.can_adapt(path)}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune.config import learning
+from palitune.config import training
 from palitune.path_patterns import Pattern
 
 PATHS = [
@@ -22,7 +22,7 @@ PATHS = [
     "a\nb",
 ]
 USUAL = [
-    learning().lora_targets,
+    training().lora_targets,
     r"llm/.*",
     r"(llm|img)/.*",
     r"img/.*kernel",

@@ -16,8 +16,7 @@ from palitune.train import cards, plan
 
 def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
     sizes = variants.published(family, 224)
-    settings = config.learning(method)
-    settings.batch_size = batch
+    settings = config.training(method=method, batch_size=batch)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float16) for p, leaf in variants.expected(sizes).items()}
     return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")
 
@@ -54,8 +53,7 @@ def test_the_estimate_is_near_what_xla_counts() -> None:
         variants.SiglipConfig(64, 2, 128, 2, 14, 224, 128),
         variants.GemmaConfig(128, 6, 2048, 4, 1, 32, 512),
     )
-    settings = config.learning()
-    settings.batch_size = 8
+    settings = config.training(batch_size=8)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in variants.expected(sizes).items()}
     each = plan.Work(sizes, stored, settings, jnp.dtype(jnp.float32), 21, 2, True)
     counted, estimated = plan.measure(each, 0, None), plan.estimate(each, 0)
@@ -81,7 +79,7 @@ def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch
         variants.SiglipConfig(16, 1, 16, 2, 14, 28, 16), variants.GemmaConfig(16, 2, 64, 2, 1, 8, 64)
     )
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in variants.expected(sizes).items()}
-    each = plan.Work(sizes, stored, config.learning(), jnp.dtype(jnp.float32), 5, 2, True)
+    each = plan.Work(sizes, stored, config.training(), jnp.dtype(jnp.float32), 5, 2, True)
     assert plan.prepare(each).step.programs
     monkeypatch.setattr(plan, "device_memory", lambda: 20_000)
     with pytest.raises(ConfigurationError, match="this run needs"):

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from palitune import config
+from palitune import randomness
 from palitune.data.split import splitter as splitting
 from palitune.data.split.splitter import Amount, Index, Wish
 from palitune.data.split.stratified_partition import partition
@@ -277,9 +277,9 @@ def test_a_bad_line_stops_it_before_anything_is_written(tmp_path: Path) -> None:
 
 def test_generators_by_name() -> None:
     numbers = {
-        names: config.generator(0, *names).integers(2**60)
+        names: randomness.generator(0, *names).integers(2**60)
         for names in [("a",), ("b",), ("a", 1), ("a", 2), ("order", "1st")]
     }
     assert len(set(numbers.values())) == len(numbers)
-    assert config.generator(0, "a").integers(2**60) == numbers[("a",)]
-    assert config.generator(1, "a").integers(2**60) != numbers[("a",)]
+    assert randomness.generator(0, "a").integers(2**60) == numbers[("a",)]
+    assert randomness.generator(1, "a").integers(2**60) != numbers[("a",)]

@@ -1,77 +1,195 @@
-"""A run's configuration and its randomness.
+"""RunConfig: everything that a run of learning can be asked for, each setting defined once; and what comes of it."""
 
-One locked `ml_collections.ConfigDict` says everything that a run depends on beside its data and its base weights, and
-is stored with what the run made.
-"""
+import dataclasses
+from typing import ClassVar
 
-import hashlib
-from typing import TYPE_CHECKING
-
-import ml_collections
-
-if TYPE_CHECKING:
-    import numpy as np
+from palitune.errors import UsageError
+from palitune.learning_settings import EXAMPLES, METHOD_DEFAULTS, LearningSettings, PassSettings
+from palitune.model_settings import ImageSettings, ModelSettings, PromptSettings
+from palitune.settings import Settings, setting, settings_of
+from palitune.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
-MAX_PIXELS = 64_000_000  # of a picture: what a telephone takes, and no more memory than decoding may have
+MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have
 
 
-# What a method needs beside its name: full fine-tuning moves everything at once, adapters start from nothing.
-RECIPES: dict[str, dict[str, object]] = {
-    "attention": {},
-    "full": {"learning_rate": 0.01},
-    "lora": {"optimizer": "adamw", "learning_rate": 0.003},
-}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DataSettings(Settings):
+    """What is learned from, and what evaluates it meanwhile."""
 
-
-def learning(method: str = "attention") -> ml_collections.ConfigDict:
-    """The configuration of learning, with a method's defaults."""
-    config = ml_collections.ConfigDict()
-    config.method = method  # which parameters learn: train/optimizers.py
-    config.examples = 512  # training examples shown in a pass; records come again as often as that takes
-    config.batch_size = 2
-    config.accumulate = 1  # batches to one update
-    config.optimizer = "sgd"
-    config.learning_rate = 0.03
-    config.schedule = "cosine"
-    config.warmup = 0.1  # share of the steps
-    config.weight_decay = ()  # (regular expression over parameter paths, decay), the first that matches counts
-    config.learning_rate_scale = ()  # likewise, (expression, factor)
-    config.clip_tensor = 0.0  # largest norm of one tensor's gradient; 0 is none
-    config.clip_global = 0.0  # largest norm of all gradients together; 0 is none
-    config.ema = 0.0  # decay of the moving average of what learns, which is what is kept; 0 is none
-    config.lora_rank = 16
-    config.lora_alpha = 16.0
-    config.lora_targets = r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))"
-    config.lora_dropout = 0.0  # share of the adapters' inputs that are left out
-    config.label_smoothing = 0.0  # share of each target that goes evenly to the whole vocabulary
-    config.weights = "auto"  # dtype of what `full` trains; auto is that of the computation
-    config.vocabulary_chunks = 1  # pieces in which the vocabulary goes by in the loss
-    config.keep = -1  # megabytes of activations that are kept instead of computed twice; -1 is what fits
-    config.balance = "none"  # weights: each label counts the same in the loss; sample: each is shown as often
-    config.augment = ()  # how training pictures are changed: flip, crop, color
-    config.second_pass = False
-    config.second_learning_rate = 0.0  # 0 is a tenth of the first: the second pass settles what that one found
-    config.evaluate_every = (
-        0  # steps between evaluations; 0 is up to eight in a pass, as the validation set's size allows
+    data: str = setting(
+        "set1", File(), "a split in dataset/, or its folder; or a data file, JSONL or TSV", "-d", metavar="DATA"
     )
-    config.patience = 0  # evaluations without a better one after which a pass ends; 0 is never
-    config.second_patience = -1  # likewise of the second pass; -1 is as the first
-    config.select = "loss"  # which evaluation is the best
-    config.attempts = 3  # at a pass, when learning diverges
-    config.frames = "middle"  # of an animated picture: first, middle, last or a number from 0
-    config.max_pixels = MAX_PIXELS  # of a picture; larger ones are refused
-    config.prompt = PROMPT  # where a record's prefix is empty
-    config.dtype = "auto"  # of the computation; bfloat16 where the device has it
-    config.seed = 0
-    config.update(RECIPES[method])
-    config.lock()
-    return config
+    valid_data: str | None = setting(
+        None,
+        File(),
+        "evaluates the model while it learns, where -d is no split",
+        metavar="FILE",
+        shown="default: the examples that it learns from",
+    )
 
 
-def generator(seed: int, *names: object) -> "np.random.Generator":
-    """NumPy's generator for one purpose: a seed and names give the same numbers again, other names independent ones."""
-    import numpy as np
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SavingSettings(Settings):
+    """What is kept of a run."""
 
-    digest = hashlib.sha256("/".join(map(str, (seed, *names))).encode("utf-8", "surrogateescape")).digest()
-    return np.random.default_rng(int.from_bytes(digest[:16], "little"))
+    write: str | None = setting(
+        None, File(), "save the result: a bare name goes into checkpoints/", "-w", "-s", metavar="NAME", recorded=False
+    )
+    overwrite: bool = setting(False, Flag(), "let -w replace a checkpoint and its run", recorded=False)
+    report: bool = setting(
+        False,
+        Flag(),
+        "also write NAME.run/report.html: the validation set before and after, with curves and images",
+        recorded=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SeedSettings(Settings):
+    """The seed that all randomness of a run comes from."""
+
+    seed: int = setting(0, SEED, "another seed shows the examples in another order")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialSettings(Settings):
+    """Several trials in one run."""
+
+    TITLE: ClassVar[str | None] = "several trials in one process; the best is kept"
+
+    repeat: int = setting(1, POSITIVE, "from N seeds", metavar="N")
+    sweep: tuple[str, ...] = setting(
+        (),
+        Texts(),
+        "for each of several values, e.g. lr=0.01,0.03 batch=2,8; names are those of the options here",
+        metavar="NAME=V,V",
+    )
+    search: int | None = setting(
+        None,
+        POSITIVE,
+        "look N times for better settings in what --sweep allows, ranges lr=0.003..0.1 too (needs palitune[search])",
+        metavar="N",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ContinuingSettings(Settings):
+    """Going on with a run, and making one again."""
+
+    TITLE: ClassVar[str | None] = "going on and starting over"
+
+    save_every: int | None = setting(
+        None,
+        COUNT,
+        "steps between two saved states of the run; 0 saves none",
+        metavar="N",
+        shown="every ten minutes",
+        recorded=False,
+    )
+    resume: bool = setting(
+        False,
+        Flag(),
+        "go on with the run of -w NAME, which was stopped or killed; it needs no other option",
+        recorded=False,
+    )
+    source: str | None = setting(
+        None,
+        File(),
+        "everything as in a run's config.json, but what is typed beside it",
+        option="from",
+        metavar="FILE",
+        recorded=False,
+    )
+    recipe: str | None = setting(
+        None,
+        Text(),
+        "settings from a recipe, a Python file with get_config(); what is typed beside it counts more",
+        option="config",
+        metavar="FILE.py[:NAME=VALUE,...]",
+        recorded=False,
+    )
+    tensorboard: bool = setting(
+        False, Flag(), "write the metrics for TensorBoard too (needs palitune[tensorboard])", recorded=False
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunConfig(
+    DataSettings,
+    SavingSettings,
+    SeedSettings,
+    PassSettings,
+    TrialSettings,
+    ContinuingSettings,
+    LearningSettings,
+    ModelSettings,
+    PromptSettings,
+    ImageSettings,
+):
+    """A run of learning: what it learns from, how, and what is kept.
+
+    `RunConfig(data="set1", method="lora", write="mine")` says the same as these options on the command line do, and is
+    checked in the same way. `dataclasses.replace` changes it.
+
+    Raises:
+      UsageError: a setting has no such value.
+    """
+
+    quiet: bool = setting(False, Flag(), "no progress and no notes, only results and errors", recorded=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(LearningSettings, PassSettings):
+    """Everything that training depends on beside its data and its base weights, with nothing left open.
+
+    It is stored with what a run made, as JSON.
+    """
+
+    optimizer: str
+    learning_rate: float
+    examples: int
+    frames: str = "middle"  # of an animated image: first, middle, last or a number from 0
+    max_pixels: int = MAX_PIXELS  # of an image; larger ones are refused
+    prompt: str = PROMPT  # where an example's prefix is empty
+    dtype: str = "auto"  # of the computation; bfloat16 where the device has it
+    seed: int = 0
+
+    def as_json(self) -> dict[str, object]:
+        """The content of "config" in `config.json` and in a checkpoint's manifest, by name."""
+        names = sorted(one.name for one in dataclasses.fields(self) if one.name not in ("given", "epochs"))
+        return {name: getattr(self, name) for name in names}
+
+
+def training(config: LearningSettings | None = None, **others: object) -> TrainingConfig:
+    """What settings of learning come to: the method's defaults, then what was given.
+
+    Args:
+      config: the settings; a RunConfig has those of the passes too.
+      others: what the settings leave open, by name: `frames`, `prompt`, or any other field of `TrainingConfig`.
+
+    Raises:
+      UsageError: settings that have no effect together.
+    """
+    config = config or LearningSettings()
+    known = {one.name for one in dataclasses.fields(TrainingConfig)}
+    optimizer, rate = METHOD_DEFAULTS[str(others.get("method", config.method))]
+    values: dict[str, object] = {"optimizer": optimizer, "learning_rate": rate, "examples": EXAMPLES}
+    own = {one.name: getattr(config, one.name) for one in settings_of(type(config)) if one.name in known}
+    values |= {name: value for name, value in own.items() if value is not None}
+    values |= others
+    return TrainingConfig(**values)  # type: ignore[arg-type]  # checked at run time, each by its setting
+
+
+def require_effect(config: LearningSettings) -> None:
+    """Raises UsageError for a setting that has no effect with the others."""
+    for one in settings_of(type(config)):
+        method = one.details.method
+        if one.name in config.given and method not in (None, config.method):
+            raise UsageError(f"{one.option} is for --method {method}, this is {config.method}")
+    if isinstance(config, PassSettings) and not config.second_pass:
+        for name in ("second_learning_rate", "second_patience"):
+            if name in config.given:
+                raise UsageError(f"--{name.replace('_', '-')} is for a second pass: add -2")
+    if config.keep > 0 and (config.accumulate > 1 or config.clip_global):
+        raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")

@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 from palitune import path_patterns
 from palitune.cli import values
+from palitune.config import TrainingConfig, training
 from palitune.data.records import LABELS
 from palitune.errors import UsageError
 
@@ -42,7 +43,7 @@ WITHOUT_MEMORY = {
 
 
 def add_method(parser: argparse.ArgumentParser, planning: bool = False) -> None:
-    """How learning is done. Nothing has a default here: `config.learning` has them, by method.
+    """How learning is done. Nothing has a default here: `config.training` has them, by method.
 
     Args:
       planning: leave out what changes neither memory nor time.
@@ -122,14 +123,12 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--attempts", type=values.positive_int, metavar="N", help=text)
 
 
-def configured(args: argparse.Namespace, prompt: str) -> Any:
+def configured(args: argparse.Namespace, prompt: str) -> TrainingConfig:
     """The run's configuration: the method's defaults, the prompt the model was made with, then what was typed.
 
     Raises:
       UsageError: an option that has no effect with the others.
     """
-    from palitune.config import learning
-
     method = args.method or METHODS[0]
     for option, needed in NEEDS_METHOD.items():
         if getattr(args, option, None) is not None and method != needed:
@@ -139,19 +138,14 @@ def configured(args: argparse.Namespace, prompt: str) -> Any:
             raise UsageError(f"--{option.replace('_', '-')} is for a second pass: add -2")
     if args.keep and ((args.accumulate or 1) > 1 or args.clip_global):
         raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")
-    config = learning(method)
-    config.prompt = prompt
-    for name in config:
-        value = getattr(args, name, None)
-        if value is not None:
-            config[name] = tuple(value) if isinstance(value, list) else value
-    return config
+    typed = {name: getattr(args, name, None) for name in training().as_json()}
+    return training(**{"prompt": prompt, **{name: value for name, value in typed.items() if value is not None}})
 
 
-def check_rules(config: Any, learning: list[str]) -> None:
+def check_rules(config: TrainingConfig, learning: list[str]) -> None:
     """Raises UsageError if a rule over paths matches nothing of what learns."""
     for name in ("weight_decay", "learning_rate_scale"):
-        for pattern, _ in config[name]:
+        for pattern, _ in getattr(config, name):
             if not any(path_patterns.compiled(pattern).matches(path) for path in learning):
                 hint = f"What learns is {', '.join(learning[:4])}{' …' if len(learning) > 4 else ''}"
                 raise UsageError(f"--{name.replace('_', '-')} {pattern}: no parameter that learns matches", hint=hint)

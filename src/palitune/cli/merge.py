@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import workspace
     from palitune.checkpoint import delta, manifest, npz
-    from palitune.config import PROMPT, learning
+    from palitune.config import training
     from palitune.errors import UsageError
     from palitune.infer.loading import check, files_of
     from palitune.models import variants
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
     whole = Whole(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
     known = manifest.read(source)
-    config = known.get("config") or {**learning().to_dict(), "prompt": PROMPT}
+    config = known.get("config") or training().as_json()
     about = {"config": config, "data": known.get("data", ""), "learned": known.get("learned")}
     content = manifest.text(base=None, dtypes=dtypes, **about)
     with RunFolder(target).held():  # no run of that name is at work, nor another merge

@@ -146,7 +146,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.config import learning
+    from palitune.config import training
     from palitune.errors import UsageError
     from palitune.models import variants
     from palitune.train.plan import Work
@@ -170,7 +170,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
         dtype = jnp.dtype(variants.FAMILIES[family].stored_dtype)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in variants.expected(config).items()}
     inputs = args.prompt_length + args.answer_length
-    return name, Work(config, stored, learning(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
+    return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
 
 
 def _with(args: argparse.Namespace, work: Any) -> Any:

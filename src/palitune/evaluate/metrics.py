@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune import config
+from palitune import randomness
 from palitune.data.checks.findings import interval as wilson
 from palitune.evaluate import confusion
 from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
@@ -146,7 +146,7 @@ def with_intervals(
 
 def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
     """Bootstrap samples int[R, N] of `count` records, the same ones for the same seed; of none there are none."""
-    rng = config.generator(seed, "bootstrap", count)
+    rng = randomness.generator(seed, "bootstrap", count)
     fewer = min(resamples, max(FEWEST, LARGE // max(count, 1)))
     made = np.empty((fewer if count else 0, count), np.int32)
     for row in made:

@@ -13,6 +13,7 @@ from palitune import jax_environment, trees, workspace
 from palitune.checkpoint import delta, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
+from palitune.config import TrainingConfig
 from palitune.console import status
 from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
@@ -205,7 +206,7 @@ def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, Any]:
     return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(TOWER))
 
 
-def learning_params(model: Model, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, Any], dict[str, Any]]:
     """What learns, as it is before learning, and what new adapters have beside it that does not.
 
     New adapters are random, by the seed.

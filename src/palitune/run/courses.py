@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from palitune.checkpoint import delta, npz
+from palitune.config import TrainingConfig
 from palitune.data import batches
 from palitune.data.records import Record
 from palitune.evaluate import confusion
@@ -49,7 +50,7 @@ class Courses:
         shown: Any,
         train: Sequence[Record],
         valid: Sequence[Record],
-        config: Any,
+        config: TrainingConfig,
         folder: RunFolder | None,
     ) -> None:
         """`folder` is where the best weights go when they are too large for the memory."""
@@ -62,20 +63,20 @@ class Courses:
         )
         self._prepared: dict[str, plan.Prepared] = {}
 
-    def work(self, config: Any) -> plan.Work:
+    def work(self, config: TrainingConfig) -> plan.Work:
         model = self.model
         length, answer = batches.longest(self.train_texts)
         stored = {path: model.checkpoint[path] for path in model.checkpoint}
         return plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
 
-    def prepared(self, config: Any) -> plan.Prepared:
+    def prepared(self, config: TrainingConfig) -> plan.Prepared:
         """The compiled step. Raises ConfigurationError where it cannot fit."""
-        key = str({name: value for name, value in config.to_dict().items() if name not in NOT_COMPILED})
+        key = str({name: value for name, value in config.as_json().items() if name not in NOT_COMPILED})
         if key not in self._prepared:
             self._prepared[key] = plan.prepare(self.work(config))
         return self._prepared[key]
 
-    def sizes(self, config: Any) -> tuple[int, int]:
+    def sizes(self, config: TrainingConfig) -> tuple[int, int]:
         """Bytes of a saved checkpoint, and of a saved state with two more sets of weights beside its own."""
         chosen, _ = plan.parameters(self.work(config))
         prepared = self.prepared(config)
@@ -85,7 +86,7 @@ class Courses:
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
         ) + 2 * checkpoint
 
-    def course(self, config: Any, frozen: Mapping[str, Any]) -> Course:
+    def course(self, config: TrainingConfig, frozen: Mapping[str, Any]) -> Course:
         prepared = self.prepared(config)
         return Course(
             step=prepared.step,
@@ -126,14 +127,14 @@ class Courses:
             return {path: opened[path] for path in opened}
         return {path: np.array(leaf) for path, leaf in rounded.items()}
 
-    def changed(self, config: Any, frozen: Mapping[str, Any], learned: Mapping[str, Any]) -> dict[str, Any]:
+    def changed(self, config: TrainingConfig, frozen: Mapping[str, Any], learned: Mapping[str, Any]) -> dict[str, Any]:
         """Everything that differs from the base after learning: what a delta has to hold."""
         result: dict[str, Any] = {path: self.model.checkpoint[path] for path in delta.inherited(self.model.checkpoint)}
         result |= {path: leaf for path, leaf in frozen.items() if lora.is_adapter(path)}
         result |= {path: learned[path] for path in learned if TRAINABLE[config.method](path)}
         return dict(sorted(result.items()))
 
-    def batches(self, config: Any, name: str, start: int) -> Any:
+    def batches(self, config: TrainingConfig, name: str, start: int) -> Any:
         """A pass's batches after the first `start`."""
         return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
 

@@ -14,6 +14,7 @@ import palitune
 from palitune.checkpoint import delta, trained_images
 from palitune.cli.arguments import METHODS, NEEDS_METHOD
 from palitune.cli.main import Parser
+from palitune.config import TrainingConfig
 from palitune.data.records import Record
 from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.infer.loading import Model
@@ -153,7 +154,7 @@ def facts(
     args: argparse.Namespace,
     model_name: str,
     model: Model,
-    config: Any,
+    config: TrainingConfig,
     sets: Mapping[Path, Sequence[Record]],
 ) -> dict[str, Any]:
     """The content of a run's `config.json`. It is compared with what was recorded, if the run is made again.
@@ -168,7 +169,7 @@ def facts(
         "versions": {"python": platform.python_version(), **{name: metadata.version(name) for name in LIBRARIES}},
         "command": sys.argv[1:],
         "options": options | {"model": model_name, "seed": args.seed or 0},
-        "config": config.to_dict(),
+        "config": config.as_json(),
         "data": {name: {"file": str(path), **fingerprint(path, records)} for name, (path, records) in _named(sets)},
         "base": delta.describe(model.checkpoint, model.path.stem),
     }

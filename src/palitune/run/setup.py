@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+import dataclasses
 import operator
 import shlex
 import sys
@@ -13,7 +14,7 @@ from palitune import atomic_files, workspace
 from palitune.checkpoint import delta, manifest, run_state, trained_images
 from palitune.cli import arguments
 from palitune.cli.main import Stopped
-from palitune.config import PROMPT
+from palitune.config import PROMPT, TrainingConfig
 from palitune.console import status
 from palitune.data import dataset
 from palitune.data.checks import findings, seen_in_training
@@ -112,8 +113,8 @@ class Planned(NamedTuple):
     data: Path
     courses: Courses
     trials: sweep.Trials
-    configured: Callable[[sweep.Trial], Any]
-    config: Any  # of the first trial, for what all have in common
+    configured: Callable[[sweep.Trial], TrainingConfig]
+    config: TrainingConfig  # of the first trial, for what all have in common
     facts: dict[str, Any]  # what the run depends on
 
 
@@ -140,10 +141,9 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {args.write} would replace the model that it learns from")
 
-    def configured(trial: sweep.Trial) -> Any:
+    def configured(trial: sweep.Trial) -> TrainingConfig:
         config = _configured(args, trial, prompt, len(train))
-        _go_on_with_adapters(model.checkpoint, args, config)
-        return config
+        return _go_on_with_adapters(model.checkpoint, args, config)
 
     configs = [configured(trial) for trial in trials.known()]
     # A tower that learns needs pixels, and so do pictures that change.
@@ -230,14 +230,14 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
         judge.report(journal.folder, args.quiet)
 
 
-def _configured(args: argparse.Namespace, trial: sweep.Trial, prompt: str, count: int) -> Any:
+def _configured(args: argparse.Namespace, trial: sweep.Trial, prompt: str, count: int) -> TrainingConfig:
     """The configuration of a trial on `count` records. Raises UsageError where its settings contradict each other."""
     args = sweep.changed(args, trial)
     config = arguments.configured(args, prompt)
     if args.epochs is not None:
         if args.examples is not None:
             raise UsageError("--epochs and --examples both say how long a pass is: leave one out")
-        config.examples = args.epochs * count
+        config = dataclasses.replace(config, examples=args.epochs * count)
     if config.examples < config.batch_size * config.accumulate:
         one = f"one batch of {config.batch_size}" + (f" x {config.accumulate}" if config.accumulate > 1 else "")
         said = (
@@ -247,23 +247,27 @@ def _configured(args: argparse.Namespace, trial: sweep.Trial, prompt: str, count
     return config
 
 
-def _go_on_with_adapters(checkpoint: Mapping[str, Any], args: argparse.Namespace, config: Any) -> None:
-    """Makes the configuration say what the adapters are, where the checkpoint has some.
+def _go_on_with_adapters(
+    checkpoint: Mapping[str, Any], args: argparse.Namespace, config: TrainingConfig
+) -> TrainingConfig:
+    """The configuration with the adapters that the checkpoint has, if it has some.
 
     Raises:
       UsageError: others were asked for.
     """
     if config.method != "lora" or not (adapted := lora.adapted(checkpoint)):
-        return
+        return config
     if typed := [name for name in ("lora_rank", "lora_alpha", "lora_targets") if getattr(args, name) is not None]:
         option = f"--{typed[0].replace('_', '-')}"
         hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
         raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
-    config.lora_rank = int(checkpoint[adapted[0] + lora.A].shape[-1])
-    config.lora_alpha = float(checkpoint[adapted[0] + lora.ALPHA][0])
+    rank, alpha = checkpoint[adapted[0] + lora.A].shape[-1], checkpoint[adapted[0] + lora.ALPHA][0]
+    return dataclasses.replace(config, lora_rank=int(rank), lora_alpha=float(alpha))
 
 
-def _check(courses: Courses, configs: Sequence[Any], folder: RunFolder | None, args: argparse.Namespace) -> None:
+def _check(
+    courses: Courses, configs: Sequence[TrainingConfig], folder: RunFolder | None, args: argparse.Namespace
+) -> None:
     """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
     learning = list(parameters(courses.work(configs[0]))[0])
     for config in configs:

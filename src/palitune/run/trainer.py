@@ -13,6 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
+from palitune.config import TrainingConfig
 from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.infer.loading import learning_params
@@ -65,7 +66,7 @@ class Training:
         courses: Courses,
         frozen: dict[str, Any],
         trials: Trials,
-        configured: Callable[[Trial], Any],
+        configured: Callable[[Trial], TrainingConfig],
         journal: Journal,
         judge: Callable[[Mapping[str, Any], str], None],
         describe: Callable[[Any], str],
@@ -103,7 +104,7 @@ class Training:
         if p.winner is None:
             raise DivergedError(f"all {count} trials diverged; no model was saved", hint=loop.ADVICE)
 
-    def learn_trial(self, trial: Trial, config: Any) -> None:
+    def learn_trial(self, trial: Trial, config: TrainingConfig) -> None:
         p, count = self.progress, self.trials.count
         if count > 1:
             changes = "".join(f", {name} {value}" for name, value in trial.changes.items())
@@ -149,7 +150,7 @@ class Training:
     def all_params(self, learned: Mapping[str, Any]) -> dict[str, Any]:
         return {**self.frozen, **{path: jnp.asarray(learned[path]) for path in learned}}
 
-    def learn_pass(self, config: Any, best: Best | None) -> Best:
+    def learn_pass(self, config: TrainingConfig, best: Best | None) -> Best:
         """One pass, in as many attempts as it takes and the configuration allows."""
         p = self.progress
         rate = config.learning_rate if p.number == 0 else config.second_learning_rate or config.learning_rate / 10
@@ -175,7 +176,7 @@ class Training:
                 self.journal.note("the second pass found nothing better: what the first learned stays")
             return attempt.best
 
-    def attempt(self, config: Any, best: Best | None, rate: float) -> Attempt:
+    def attempt(self, config: TrainingConfig, best: Best | None, rate: float) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
         p = self.progress
         base, more = learning_params(self.courses.model, config)
@@ -203,7 +204,7 @@ class Training:
             p.attempts += 1
         return attempt
 
-    def watch(self, attempt: Attempt, config: Any) -> None:
+    def watch(self, attempt: Attempt, config: TrainingConfig) -> None:
         """Takes the steps of an attempt, writes each down, and saves where that is due or asked for."""
         p, steps = self.progress, loop.steps_of(config)
         name = PASSES[p.number]
@@ -244,12 +245,12 @@ class Training:
 
     # What is saved ----------------------------------------------------------------------------------------------------
 
-    def save(self, config: Any, learned: Mapping[str, Any]) -> None:
+    def save(self, config: TrainingConfig, learned: Mapping[str, Any]) -> None:
         """Writes the checkpoint: what differs from the base, and where it comes from."""
         if self.folder is None:
             return
         changed = self.courses.changed(config, self.frozen, learned)
-        content = self.describe({"config": config.to_dict(), "dtypes": {p: a.dtype for p, a in changed.items()}})
+        content = self.describe({"config": config.as_json(), "dtypes": {p: a.dtype for p, a in changed.items()}})
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 

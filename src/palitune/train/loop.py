@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palitune import config as configuration
+from palitune import randomness
 from palitune.checkpoint import run_state
+from palitune.config import TrainingConfig
 from palitune.data import batches
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
@@ -32,12 +33,12 @@ Flat = Mapping[str, Any]
 Pictures = Callable[[Path, str | None], np.ndarray[Any, Any]]  # what a batch takes for a picture's file
 
 
-def steps_of(config: Any) -> int:
+def steps_of(config: TrainingConfig) -> int:
     """Updates in a pass."""
     return int(config.examples // (config.batch_size * config.accumulate))
 
 
-def evaluation_interval(config: Any, validation: int) -> int:
+def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     """Steps between two evaluations of so many examples.
 
     By default eight in a pass, or as many as look at no more examples together than the pass itself, but one.
@@ -57,7 +58,7 @@ def training_batches(
     records: Sequence[Record],
     texts: Sequence[Text],
     pictures: ImageSource,
-    config: Any,
+    config: TrainingConfig,
     name: str,
     start: int = 0,
 ) -> Iterator[batches.Batch]:
@@ -65,7 +66,7 @@ def training_batches(
     steps, size = steps_of(config), config.batch_size * config.accumulate
     _, longest = batches.longest(texts)
     labels = [record.suffix for record in records]
-    rng = configuration.generator(config.seed, "order", name)
+    rng = randomness.generator(config.seed, "order", name)
     if config.balance == "sample":
         indices = batches.balanced_order(labels, steps * size, rng)
     else:
@@ -78,7 +79,7 @@ def training_batches(
         chosen, order = order[:size], order[size:]
         images = np.stack([next(shown) for _ in chosen])
         if config.augment:
-            rng = configuration.generator(config.seed, "augment", name, step)
+            rng = randomness.generator(config.seed, "augment", name, step)
             images = np.stack([augment(image, config.augment, rng) for image in images])
         batch = batches.training(images, [texts[i] for i in chosen], longest, [weights[labels[i]] for i in chosen])
         yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
@@ -90,7 +91,7 @@ class Course(NamedTuple):
     step: Step
     transform: Any
     options: Options
-    config: Any
+    config: TrainingConfig
     weights_dtype: Any  # of what learns
     frozen: Flat
     evaluate: Callable[[Flat], Evaluation]  # of all parameters

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from palitune.config import TrainingConfig
 from palitune.errors import ConfigurationError
 from palitune.train.parameters import TRAINABLE as TRAINABLE
 from palitune.trees import Rules
@@ -50,7 +51,7 @@ def sgd(schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
     return optax.scale_by_learning_rate(lambda count: schedule(count + 1))
 
 
-def make(config: Any, schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
+def make(config: TrainingConfig, schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
     """The rule that a configuration names: `optimizer`, `clip_tensor`, `weight_decay` and `learning_rate_scale`.
 
     Raises:
@@ -67,10 +68,10 @@ def make(config: Any, schedule: Callable[[Any], Any]) -> optax.GradientTransform
     parts = [clip_each(config.clip_tensor)] if config.clip_tensor else []
     parts += rules[config.optimizer]
     if config.weight_decay:
-        decay: Rules[float] = Rules([*map(tuple, config.weight_decay), (".*", 0.0)])
+        decay: Rules[float] = Rules([*config.weight_decay, (".*", 0.0)])
         parts.append(_by_path(lambda path, update, weight: update + decay(path) * weight.astype(update.dtype)))
     if config.learning_rate_scale:
-        scale: Rules[float] = Rules([*map(tuple, config.learning_rate_scale), (".*", 1.0)])
+        scale: Rules[float] = Rules([*config.learning_rate_scale, (".*", 1.0)])
         parts.append(_by_path(lambda path, update, weight: update * scale(path)))
     return optax.chain(*parts, sgd(schedule))
 

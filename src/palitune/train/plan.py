@@ -7,6 +7,7 @@ Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width,
 """
 
 import bisect
+import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from palitune import trees
+from palitune.config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
@@ -39,7 +41,7 @@ class Work(NamedTuple):
 
     sizes: PaliGemmaConfig
     stored: Mapping[str, Any]  # parameters by path: anything with a shape and a dtype
-    config: Any  # config.learning
+    config: TrainingConfig
     dtype: Any  # of the computation
     text_length: int  # T before it is padded to a bucket
     answer_length: int  # K
@@ -204,9 +206,7 @@ def smaller_batch(work: Work, needed: int, limit: int) -> int:
 
 def with_batch(work: Work, size: int) -> Work:
     """The same work with another batch size."""
-    config = work.config.copy_and_resolve_references()
-    config.batch_size = size
-    return work._replace(config=config)
+    return work._replace(config=dataclasses.replace(work.config, batch_size=size))
 
 
 def largest_batch(work: Work, limit: int) -> int:

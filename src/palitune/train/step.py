@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from palitune import trees
+from palitune.config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import layerwise, objective, optimizers, schedule
@@ -18,8 +19,8 @@ State = dict[str, Any]
 DEFAULTS = Options()
 
 
-def configured(config: Any, steps: int, kept_layers: int) -> tuple[optax.GradientTransformation, Options]:
-    """The rule and the options that a run's configuration (`config.learning`) asks for, for a learning rate of 1.
+def configured(config: TrainingConfig, steps: int, kept_layers: int) -> tuple[optax.GradientTransformation, Options]:
+    """The rule and the options that a run's configuration asks for, for a learning rate of 1.
 
     Raises:
       ConfigurationError: on an unknown name, and on what the method cannot do.
@@ -37,7 +38,7 @@ def configured(config: Any, steps: int, kept_layers: int) -> tuple[optax.Gradien
     return optimizers.make(config, schedule.make(config.schedule, steps, 1.0, config.warmup)), options
 
 
-def weights_dtype(config: Any, dtype: Any) -> Any:
+def weights_dtype(config: TrainingConfig, dtype: Any) -> Any:
     """The dtype of what learns: float32, but 16 bit for `full` where the computation is, unless `weights` says else."""
     if config.method != "full":
         return jnp.dtype(jnp.float32)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune import config
+from palitune import randomness
 from palitune.data.formats import csv_lines
 from palitune.data.records import STDIN, Line, Reader, parse_object
 from palitune.errors import BadDataError
@@ -133,7 +133,7 @@ def thin(table: Table, target: float, drop_yes: bool, seed: int) -> Ints:
         line, column = np.argwhere(values < 0)[0]
         where, hint = f"{table.path}:{table.numbers[line]}", "Name other columns with --columns"
         raise BadDataError(f"neither yes nor no in {table.names[column]}", where=where, hint=hint)
-    rng = config.generator(seed, "thin")
+    rng = randomness.generator(seed, "thin")
     keep = np.ones(len(values), bool)
     has_yes = values.any(axis=1)
     if drop_yes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from palitune import atomic_files, config
+from palitune import atomic_files, randomness
 from palitune.data.demo import drawing
 from palitune.errors import OutputExistsError, UsageError
 
@@ -40,7 +40,7 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     if data.exists() and not overwrite and _mark(data, count, seed) != _read(folder / MARK):
         hint = "Draw into another folder with -o, or use --overwrite"
         raise OutputExistsError("another data set is there already", where=str(data), hint=hint)
-    rng = config.generator(seed, "demo", count)
+    rng = randomness.generator(seed, "demo", count)
     refused = round(count * REFUSED_SHARE)
     labels = rng.permutation(["no"] * refused + ["yes"] * (count - refused))
     png, jpeg = round(count * PNG_SHARE), round(count * JPEG_SHARE)

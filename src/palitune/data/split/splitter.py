@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from palitune import atomic_files, config
+from palitune import atomic_files, randomness
 from palitune.data.checks import near_duplicates
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.loader import raise_all
@@ -101,9 +101,9 @@ def split(
             remarks: list[str] = []
             together = _together(index, wish.near, images or ImageFolders.beside(source), remarks)
             index = index._replace(groups=None, pictures=None, names=None)  # of millions of lines that is a lot
-            order = config.generator(seed, "split", seeded).permutation(len(index.offsets))
+            order = randomness.generator(seed, "split", seeded).permutation(len(index.offsets))
             labels = index.labels if wish.stratify else np.zeros(len(order), np.int32)
-            parts = partition(labels, together, order, sizes, config.generator(seed, "groups", seeded))
+            parts = partition(labels, together, order, sizes, randomness.generator(seed, "groups", seeded))
             _require_parts(parts)
             if is_read_once:
                 spool.flush()

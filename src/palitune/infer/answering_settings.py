@@ -1,0 +1,51 @@
+"""Settings of how a model's scores become answers."""
+
+import dataclasses
+
+from palitune.data.labels import LABELS, plain_set
+from palitune.settings import Settings, setting
+from palitune.value_kinds import PROBABILITY, Flag, Kind, Prompt
+
+
+class Labels(Kind[tuple[str, ...]]):
+    """Two or more different labels, with commas between them."""
+
+    def describe(self) -> str:
+        return "labels"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        names = [name.strip() for name in text.split(",")]
+        names = [name.lower() if name.lower() in LABELS else name for name in names]  # as data files are read
+        if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
+            raise ValueError(f"{text!r} are not two or more different labels with commas between them")
+        return tuple(Prompt().parse(name) for name in names)
+
+    def check(self, value: object) -> tuple[str, ...]:
+        if isinstance(value, str) or not isinstance(value, (list, tuple)):
+            raise ValueError(f"{value!r} is no list of labels")
+        return self.parse(",".join(map(str, value)))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnsweringSettings(Settings):
+    """How scores become answers."""
+
+    labels: tuple[str, ...] = setting(
+        LABELS,
+        Labels(),
+        "what an answer is one of; the first of two is the positive one",
+        metavar="A,B",
+        shown=",".join(LABELS),
+    )
+    decode: bool = setting(
+        False,
+        Flag(),
+        "let the model write freely instead of scoring the labels; what is no label is wrong, and listed",
+    )
+    threshold: float | None = setting(
+        None,
+        PROBABILITY,
+        "answer with the first label from this probability on",
+        metavar="P",
+        shown="what `palitune threshold` stored with the model; 0.5",
+    )

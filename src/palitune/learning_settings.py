@@ -1,0 +1,210 @@
+"""Settings of learning: how parameters are updated, and how long a pass is and what it shows."""
+
+import dataclasses
+from typing import ClassVar
+
+from palitune.model_settings import DTYPES
+from palitune.settings import Settings, setting
+from palitune.value_kinds import (
+    COUNT,
+    POSITIVE,
+    POSITIVE_NUMBER,
+    SHARE,
+    Choice,
+    Flag,
+    PathExpression,
+    Rule,
+    Rules,
+    Several,
+    Whole,
+)
+
+METHODS = ("attention", "full", "lora")
+OPTIMIZERS = ("sgd", "adamw", "adafactor")
+SCHEDULES = ("cosine", "linear", "constant")
+BALANCES = ("none", "weights", "sample")
+AUGMENTATIONS = ("flip", "crop", "color")
+SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
+MOST_CHUNKS = 1024
+EXAMPLES = 512  # shown in a pass
+
+# What a method needs beside its name: full fine-tuning moves everything at once, adapters start from nothing.
+METHOD_DEFAULTS: dict[str, tuple[str, float]] = {  # optimizer, learning rate
+    "attention": ("sgd", 0.03),
+    "full": ("sgd", 0.01),
+    "lora": ("adamw", 0.003),
+}
+RATES = ", ".join(f"{name} {rate}" for name, (_, rate) in METHOD_DEFAULTS.items())
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PassSettings(Settings):
+    """How long a run is, what it is shown, and how it looks after itself."""
+
+    TITLE: ClassVar[str | None] = "a run"
+
+    examples: int | None = setting(
+        None,
+        POSITIVE,
+        "training examples shown in a pass; they come again as often as that takes",
+        metavar="N",
+        shown=str(EXAMPLES),
+        memory=False,
+    )
+    epochs: int | None = setting(
+        None,
+        POSITIVE,
+        "times that every example is shown in a pass, instead of --examples",
+        "-t",
+        metavar="N",
+        memory=False,
+    )
+    balance: str = setting(
+        "none",
+        Choice(BALANCES),
+        "against one-sided answers: count each label the same in the loss, or show each as often",
+        memory=False,
+    )
+    augment: tuple[str, ...] = setting(
+        (),
+        Several(AUGMENTATIONS),
+        f"change training images at random, some of {','.join(AUGMENTATIONS)}; works without stored image features",
+        metavar="KINDS",
+        shown="none",
+    )
+    second_pass: bool = setting(False, Flag(), "after the first pass, a second at a tenth of the rate", "-2")
+    second_learning_rate: float = setting(
+        0.0, POSITIVE_NUMBER, "learning rate of the second pass", metavar="R", shown="a tenth of the first's"
+    )
+    evaluate_every: int = setting(
+        0,
+        POSITIVE,
+        "steps between two evaluations on the validation set",
+        metavar="N",
+        shown="8 evaluations in a pass, fewer if the set is large",
+    )
+    select: str = setting(
+        "loss",
+        Choice(SELECTIONS),
+        "which evaluation is the best, and which trial of several",
+        shown="loss: the lowest, or a later evaluation that is as good",
+    )
+    patience: int = setting(
+        0, COUNT, "end a pass after so many evaluations without a better one", metavar="N", shown="0 is never"
+    )
+    second_patience: int = setting(-1, COUNT, "likewise the second pass", metavar="N", shown="as the first")
+    attempts: int = setting(
+        3,
+        POSITIVE,
+        "how often to begin again from the base when learning diverges; at half the rate from the third on",
+        metavar="N",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningSettings(Settings):
+    """How learning is done."""
+
+    TITLE: ClassVar[str | None] = "learning"
+
+    method: str = setting(
+        "attention",
+        Choice(METHODS),
+        "what is trained: the language model's attention, every parameter, or LoRA adapters",
+    )
+    batch_size: int = setting(2, POSITIVE, "examples a batch", "-b", metavar="N", memory=False)
+    accumulate: int = setting(
+        1, POSITIVE, "batches to one update, which then equals that of a batch so many times larger", metavar="N"
+    )
+    optimizer: str | None = setting(None, Choice(OPTIMIZERS), "the rule of an update", shown="sgd; adamw for lora")
+    learning_rate: float | None = setting(
+        None,
+        POSITIVE_NUMBER,
+        "the highest value of the learning rate, after warm-up",
+        "-r",
+        metavar="R",
+        shown=RATES,
+        memory=False,
+    )
+    schedule: str = setting("cosine", Choice(SCHEDULES), "how the learning rate goes on after warm-up", memory=False)
+    warmup: float = setting(
+        0.1, SHARE, "share of the steps in which the learning rate rises", metavar="SHARE", memory=False
+    )
+    weight_decay: tuple[Rule, ...] = setting(
+        (),
+        Rules(),
+        "decay of weights whose path matches; without REGEX= of all. May be repeated, the first match counts",
+        metavar="[REGEX=]X",
+        shown="none",
+        memory=False,
+    )
+    learning_rate_scale: tuple[Rule, ...] = setting(
+        (),
+        Rules(),
+        "learning rate of parameters whose path matches, as a factor. May be repeated",
+        metavar="REGEX=X",
+        shown="1",
+        memory=False,
+    )
+    clip_tensor: float = setting(
+        0.0, POSITIVE_NUMBER, "largest norm of each tensor's gradient", metavar="NORM", shown="none", memory=False
+    )
+    clip_global: float = setting(
+        0.0, POSITIVE_NUMBER, "largest norm of all gradients together; not with full", metavar="NORM", shown="none"
+    )
+    ema: float = setting(
+        0.0,
+        SHARE,
+        "keep the moving average of the trainable parameters, with this decay, and not their last state",
+        metavar="DECAY",
+        shown="none",
+    )
+    lora_rank: int = setting(16, POSITIVE, "size of the adapters", metavar="N", method="lora")
+    lora_alpha: float = setting(
+        16.0, POSITIVE_NUMBER, "adapters count alpha / rank times", metavar="X", shown="16", method="lora", memory=False
+    )
+    lora_dropout: float = setting(
+        0.0,
+        SHARE,
+        "share of the adapters' inputs that are left out at random",
+        metavar="SHARE",
+        shown="0",
+        method="lora",
+        memory=False,
+    )
+    label_smoothing: float = setting(
+        0.0,
+        SHARE,
+        "share of each target that goes evenly to all words, so that the model is less sure of itself",
+        metavar="SHARE",
+        shown="0",
+        memory=False,
+    )
+    lora_targets: str = setting(
+        r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))",
+        PathExpression(),
+        "parameters that get an adapter",
+        metavar="REGEX",
+        shown="all projections of the language model's layers",
+        method="lora",
+    )
+    weights: str = setting(
+        "auto",
+        Choice(DTYPES),
+        "dtype of what --method full trains; bfloat16 is rounded stochastically",
+        shown="auto: that of the computation",
+        method="full",
+    )
+    vocabulary_chunks: int = setting(
+        1,
+        Whole(1, MOST_CHUNKS),
+        "pieces in which the vocabulary goes by in the loss: less memory for long answers",
+        metavar="N",
+    )
+    keep: int = setting(
+        -1,
+        COUNT,
+        "room for activations that are kept instead of computed twice, megabytes",
+        metavar="MB",
+        shown="all that is left; 256 on a CPU",
+    )

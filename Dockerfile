@@ -1,17 +1,17 @@
-# palitune with JAX for NVIDIA cards, from wheels that need nothing of the host but its driver.
+# The image has palitune and JAX for NVIDIA cards, from wheels that need nothing of the host but its driver.
 #   bin/docker-build.sh            builds it
-#   bin/docker-run.sh COMMAND      runs a stage in it; docs/container.md tells the rest
+#   bin/docker-run.sh COMMAND      runs a stage in it; docs/container.md explains the rest
 # Weights never enter the image: checkpoints/, cache/ and playground/ are mounted.
 ARG BASE_IMAGE=python:3.12-slim
 
 FROM ${BASE_IMAGE} AS build
-# cuda12, cuda13, cpu or dev (cpu with what the tests need): the files in requirements/.
+# cuda12, cuda13, cpu or dev (cpu with the packages that the tests need) names a file in requirements/.
 ARG REQUIREMENTS=cuda12
-# The reference implementation, which palitune verify compares with; 0 leaves it out.
+# palitune verify compares with this reference implementation; 0 leaves it out.
 ARG WITH_BIG_VISION=1
 ARG BIG_VISION_URL=https://github.com/google-research/big_vision
 WORKDIR /build
-# The slow layer is made anew only when a version changes, not when the code does.
+# This slow layer is rebuilt only when a version changes, not when the code does.
 COPY requirements requirements
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/python -m pip install --no-cache-dir --require-hashes --no-deps -r "requirements/${REQUIREMENTS}.txt"
@@ -30,9 +30,9 @@ RUN /opt/venv/bin/python -m pip install --no-cache-dir --no-deps --no-build-isol
 FROM ${BASE_IMAGE}
 COPY --from=build /opt /opt
 COPY bin /palitune/bin
-# The places that bin/docker-run.sh mounts, so that they are there under a read-only root too.
+# bin/docker-run.sh mounts these folders; they have to exist because the root file system is read-only.
 RUN mkdir -p /palitune/playground /palitune/checkpoints /palitune/cache /kaggle
-# PALITUNE_ENVIRONMENT tells bin/demo.sh and bin/test.sh that nothing is left to install.
+# PALITUNE_ENVIRONMENT tells bin/demo.sh and bin/test.sh that everything is installed.
 ENV PATH=/opt/venv/bin:$PATH \
     PYTHONPATH=/opt/big_vision \
     PYTHONUNBUFFERED=1 \

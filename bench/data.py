@@ -112,7 +112,7 @@ def decode(folder: Path) -> None:
             way()
             seconds[name].append(time.perf_counter() - began)
     cores = len(os.sched_getaffinity(0))
-    print(f"decode and resize to {SIDE} on {cores} cores, pictures/s, and medians of ratios of the same round")
+    print(f"decode and resize to {SIDE} on {cores} cores, images/s, and medians of ratios of the same round")
     for name, taken in seconds.items():
         ratios = {
             other: statistics.median(a / b for a, b in zip(seconds[other][1:], taken[1:], strict=True))
@@ -127,7 +127,7 @@ def lint(folder: Path, count: int) -> None:
     began = time.perf_counter()
     palitune(folder, "lint", "dataset/data.jsonl")
     seconds = time.perf_counter() - began
-    print(f"lint of {count:,} drawn advertisements: {seconds:.1f} s, {count / seconds:,.0f} pictures/s, start included")
+    print(f"lint of {count:,} drawn advertisements: {seconds:.1f} s, {count / seconds:,.0f} images/s, start included")
 
 
 def main() -> None:

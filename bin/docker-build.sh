@@ -1,9 +1,9 @@
 #!/bin/sh
-# Builds the image: bin/docker-build.sh [--cpu] [--dry-run] [options of docker build]
+# Builds the container image: bin/docker-build.sh [--cpu] [--dry-run] [options of docker build]
 #   --cpu        for machines without an NVIDIA card: 0.4 GB of JAX instead of 5 GB
 #   --dry-run    print the command instead of running it
 # Other options go to docker build: --build-arg BASE_IMAGE=python:3.11-slim, --build-arg WITH_BIG_VISION=0, --no-cache.
-# PALITUNE_IMAGE names the image (palitune), PALITUNE_ENGINE the program (docker, else podman).
+# PALITUNE_IMAGE sets the image's name (palitune), PALITUNE_ENGINE the program (docker, else podman).
 set -eu
 repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/docker-engine.sh"

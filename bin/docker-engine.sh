@@ -1,16 +1,17 @@
-# Sourced by docker-build.sh and docker-run.sh: which program runs containers, and how paths and commands reach it.
+# docker-build.sh and docker-run.sh source this file. It finds the program that runs containers, and passes paths and
+# commands to it.
 # shellcheck shell=sh
 
-# shellcheck disable=SC2034 # the scripts use it
+# shellcheck disable=SC2034 # the scripts that source this file use it
 image=${PALITUNE_IMAGE:-palitune}
 
-# The comment at the beginning of a script is its help.
+# Prints the comment at the beginning of a script, which is its help.
 usage() {
   sed -n '2,/^set/{/^#/s/^# \{0,1\}//p;}' "$1"
   exit 0
 }
 
-# Sets $engine: docker where it is, else podman.
+# Sets $engine to docker where it is installed, else to podman.
 find_engine() {
   engine=${PALITUNE_ENGINE:-}
   for known in docker podman; do
@@ -24,7 +25,7 @@ find_engine() {
   fi
 }
 
-# A folder's name as the engine knows it: on Windows C:/Users/..., which MSYS2 and Git call /c/Users/...
+# Prints a folder's name as the engine needs it: on Windows C:/Users/..., which MSYS2 and Git call /c/Users/...
 host_path() {
   if [ -n "${MSYSTEM:-}" ]; then
     cygpath -m "$1"
@@ -33,7 +34,7 @@ host_path() {
   fi
 }
 
-# A command as it could be typed.
+# Prints a command, quoted so that it could be typed.
 quoted() {
   line=
   for word in "$@"; do
@@ -45,13 +46,13 @@ quoted() {
   printf '%s\n' "${line% }"
 }
 
-# Runs a command, or prints it with --dry-run; either is the end of the script.
+# Runs a command, or prints it with --dry-run, and ends the script.
 go() {
   if [ -n "$dry" ]; then
     quoted "$@"
     exit 0
   fi
-  # MSYS2 and Git's shell would make Windows paths of what are paths inside the container.
+  # Otherwise MSYS2 and Git's shell would convert paths inside the container to Windows paths.
   MSYS_NO_PATHCONV=1
   MSYS2_ARG_CONV_EXCL='*'
   export MSYS_NO_PATHCONV MSYS2_ARG_CONV_EXCL

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What a container begins with: a home that can be written to, whoever runs it, and that is no folder of the host, in
-# which programs would find what others have put there; and then the command in this process's place, so that signals
-# reach it.
+# The container's entry point. It makes a home folder that the current user can write to. This is not a folder of the
+# host, where programs would read configuration files that others have put there. Then the command replaces this
+# process, so that signals reach it.
 set -eu
 if [ "${HOME:-}" = /tmp/home ]; then
   mkdir -m 700 /tmp/home 2>/dev/null || :

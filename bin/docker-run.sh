@@ -3,13 +3,13 @@
 #   bin/docker-run.sh ../bin/demo.sh
 #   bin/docker-run.sh ./03-do_learn.py -d set1
 #   bin/docker-run.sh                            a shell
-#   --cpu        do without the graphics card
+#   --cpu        run without the graphics card
 #   --dry-run    print the command instead of running it
-# Files belong to you, not to root; playground/, checkpoints/ and cache/ are the repository's, the rest of the container
-# cannot be written. Kaggle's credentials are read from ~/.kaggle (or KAGGLE_CONFIG_DIR), and from KAGGLE_* variables.
-# XLA_*, JAX_*, CUDA_*, NVIDIA_* and TF_GPU_ALLOCATOR go through, and so do HTTP(S)_PROXY and NO_COLOR.
-# PALITUNE_IMAGE names the image (palitune), PALITUNE_ENGINE the program (docker, else podman), PALITUNE_SHM the size of
-# /dev/shm (1g), PALITUNE_GRACE the seconds a stopped command has to save what it has learned (300).
+# Files belong to you, not to root. playground/, checkpoints/ and cache/ are those of the repository; the rest of the
+# container is read-only. Kaggle's credentials are read from ~/.kaggle (or KAGGLE_CONFIG_DIR) and from KAGGLE_* variables.
+# XLA_*, JAX_*, CUDA_*, NVIDIA_*, TF_GPU_ALLOCATOR, HTTP(S)_PROXY and NO_COLOR are passed to the container.
+# PALITUNE_IMAGE sets the image's name (palitune), PALITUNE_ENGINE the program (docker, else podman), PALITUNE_SHM the
+# size of /dev/shm (1g), PALITUNE_GRACE the seconds that a stopped command has to save its state (300).
 set -eu
 repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/docker-engine.sh"
@@ -34,11 +34,11 @@ podman=
 case $("$engine" --version 2>/dev/null) in podman*) podman=yes ;; esac
 [ $# -gt 0 ] || set -- bash
 
-# From here on "$@" grows at its beginning, the image and the command stay at its end.
+# From here on, options are added at the beginning of "$@"; the image and the command stay at its end.
 set -- "$image" "$@"
 
 pass_through() {
-  # Names alone: the engine takes the values from its own environment, and no secret is on a command line.
+  # Only the names are passed: the engine takes the values from its environment, so no secret is on a command line.
   env | sed -n 's/^\(\(XLA_\|JAX_\|CUDA_\|NVIDIA_\|KAGGLE_\)[A-Z0-9_]*\|TF_GPU_ALLOCATOR\|NO_COLOR\|[Hh][Tt][Tt][Pp][Ss]\{0,1\}_[Pp][Rr][Oo][Xx][Yy]\|[Nn][Oo]_[Pp][Rr][Oo][Xx][Yy]\)=.*/\1/p' |
     grep -v '^KAGGLE_CONFIG_DIR$' | sort -u
 }
@@ -46,10 +46,10 @@ for name in $(pass_through); do
   set -- --env "$name" "$@"
 done
 
-# bind FOLDER TARGET [,readonly]: --mount, because a -v of a folder that is not there makes one that is root's.
+# bind FOLDER TARGET [,readonly]: sets $mount. It is for --mount, because -v would create a missing folder as root.
 bind() {
   source=$(host_path "$1")
-  # Fields are CSV: one with a comma, a quotation mark or a line break is quoted.
+  # The fields are CSV: a field with a comma, a quotation mark or a line break has to be quoted.
   case $source in
     *[,\"]* | *"
 "*) field="\"source=$(printf '%s' "$source" | sed 's/"/""/g')\"" ;;
@@ -71,11 +71,11 @@ if [ -d "$kaggle" ]; then
     bind "$kaggle" /kaggle ,readonly
     set -- --mount "$mount" "$@"
   else
-    echo "docker-run.sh: the folder of Kaggle's credentials cannot be entered, and is left out" >&2
+    echo "docker-run.sh: the folder of Kaggle's credentials cannot be entered and is not mounted" >&2
   fi
 fi
 
-# Whose files they will be: the caller's, also behind sudo.
+# Files will belong to the caller, even with sudo.
 user=$(id -u):$(id -g)
 case ${SUDO_UID:-x}:${SUDO_GID:-x} in
   *[!0-9:]*) ;;
@@ -83,11 +83,12 @@ case ${SUDO_UID:-x}:${SUDO_GID:-x} in
 esac
 set -- --user "$user" --env HOME=/tmp/home --env "USER=${USER:-palitune}" "$@"
 if [ -n "${MSYSTEM:-}" ] && [ -z "${JAX_COMPILATION_CACHE_DIR:-}" ]; then
-  # Windows' folders look as if everybody could write to them, and then palitune keeps no compiled programs there unasked.
+  # Windows' folders seem to be writable by everybody; unless told, palitune keeps no compiled programs in such folders.
   set -- --env JAX_COMPILATION_CACHE_DIR=/palitune/cache/compiled "$@"
 fi
 if [ -n "$podman" ]; then
-  # Without a daemon that is root, the caller is another in the container unless told; and SELinux guards what is mounted.
+  # Podman has no daemon that runs as root, so it has to be told to keep the caller's user id; and SELinux would deny access
+  # to what is mounted.
   [ "${user%%:*}" = 0 ] || set -- --userns keep-id "$@"
   set -- --security-opt label=disable "$@"
 fi
@@ -107,7 +108,7 @@ if [ -t 0 ] && [ -t 1 ]; then
 fi
 set -- "$engine" run --rm --init "$terminal" "$@"
 if [ "$terminal" = -it ] && [ -n "${MSYSTEM:-}" ]; then
-  # mintty's terminals are none that docker.exe knows, but through winpty.
+  # docker.exe recognises mintty's terminals only through winpty.
   if command -v winpty >/dev/null; then
     set -- winpty "$@"
   fi

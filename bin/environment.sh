@@ -1,7 +1,7 @@
-# Sourced by the scripts beside it: makes .venv in the repository and installs palitune into it, once.
+# The scripts beside this file source it. It makes .venv in the repository and installs palitune into it, once.
 # usage: . bin/environment.sh; make_environment REPOSITORY [EXTRA [FOLDER]]
-# PYTHON names the interpreter that a new .venv is made with (default: python3). PALITUNE_ENVIRONMENT names an environment
-# that has everything already, as the container's image does: nothing is installed then.
+# PYTHON names the interpreter for a new .venv (default: python3). PALITUNE_ENVIRONMENT names an environment that has
+# everything already, as in the container image; nothing is installed then.
 # shellcheck shell=sh
 
 make_environment() {
@@ -9,7 +9,7 @@ make_environment() {
   extra=${2:-}
   if [ -n "${PALITUNE_ENVIRONMENT:-}" ]; then
     if [ ! -x "$PALITUNE_ENVIRONMENT/bin/palitune" ]; then
-      echo "PALITUNE_ENVIRONMENT: there is no palitune in $PALITUNE_ENVIRONMENT; unset it and .venv is made" >&2
+      echo "PALITUNE_ENVIRONMENT: there is no palitune in $PALITUNE_ENVIRONMENT; unset the variable to use .venv instead" >&2
       return 78
     fi
     PATH=$PALITUNE_ENVIRONMENT/bin:$PATH
@@ -18,19 +18,19 @@ make_environment() {
   fi
   venv=${3:-$repository/.venv}
   case $extra in cuda*) size='5.5 GB' ;; *) size=0.5\ GB ;; esac
-  # What is not there, was cut short, or belongs to a folder of another name is made anew.
+  # An environment that is missing, incomplete, or made for a folder of another name is replaced.
   if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
     make_venv || return
   fi
-  # A copy of pyproject.toml says what is installed, so that nothing is done twice and a change is not missed.
+  # A copy of pyproject.toml records what is installed, so that nothing is installed twice and no change is missed.
   stamp=$venv/.installed${extra:+-$extra}
   if { cmp -s "$repository/pyproject.toml" "$stamp" || cmp -s "$repository/pyproject.toml" "$venv/.installed-dev"; } &&
     "$venv/bin/palitune" --version >/dev/null 2>&1; then
     :
   else
     [ ! -e "$venv/bin/palitune" ] || "$venv/bin/palitune" --version >/dev/null 2>&1 || make_venv || return
-    echo "installing palitune and what it needs (JAX among it, ${size:-0.5 GB}) into ${venv##*/}: a few minutes, once ..." >&2
-    # On a terminal pip shows how far it is; elsewhere it says what is wrong, and nothing else.
+    echo "installing palitune and its dependencies (such as JAX, ${size:-0.5 GB}) into ${venv##*/}: this takes a few minutes, once ..." >&2
+    # On a terminal pip shows its progress; elsewhere it only prints errors.
     quiet=--quiet
     [ ! -t 2 ] || quiet=
     # shellcheck disable=SC2086 # one word or none

@@ -1,7 +1,7 @@
 #!/bin/sh
-# The reference implementation, at the commit that palitune is held to, for palitune verify.
+# Fetches the reference implementation for palitune verify, at the commit that palitune is compared with.
 # usage: bin/install-big_vision.sh [FOLDER]   (default: cache/big_vision)
-# BIG_VISION_URL names another place to fetch that commit from.
+# BIG_VISION_URL names another address to fetch that commit from.
 set -eu
 commit=0127fb6b337ee2a27bf4e54dea79cff176527356
 url=${BIG_VISION_URL:-https://github.com/google-research/big_vision}
@@ -21,10 +21,10 @@ folder=${1:-$(dirname -- "$0")/../cache/big_vision}
 while [ "${folder%/}" != "$folder" ] && [ "$folder" != / ]; do
   folder=${folder%/}
 done
-# What git calls its own in a hook is not ours.
+# In a git hook, these variables would name the repository of the hook.
 unset GIT_DIR GIT_WORK_TREE GIT_INDEX_FILE GIT_OBJECT_DIRECTORY GIT_COMMON_DIR GIT_NAMESPACE
 if ! command -v git >/dev/null; then
-  echo "install-big_vision.sh: there is no git here, which fetches it; install git" >&2
+  echo "install-big_vision.sh: git is needed to fetch it, and is not installed" >&2
   exit 78
 fi
 if [ -d "$folder/big_vision" ] && [ "$(git -C "$folder" rev-parse HEAD 2>/dev/null)" = "$commit" ]; then
@@ -32,11 +32,11 @@ if [ -d "$folder/big_vision" ] && [ "$(git -C "$folder" rev-parse HEAD 2>/dev/nu
   exit 0
 fi
 if [ -e "$folder" ] && ! rmdir "$folder" 2>/dev/null; then
-  echo "install-big_vision.sh: $folder: something else is there. Move it away, or name another folder" >&2
+  echo "install-big_vision.sh: $folder: this folder holds something else. Move it away, or name another folder" >&2
   exit 73
 fi
 if ! { mkdir -p "$(dirname -- "$folder")" && part=$(mktemp -d "$folder.XXXXXX"); } 2>/dev/null; then
-  echo "install-big_vision.sh: $folder: nothing can be written there. Name another folder" >&2
+  echo "install-big_vision.sh: $folder: this folder cannot be written. Name another folder" >&2
   exit 74
 fi
 trap 'rm -rf "$part"' EXIT

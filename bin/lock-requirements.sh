@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes requirements/*.txt anew from pyproject.toml: every package of the image with its version and hashes, for Python
-# 3.11 and newer on any platform. usage: bin/lock-requirements.sh [--upgrade]
+# Writes requirements/*.txt from pyproject.toml: every package of the container image with its version and hashes, for
+# Python 3.11 and newer on any platform. usage: bin/lock-requirements.sh [--upgrade]
 set -eu
 repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 cd "$repository"

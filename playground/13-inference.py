@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stage 13: a model's answers as lines of text. --help tells more."""
+"""Stage 13: writes a model's answers as lines of text. --help lists the options."""
 
 import sys
 
 if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]  # this folder has data: what lies here is no module
+    del sys.path[0]  # this folder holds data, so no file in it may be imported as a module
 
 try:
     from palitune.cli import main

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stage 14: count what inference wrote, without a model. --help tells more."""
+"""Stage 14: computes metrics of the answers that inference wrote, without a model. --help lists the options."""
 
 import sys
 
 if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]  # this folder has data: what lies here is no module
+    del sys.path[0]  # this folder holds data, so no file in it may be imported as a module
 
 try:
     from palitune.cli import main

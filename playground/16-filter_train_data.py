@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Stage 16: the lines of inference to learn from. --help tells more."""
+"""Stage 16: selects the lines of inference that are worth training on. --help lists the options."""
 
 import sys
 
 if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]  # this folder has data: what lies here is no module
+    del sys.path[0]  # this folder holds data, so no file in it may be imported as a module
 
 try:
     from palitune.cli import main

@@ -115,7 +115,7 @@ def test_the_script_s_mistakes(tmp_path: Path) -> None:
     (tmp_path / "full" / "of").touch()
     done = install(str(tmp_path / "full"))
     assert done.returncode == 73
-    assert "something else is there" in done.stderr
+    assert "this folder holds something else" in done.stderr
     assert "usage" in install("--help").stdout
     assert install("-x").returncode == 2
     secret = install(str(tmp_path / "there"), BIG_VISION_URL="https://me:secret@127.0.0.1:9/x")

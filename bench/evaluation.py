@@ -1,6 +1,6 @@
 """What judging promises on the demo task: thresholds, temperatures and wrong labels, over several seeds.
 
-    python bench/judging.py [--seeds 5]
+    python bench/evaluation.py [--seeds 5]
 
 Each seed draws 96 advertisements and learns from them by the defaults of `palitune learn`, draws 200 for choosing and
 1,000 that nothing else uses. Printed are the precision on the 1,000 of the threshold chosen for 0.95 on the 200, the

@@ -1,6 +1,6 @@
 """What repeating a run buys, and what it costs: single runs from five seeds, and the best of five in one process.
 
-    python bench/lottery.py [--sets 5]
+    python bench/repeats.py [--sets 5]
 
 Every data set is drawn anew, learned by the defaults of `palitune learn`, and judged on 200 advertisements that nothing
 else uses.

@@ -1,4 +1,4 @@
-"""A file to whose end one process at a time adds lines."""
+"""A file that one process at a time appends lines to."""
 
 import contextlib
 import os
@@ -12,24 +12,25 @@ from typing import IO
 from palitune import files, locks
 from palitune.errors import OutputExistsError, StorageError
 
-TRIALS = 1000  # at a file that its last owners remove again and again
+TRIALS = 1000  # attempts to open a file that other processes keep removing
 HINT = "Wait for it, stop it, or name another file"
 
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[IO[bytes]]:
-    """The file, made if need be, open to append unbuffered bytes; it belongs to this process alone.
+    """Opens a file to append unbuffered bytes, creates it if necessary, and locks it for this process.
 
-    The file itself is what is locked, so that nothing lies beside it; a process that was stopped still owns it, and the
-    system gives it back when its owner ends, however that ends. Where a volume has no locks a file `.NAME.lock` does
-    the same: what a killed owner left of it counts no more. A file that nothing was added to is not left behind.
+    The file itself is locked, so that no lock file is needed. A process that was stopped (Ctrl-Z) keeps the lock, and
+    the operating system releases it when the process ends, however it ends. On a volume without locks a file
+    `.NAME.lock` takes its place; one that a killed process left behind is ignored. A file that is still empty at the
+    end is removed.
 
     Raises:
-      OutputExistsError: another process owns it.
-      StorageError: it cannot be written.
+      OutputExistsError: another process is writing the file.
+      StorageError: the file cannot be written.
     """
-    path = path.resolve()  # where a link leads, which the person has named
-    with contextlib.suppress(OSError):  # said better when it is opened
+    path = path.resolve()  # the user named a link, so that the file that it leads to is meant
+    with contextlib.suppress(OSError):  # opening the file gives the better message
         path.parent.mkdir(parents=True, exist_ok=True)
     file, has_lock = _locked(path)
     with file, contextlib.nullcontext() if has_lock else _lock_file(path):
@@ -42,7 +43,7 @@ def exclusive(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _locked(path: Path) -> tuple[IO[bytes], bool]:
-    """The open file, and whether it is locked: there may be no locks."""
+    """Returns the open file and whether it is locked; on some volumes there are no locks."""
     for _ in range(TRIALS):
         file = files.open_to_append(path)
         try:
@@ -54,7 +55,7 @@ def _locked(path: Path) -> tuple[IO[bytes], bool]:
         except BaseException:
             file.close()
             raise
-        file.close()  # its last owner has removed it
+        file.close()  # another process has removed it
     raise StorageError("this file cannot be locked", where=str(path), hint="Name another file")
 
 
@@ -63,7 +64,7 @@ def _taken(path: Path, owner: str) -> OutputExistsError:
 
 
 def _owner(found: os.stat_result) -> str:
-    """Who has a file locked, where the system tells."""
+    """Returns the process that has locked a file, where Linux tells (/proc/locks)."""
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     with contextlib.suppress(OSError):
         for line in Path("/proc/locks").read_text().splitlines():
@@ -97,7 +98,7 @@ def _lock_file(path: Path) -> Iterator[None]:
 
 
 def _living_owner(lock: Path) -> str | None:
-    """Who wrote a lock file; None if that process is known to have ended."""
+    """Returns the process that wrote a lock file; None if it has certainly ended."""
     try:
         text = lock.read_text()[:200].strip()
     except (OSError, ValueError):

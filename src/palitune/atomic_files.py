@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: a new file is written beside the old one, synced, and renamed over it.
 
-A lock on the new file tells a writer that is at work from what a killed one left behind.
+The new file is locked while it is written, so that the file of a running process can be told from one that a killed
+process left behind.
 """
 
 import contextlib
@@ -23,25 +24,25 @@ UNTOUCHED = "Nothing there was changed"
 
 
 def sync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` last through a power cut, where the volume can do that to folders.
+    """Makes renames inside `folder` survive a power cut, if the volume supports that for folders.
 
     Raises:
-      StorageError: the disk is broken.
+      StorageError: the disk is defective.
     """
     try:
-        with files.optional():  # Windows opens no folders
+        with files.optional():  # Windows cannot open folders
             descriptor = os.open(folder, os.O_RDONLY)
             try:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
     except OSError as error:
-        what = f"what was written may not outlast a power cut: {error.strerror or error}"
+        what = f"what was written may not survive a power cut: {error.strerror or error}"
         raise StorageError(what, where=str(folder), hint="Check the disk") from error
 
 
 def leftovers(path: Path) -> list[Path]:
-    """What `replacing` left of writing `path` when it was killed."""
+    """Returns the half-written files that killed processes left beside `path`."""
     name = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}")
     try:
         with os.scandir(path.parent) as entries:
@@ -51,7 +52,7 @@ def leftovers(path: Path) -> list[Path]:
 
 
 def check_space(folder: Path, size: int, what: str) -> None:
-    """Raises StorageError unless the volume of `folder` has `size` bytes left."""
+    """Raises StorageError unless the volume of `folder` has `size` free bytes; `what` needs them."""
     free = shutil.disk_usage(folder).free
     if free < size:
         hint = "Make room, or name another place"
@@ -60,18 +61,19 @@ def check_space(folder: Path, size: int, what: str) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path, size: int | None = None, shared: bool = False) -> Iterator[IO[bytes]]:
-    """A binary file that takes `path`'s place, in one rename, when the block ends without an exception.
+    """Opens a new binary file that replaces `path`, in one rename, when the block ends without an exception.
 
-    What an earlier process left half-written there when it was killed is removed. A link at `path` is replaced, and
-    what it leads to is left alone.
+    Half-written files of killed processes are removed first. A link at `path` is itself replaced; the file that it
+    leads to is not touched.
 
     Args:
-      size: bytes that are going to be written, for the message when they do not fit.
-      shared: several processes may write the same content at once, as into a cache.
+      size: the number of bytes that will be written, for the message when they do not fit.
+      shared: several processes may write the same content at the same time, as into a cache.
 
     Raises:
       OutputExistsError: another process is writing `path`.
-      StorageError: the disk is full, read-only or otherwise unwilling; what was at `path` is untouched.
+      StorageError: the file cannot be written, because the disk is full or read-only, for example; the old file at
+        `path` is unchanged.
     """
     temporary: Path | None = None
     try:
@@ -95,7 +97,7 @@ def replacing(path: Path, size: int | None = None, shared: bool = False) -> Iter
 
 @contextlib.contextmanager
 def _blamed(path: Path, size: int | None) -> Iterator[None]:
-    """What goes wrong before `path` is replaced, as StorageError."""
+    """Raises an OSError from before `path` is replaced as StorageError."""
     try:
         yield
     except OSError as error:
@@ -106,21 +108,21 @@ def _blamed(path: Path, size: int | None) -> Iterator[None]:
 
 
 def _beside(path: Path) -> tuple[int, Path]:
-    """A new file beside `path`, open, and locked for as long as it is: what nobody has locked was left by a kill."""
+    """Opens and locks a new file beside `path`; a file like it that nobody has locked was left by a killed process."""
     while True:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-        try:  # with the mode that the person's umask gives, so that none has to be set
+        try:  # the file gets its mode from the user's umask
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | files.NO_LINK | files.BINARY, 0o666)
         except FileExistsError:
             continue
         try_lock(descriptor)
         if os.fstat(descriptor).st_nlink:
             return descriptor, temporary
-        os.close(descriptor)  # somebody who cleans up was quicker
+        os.close(descriptor)  # another process has already removed it as a leftover
 
 
 def _remove_stale(path: Path) -> None:
-    """Removes what killed processes left of writing `path`; raises OutputExistsError if one is still at work."""
+    """Removes what killed processes left beside `path`. Raises OutputExistsError if a process is still writing."""
     for temporary in leftovers(path):
         try:
             descriptor = os.open(temporary, os.O_RDWR | files.NO_LINK)
@@ -138,7 +140,7 @@ def _remove_stale(path: Path) -> None:
 
 
 def _put(temporary: Path, path: Path) -> None:
-    """Renames over what is there; where a network folder only renames to what is not, the old one goes aside first."""
+    """Renames `temporary` to `path`. Some network folders do not rename over a file: there the old one moves first."""
     try:
         temporary.replace(path)
     except OSError as error:
@@ -156,12 +158,12 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Raises StorageError if no file can be made at `path`: before the work whose result is to go there."""
+    """Raises StorageError if no file can be created at `path`, so that this is known before the work begins."""
     try:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):  # a name as long as it will be
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):  # as long as the name will be
             pass
     except OSError as error:
         hint = "Name another place, or make this one writable"
@@ -169,6 +171,6 @@ def check_writable(path: Path) -> None:
 
 
 def write(path: Path, content: bytes, shared: bool = False) -> None:
-    """`content` at `path`, whole or not at all. Raises as `replacing`."""
+    """Writes `content` to `path`, whole or not at all. Raises as `replacing`."""
     with replacing(path, shared=shared) as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""Lines for a person on stderr, and commands as the person types them."""
+"""Lines for the user on stderr, and commands as the user types them."""
 
 import os
 import sys
@@ -19,17 +19,17 @@ STAGES = {
 
 
 def command(name: str) -> str:
-    """How the person runs a command: as a numbered stage where the current folder has it, else as `palitune NAME`."""
+    """Returns how the user types a command: as a numbered stage if the current folder has it, else `palitune NAME`."""
     stage = STAGES.get(name)
     return f"./{stage}" if stage is not None and os.path.isfile(stage) else f"palitune {name}"
 
 
 def status(text: str, quiet: bool = False) -> None:
-    """What is about to be done, said at once at a terminal; scripts get their lines when all is checked."""
+    """Says on stderr what begins now. Only at a terminal: a script gets its lines when everything has been checked."""
     if not quiet and sys.stderr is not None and sys.stderr.isatty():
         print(f"{text} …", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
-    """A line for a person, on stderr, whatever names are in it."""
+    """Prints a line for the user on stderr; unprintable characters in it, as from file names, are escaped."""
     print(printable(text), file=sys.stderr, flush=True)

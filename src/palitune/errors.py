@@ -1,6 +1,7 @@
-"""One family of exceptions: what is wrong, where, what to do next, and the exit code (BSD's sysexits where it has one).
+"""The exceptions that palitune raises: each says what is wrong, where, and what to do next, and has an exit code.
 
-A command shows an error as one line on stderr; anything else that escapes is a defect of palitune.
+Exit codes are those of BSD's sysexits.h where it has one. A command prints an error as one line on stderr; any other
+exception that reaches the user is a defect of palitune.
 """
 
 import re
@@ -9,19 +10,19 @@ from collections.abc import Sequence
 # Blank, though printable for Python: fillers of Hangul, Mongolian and Khmer, an empty Braille cell, variant selectors.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 _RARE = re.compile("[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
-NAMED = 5  # of a kind, of whatever there may be many of; the rest are counted
+NAMED = 5  # items of a kind that a message names; it gives the number of the others
 IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
 
 
 def is_plain(one: str) -> bool:
-    """Whether a character can be seen and moves nothing: no control, mark of direction, or filler without width."""
+    """Returns whether a character is visible: no control character, direction mark or zero-width filler."""
     return one == IDEOGRAPHIC_SPACE or (one.isprintable() and not _BLANK.match(one))
 
 
 def printable(text: str) -> str:
-    """A text for people, on one line: what is not plain comes as `\\x1b` or `\\u202e`.
+    """Returns `text` on one line, with every character that is not plain escaped, such as `\\x1b` or `\\u202e`.
 
-    Whatever data hold, they cannot move a terminal's cursor, colour or turn round its lines, or hide in them.
+    Text from a data file can therefore not move the cursor of a terminal, change its colours, or hide in a message.
     """
 
     def shown(match: re.Match[str]) -> str:
@@ -31,13 +32,20 @@ def printable(text: str) -> str:
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:
-    """The first `NAMED` of some items, and how many more there are: "a, b, c, d, e, and 7 more"."""
+    """Returns the first `NAMED` items and the number of the others: "a, b, c, d, e, and 7 more"."""
     first = separator.join(items[:NAMED])
     return f"{first}{separator}and {len(items) - NAMED:,} more" if len(items) > NAMED else first
 
 
 class PalituneError(Exception):
-    """`what` is wrong at `where` (a file, `file:line` or a parameter path); `hint` is what to do next."""
+    """The base class of all errors that a user can do something about.
+
+    Attributes:
+      what: what is wrong, in a few words.
+      where: a file, `file:line` or the path of a parameter.
+      hint: what to do next.
+      exit_code: the exit code of a command that ends with this error.
+    """
 
     exit_code = 1
 
@@ -47,7 +55,7 @@ class PalituneError(Exception):
 
     @property
     def kind(self) -> str:
-        """What is wrong, without the name of what it is wrong with: equal for errors of a kind."""
+        """What is wrong, without the name of the thing; errors of the same kind have the same text."""
         return self.what.partition(":")[0].partition("(")[0].strip()
 
     def __str__(self) -> str:
@@ -57,60 +65,60 @@ class PalituneError(Exception):
 
 
 class UsageError(PalituneError):
-    """Arguments that contradict each other or the data."""
+    """The arguments contradict each other or the data."""
 
     exit_code = 2
 
 
 class BadDataError(PalituneError):
-    """A file was found and does not hold what it should."""
+    """A file exists, but its content is not what it should be."""
 
     exit_code = 65
 
 
 class MissingInputError(PalituneError):
-    """A file or model that was asked for is not there."""
+    """A file or model that was asked for does not exist."""
 
     exit_code = 66
 
 
 class NetworkError(PalituneError):
-    """A download failed for want of a network or a willing server."""
+    """A download failed because of the network or the server."""
 
     exit_code = 69
 
 
 class OutputExistsError(PalituneError):
-    """Writing would replace something that nobody said may be replaced."""
+    """Writing would replace a file, and the user did not allow that."""
 
     exit_code = 73
 
 
 class StorageError(PalituneError):
-    """The disk is full, read-only or broken."""
+    """The disk is full, read-only or defective."""
 
     exit_code = 74
 
 
 class ResumableError(PalituneError):
-    """Stopped on request, with everything saved that going on takes."""
+    """The run was stopped on request, and has saved everything that it needs to resume."""
 
     exit_code = 75
 
 
 class CredentialsError(PalituneError):
-    """A server wants to know who asks, or does not accept the answer."""
+    """A server needs credentials, or does not accept those that it got."""
 
     exit_code = 77
 
 
 class ConfigurationError(PalituneError):
-    """The pieces do not fit: a model and its tokenizer, parameters and their shapes, an installation."""
+    """Parts do not fit together, such as a model and its tokenizer, or parameters and their shapes."""
 
     exit_code = 78
 
 
 class DivergedError(PalituneError):
-    """Learning went astray; no model was written."""
+    """Training diverged, and no model was written."""
 
     exit_code = 79

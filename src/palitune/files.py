@@ -1,7 +1,7 @@
-"""Opening files safely: in a folder that somebody else has made, a name may be a link, a pipe or a device.
+"""Files opened safely: in a folder that somebody else has made, a name may be a link, a pipe or a device.
 
-What is written never goes through a link, and what is read is a regular file. Some volumes (network folders, those of
-Windows) refuse system calls that a program can do without, such as syncing a folder or taking a lock: `optional`.
+palitune never writes through a link, and reads regular files only. Some volumes (network folders, Windows folders in a
+container) refuse system calls that a program can do without, such as syncing a folder; `optional` ignores that.
 """
 
 import contextlib
@@ -14,19 +14,19 @@ from typing import IO
 
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError, UsageError, printable
 
-# What a volume answers to a system call that it does not know, or does not do for everybody.
+# Error numbers of a volume that does not support a system call, or does not permit it.
 REFUSED = frozenset(
     {errno.EINVAL, errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.ENOTTY, errno.EBADF}
 )
-READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # of a place that is only to be read
-# Windows has neither of the first two.
+READ_ONLY = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})  # error numbers of a place that cannot be written to
+# Flags of os.open that refuse links and do not wait for the other end of a pipe; Windows has none of the three.
 NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 BINARY = getattr(os, "O_BINARY", 0)
 
 
 @contextlib.contextmanager
 def optional() -> Iterator[None]:
-    """For a system call that things are as right without, which a volume may refuse; a broken disk's word is raised."""
+    """Ignores that a volume refuses the system calls inside; every other OSError, as of a defective disk, is raised."""
     try:
         yield
     except OSError as error:
@@ -35,24 +35,26 @@ def optional() -> Iterator[None]:
 
 
 def reason_of(error: OSError) -> str:
-    """Why a file could not be opened, for a message."""
-    return "a link is there, and none is followed" if error.errno == errno.ELOOP else error.strerror or str(error)
+    """Returns why a file could not be opened, as part of a message."""
+    if error.errno == errno.ELOOP:
+        return "this is a symbolic link, and links are not followed"
+    return error.strerror or str(error)
 
 
 def check_ours(descriptor: int, path: Path) -> None:
-    """Raises StorageError for what is no regular file, or has another name elsewhere."""
+    """Raises StorageError if an open file is not a regular file, or has a second name (a hard link)."""
     found = os.fstat(descriptor)
-    wrong = None if stat.S_ISREG(found.st_mode) else "it is no regular file"
-    wrong = wrong or ("it has another name elsewhere (a hard link)" if found.st_nlink > 1 else None)
+    wrong = None if stat.S_ISREG(found.st_mode) else "this is not a regular file"
+    wrong = wrong or ("this file has another name elsewhere (a hard link)" if found.st_nlink > 1 else None)
     if wrong:
         raise StorageError(f"cannot write: {wrong}", where=str(path), hint="Remove it, or use another name")
 
 
 def open_to_append(path: Path) -> IO[bytes]:
-    """A file, made if need be, to whose end unbuffered bytes go: never through a link, nor into another name's file.
+    """Opens a file to append unbuffered bytes, and creates it if necessary; links and hard links are refused.
 
     Raises:
-      StorageError: something else is there, or the disk is unwilling.
+      StorageError: something other than a regular file has this name, or the file cannot be written.
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK | BINARY, 0o666)
@@ -68,10 +70,10 @@ def open_to_append(path: Path) -> IO[bytes]:
 
 
 def open_to_read(path: Path) -> IO[bytes]:
-    """A regular file, or what a link to one leads to.
+    """Opens a regular file, or the one that a link leads to, to read bytes.
 
     Raises:
-      OSError: there is none, or a pipe, a device or a folder, which is not opened.
+      OSError: there is no such file, or it is a pipe, a device or a folder.
     """
     if not stat.S_ISREG(path.stat().st_mode):
         raise _irregular(path)
@@ -85,11 +87,11 @@ def open_to_read(path: Path) -> IO[bytes]:
 def _irregular(path: Path) -> OSError:
     if path.is_dir():
         return IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    return OSError(errno.EINVAL, "it is no regular file", str(path))
+    return OSError(errno.EINVAL, "this is not a regular file", str(path))
 
 
 def read(path: Path, most: int) -> bytes:
-    """The content of a regular file. Raises OSError as `open_to_read`, and ValueError beyond `most` bytes."""
+    """Returns the content of a regular file. Raises OSError as `open_to_read`, and ValueError above `most` bytes."""
     with open_to_read(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -98,15 +100,15 @@ def read(path: Path, most: int) -> bytes:
 
 
 def unreadable(error: OSError, path: Path, what: str) -> PalituneError:
-    """What to tell of a file that cannot be opened or read: that it is damaged only if it is."""
+    """Returns the error to raise for a file that cannot be opened or read; `what` is the kind of file, in one word."""
     reason = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):
         return MissingInputError(f"no such {what}", where=str(path))
     if isinstance(error, PermissionError):
-        hint = "Check whose it is, and chmod u+r"
+        hint = "Check who owns it, and make it readable (chmod u+r)"
         return MissingInputError(f"this {what} cannot be read: {reason}", where=str(path), hint=hint)
     if _is_there(path) and not path.is_file():
-        return BadDataError(f"this is no {what}: {reason}", where=str(path))
+        return BadDataError(f"this is not a {what}: {reason}", where=str(path))
     if isinstance(error, NotADirectoryError) or not _is_there(path):
         return MissingInputError(f"no such {what} ({reason})", where=str(path))
     return StorageError(f"this {what} cannot be read: {reason}", where=str(path), hint="Check the disk")
@@ -120,7 +122,7 @@ def _is_there(path: Path) -> bool:
 
 
 def require_text(name: str) -> None:
-    """Raises UsageError for a name that no file of UTF-8 can hold, and a run writes down what it learned from."""
+    """Raises UsageError for a name that is not UTF-8: a run could not write it into its configuration."""
     try:
         name.encode()
     except UnicodeEncodeError:

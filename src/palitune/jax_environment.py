@@ -1,8 +1,7 @@
-"""JAX's environment variables: which ones count, so that no shell's settings change what palitune computes.
+"""JAX's environment variables: which of them have an effect, so that no shell setting changes what palitune computes.
 
-JAX takes every one of its some hundred settings from the environment while it is imported. Those that say where it
-computes, what it keeps and what it tells are taken over here; all others are taken away before that. Imports nothing
-heavy.
+While it is imported, JAX takes each of its about one hundred settings from the environment. palitune keeps those that
+select devices, caches and logging, and removes all others before the import. This module imports nothing heavy.
 """
 
 import contextlib
@@ -16,7 +15,7 @@ from palitune.errors import ConfigurationError
 BOOLEANS = ("1", "y", "yes", "t", "true", "on", "0", "n", "no", "f", "false", "off")
 ALLOCATORS = ("default", "platform", "bfc", "cuda_async")
 FLAGS = "XLA_FLAGS"
-# What an own process tries with the flags of XLA: one that it does not know, or that has no such value, ends a process.
+# Run in a process of its own with the user's XLA flags, because an unknown flag or value ends the whole process.
 TRIAL = "import jax; jax.jit(lambda x: x + 1)(1.0)"
 TRIAL_SECONDS = 120
 
@@ -44,7 +43,7 @@ def _is_text(text: str) -> bool:
     return True
 
 
-# What changes no result, with what it may be.
+# Variables that change no result, each with the check of its values.
 KEPT: dict[str, Callable[[str], bool]] = {
     "JAX_PLATFORMS": _is_text,
     "JAX_PLATFORM_NAME": _is_text,
@@ -63,13 +62,13 @@ KEPT: dict[str, Callable[[str], bool]] = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": _is_boolean,
     "XLA_PYTHON_CLIENT_ALLOCATOR": lambda text: text.lower() in ALLOCATORS,
 }
-left_out: dict[str, str] = {}  # what was taken away, with its value
-_wrong: dict[str, str] = {}  # what would count and cannot be what it is
-_flags: list[str] = []  # of XLA, as the user has them
+left_out: dict[str, str] = {}  # the removed variables, with their values
+_wrong: dict[str, str] = {}  # variables of KEPT with values that they cannot have
+_flags: list[str] = []  # the user's XLA flags, until they have been checked
 
 
 def clean() -> None:
-    """Takes away what could change a result or keep JAX from being imported; before JAX is imported."""
+    """Removes the variables that could change a result or prevent the import of JAX. Call it before that import."""
     for name in [name for name in os.environ if name.startswith(("JAX_", "FLAX_")) or name in KEPT]:
         value = os.environ[name]
         if name not in KEPT:
@@ -80,17 +79,17 @@ def clean() -> None:
 
 
 def found() -> dict[str, str]:
-    """The environment as it was found."""
+    """Returns the environment as it was before `clean`."""
     return {**os.environ, **left_out, **_wrong}
 
 
 def counting() -> dict[str, str]:
-    """The environment as JAX would take it, with values that it refuses."""
+    """Returns the environment without the removed variables, but with the values that JAX would refuse."""
     return {**os.environ, **_wrong}
 
 
 def check() -> None:
-    """Raises ConfigurationError, naming the variable, for a value that JAX or XLA cannot take."""
+    """Raises ConfigurationError, with the name of the variable, for a value that JAX or XLA does not accept."""
     if _wrong:
         listed = ", ".join(f"{name}={value[:60]!r}" for name, value in _wrong.items())
         raise ConfigurationError(f"{listed}: JAX takes no such value", hint="Correct it, or unset it")
@@ -109,11 +108,11 @@ def check() -> None:
         raise ConfigurationError(
             f"{FLAGS}={_flags[0][:200]!r}: XLA does not start with that", hint="Correct or unset it"
         )
-    _flags.clear()  # once is enough
+    _flags.clear()  # so that they are checked only once
 
 
 def tell() -> None:
-    """Says on stderr which variables do not count."""
+    """Says on stderr which variables have no effect."""
     if left_out:
         verb = "does" if len(left_out) == 1 else "do"
         what = "what palitune computes does not depend on the shell"

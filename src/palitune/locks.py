@@ -1,4 +1,4 @@
-"""Work on which one process at a time may be."""
+"""Locks: work that only one process at a time may do."""
 
 import contextlib
 import errno
@@ -12,11 +12,14 @@ from pathlib import Path
 from palitune import files
 from palitune.errors import OutputExistsError, StorageError
 
-TRIALS = 1000  # at a lock that its last holders remove again and again
+TRIALS = 1000  # attempts to get a lock file that other processes keep removing
 
 
 def try_lock(descriptor: int) -> bool | None:
-    """Whether the lock of an open file or folder is now this process's; None where there are no locks."""
+    """Tries to lock an open file or folder (flock). Returns whether this process has the lock now.
+
+    Returns None where there are no locks.
+    """
     try:
         import fcntl
 
@@ -32,19 +35,22 @@ def try_lock(descriptor: int) -> bool | None:
 def exclusive(
     path: Path, what: str, hint: str = "Wait for it", busy: str | None = None, keep: bool = False
 ) -> Iterator[None]:
-    """Nobody else is inside for this `path`, a file that is there while somebody is, and says who.
+    """Holds the lock file `path` while the block runs, so that no other process is inside at the same time.
 
-    The operating system gives the lock back when the process ends, however it ends: none is left over. Where there are
-    no locks (some network volumes, Windows without a container) everybody is let in, and a line on stderr says so.
-    Where nothing can be written there is nothing to guard.
+    The lock file says which process holds it. The operating system releases the lock when that process ends, however it
+    ends, so that no lock is ever left over. Where there are no locks (some network volumes, Windows without a
+    container) the block runs without one, and a line on stderr says so. In a folder that cannot be written to, nothing
+    needs a lock.
 
     Args:
-      what: what is worked on inside, for whoever has to wait (`busy` is the whole sentence), and has the `hint` to do.
-      keep: the file stays, empty, when its holder has left.
+      what: what the block works on, for the message to a process that finds the lock taken.
+      hint: what the user of that process should do.
+      busy: the whole message instead.
+      keep: the lock file stays, empty, after the block.
 
     Raises:
-      OutputExistsError: somebody is inside; it is said who.
-      StorageError: a link, or something else that is no file of ours, is in its place; or the folder cannot be made.
+      OutputExistsError: another process holds the lock; the message says which.
+      StorageError: the lock file is a link or not a regular file, or the folder cannot be created.
     """
     descriptor = _lock(path, busy or f"another process is at work on {what}", hint)
     if descriptor is None:
@@ -52,7 +58,7 @@ def exclusive(
         return
     try:
         started = time.strftime("%Y-%m-%d %H:%M:%S")
-        with contextlib.suppress(OSError):  # of another user, who lets others read it
+        with contextlib.suppress(OSError):  # the file of another user, which can only be read
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"process {os.getpid()} on {socket.gethostname()} since {started}\n".encode(), 0)
         yield
@@ -65,7 +71,7 @@ def exclusive(
 
 
 def _lock(path: Path, busy: str, hint: str) -> int | None:
-    """Descriptor of a lock that is this process's; None in a folder in which nothing can be written."""
+    """Returns the descriptor of the locked file; None in a folder that cannot be written to."""
     for _ in range(TRIALS):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,11 +90,12 @@ def _lock(path: Path, busy: str, hint: str) -> int | None:
             if taken is False:
                 raise OutputExistsError(f"{busy}: {_holder(descriptor)}", where=str(path.parent), hint=hint)
             if taken is None:
-                print(f"{path.parent}: no locks here; start no other process on it", file=sys.stderr)
+                text = "there are no locks here; do not start another process on this folder"
+                print(f"{path.parent}: {text}", file=sys.stderr)
             if os.path.lexists(path) and os.path.samestat(os.fstat(descriptor), os.lstat(path)):
                 return descriptor
         except FileNotFoundError:
-            pass  # removed by its last holder: what is locked is nothing any more
+            pass  # its last holder has removed it, so that the lock is on a file without a name
         except BaseException:
             os.close(descriptor)
             raise
@@ -109,7 +116,7 @@ def _open_lock(path: Path) -> int:
 
 
 def _holder(descriptor: int) -> str:
-    """Who holds a lock; a holder needs a moment to write its name."""
+    """Returns the process that holds a lock, as it has written it into the file; that can take a moment."""
     for _ in range(40):
         if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
             return name
@@ -118,7 +125,7 @@ def _holder(descriptor: int) -> str:
 
 
 def is_running(process: int) -> bool:
-    """Whether there is a process of this number on this machine; of one that may not be asked about it is believed."""
+    """Returns whether a process with this number runs on this machine; True also where that cannot be found out."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,8 +1,7 @@
-"""Regular expressions over parameter paths, matched by an engine that cannot go back: a stranger's takes no longer than
-others.
+"""Regular expressions over the paths of parameters, matched in linear time, whoever wrote them.
 
-Python's own engine tries one way after the other, and there can be more ways than there are atoms. RE2 follows all of
-them at once, and refuses what cannot be matched so (looking ahead and back, references), of which rules have no need.
+The engine of Python's `re` backtracks, and some expressions take it longer than anybody can wait. RE2 follows all
+alternatives at once; it does not support look-around and back-references, which rules over paths do not need.
 """
 
 import functools
@@ -16,14 +15,18 @@ _OPTIONS.log_errors = False  # an error is raised
 
 
 class Pattern:
-    """A regular expression; `matches` is what `re.fullmatch` finds."""
+    """A regular expression over whole paths.
+
+    Attributes:
+      text: the expression as it was written.
+    """
 
     def __init__(self, text: str) -> None:
-        """Raises ValueError, with what is wrong, for one that is none, is too long, or needs more than is here."""
+        """Raises ValueError if `text` is too long, is not a regular expression, or is one that RE2 does not support."""
         if len(text) > LONGEST:
             raise ValueError(f"it has more than {LONGEST} characters")
         try:
-            re.compile(text)  # what is none for Python has another meaning for RE2
+            re.compile(text)  # RE2 gives some texts a meaning that are errors in Python
             self.compiled = re2.compile(text, _OPTIONS)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from None
@@ -33,10 +36,11 @@ class Pattern:
         self.text = text
 
     def matches(self, path: str) -> bool:
+        """Returns whether the expression matches the whole path, as `re.fullmatch` would."""
         return len(path) <= LONGEST and self.compiled.fullmatch(path) is not None
 
 
 @functools.lru_cache(1000)
 def compiled(text: str) -> Pattern:
-    """The pattern of a text, made once. Raises as `Pattern`."""
+    """Returns the pattern of a text, and compiles each only once. Raises as `Pattern`."""
     return Pattern(text)

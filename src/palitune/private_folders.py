@@ -1,7 +1,7 @@
-"""Folders that nobody but the user can write to: only what is in one is run, or believed without looking.
+"""Private folders: nobody but the user can write to them, so that compiled programs and checks in them can be trusted.
 
-As with ssh's keys, that takes the folder and everything above it: who can rename a folder can put another in its place.
-Root, and folders like /tmp in which people cannot rename what is others', are trusted on the way there.
+As with the keys of ssh, this depends on the folder and on every folder above it, because whoever can rename a folder
+can put another one in its place. Folders of root, and sticky ones such as /tmp, are trusted above the folder itself.
 """
 
 import os
@@ -12,12 +12,12 @@ EVERYBODY, GROUP = stat.S_IWOTH, stat.S_IWGRP
 
 
 def user() -> int | None:
-    """Whose process this is; None on systems that do not tell owners apart so."""
+    """Returns the number of the user who runs this process; None on systems without such numbers."""
     return os.geteuid() if hasattr(os, "geteuid") else None
 
 
 def is_private(folder: Path) -> bool:
-    """Whether a folder is there, is the user's, and nobody else can write to it or put another in its place."""
+    """Returns whether a folder exists, is the user's own, and nobody else can write to it or replace it."""
     own = user()
     if own is None:
         return folder.is_dir()
@@ -40,7 +40,7 @@ def _is_guarded(found: os.stat_result, owners: set[int], sticky: bool) -> bool:
 
 
 def _is_own_group(number: int) -> bool:
-    """Whether a group is the user's alone, as many systems make one for each: then the usual umask lets it write."""
+    """Returns whether the user is the only member of a group; many systems give every user such a group."""
     import grp
     import pwd
 
@@ -51,8 +51,8 @@ def _is_own_group(number: int) -> bool:
     return group.gr_name == person.pw_name and set(group.gr_mem) <= {person.pw_name}
 
 
-def made(folder: Path) -> bool:
-    """Whether there is such a private folder that can be written to, made now if need be."""
+def create(folder: Path) -> bool:
+    """Creates a private folder if it does not exist. Returns whether it is private and can be written to."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError:
@@ -60,7 +60,7 @@ def made(folder: Path) -> bool:
     return is_private(folder) and os.access(folder, os.W_OK)
 
 
-def home() -> Path:
-    """Where a person's programs keep what can be made again: XDG's folder for caches."""
+def cache_folder() -> Path:
+    """Returns the cache folder of palitune by XDG's base directory specification, usually ~/.cache/palitune."""
     place = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(place) if os.path.isabs(place) else Path(os.path.expanduser("~")) / ".cache") / "palitune"

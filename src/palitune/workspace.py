@@ -59,7 +59,7 @@ _noted: set[Path] = set()  # what has been said of folders
 
 def own_folder(name: str) -> Path | None:
     """A folder that only the user can write to: in `cache/`, else in the user's own cache; None where there is none."""
-    return next(filter(private_folders.made, (cache() / name, private_folders.home() / name)), None)
+    return next(filter(private_folders.create, (cache() / name, private_folders.cache_folder() / name)), None)
 
 
 def remember_verified() -> None:

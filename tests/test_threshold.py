@@ -7,7 +7,7 @@ from sklearn.metrics import f1_score, precision_score, recall_score
 from palitune.errors import BadDataError
 from palitune.evaluate import metrics, threshold
 from palitune.evaluate.answers import log_odds
-from palitune.evaluate.threshold import Wish
+from palitune.evaluate.threshold import Goal
 
 
 def scores_of(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -33,15 +33,15 @@ def test_no_other_threshold_is_better(seed: int) -> None:
         tried.append((precision, recall_score(positive, said), f1_score(positive, said, zero_division=0), said))
     best = max(p for p, *_ in tried)
     wish = 0.9 * best
-    choice = threshold.choose(scores, positive, Wish(precision=wish))
+    choice = threshold.choose(scores, positive, Goal(precision=wish))
     assert (choice.counts.precision or 0) >= wish
     assert choice.counts.recall == pytest.approx(max(r for p, r, *_ in tried if p >= wish))
-    choice = threshold.choose(scores, positive, Wish(recall=0.8))
+    choice = threshold.choose(scores, positive, Goal(recall=0.8))
     assert (choice.counts.recall or 0) >= 0.8
     assert choice.counts.precision == pytest.approx(max(p for p, r, *_ in tried if r >= 0.8))
-    choice = threshold.choose(scores, positive, Wish(f_measure=True))
+    choice = threshold.choose(scores, positive, Goal(f_measure=True))
     assert choice.counts.f_measure == pytest.approx(max(f for _, _, f, _ in tried))
-    choice = threshold.choose(scores, positive, Wish(cost=(10, 1)))
+    choice = threshold.choose(scores, positive, Goal(cost=(10, 1)))
     costs = [10 * (said & ~positive).sum() + (~said & positive).sum() for *_, said in tried]
     assert 10 * choice.counts.fp + choice.counts.fn == min(costs)
     # What was counted on the way is what the threshold gives.
@@ -49,16 +49,16 @@ def test_no_other_threshold_is_better(seed: int) -> None:
 
 
 def test_a_threshold_lies_between_the_records_that_it_parts() -> None:
-    choice = threshold.choose(np.array([-3.0, -1.0, 2.0, 4.0]), np.array([0, 0, 1, 1], bool), Wish(f_measure=True))
+    choice = threshold.choose(np.array([-3.0, -1.0, 2.0, 4.0]), np.array([0, 0, 1, 1], bool), Goal(f_measure=True))
     assert choice.log_odds == 0.5
 
 
 def test_what_cannot_be_had_is_said() -> None:
     scores, positive = np.array([1.0, 2.0]), np.array([True, False])
     with pytest.raises(BadDataError, match=r"no threshold has a precision of 0\.9 here; the highest is 0\.5"):
-        threshold.choose(scores, positive, Wish(precision=0.9))
+        threshold.choose(scores, positive, Goal(precision=0.9))
     with pytest.raises(BadDataError, match="both labels"):
-        threshold.choose(scores, np.array([True, True]), Wish(f_measure=True))
+        threshold.choose(scores, np.array([True, True]), Goal(f_measure=True))
     with pytest.raises(BadDataError, match="both labels"):
         threshold.temperature(scores, np.array([True, True]))
 
@@ -92,7 +92,7 @@ def test_log_odds_of_what_was_written_with_six_digits() -> None:
 def test_a_threshold_above_certainty_is_none() -> None:
     """Where the highest score is 1.000000 nothing tells how far above it a threshold would have to be."""
     scores, positive = log_odds(np.array([1.0, 1.0, 1.0, 0.2])), np.array([True, False, True, False])
-    choice = threshold.choose(scores, positive, Wish(cost=(1000, 1)))
+    choice = threshold.choose(scores, positive, Goal(cost=(1000, 1)))
     assert choice.counts.tp + choice.counts.fp == 3
-    everything = threshold.choose(scores[:3], positive[:3], Wish(recall=1.0))
+    everything = threshold.choose(scores[:3], positive[:3], Goal(recall=1.0))
     assert threshold.to_probability(everything.log_odds) == 0.0

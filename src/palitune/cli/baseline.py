@@ -171,8 +171,8 @@ def _of_model(source: Path, valid: "list[Record]", args: argparse.Namespace) -> 
 def _tell(found: list[Contestant], args: argparse.Namespace) -> None:
     from palitune.evaluate import comparison, metrics
     from palitune.evaluate.metrics import NAMES
-    from palitune.evaluate.report.result_block import aligned
     from palitune.evaluate.report.text import between, value
+    from palitune.tables import aligned
 
     figures = [metrics.with_intervals(one.judged) for one in found]
     metric = args.metric

@@ -3,16 +3,9 @@
 import argparse
 import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from palitune.errors import UsageError, printable
-
-if TYPE_CHECKING:
-    from palitune.data.formats.conversion import Fields, Options
-    from palitune.data.formats.conversion_losses import Losses
-    from palitune.data.image_folders import ImageFolders
+from palitune.errors import printable
 
 # As in palitune.data.formats.reading, which takes a while to load.
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
@@ -88,91 +81,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    from palitune import workspace
-    from palitune.data.formats import error_hints, label_folders, reading
-    from palitune.data.formats.conversion_losses import Losses
-    from palitune.data.formats.embedded_images import Embedded
-    from palitune.data.formats.label_renaming import Renaming
-    from palitune.data.image_folders import ImageFolders
-    from palitune.errors import BadDataError, MissingInputError
-
-    source = Path(args.source)
-    try:
-        names = Renaming(args.rename)
-    except ValueError as error:
-        raise UsageError(f"--rename: {error}") from None
-    if not source.exists():
-        twice = "SOURCE is read more than once: write standard input into a file first"
-        hint = twice if args.source == "-" else error_hints.of_missing(source)
-        raise MissingInputError("no such file or folder", where=args.source, hint=hint)
-    if source.is_dir() and args.kind != "folders":
-        source = label_folders.source_of(source)
-    losses = Losses(args.drop)
-    embedded = Embedded(Path(args.pictures)) if args.pictures else None
-    options = _options(args)._replace(losses=losses, embedded=embedded)
-    kind = args.kind or reading.detect(source, options)
-    _check(args, kind)
-    options = options._replace(numbers=kind == "labelstudio")
-    target = None
-    if args.to != "folders" and args.output:
-        target = workspace.file_to_write(args.output, args.overwrite)
-    beside = [source] if source.is_dir() else ImageFolders.beside(source).folders
-    images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
-    count = 0
-
-    def counted() -> "Iterator[tuple[str, Fields]]":
-        nonlocal count
-        found = reading.read(source, kind, options)
-        for one in reading.settled(found, names, str(source), options):
-            count += 1
-            yield one
-
-    try:
-        written = _write(counted(), target, images, args, options)
-        if embedded is not None:
-            embedded.keep()
-    except BadDataError:
-        if args.drop or not losses.kinds:  # so that what was left out is seen where nothing is left
-            _tell(losses)
-        raise
-    finally:
-        if embedded is not None:
-            embedded.close()
-    if names.unused:
-        print(printable(f"--rename: no label is {', '.join(sorted(names.unused))}"), file=sys.stderr)
-    if not args.quiet:
-        _tell(losses)
-        into = f" in {args.output}" if args.output else ""
-        count = count if written is None else written
-        print(f"{count} record{'s' * (count != 1)}, {kind} to {args.to}{into}", file=sys.stderr)
-
-
-def _check(args: argparse.Namespace, kind: str) -> None:
-    """Raises UsageError for options that have no effect with these formats."""
-    if args.to == "folders" and not args.output:
-        raise UsageError("--to folders needs -o, a folder that is not there yet")
-    if args.embed and args.to != "messages":
-        raise UsageError("--embed is for --to messages")
-    columns = args.image_column or args.label_column or args.prefix_column
-    for given, option, kinds in (
-        (columns, "--image-column and the like", ("csv", "labelstudio", "jsonl")),
-        (args.annotations, "--annotations", ("vqa",)),
-        (args.majority, "--majority", ("labelstudio", "vqa", "jsonl")),
-        (args.turns, "--turns", ("messages",)),
-    ):
-        if given and kind not in kinds:
-            listed = f"{', '.join(kinds[:-1])} and {kinds[-1]}" if len(kinds) > 1 else kinds[0]
-            raise UsageError(f"{option} is for {listed}, and this is {kind}")
-    if args.encoding and kind == "folders":
-        raise UsageError("--encoding is for files, and this is a folder")
-    if args.formulas and "csv" not in (kind, args.to):
-        raise UsageError("--formulas is for csv")
-
-
-def _options(args: argparse.Namespace) -> "Options":
+    from palitune.cli import streams
     from palitune.data.formats.conversion import Options
+    from palitune.data.formats.convert import Conversion, convert
 
-    return Options(
+    options = Options(
         image=args.image_column,
         label=args.label_column,
         prefix=args.prefix_column,
@@ -182,60 +95,25 @@ def _options(args: argparse.Namespace) -> "Options":
         encoding=args.encoding,
         formulas=args.formulas,
     )
-
-
-def _write(
-    found: "Iterator[tuple[str, Fields]]",
-    target: Path | None,
-    images: "ImageFolders",
-    args: argparse.Namespace,
-    options: "Options",
-) -> int | None:
-    """Into a folder, a file or standard output: all of it or, where something is wrong, nothing.
-
-    Returns the number of records, where the format may have left out some.
-    """
-    from palitune import atomic_files
-    from palitune.cli import streams
-    from palitune.data.formats import writing
-    from palitune.errors import BadDataError
-
-    each = args.to in ("tsv", "messages")  # a line for each record
-    count = 0
-
-    def check() -> None:
-        if options.losses is not None:
-            _refuse(options.losses, args.source)
-        if each and not count:
-            raise BadDataError("no record is left", where=args.source)
-
-    if args.to == "folders":
-        return writing.write_folders(found, Path(args.output), images, options, check)
-    written = writing.lines(found, args.to, options, images if args.embed else None)
-    if target is not None:
-        with atomic_files.replacing(target) as file:
-            for count, line in enumerate(written, 1):  # noqa: B007 (the last one is the number)
-                file.write(line.encode())
-            check()
-        return count if each else None
-    lines = list(written)
-    count = len(lines)
-    check()
-    for line in lines:
-        streams.raw(line.encode())
-    sys.stdout.flush()
-    return count if each else None
-
-
-def _tell(losses: "Losses") -> None:
-    for line in losses.told():
-        print(line, file=sys.stderr)
-
-
-def _refuse(losses: "Losses", source: str) -> None:
-    """Raises BadDataError or MissingInputError: something cannot be carried over, and nobody said that it may go."""
-    refused = losses.refused(source)
-    if refused is not None:
-        for line in refused[0]:
-            print(line, file=sys.stderr)
-        raise refused[1]
+    wanted = Conversion(
+        source=args.source,
+        kind=args.kind,
+        to=args.to,
+        output=args.output,
+        overwrite=args.overwrite,
+        drop=args.drop,
+        rename=args.rename,
+        pictures=args.pictures,
+        embed=args.embed,
+        images=args.images,
+        allow_outside=args.allow_outside,
+        options=options,
+    )
+    done = convert(wanted, streams.raw)
+    if done.unused:
+        print(printable(f"--rename: no label is {', '.join(done.unused)}"), file=sys.stderr)
+    if not args.quiet:
+        for remark in done.remarks:
+            print(remark, file=sys.stderr)
+        into = f" in {args.output}" if args.output else ""
+        print(f"{done.records} record{'s' * (done.records != 1)}, {done.kind} to {args.to}{into}", file=sys.stderr)

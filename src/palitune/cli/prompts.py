@@ -226,8 +226,8 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
 
 def _table(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[str]:
     from palitune.evaluate.metrics import NAMES
-    from palitune.evaluate.report.result_block import aligned
     from palitune.evaluate.report.text import between, value
+    from palitune.tables import aligned
 
     table = [[NAMES[metric], "95 %", "behind", f"says {scored[0].judged.classes[0]}", "words", "prompt"]]
     for one, row in zip(scored, rows, strict=True):

@@ -1,18 +1,8 @@
 """What answers are worth: a page, text or JSON."""
 
 import argparse
-import os
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
-from palitune import console
 from palitune.cli import arguments, streams, values
-from palitune.data import dataset
-
-if TYPE_CHECKING:
-    from palitune.checkpoint.operating_point import Stored
-    from palitune.evaluate.report.summary import Learned, Summary
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
@@ -28,7 +18,6 @@ examples:
   palitune report tmp/out.tsv --text | less
   palitune report tmp/out.tsv --json | jq .figures.roc_auc
 """
-DRAWINGS = ("confusion", "roc", "pr", "reliability")  # as `judge.curves` draws them
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,9 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from palitune import workspace
     from palitune.errors import UsageError
-    from palitune.evaluate import answer_files
-    from palitune.evaluate.report import summary
+    from palitune.evaluate import stored_threshold
+    from palitune.evaluate.report import from_files, page_files, summary
 
     if (args.text or args.json) and args.output:
         raise UsageError("-o is for the page: leave out --text and --json")
@@ -62,106 +52,30 @@ def run(args: argparse.Namespace) -> None:
     prints = args.text or args.json
     inputs = [args.file, *([args.before] if args.before else [])]
     output = "report.html" if args.output is None else args.output
-    target = None if prints else page_to_write(output, args.overwrite, inputs)
-    dataset.require_data(args.file)
-    found, earlier = answer_files.read(Path(args.file), args.labels, args.quiet), None
-    if args.before:
-        dataset.require_data(args.before)
-        earlier = answer_files.read(Path(args.before), found.judged.classes, args.quiet)
-        earlier, found = answer_files.same_records(earlier, found)
-    facts = {"answers": args.file} | ({"before": args.before} if args.before else {})
-    stored = threshold_stored(args.model) if args.model else None
-    threshold = summary.threshold_of(found.judged, stored.point.threshold if stored else None)
-    if stored is not None:
-        fits = threshold == stored.point.threshold
-        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
-        facts["threshold"] += "" if fits else " is stored, and is not what these answers were given with"
-    records = (
-        found.records
-        if prints
-        else answer_files.located(found.records, Path(args.file), **arguments.folder_options(args))
+    target = None if prints else page_files.page_to_write(output, args.overwrite, inputs)
+    stored = learned = None
+    if args.model:
+        from palitune.run.provenance import learning_of
+
+        stored = stored_threshold.current(workspace.checkpoint_to_read(args.model))
+        learned = learning_of(args.model)
+    made = from_files.summarize_file(
+        args.file,
+        args.before,
+        labels=args.labels,
+        stored=stored,
+        learned=learned,
+        most=args.most,
+        locate_images=not prints,
+        images=args.images,
+        allow_outside=args.allow_outside,
+        quiet=args.quiet,
     )
-    before, learned = earlier.judged if earlier else None, learning_of(args.model) if args.model else None
-    made = summary.summarize(args.file, facts, records, found.judged, before, threshold, args.most, learned)
     if args.json:
         streams.document(summary.as_json(made), 2)
     elif args.text:
         from palitune.evaluate.report.text import text
 
         print(text(made))
-    else:
-        assert target is not None
-        write(target, made, args.quiet)
-
-
-def threshold_stored(name: str) -> "Stored | None":
-    """What is stored for the very parameters of a checkpoint. Raises MissingInputError, BadDataError."""
-    from palitune import workspace
-    from palitune.checkpoint import delta, operating_point
-
-    path = workspace.checkpoint_to_read(name)
-    stored = operating_point.read(path)
-    if stored is None:
-        return None
-    mark = operating_point.mark(delta.load(path, workspace.checkpoint_to_read))
-    return stored if stored.checkpoint == mark else None
-
-
-def learning_of(name: str) -> "Learned":
-    """What a checkpoint and its run tell of how it was made. Raises MissingInputError, BadDataError."""
-    from palitune import workspace
-    from palitune.checkpoint import manifest
-    from palitune.evaluate.report.summary import Learned
-    from palitune.run.folder import RunFolder
-
-    path = workspace.checkpoint_to_read(name)
-    content = manifest.read(path)
-    config = content.get("config", {})
-    facts = {"model": min(str(path), os.path.relpath(path), key=len)}
-    if base := content.get("base"):
-        facts["learned from"] = base["name"]
-    if data := content.get("data"):
-        facts["learned on"] = str(data)
-    if prompt := config.get("prompt"):
-        facts["prompt"] = prompt
-    # Without what has no effect: empty, zero and absent values.
-    used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
-    losses: Path | None = RunFolder(path).picture
-    if losses is not None and losses.is_symlink():
-        console.note(f"{losses}: a link, which is left out: a page has what a run drew itself")
-        losses = None
-    return Learned(facts, used or None, losses)
-
-
-def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
-    """Where a page goes. Raises as `workspace.file_to_write`, also for the drawings beside it."""
-    from palitune import workspace
-
-    target = workspace.file_to_write(name, overwrite, inputs)
-    for drawing in DRAWINGS:
-        workspace.file_to_write(str(_beside(target, drawing)), overwrite, inputs)
-    return target
-
-
-def _beside(target: Path, drawing: str) -> Path:
-    return target.with_name(f"{target.stem}-{drawing}.png")
-
-
-def write(target: Path, made: "Summary", quiet: bool) -> None:
-    """The page, and its drawings beside it as `NAME-roc.png` and so on. Raises StorageError."""
-    from palitune import atomic_files
-
-    console.status("drawing", quiet)
-    from palitune.evaluate.report import canvas, curves, page
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    drawings = curves.draw(made.judged, made.figures, made.threshold, made.before)
-    content = page.html(made, drawings).encode("utf-8", "replace")
-    for name, drawing in drawings.items():
-        atomic_files.write(_beside(target, name), drawing)
-    atomic_files.write(target, content)
-    if why := canvas.reason():
-        console.note(f"{target}: {why}")
-    if not quiet:
-        beside = f", {target.stem}-{{{','.join(drawings)}}}.png beside it" if drawings else ""
-        console.note(f"wrote {target}{beside}")
+    elif target is not None:
+        page_files.write(target, made, args.quiet)

@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
-    from palitune.cli.tables import share_table
     from palitune.data.checks import label_counts
+    from palitune.data.checks.label_tables import share_table
 
     for file in args.files:
         table = label_counts.read(Path(file), args.columns)

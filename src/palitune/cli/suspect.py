@@ -54,11 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
-    from palitune.cli import report
     from palitune.data import records
     from palitune.data.checks import seen_in_training
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, probe
+    from palitune.evaluate.report import page_files
     from palitune.infer.loading import announce, image_source, load
     from palitune.infer.predictor import check_pictures, tell_of_questions
 
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.learn and not args.features:
         raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
     args.data = dataset.learning_file(args.data)
-    target = None if args.output is None else report.page_to_write(args.output, args.overwrite, [args.data])
+    target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     found = records.read(Path(args.data), ImageFolders.of(Path(args.data), args.images, args.allow_outside))
     classes = answer_files.classes_of(found, args.labels, args.quiet)
@@ -195,7 +195,7 @@ def _write(
         if why := canvas.reason():
             console.note(f"{args.sheet}: {why}")
     if target is not None:
-        from palitune.cli import report
+        from palitune.evaluate.report import page_files
 
         judged: Judged = metrics.judged(
             [record.suffix for record in found], [a.text for a in said], [a.p_yes for a in said], classes
@@ -208,7 +208,7 @@ def _write(
         made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
         made.heading = "The most doubtful labels first"
         made.advice = "A wrong label, or a picture that is hard: look before you change one."
-        report.write(target, made, args.quiet)
+        page_files.write(target, made, args.quiet)
     # The last thing, because a reader may have had enough of it: `| head`.
     for one in lines:
         streams.line(one)

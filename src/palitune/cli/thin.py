@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import atomic_files, workspace
     from palitune.cli import streams
-    from palitune.cli.tables import share_table
     from palitune.data.checks import label_counts
+    from palitune.data.checks.label_tables import share_table
 
     target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     table = label_counts.read(Path(args.file), args.columns)

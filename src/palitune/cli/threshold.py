@@ -2,18 +2,12 @@
 
 import argparse
 import contextlib
-import math
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from palitune import console
 from palitune.cli import arguments, values
-from palitune.data.labels import plain
-
-if TYPE_CHECKING:
-    from palitune.checkpoint.operating_point import Stored
 
 DESCRIPTION = """\
 Chooses the threshold of p_yes from which on a model says yes, on a FILE of answers of 13-inference.py to validation
@@ -72,19 +66,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
 
-    wish = any(value is not None for value in (args.precision, args.recall, args.cost)) or args.f_measure
-    if args.file is None and args.model is not None and not wish and not args.temperature:
+    wanted = any(value is not None for value in (args.precision, args.recall, args.cost)) or args.f_measure
+    if args.file is None and args.model is not None and not wanted and not args.temperature:
         _remove(args) if args.remove else _show(args)
     elif args.remove:
         raise UsageError("--remove needs -m NAME, and nothing else")
     elif args.file is None:
         hint = f"{console.command('inference')} -d FILE > OUT writes one"
         raise UsageError("name a FILE of answers to validation records", hint=hint)
-    elif not wish and not args.temperature:
+    elif not wanted and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
     else:
         with _copied(args.file) as path:
-            _choose(path, args, wish)
+            _choose(path, args, wanted)
 
 
 @contextlib.contextmanager
@@ -102,165 +96,50 @@ def _copied(name: str) -> Iterator[Path]:
 
 
 def _remove(args: argparse.Namespace) -> None:
-    from palitune import workspace
-    from palitune.checkpoint import operating_point
+    from palitune.evaluate import stored_threshold
 
-    file = operating_point.path_of(workspace.checkpoint_to_annotate(args.model))
-    there = file.is_file()
-    if there:
-        file.unlink()
+    file, was_there = stored_threshold.remove(args.model)
     if not args.quiet:
-        console.note(f"removed {file}" if there else f"{file}: nothing is stored")
+        console.note(f"removed {file}" if was_there else f"{file}: nothing is stored")
 
 
 def _show(args: argparse.Namespace) -> None:
-    from palitune import workspace
-    from palitune.checkpoint import operating_point
-    from palitune.errors import MissingInputError
+    from palitune.evaluate import stored_threshold
 
-    source = workspace.checkpoint_to_read(args.model)
-    stored = operating_point.read(source)
-    if stored is None:
-        raise MissingInputError(
-            "no threshold is stored", where=str(source), hint="Choose one: palitune threshold --help"
-        )
+    stored = stored_threshold.of_model(args.model)
     print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
     console.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
 
 
 def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
-    import numpy as np
-
     from palitune import workspace
-    from palitune.checkpoint import delta, operating_point
-    from palitune.checkpoint.operating_point import OperatingPoint, Stored
-    from palitune.errors import BadDataError
-    from palitune.evaluate import answer_files, threshold
-    from palitune.evaluate.answers import log_odds
+    from palitune.checkpoint import operating_point
+    from palitune.evaluate import stored_threshold
+    from palitune.evaluate.report.threshold_text import chosen_lines
+    from palitune.evaluate.threshold import Goal
 
-    found = answer_files.read(path, args.labels, args.quiet)
-    classes = found.judged.classes
-    if found.judged.p is None:
-        what = "the lines have no p_yes that their answers follow from"
-        what = what if found.judged.is_binary else "a threshold is for two labels"
-        raise BadDataError(what, where=args.file, hint="Answers as 13-inference.py writes them are needed")
-    source = workspace.checkpoint_to_annotate(args.model) if args.model else None
-    mark = operating_point.mark(delta.load(source, workspace.checkpoint_to_read)) if source else ""
-    stored = operating_point.read(source) if source else None
-    if stored is not None and (
-        stored.checkpoint != mark or list(map(plain, stored.labels)) != list(map(plain, classes))
-    ):
-        stored = None  # of other parameters or labels
-    written = _written_with(args, path, stored, source)
-    scores = log_odds(found.judged.p) * written
-    positive = np.array([label == classes[0] for label in found.judged.labels], bool)
-    now = stored.point if stored else OperatingPoint()
-    place = before = _place(now)
-    chosen = stored.chosen if stored else "as likely as not"
-    try:
-        heat = threshold.temperature(scores, positive) if args.temperature else now.temperature
-        if wanted:
-            wish = threshold.Wish(args.precision, args.recall, args.cost, args.f_measure)
-            place = threshold.choose(scores, positive, wish).log_odds
-            chosen = f"{wish} on {args.file}, {len(positive)} records"
-    except BadDataError as error:
-        raise BadDataError(error.what, where=args.file, hint=error.hint) from None
-    # Answers stay as they are with another temperature: the threshold moves with it.
-    point = OperatingPoint(round(threshold.to_probability(place, heat), 9), heat)
+    checkpoint = workspace.checkpoint_to_annotate(args.model) if args.model else None
+    chosen = stored_threshold.choose(
+        path,
+        args.file,
+        Goal(args.precision, args.recall, args.cost, args.f_measure) if wanted else None,
+        fit_temperature=args.temperature,
+        checkpoint=checkpoint,
+        labels=args.labels,
+        written_with=args.written_with,
+        quiet=args.quiet,
+    )
     if not args.quiet:
-        _tell(args, scores, positive, (before, place), now, point)
-    print(f"threshold: {point.threshold:.9g}")
+        for line in chosen_lines(chosen, args.temperature):
+            print(line)
+        if (count := len(chosen.positive)) < FEW:
+            console.note(f"{count} records are few: another {count} may well choose otherwise")
+    print(f"threshold: {chosen.point.threshold:.9g}")
     if args.temperature:
-        print(f"temperature: {heat:.6g}")
-    if source is not None:
-        files = {**(stored.files if stored else {}), _sha256(path): written}
-        operating_point.write(source, Stored(point, classes, _printable(chosen), files, mark))
+        print(f"temperature: {chosen.point.temperature:.6g}")
+    if checkpoint is not None:
+        operating_point.write(checkpoint, chosen.stored)
     if not args.quiet:
         what = "both" if args.temperature else "it"
         advice = f"-m NAME stores {what} with the model"
-        console.note(f"stored in {operating_point.path_of(source)}" if source else advice)
-
-
-def _place(point: Any) -> float:
-    """A threshold in log-odds without the temperature."""
-    import numpy as np
-
-    from palitune.evaluate.answers import log_odds
-
-    return float(log_odds(np.array(point.threshold))) * float(point.temperature) if point.threshold else -math.inf
-
-
-def _printable(text: str) -> str:
-    from palitune.errors import printable
-
-    return printable(text)[:1_000]
-
-
-def _tell(
-    args: argparse.Namespace, scores: Any, positive: Any, places: tuple[float, float], now: Any, point: Any
-) -> None:
-    """Blocks before and after, how sure that is, and what the temperature does."""
-    from palitune.data.checks.findings import interval
-    from palitune.evaluate import threshold
-    from palitune.evaluate.report.result_block import result_block
-
-    before, after = (threshold.at(scores, positive, place) for place in places)
-    print(result_block(args.file, before, f"threshold {now.threshold:.4g}"))
-    if places[0] != places[1]:
-        print(result_block(args.file, after, f"threshold {point.threshold:.4g}"))
-        for name, right, total in (
-            ("precision", after.tp, after.tp + after.fp),
-            ("recall", after.tp, after.tp + after.fn),
-        ):
-            if total:
-                low, high = interval(right, total)
-                print(f"{name} {right / total:.4f}, 95 % {low:.3f} to {high:.3f}")
-    if args.temperature:
-        _tell_of_temperature(scores, positive, point.temperature)
-    if len(positive) < FEW:
-        console.note(f"{len(positive)} records are few: another {len(positive)} may well choose otherwise")
-
-
-def _written_with(args: argparse.Namespace, path: Path, stored: "Stored | None", source: Path | None) -> float:
-    """The temperature with which a file's p_yes were written.
-
-    A file that was there before a temperature was stored has none of it: files that something was chosen on are
-    recognised by their content, others by their time.
-    """
-    from palitune.checkpoint import operating_point
-
-    if args.written_with is not None:
-        return float(args.written_with)
-    if stored is None or source is None:
-        return 1.0
-    known = stored.files.get(_sha256(path))
-    if known is not None:
-        return known
-    if stored.point.temperature == 1:
-        return 1.0
-    newer = path.stat().st_mtime >= operating_point.path_of(source).stat().st_mtime
-    written = stored.point.temperature if newer else 1.0
-    if not args.quiet:
-        what = f"is {'newer' if newer else 'older'} than the stored temperature: taken as written with {written:.4g}"
-        console.note(f"{args.file} {what} (--written-with says otherwise)")
-    return written
-
-
-def _tell_of_temperature(scores: Any, positive: Any, heat: float) -> None:
-    import numpy as np
-
-    from palitune.evaluate import metrics
-    from palitune.evaluate.report.result_block import aligned
-    from palitune.evaluate.threshold import log_loss
-
-    rows = [["", "before", "after"]]
-    before, after = (1 / (1 + np.exp(-scores / t)) for t in (1.0, heat))
-    for name, figure in (("calibration error", metrics.calibration_error), ("log loss", log_loss)):
-        rows.append([name, f"{figure(before, positive):.4f}", f"{figure(after, positive):.4f}"])
-    print("\n".join(aligned(rows)))
-
-
-def _sha256(path: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+        console.note(f"stored in {operating_point.path_of(checkpoint)}" if checkpoint else advice)

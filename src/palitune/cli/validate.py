@@ -37,17 +37,17 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune import workspace
-    from palitune.cli import report
     from palitune.console import status
     from palitune.data import dataset
     from palitune.data.checks import seen_in_training
     from palitune.data.labels import plain, plain_set
+    from palitune.evaluate.report import page_files
     from palitune.evaluate.report.result_block import verdict_block
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load, shown_params
     from palitune.infer.predictor import Judge, check_pictures, frames_of, tell_of_questions
 
-    target = report.page_to_write(args.report, args.overwrite, args.files) if args.report else None
+    target = page_files.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
     source = workspace.checkpoint_to_read(args.model)
     answering.check(args.labels, args.decode, args.threshold)
@@ -90,10 +90,10 @@ def run(args: argparse.Namespace) -> None:
 def _report(
     target: "Path", found: "Sequence[tuple[Record, Answer]]", how: "Answering", args: argparse.Namespace, source: "Path"
 ) -> None:
-    from palitune.cli import report
-    from palitune.evaluate.report import summary
+    from palitune.evaluate.report import page_files, summary
     from palitune.infer import answering
     from palitune.infer.predictor import Verdict
+    from palitune.run.provenance import learning_of
 
     records = [record for record, _ in found]
     verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
@@ -106,7 +106,7 @@ def _report(
         facts["threshold"] = f"{how.point.threshold:.4g}"
     if how.point.temperature != 1:
         facts["temperature"] = f"{how.point.temperature:.4g}"
-    title, learned = f"{source.stem} on {', '.join(args.files)}", report.learning_of(str(source))
+    title, learned = f"{source.stem} on {', '.join(args.files)}", learning_of(str(source))
     threshold = how.point.threshold
     made = summary.summarize(title, facts, records, verdict.judged, threshold=threshold, learned=learned)
-    report.write(target, made, args.quiet)
+    page_files.write(target, made, args.quiet)

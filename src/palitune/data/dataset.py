@@ -96,6 +96,28 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
     return found[0], judging or found[1]
 
 
+def every_file(names: Sequence[str]) -> list[Path]:
+    """Files of records, and those of splits by their names or folders. `shuffle` is left out beside the parts it holds.
+
+    Raises:
+      UsageError: standard input, which can be read only once.
+      MissingInputError: a split has no such part.
+    """
+    found: list[Path] = []
+    for name in names:
+        folder = Path(name) if Path(name).exists() else Path("dataset") / name
+        if folder.is_dir():
+            found += [path for path in data_files(name) if path is not None]
+            found += subset_names.within(folder, subset_names.TEST, KINDS)[:1]
+        else:
+            found.append(Path(name))
+    parents = [path.parent for path in found]
+    found = [path for path in found if path.stem != "shuffle" or parents.count(path.parent) == 1]
+    if "-" in map(str, found):
+        raise UsageError("lint looks at files more than once", hint="Write standard input into one first")
+    return list(dict.fromkeys(found))
+
+
 def _part_within(folder: Path, part: str) -> Path | None:
     """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
     found = subset_names.within(folder, part, KINDS) if folder.is_dir() else []

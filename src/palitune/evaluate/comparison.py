@@ -88,6 +88,12 @@ def change(first: Judged, second: Judged, found: Comparison, metric: str) -> Cha
     return Change(one.value, one.low, one.high, test, verdict)
 
 
+def changes(first: Judged, second: Judged, found: Comparison, names: Sequence[str]) -> dict[str, Change]:
+    """`change` of each of the named figures that both models have."""
+    old, new = figures(first), figures(second)
+    return {name: change(first, second, found, name) for name in names if name in old and name in new}
+
+
 def _discordant(won: int, lost: int) -> tuple[float, float]:
     """The interval of won - lost that goes with McNemar's exact test: of the share of those won, Clopper and Pearson's.
 

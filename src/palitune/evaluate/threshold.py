@@ -16,7 +16,7 @@ COLDEST, HOTTEST = 0.05, 20.0
 MOST_CERTAIN = float(log_odds(np.array(1.0)))  # beyond it six digits tell nothing
 
 
-class Wish(NamedTuple):
+class Goal(NamedTuple):
     """What a threshold is chosen for: one of the four."""
 
     precision: float | None = None
@@ -40,8 +40,8 @@ class Choice(NamedTuple):
     counts: Confusion
 
 
-def choose(scores: Array, positive: Array, wish: Wish) -> Choice:
-    """The threshold that grants a wish, halfway between the two records' scores that it parts.
+def choose(scores: Array, positive: Array, goal: Goal) -> Choice:
+    """The threshold that reaches a goal, halfway between the two records' scores that it parts.
 
     Precision asks for the highest recall among thresholds that reach it, recall for the highest precision.
 
@@ -50,24 +50,24 @@ def choose(scores: Array, positive: Array, wish: Wish) -> Choice:
       positive: bool[N], whether the label is yes.
 
     Raises:
-      BadDataError: only one label is there, or no threshold reaches what is wished for.
+      BadDataError: only one label is there, or no threshold reaches the goal.
     """
     if positive.all() or not positive.any():
         raise BadDataError("a threshold needs records of both labels")
     options = _options(scores, positive)
-    if wish.precision is not None:
-        granted = [o for o in options if (o.counts.precision or 0) >= wish.precision]
+    if goal.precision is not None:
+        granted = [o for o in options if (o.counts.precision or 0) >= goal.precision]
         if not granted:
             best = max(o.counts.precision or 0 for o in options)
-            what = f"no threshold has a precision of {wish.precision:g} here; the highest is {best:.4f}"
+            what = f"no threshold has a precision of {goal.precision:g} here; the highest is {best:.4f}"
             raise BadDataError(what, hint="Ask for less, or learn more")
         return max(granted, key=lambda o: (o.counts.recall or 0, o.counts.precision or 0))
-    if wish.recall is not None:
-        wanted = wish.recall
+    if goal.recall is not None:
+        wanted = goal.recall
         granted = [o for o in options if (o.counts.recall or 0) >= wanted]
         return max(granted, key=lambda o: (o.counts.precision or 0, o.counts.recall or 0))
-    if wish.cost is not None:
-        fp, fn = wish.cost
+    if goal.cost is not None:
+        fp, fn = goal.cost
         return min(options, key=lambda o: (fp * o.counts.fp + fn * o.counts.fn, abs(o.log_odds)))
     return max(options, key=lambda o: (o.counts.f_measure or 0, -abs(o.log_odds)))
 

@@ -84,13 +84,13 @@ class Verdicts:
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """A page about the last set, which is the one that judges, before and after."""
-        from palitune.cli import report
-        from palitune.evaluate.report import summary
+        from palitune.evaluate.report import page_files, summary
+        from palitune.run.provenance import learning_of
 
         path, records = list(self.sets.items())[-1]
-        learned = report.learning_of(str(folder.target))
+        learned = learning_of(str(folder.target))
         before = self.first[path].judged if self.first else None
         title = f"{folder.target.stem} on {path}"
         judged = self.last[path].judged
         made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
-        report.write(folder.report, made, quiet)
+        page_files.write(folder.report, made, quiet)

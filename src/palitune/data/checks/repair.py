@@ -1,7 +1,8 @@
 """What can be repaired of data, written anew."""
 
 import collections
-from collections.abc import Hashable
+import os
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,27 @@ from palitune import atomic_files
 from palitune.data.checks.lint import Report, Set
 from palitune.data.records import LABELS, Record, to_json
 from palitune.data.split import subset_names
+from palitune.errors import OutputExistsError, UsageError
+
+
+def targets(out: str, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path]:
+    """Where the repaired form of each file goes: `out` itself for one file, else a folder of that name.
+
+    Raises:
+      UsageError: one of the files would be written over.
+      OutputExistsError: a file is there, and `overwrite` is false.
+    """
+    place = Path(out)
+    found = {paths[0]: place} if len(paths) == 1 else {path: place / path.name for path in paths}
+    if len(set(found.values())) < len(paths):  # as in train/annotations.jsonl and valid/annotations.jsonl
+        shared = os.path.commonpath([path.absolute().parent for path in paths])
+        found = {path: place / os.path.relpath(path.absolute(), shared) for path in paths}
+    for path, target in found.items():
+        if target.exists() and path.exists() and target.samefile(path):
+            raise UsageError(f"--fix {target} is the file that is looked at", hint="Name another place")
+        if target.exists() and not overwrite:
+            raise OutputExistsError("this exists", where=str(target), hint="Name another place, or use --overwrite")
+    return found
 
 
 class Repair(NamedTuple):
@@ -75,3 +97,12 @@ def _renamed(raw: bytes, record: Record, name: str) -> bytes:
     if record.fields:
         return to_json(record.fields | {"image": name}).encode()
     return b"\t".join([name.encode(), *raw.split(b"\t")[1:]])
+
+
+def told(report: Report, targets: Mapping[Path, Path], repaired: Mapping[Path, Repair]) -> Iterator[str]:
+    """Lines about what was repaired in each file, and about what cannot be."""
+    for path, done in repaired.items():
+        dropped = ", ".join(f"{count} {reason}" for reason, count in done.dropped.items())
+        yield f"{path} -> {targets[path]}: {done.kept} records, {done.renamed} renamed, left out: {dropped or 'none'}"
+    if remaining := sum(finding.check == "near leak" for finding in report.findings):
+        yield f"near leaks that remain: {remaining}; a new split keeps what looks alike together"

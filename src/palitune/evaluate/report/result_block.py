@@ -2,8 +2,7 @@
 
 import dataclasses
 import statistics
-import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from palitune.errors import printable
@@ -80,30 +79,6 @@ def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, in
         if shares and not alone:
             block += f'\n  always "{printable(shares[0][0])}": accuracy {shares[0][1] / sum(labels.values())}'
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
-
-
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Columns of the same width on a terminal; words to the left, numbers to the right."""
-    rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
-    words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
-    lines = []
-    for row in rows:
-        blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
-        cells = zip(row, blanks, words, strict=True)
-        lines.append("  ".join(cell + blank if word else blank + cell for cell, blank, word in cells).rstrip())
-    return lines
-
-
-def _columns(text: str) -> int:
-    """How many a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
-    if text.isascii():
-        return len(text)
-    return sum(0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
-
-
-def _is_number(cell: str) -> bool:
-    return cell in ("", "-") or cell.removeprefix("-").replace(".", "").isdigit()
 
 
 def trial_table(results: Sequence[TrialResult], winner: int | None, select: str) -> str:

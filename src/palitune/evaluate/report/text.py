@@ -6,8 +6,9 @@ from palitune.errors import printable
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import kind
 from palitune.evaluate.metrics import NAMES, Figure
-from palitune.evaluate.report.result_block import aligned, verdict_block
+from palitune.evaluate.report.result_block import verdict_block
 from palitune.evaluate.report.summary import Item, Summary
+from palitune.tables import aligned
 
 LISTED = 10  # wrong answers; pages and pipelines have all of them
 

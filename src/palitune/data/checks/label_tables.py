@@ -4,7 +4,7 @@ import collections
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from palitune.evaluate.report.result_block import aligned
+from palitune.tables import aligned
 
 MOST_LABELS = 20  # shown of one file
 

@@ -1,0 +1,32 @@
+"""The tokenizer of a model by name, without loading the model."""
+
+from pathlib import Path
+
+from palitune import workspace
+from palitune.checkpoint import delta
+from palitune.data.tokens import Tokenizer
+from palitune.errors import MissingInputError
+from palitune.hub import catalogue
+
+
+def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None:
+    """A model's tokenizer, or None where no tokenizer is known.
+
+    Args:
+      model: as `workspace.checkpoint_to_read` takes it; None is the latest downloaded model, if there is one.
+      file: a SentencePiece model to use instead.
+
+    Raises:
+      MissingInputError: the model that was named, or its tokenizer, is not there.
+      ConfigurationError: the file is no PaliGemma's tokenizer.
+    """
+    if file:
+        return Tokenizer(Path(file))
+    try:
+        checkpoint = delta.load(workspace.checkpoint_to_read(model), workspace.checkpoint_to_read)
+        path = catalogue.tokenizer_path(checkpoint["llm/embedder/input_embedding"].shape[0], workspace.cache())
+        return Tokenizer(path) if path is not None else None
+    except (MissingInputError, KeyError):
+        if model:
+            raise
+        return None  # data can be looked at before there is a model

@@ -1,0 +1,82 @@
+"""A comparison of two files of answers as lines for a terminal, as lines of data, and as JSON."""
+
+import collections
+
+from palitune.evaluate import comparison, metrics
+from palitune.evaluate.answer_files import Answers
+from palitune.evaluate.comparison import Change, Comparison
+from palitune.evaluate.report.text import value
+from palitune.tables import aligned
+
+METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews", "roc_auc")
+
+
+def comparison_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
+    """Figures of both with the verdict on each difference, how answers changed, and McNemar's test."""
+    lines = [f"{after.name} against {before.name}, {len(after.records)} records"]
+    old, new = metrics.figures(before.judged), metrics.figures(after.judged)
+    rows = [["", "before", "after", "difference", "95 %", "verdict", "by"]]
+    for name, change in comparison.changes(before.judged, after.judged, found, METRICS).items():
+        shown = "-" if change.value is None else f"{change.value:+.4f}"
+        test = change.test if change.verdict else ""
+        rows.append(
+            [metrics.NAMES[name], value(old[name]), value(new[name]), shown, _interval(change), change.verdict, test]
+        )
+    lines += aligned(rows)
+    directions = collections.Counter(_direction(flip.before, flip.after) for flip in found.flips)
+    for direction, count in directions.most_common():
+        fixed = sum(flip.is_better for flip in found.flips if _direction(flip.before, flip.after) == direction)
+        lines.append(f"{direction}: {count}, of which {fixed} are right now")
+    lines.append(
+        f"right now and wrong before: {found.won}, the other way: {found.lost}; McNemar's p = {found.p_value:.3g}"
+        + f": the difference in accuracy is {found.verdict}"
+    )
+    return lines + ([f"WARNING: {found.warning}"] if found.warning else [])
+
+
+def flip_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
+    """A line of data for each changed answer: image, label, both answers, and whether it was fixed or broken."""
+    lines = []
+    for flip in found.flips:
+        record = after.records[flip.record]
+        was = before.judged.right[flip.record]
+        outcome = "fixed" if flip.is_better else "broken" if was else "wrong still"
+        lines.append(f"{record.name}\t{record.suffix}\t{flip.before}\t{flip.after}\t{outcome}")
+    return lines
+
+
+def as_json(before: Answers, after: Answers, found: Comparison) -> dict[str, object]:
+    """Everything about a comparison, as JSON has it."""
+    changes = comparison.changes(before.judged, after.judged, found, METRICS)
+    return {
+        "before": before.name,
+        "after": after.name,
+        "records": len(after.records),
+        "figures": {"before": metrics.figures(before.judged), "after": metrics.figures(after.judged)},
+        "differences": {name: change._asdict() for name, change in changes.items()},
+        "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict},
+        "flips": [
+            {
+                "image": after.records[flip.record].name,
+                "label": after.records[flip.record].suffix,
+                "before": flip.before,
+                "after": flip.after,
+                "fixed": flip.is_better,
+            }
+            for flip in found.flips
+        ],
+        "warning": found.warning,
+    }
+
+
+def _direction(before: str, after: str) -> str:
+    return f"{before or '(nothing)'} -> {after or '(nothing)'}"
+
+
+def _interval(change: Change) -> str:
+    """Three digits, or as many as tell a limit from 0."""
+    if change.low is None or change.high is None:
+        return ""
+    return " to ".join(
+        f"{limit:+.3f}" if not limit or abs(limit) >= 0.0005 else f"{limit:+.1g}" for limit in change[1:3]
+    )

@@ -1,0 +1,86 @@
+"""Summaries of files of answers: one file, or two with answers of different models to the same examples."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from palitune.checkpoint.operating_point import Stored
+from palitune.data import dataset
+from palitune.evaluate import answer_files, comparison
+from palitune.evaluate.answer_files import Answers
+from palitune.evaluate.comparison import Comparison
+from palitune.evaluate.report import summary
+from palitune.evaluate.report.summary import Learned, Summary
+
+
+def summarize_file(
+    file: str,
+    before: str | None = None,
+    *,
+    labels: tuple[str, ...] | None = None,
+    stored: Stored | None = None,
+    learned: Learned | None = None,
+    most: int = 60,
+    locate_images: bool = True,
+    images: str | None = None,
+    allow_outside: bool = False,
+    quiet: bool = False,
+) -> Summary:
+    """The summary of a file of answers.
+
+    Args:
+      before: a file with another model's answers to the same examples.
+      labels: which there are; by default those that the file tells.
+      stored: the threshold of the model that gave the answers.
+      learned: how that model was made.
+      most: how many wrong answers are listed.
+      locate_images: find the images' files, for a page that shows them.
+      images, allow_outside: where they are, as `ImageFolders.of` takes it.
+      quiet: write no notes to stderr.
+
+    Raises:
+      MissingInputError, BadDataError: as `answer_files.read` and `answer_files.same_records`.
+    """
+    dataset.require_data(file)
+    found, earlier = answer_files.read(Path(file), labels, quiet), None
+    if before:
+        dataset.require_data(before)
+        earlier = answer_files.read(Path(before), found.judged.classes, quiet)
+        earlier, found = answer_files.same_records(earlier, found)
+    facts = {"answers": file} | ({"before": before} if before else {})
+    threshold = summary.threshold_of(found.judged, stored.point.threshold if stored else None)
+    if stored is not None:
+        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
+        if threshold != stored.point.threshold:
+            facts["threshold"] += " is stored, and is not what these answers were given with"
+    records = found.records
+    if locate_images:
+        records = answer_files.located(records, Path(file), images, allow_outside)
+    return summary.summarize(
+        file, facts, records, found.judged, earlier.judged if earlier else None, threshold, most, learned
+    )
+
+
+def compare_files(
+    files: Sequence[str], *, labels: tuple[str, ...] | None = None, quiet: bool = False
+) -> list[tuple[Answers, Answers, Comparison]]:
+    """The first file with each of the others: both files' answers to their common examples, and what changed.
+
+    Raises:
+      MissingInputError, BadDataError: as `answer_files.read` and `answer_files.same_records`.
+    """
+    for file in files:
+        dataset.require_data(file)
+    first = answer_files.read(Path(files[0]), labels, quiet)
+    others = [answer_files.read(Path(file), first.judged.classes, quiet) for file in files[1:]]
+    pairs = [answer_files.same_records(first, other) for other in others]
+    return [(before, after, comparison.compare(before.judged, after.judged)) for before, after in pairs]
+
+
+def summarize_comparison(
+    before: Answers, after: Answers, images: str | None = None, allow_outside: bool = False
+) -> Summary:
+    """The summary of the second answers against the first, with the images' files."""
+    records = answer_files.located(after.records, Path(after.name), images, allow_outside)
+    facts = {"before": before.name, "after": after.name}
+    title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.judged)
+    return summary.summarize(title, facts, records, after.judged, before.judged, threshold)

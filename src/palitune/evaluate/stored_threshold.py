@@ -1,0 +1,172 @@
+"""Thresholds chosen on a file of answers, and stored beside the checkpoint that gave them.
+
+Axes: N examples.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from palitune import console, workspace
+from palitune.checkpoint import delta, operating_point
+from palitune.checkpoint.operating_point import OperatingPoint, Stored
+from palitune.data.labels import plain
+from palitune.errors import BadDataError, MissingInputError, printable
+from palitune.evaluate import answer_files, threshold
+from palitune.evaluate.answers import log_odds
+from palitune.evaluate.threshold import Array, Goal
+
+LONGEST = 1_000  # characters of what a threshold was chosen for
+
+
+class Chosen(NamedTuple):
+    """A threshold and temperature chosen on a file of answers.
+
+    Attributes:
+      file: the file's name.
+      scores: float64[N], log-odds of the positive label before any temperature.
+      positive: bool[N], whether an example's label is the positive one.
+      before: what the answers are given with now.
+      point: what was chosen.
+      log_odds: the thresholds of both on `scores`.
+      stored: what belongs beside the checkpoint.
+    """
+
+    file: str
+    scores: Array
+    positive: Array
+    before: OperatingPoint
+    point: OperatingPoint
+    log_odds: tuple[float, float]
+    stored: Stored
+
+
+def current(checkpoint: Path) -> Stored | None:
+    """What is stored for the very parameters of a checkpoint. Raises MissingInputError, BadDataError."""
+    stored = operating_point.read(checkpoint)
+    if stored is None:
+        return None
+    return stored if stored.checkpoint == _mark(checkpoint) else None
+
+
+def of_model(name: str) -> Stored:
+    """What is stored beside a checkpoint. Raises MissingInputError where nothing is."""
+    source = workspace.checkpoint_to_read(name)
+    stored = operating_point.read(source)
+    if stored is None:
+        hint = "Choose one: palitune threshold --help"
+        raise MissingInputError("no threshold is stored", where=str(source), hint=hint)
+    return stored
+
+
+def remove(name: str) -> tuple[Path, bool]:
+    """Removes what is stored beside a checkpoint: the file, and whether it was there."""
+    file = operating_point.path_of(workspace.checkpoint_to_annotate(name))
+    was_there = file.is_file()
+    if was_there:
+        file.unlink()
+    return file, was_there
+
+
+def choose(
+    path: Path,
+    file: str,
+    goal: Goal | None,
+    *,
+    fit_temperature: bool = False,
+    checkpoint: Path | None = None,
+    labels: tuple[str, ...] | None = None,
+    written_with: float | None = None,
+    quiet: bool = False,
+) -> Chosen:
+    """Chooses a threshold for a goal, a temperature, or both.
+
+    Args:
+      path: the answers.
+      file: what messages call them.
+      goal: None keeps the threshold where it is.
+      checkpoint: whose stored threshold and temperature the answers were given with.
+      labels: which there are; by default those that the file tells.
+      written_with: the temperature that the answers' probabilities were written with; by default it is worked out.
+      quiet: write no notes to stderr.
+
+    Raises:
+      MissingInputError, BadDataError: no such file, no probabilities, one label only, or no threshold reaches the goal.
+    """
+    found = answer_files.read(path, labels, quiet)
+    classes = found.judged.classes
+    if found.judged.p is None:
+        what = "the lines have no p_yes that their answers follow from"
+        what = what if found.judged.is_binary else "a threshold is for two labels"
+        raise BadDataError(what, where=file, hint="Answers as palitune inference writes them are needed")
+    mark = _mark(checkpoint) if checkpoint else ""
+    stored = _usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
+    written = _written_with(path, file, written_with, stored, checkpoint, quiet)
+    scores = log_odds(found.judged.p) * written
+    positive = np.array([label == classes[0] for label in found.judged.labels], bool)
+    before = stored.point if stored else OperatingPoint()
+    place = place_before = _log_odds_of(before)
+    chosen = stored.chosen if stored else "as likely as not"
+    try:
+        temperature = threshold.temperature(scores, positive) if fit_temperature else before.temperature
+        if goal is not None:
+            place = threshold.choose(scores, positive, goal).log_odds
+            chosen = f"{goal} on {file}, {len(positive)} records"
+    except BadDataError as error:
+        raise BadDataError(error.what, where=file, hint=error.hint) from None
+    # Answers stay as they are with another temperature: the threshold moves with it.
+    point = OperatingPoint(round(threshold.to_probability(place, temperature), 9), temperature)
+    files = {**(stored.files if stored else {}), _sha256(path): written}
+    stored = Stored(point, classes, printable(chosen)[:LONGEST], files, mark)
+    return Chosen(file, scores, positive, before, point, (place_before, place), stored)
+
+
+def _mark(checkpoint: Path) -> str:
+    """What tells a checkpoint's parameters from all others."""
+    return operating_point.mark(delta.load(checkpoint, workspace.checkpoint_to_read))
+
+
+def _usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:
+    """What is stored, unless it is for other parameters or labels."""
+    if stored is None or stored.checkpoint != mark or list(map(plain, stored.labels)) != list(map(plain, classes)):
+        return None
+    return stored
+
+
+def _log_odds_of(point: OperatingPoint) -> float:
+    """A threshold in log-odds without the temperature."""
+    return float(log_odds(np.array(point.threshold))) * point.temperature if point.threshold else -math.inf
+
+
+def _written_with(
+    path: Path, file: str, typed: float | None, stored: Stored | None, checkpoint: Path | None, quiet: bool
+) -> float:
+    """The temperature with which a file's p_yes were written.
+
+    A file that was there before a temperature was stored has none of it: files that something was chosen on are
+    recognised by their content, others by their time.
+    """
+    if typed is not None:
+        return typed
+    if stored is None or checkpoint is None:
+        return 1.0
+    known = stored.files.get(_sha256(path))
+    if known is not None:
+        return known
+    if stored.point.temperature == 1:
+        return 1.0
+    newer = path.stat().st_mtime >= operating_point.path_of(checkpoint).stat().st_mtime
+    written = stored.point.temperature if newer else 1.0
+    if not quiet:
+        what = f"is {'newer' if newer else 'older'} than the stored temperature: taken as written with {written:.4g}"
+        console.note(f"{file} {what} (--written-with says otherwise)")
+    return written
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,30 @@
+"""Tables of text, aligned for a terminal."""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from palitune.errors import printable
+
+
+def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """Lines of a table, of which the first row is the head: words are aligned to the left, numbers to the right."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
+    lines = []
+    for row in rows:
+        blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = zip(row, blanks, words, strict=True)
+        lines.append("  ".join(cell + blank if word else blank + cell for cell, blank, word in cells).rstrip())
+    return lines
+
+
+def _columns(text: str) -> int:
+    """How many a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
+
+
+def _is_number(cell: str) -> bool:
+    return cell in ("", "-") or cell.removeprefix("-").replace(".", "").isdigit()

@@ -23,6 +23,7 @@ from palitune.data.demo import dataset
 from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.hub import catalogue
+from palitune.method import METHODS
 from palitune.models import variants
 from palitune.train import loop, objective, optimizers, step
 
@@ -59,7 +60,7 @@ def main() -> None:
 
         def learned(train: Any, dtype: Any, update: Any) -> float:
             texts = loop.examples_of(train, tokenizer, settings.prompt)
-            chosen, frozen = trees.split(params, optimizers.TRAINABLE["full"])
+            chosen, frozen = trees.split(params, METHODS["full"].trainable)
             weights: Any = {key: jnp.array(array, dtype) for key, array in chosen.items()}
             state = step.init_state(transform, weights, options, settings.learning_rate, settings.seed)
             for batch in loop.training_batches(train, texts, pictures, settings, "1st"):

@@ -29,6 +29,7 @@ from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
+from palitune.method import METHODS
 from palitune.models import paligemma, siglip
 from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
 from palitune.reference import Reference
@@ -100,7 +101,7 @@ class Contestant:
 def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: str) -> Contestant:
     """A recipe's step around `forward(params, image, text, mask_ar, mask_input) -> logits`."""
     text, mask_ar, mask_loss, mask_input = literal_inputs(texts)
-    trainable, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+    trainable, frozen = trees.split(params, METHODS["attention"].trainable)
 
     def step(trainable: Any, frozen: Any, image: Any, text: Any, mask_ar: Any, mask_loss: Any, mask_input: Any) -> Any:
         def loss_of(trainable: Any) -> jax.Array:
@@ -116,7 +117,7 @@ def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: s
 
 
 def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contestant:
-    trainable, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+    trainable, frozen = trees.split(params, METHODS["attention"].trainable)
     if pictures.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)

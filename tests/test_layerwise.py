@@ -11,6 +11,7 @@ from test_models import batch
 
 from palitune import trees
 from palitune.errors import ConfigurationError
+from palitune.method import METHODS
 from palitune.models import lora, siglip
 from palitune.train import optimizers
 from palitune.train.options import Options, check
@@ -43,7 +44,7 @@ def take_steps(
     made: Any = None,
 ) -> tuple[list[float], dict[str, np.ndarray]]:
     transform = transform or optimizers.sgd(lambda step: 1.0)
-    chosen, frozen = trees.split(parameters(golden, method), optimizers.TRAINABLE[method])
+    chosen, frozen = trees.split(parameters(golden, method), METHODS[method].trainable)
     trainable: Any = {path: jnp.array(leaf, dtype) for path, leaf in chosen.items()}
     state = init_state(transform, trainable, options, rate)
     step = make_step(golden.sizes, transform, jnp.float32, options)
@@ -157,7 +158,7 @@ def test_a_gradient_without_a_number_is_told(golden: Golden) -> None:
     params = dict(golden.params)
     path = "llm/layers/attn/attn_vec_einsum/w"
     transform = optimizers.sgd(lambda step: 1.0)
-    chosen, frozen = trees.split(params, optimizers.TRAINABLE["attention"])
+    chosen, frozen = trees.split(params, METHODS["attention"].trainable)
     made = batch(golden)
     huge = made._replace(weights=np.where(made.weights > 0, np.float32(3e37), 0).astype(np.float32))
     step = make_step(golden.sizes, transform)
@@ -198,7 +199,7 @@ def test_a_layer_computed_again_drops_the_same(golden: Golden) -> None:
 def test_the_accuracy_is_that_of_the_golden_logits(golden: Golden) -> None:
     made = batch(golden)
     transform = optimizers.sgd(lambda step: 1.0)
-    chosen, frozen = trees.split(golden.params, optimizers.TRAINABLE["attention"])
+    chosen, frozen = trees.split(golden.params, METHODS["attention"].trainable)
     logits = golden.values["logits"]
     likeliest = np.take_along_axis(logits.argmax(-1), made.positions, axis=1)
     wanted = ((likeliest == made.targets) * made.weights).sum() / made.weights.sum()

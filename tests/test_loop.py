@@ -15,7 +15,8 @@ from palitune.data.images.loader import ImageLoader
 from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import DivergedError
-from palitune.train import guard, loop, optimizers, step
+from palitune.method import METHODS
+from palitune.train import guard, loop, step
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import Attempt, Best, Course, Row
 
@@ -60,7 +61,7 @@ class School:
     def __init__(self, golden: Golden, records: list[Record], **changes: Any) -> None:
         self.settings = settings = settings_of(**changes)
         transform, options = step.configured(settings, loop.steps_of(settings), 0)
-        chosen, frozen = trees.split(golden.params, optimizers.TRAINABLE["attention"])
+        chosen, frozen = trees.split(golden.params, METHODS["attention"].trainable)
         texts = loop.examples_of(records, Letters(), settings.prompt)
         self.start = chosen
         self.records = records

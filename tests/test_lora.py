@@ -11,8 +11,8 @@ from test_layerwise import ADAPTED, parameters
 
 from palitune import config, trees
 from palitune.errors import ConfigurationError
+from palitune.method import METHODS
 from palitune.models import lora, paligemma
-from palitune.train import optimizers
 
 
 def logits(golden: Golden, params: dict) -> np.ndarray:
@@ -65,7 +65,7 @@ def test_rules_choose_the_targets(golden: Golden) -> None:
     only = lora.init(golden.params, r"llm/layers/attn/q_einsum/w", 2, 4.0, jax.random.key(0))
     assert lora.adapted(only) == ["llm/layers/attn/q_einsum/w"]
     assert only["llm/layers/attn/q_einsum/w_lora_a"].shape[-1] == 2
-    trained = [path for path in {**golden.params, **only} if optimizers.TRAINABLE["lora"](path)]
+    trained = [path for path in {**golden.params, **only} if METHODS["lora"].trainable(path)]
     assert trained == ["llm/layers/attn/q_einsum/w_lora_a", "llm/layers/attn/q_einsum/w_lora_b"]
     with pytest.raises(ConfigurationError, match="img/head/bias: this parameter cannot have a LoRA adapter"):
         lora.init(golden.params, r"img/head/bias", 2, 4.0, jax.random.key(0))

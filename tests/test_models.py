@@ -10,6 +10,7 @@ from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text
 from palitune.infer import decoding
+from palitune.method import METHODS
 from palitune.models import paligemma, siglip
 from palitune.train import objective, optimizers
 from palitune.train.options import Options
@@ -94,7 +95,7 @@ class FourSteps:
         self.method, self.batch = method, batch(golden)
 
     def __call__(self, params: dict[str, np.ndarray]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        chosen, frozen = trees.split(params, optimizers.TRAINABLE[self.method])
+        chosen, frozen = trees.split(params, METHODS[self.method].trainable)
         trainable = {path: jnp.array(value) for path, value in chosen.items()}
         state = init_state(self.rule, trainable, Options())
         losses = []

@@ -12,6 +12,7 @@ from test_models import batch
 from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text
+from palitune.method import METHODS
 from palitune.train import optimizers
 from palitune.train.objective import token_losses
 from palitune.train.options import Options
@@ -53,7 +54,7 @@ def test_tensor_clipping_limits_each_layer(golden: Golden) -> None:
 def test_the_moving_average_is_one(golden: Golden) -> None:
     transform = optimizers.sgd(lambda step: 1.0)
     options = Options(ema=0.9)
-    chosen, frozen = trees.split(golden.params, optimizers.TRAINABLE["attention"])
+    chosen, frozen = trees.split(golden.params, METHODS["attention"].trainable)
     trainable = {path: jnp.array(leaf) for path, leaf in chosen.items()}
     average = {path: np.array(leaf) for path, leaf in chosen.items()}
     state = init_state(transform, trainable, options, 0.03)
@@ -68,7 +69,7 @@ def test_the_moving_average_is_one(golden: Golden) -> None:
 @ONE
 def test_one_compilation_a_bucket(golden: Golden) -> None:
     transform = optimizers.sgd(lambda step: 1.0)
-    chosen, frozen = trees.split(golden.params, optimizers.TRAINABLE["attention"])
+    chosen, frozen = trees.split(golden.params, METHODS["attention"].trainable)
     step = make_step(golden.sizes, transform)
     pixels = np.zeros((2, golden.sizes.img.image_size, golden.sizes.img.image_size, 3), np.float32)
     compiled = []

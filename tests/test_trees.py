@@ -5,7 +5,7 @@ import pytest
 
 from palitune import trees
 from palitune.errors import ConfigurationError
-from palitune.train.optimizers import TRAINABLE
+from palitune.method import METHODS
 
 
 def test_flatten_and_back() -> None:
@@ -26,8 +26,8 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 def test_trainable_parameters() -> None:
     paths = ["llm/layers/attn/q_einsum/w", "llm/layers/mlp/linear", "img/head/kernel"]
-    assert [TRAINABLE["attention"](path) for path in paths] == [True, False, False]
-    assert all(TRAINABLE["full"](path) for path in paths)
+    assert [METHODS["attention"].trainable(path) for path in paths] == [True, False, False]
+    assert all(METHODS["full"].trainable(path) for path in paths)
 
 
 def test_differences_name_every_path() -> None:

@@ -4,7 +4,8 @@ import dataclasses
 from typing import ClassVar
 
 from palitune.errors import UsageError
-from palitune.learning_settings import EXAMPLES, METHOD_DEFAULTS, LearningSettings, PassSettings
+from palitune.learning_settings import EXAMPLES, LearningSettings, PassSettings
+from palitune.method import METHODS
 from palitune.model_settings import ImageSettings, ModelSettings, PromptSettings
 from palitune.settings import Settings, setting, settings_of
 from palitune.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
@@ -173,8 +174,12 @@ def training(config: LearningSettings | None = None, **others: object) -> Traini
     """
     config = config or LearningSettings()
     known = {one.name for one in dataclasses.fields(TrainingConfig)}
-    optimizer, rate = METHOD_DEFAULTS[str(others.get("method", config.method))]
-    values: dict[str, object] = {"optimizer": optimizer, "learning_rate": rate, "examples": EXAMPLES}
+    method = METHODS[str(others.get("method", config.method))]
+    values: dict[str, object] = {
+        "optimizer": method.optimizer,
+        "learning_rate": method.learning_rate,
+        "examples": EXAMPLES,
+    }
     own = {one.name: getattr(config, one.name) for one in settings_of(type(config)) if one.name in known}
     values |= {name: value for name, value in own.items() if value is not None}
     values |= others

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from palitune.method import DEFAULT, METHODS
 from palitune.model_settings import DTYPES
 from palitune.settings import Settings, setting
 from palitune.value_kinds import (
@@ -19,7 +20,6 @@ from palitune.value_kinds import (
     Whole,
 )
 
-METHODS = ("attention", "full", "lora")
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
 SCHEDULES = ("cosine", "linear", "constant")
 BALANCES = ("none", "weights", "sample")
@@ -28,13 +28,8 @@ SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision
 MOST_CHUNKS = 1024
 EXAMPLES = 512  # shown in a pass
 
-# What a method needs beside its name: full fine-tuning moves everything at once, adapters start from nothing.
-METHOD_DEFAULTS: dict[str, tuple[str, float]] = {  # optimizer, learning rate
-    "attention": ("sgd", 0.03),
-    "full": ("sgd", 0.01),
-    "lora": ("adamw", 0.003),
-}
-RATES = ", ".join(f"{name} {rate}" for name, (_, rate) in METHOD_DEFAULTS.items())
+SUMMARIES = ", ".join(method.summary for method in METHODS.values())
+RATES = ", ".join(f"{name} {method.learning_rate}" for name, method in METHODS.items())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -108,9 +103,9 @@ class LearningSettings(Settings):
     TITLE: ClassVar[str | None] = "learning"
 
     method: str = setting(
-        "attention",
-        Choice(METHODS),
-        "what is trained: the language model's attention, every parameter, or LoRA adapters",
+        DEFAULT,
+        Choice(tuple(METHODS)),
+        f"what is trained: {SUMMARIES}",
     )
     batch_size: int = setting(2, POSITIVE, "examples a batch", "-b", metavar="N", memory=False)
     accumulate: int = setting(

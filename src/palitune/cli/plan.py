@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from palitune.cli import arguments, values
+from palitune.method import METHODS
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -97,9 +98,9 @@ def run(args: argparse.Namespace) -> None:
     rows, largest = [], {}
     if args.method is None and any(getattr(args, name, None) is not None for name in arguments.NEEDS_METHOD):
         raise UsageError("options of one method need --method")
-    methods = [args.method] if args.method else list(arguments.METHODS)
+    methods = [args.method] if args.method else list(METHODS)
     if args.method is None and (args.clip_global or (args.accumulate or 1) > 1):
-        methods.remove("full")  # which takes neither
+        methods = [name for name in methods if METHODS[name].holds_whole_gradient]
     silent = args.quiet or not sys.stderr.isatty()
     bar = tqdm(total=len(methods) * len(args.batches), desc="planning", leave=False, disable=silent)
     for method in methods:
@@ -178,7 +179,7 @@ def _with(args: argparse.Namespace, work: Any) -> Any:
     from palitune.config import PROMPT
 
     config = arguments.configured(args, PROMPT)
-    return work._replace(config=config, features=work.features and config.method != "full")
+    return work._replace(config=config, features=work.features and not METHODS[config.method].trains_image_encoder)
 
 
 def _row(work: Any, method: str, size: int, memory: Any, room: int, card: Any) -> dict[str, Any]:

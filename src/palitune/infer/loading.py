@@ -23,9 +23,10 @@ from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
 from palitune.infer.features import Features
 from palitune.infer.features import key as features_key
+from palitune.method import METHODS
 from palitune.models import lora, variants
 from palitune.models.variants import PaliGemmaConfig
-from palitune.train.parameters import ON_HOST, TRAINABLE, is_finite, resident_dtype
+from palitune.train.parameters import ON_HOST, is_finite, resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 TOWER = "img/"
@@ -211,9 +212,10 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, Any
 
     New adapters are random, by the seed.
     """
-    learns = TRAINABLE[config.method]
+    method = METHODS[config.method]
+    learns = method.trainable
     chosen = model.params(learns)
-    if config.method != "lora" or lora.adapted(model.checkpoint):
+    if not method.adds_adapters or lora.adapted(model.checkpoint):
         return chosen, {}
     key = jax.random.key(config.seed)
     made = lora.init(model.checkpoint, config.lora_targets, config.lora_rank, config.lora_alpha, key)

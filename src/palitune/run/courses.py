@@ -13,12 +13,13 @@ from palitune.data.records import Record
 from palitune.evaluate import confusion
 from palitune.infer.features import Features
 from palitune.infer.loading import Model
+from palitune.method import METHODS
 from palitune.models import lora
 from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import Course
-from palitune.train.parameters import TRAINABLE, is_finite
+from palitune.train.parameters import is_finite
 from palitune.train.step import init_state
 
 IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk
@@ -131,7 +132,7 @@ class Courses:
         """Everything that differs from the base after learning: what a delta has to hold."""
         result: dict[str, Any] = {path: self.model.checkpoint[path] for path in delta.inherited(self.model.checkpoint)}
         result |= {path: leaf for path, leaf in frozen.items() if lora.is_adapter(path)}
-        result |= {path: learned[path] for path in learned if TRAINABLE[config.method](path)}
+        result |= {path: learned[path] for path in learned if METHODS[config.method].trainable(path)}
         return dict(sorted(result.items()))
 
     def batches(self, config: TrainingConfig, name: str, start: int) -> Any:

@@ -23,6 +23,7 @@ from palitune.errors import DivergedError, MissingInputError, OutputExistsError,
 from palitune.evaluate.report.result_block import trial_table
 from palitune.infer.loading import Model, announce, files_of, image_source, load, shown_params
 from palitune.infer.predictor import check_pictures, tell_of_questions
+from palitune.method import METHODS
 from palitune.models import lora
 from palitune.run import reproduce, sweep
 from palitune.run.courses import Courses
@@ -30,7 +31,6 @@ from palitune.run.folder import RunFolder, end_of
 from palitune.run.journal import Journal
 from palitune.run.trainer import PASSES, Training
 from palitune.run.verdicts import UNTRAINED, Verdicts, whole_of
-from palitune.train.parameters import TRAINABLE
 from palitune.train.plan import parameters
 
 
@@ -146,8 +146,9 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         return _go_on_with_adapters(model.checkpoint, args, config)
 
     configs = [configured(trial) for trial in trials.known()]
-    # A tower that learns needs pixels, and so do pictures that change.
-    args.features = args.features and configs[0].method != "full" and not any(config.augment for config in configs)
+    # A trainable image encoder needs pixels, and so do images that augmentation changes.
+    pixels = METHODS[configs[0].method].trains_image_encoder or any(config.augment for config in configs)
+    args.features = args.features and not pixels
     shown = image_source(
         model, features=args.features, frames=args.frames, max_pixels=args.max_pixels, quiet=args.quiet
     )
@@ -207,7 +208,8 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     if saved is None:
         journal.note(f"evaluating {sum(map(len, plan.sets.values()))} records before learning")
         judge(params, UNTRAINED)
-    frozen = {path: leaf for path, leaf in params.items() if not TRAINABLE[config.method](path)}
+    trainable = METHODS[config.method].trainable
+    frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
     del params
     training = Training(plan.courses, frozen, plan.trials, plan.configured, journal, judge, describe, args.save_every)
     if saved is not None:
@@ -255,7 +257,7 @@ def _go_on_with_adapters(
     Raises:
       UsageError: others were asked for.
     """
-    if config.method != "lora" or not (adapted := lora.adapted(checkpoint)):
+    if not METHODS[config.method].adds_adapters or not (adapted := lora.adapted(checkpoint)):
         return config
     if typed := [name for name in ("lora_rank", "lora_alpha", "lora_targets") if getattr(args, name) is not None]:
         option = f"--{typed[0].replace('_', '-')}"

@@ -1,4 +1,4 @@
-"""Which parameters learn, and by which rule.
+"""The rules by which trainable parameters are updated.
 
 Every rule here looks at one tensor at a time, and a stacked parameter is as many tensors as it has layers. So a rule
 gives the same result whether it is applied to all gradients at the end (`step.py`) or to each layer's as the backward
@@ -15,12 +15,10 @@ import optax
 
 from palitune.config import TrainingConfig
 from palitune.errors import ConfigurationError
-from palitune.train.parameters import TRAINABLE as TRAINABLE
 from palitune.trees import Rules
 
 Flat = Mapping[str, Any]
 
-METHODS = tuple(TRAINABLE)
 NAMES = ("sgd", "adamw", "adafactor")
 
 # The backward pass meets parameters in these groups; those of a stack are met layer by layer.

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 
 from palitune.errors import ConfigurationError
+from palitune.method import Method
 
 
 class Outcome(NamedTuple):
@@ -40,11 +41,11 @@ class Options:
         ]
 
 
-def check(options: Options, method: str) -> None:
+def check(options: Options, method: Method) -> None:
     """Raises ConfigurationError where a method cannot do what the options ask."""
-    if method == "full" and (names := options.whole_gradient()):
+    if not method.holds_whole_gradient and (names := options.whole_gradient()):
         raise ConfigurationError(
-            f"--method full cannot take {' and '.join(names)}: it updates each layer as soon as its gradient is known "
-            "and never holds the gradients of the whole model, which would double the memory",
-            hint="Use --clip-tensor, a larger --batch-size, or --method lora or attention",
+            f"--method {method.name} cannot take {' and '.join(names)}: it updates each layer as soon as its gradient "
+            "is known and never holds the gradients of the whole model, which would double the memory",
+            hint=f"Use --clip-tensor, a larger --batch-size, or --method {' or '.join(method.smaller)}",
         )

@@ -1,4 +1,4 @@
-"""Parameters between file and device: which of them learn, in which dtype they stay, whether they are numbers.
+"""Parameters between file and device: in which dtype they stay, whether they are finite.
 
 Optimizers have no part in that: who only asks a model need not import them.
 """
@@ -9,15 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palitune.trees import Rules
-
-# What each method trains. Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
-_ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
-TRAINABLE = {
-    "attention": Rules([(_ADAPTERS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
-    "full": Rules([(_ADAPTERS, False), (r"(llm|img)/.*", True)]),
-    "lora": Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)]),
-}
 ON_HOST = 1 << 20  # values up to which a check is done before a program for it were compiled
 
 

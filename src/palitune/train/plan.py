@@ -22,9 +22,9 @@ from palitune.config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
+from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.variants import PaliGemmaConfig
-from palitune.train import optimizers
 from palitune.train.options import Options
 from palitune.train.parameters import resident_dtype
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
@@ -74,10 +74,11 @@ def parameters(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
     """Shape and dtype of what learns and of what does not, as they are on the device."""
     stored: dict[str, Any] = dict(work.stored)
     c = work.config
-    if c.method == "lora" and not lora.adapted(stored):
+    method = METHODS[c.method]
+    if method.adds_adapters and not lora.adapted(stored):
         key = jax.random.key(0)
         stored |= jax.eval_shape(lambda: lora.init(work.stored, c.lora_targets, c.lora_rank, c.lora_alpha, key))
-    chosen, frozen = trees.split(stored, optimizers.TRAINABLE[c.method])
+    chosen, frozen = trees.split(stored, method.trainable)
     learning = weights_dtype(c, work.dtype)
     return (
         {path: jax.ShapeDtypeStruct(leaf.shape, learning) for path, leaf in chosen.items()},
@@ -172,11 +173,11 @@ def budget(work: Work, limit: int | None) -> int:
 
 def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
     """Why a run cannot start, and what to change."""
-    size = smaller_batch(work, needed, limit)
+    method, size = METHODS[work.config.method], smaller_batch(work, needed, limit)
     if size:
-        hint = f"Use --batch-size {size}" + (" and --accumulate for the rest" if work.config.method != "full" else "")
+        hint = f"Use --batch-size {size}" + (" and --accumulate for the rest" if method.holds_whole_gradient else "")
     else:
-        smaller = {"full": "attention or lora", "attention": "lora"}.get(work.config.method)
+        smaller = " or ".join(method.smaller)
         hint = f"Use --method {smaller}" if smaller else "Lower --lora-rank, or use a larger card"
         if work.config.ema:
             hint = f"Leave out --ema. {hint}"
@@ -276,16 +277,16 @@ def estimate(work: Work, keep: int) -> Memory:
     examples, text = inputs.text.shape[-2:]
     tokens = examples * (text + img.num_patches)
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
-    full = work.config.method == "full"
+    method = METHODS[work.config.method]
     inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * kept_bytes(work.sizes, inputs, work.dtype)
-    if full:
+    if method.trains_image_encoder:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
     scores = 8 * examples * llm.num_heads * (text + img.num_patches) ** 2
-    walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if full else 1)
+    walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         walk += 2 * _bytes({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
     logits = 12 * examples * inputs.targets.shape[-1] * llm.vocab_size // work.config.vocabulary_chunks
-    table = llm.vocab_size * llm.width * size if full else 0
+    table = llm.vocab_size * llm.width * size if method.trains_embedder else 0
     temporaries = inputs_kept + max(walk, table, logits) + _bytes(inputs)
     return Memory(_bytes(trainable) + _bytes(frozen), _bytes(state), temporaries, estimated=True)
 
@@ -304,22 +305,22 @@ def flops(work: Work) -> int:
     heads = llm.num_heads * llm.head_dim
     attention = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads)
     mlp = 3 * llm.width * llm.mlp_dim
-    learned = {"full": attention + mlp, "attention": attention, "lora": 0}[work.config.method]
-    if work.config.method == "lora":
-        adapters = [leaf for path, leaf in parameters(work)[0].items()]
-        learned = 3 * sum(math.prod(leaf.shape) for leaf in adapters) // llm.depth
+    method = METHODS[work.config.method]
+    learned = attention * method.trains_attention + mlp * method.trains_mlp
+    adapters = [leaf for path, leaf in parameters(work)[0].items() if lora.is_adapter(path)]
+    learned += 3 * sum(math.prod(leaf.shape) for leaf in adapters) // llm.depth
     scores = 4 * tokens * length * heads
     layers = (llm.depth - 1) * (2 * tokens * (2 * (attention + mlp) + learned) + 3 * scores)
     # Of the last layer only the loss tokens are wanted, and the keys and values that they look at.
     keys = 2 * llm.width * llm.head_dim * llm.num_kv_heads
     last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
-    logits = 2 * answers * llm.vocab_size * llm.width * (3 if work.config.method == "full" else 2)
+    logits = 2 * answers * llm.vocab_size * llm.width * (3 if method.trains_embedder else 2)
     tower = 0
     if not work.features:
         block = 4 * img.width**2 + 2 * img.width * img.mlp_dim
         patches = examples * img.num_patches
         once = img.depth * (2 * patches * block + 4 * patches * img.num_patches * img.width)
-        tower = once * (3 if work.config.method == "full" else 1)
+        tower = once * (3 if method.trains_image_encoder else 1)
     return count * (layers + last + logits + tower)
 
 

@@ -10,6 +10,7 @@ import optax
 from palitune import trees
 from palitune.config import TrainingConfig
 from palitune.data.batches import Batch
+from palitune.method import METHODS
 from palitune.models.variants import PaliGemmaConfig
 from palitune.train import layerwise, objective, optimizers, schedule
 from palitune.train.options import Options, Outcome, check
@@ -34,13 +35,13 @@ def configured(config: TrainingConfig, steps: int, kept_layers: int) -> tuple[op
         chunks=config.vocabulary_chunks,
         kept_layers=kept_layers,
     )
-    check(options, config.method)
+    check(options, METHODS[config.method])
     return optimizers.make(config, schedule.make(config.schedule, steps, 1.0, config.warmup)), options
 
 
 def weights_dtype(config: TrainingConfig, dtype: Any) -> Any:
-    """The dtype of what learns: float32, but 16 bit for `full` where the computation is, unless `weights` says else."""
-    if config.method != "full":
+    """The dtype of trainable parameters: float32, or that of the computation or of `weights`, as the method has it."""
+    if METHODS[config.method].keeps_float32:
         return jnp.dtype(jnp.float32)
     return jnp.dtype(dtype if config.weights == "auto" else config.weights)
 

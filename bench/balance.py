@@ -1,4 +1,4 @@
-"""What --balance is for: learning from advertisements of which 85 % are allowed, judged on as many of either kind.
+"""Measures the effect of --balance: trains on data with 85 % yes, evaluates on as many of each label.
 
     python bench/balance.py [--seeds 5]
 

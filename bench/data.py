@@ -1,4 +1,4 @@
-"""Data before and after the model: reading, splitting, decoding, linting.
+"""Measures the handling of data: reading, splitting, decoding, linting.
 
 python bench/data.py [--lint 10000] [--large]
 """
@@ -91,8 +91,8 @@ def decode(folder: Path) -> None:
 
     def plain() -> None:
         for path in paths:
-            with Image.open(path) as picture:
-                np.asarray(picture.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+            with Image.open(path) as image:
+                np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BILINEAR))
 
     def one_thread() -> None:
         for path in paths:
@@ -132,7 +132,7 @@ def lint(folder: Path, count: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lint", type=int, default=10_000, metavar="N", help="pictures to lint (%(default)s)")
+    parser.add_argument("--lint", type=int, default=10_000, metavar="N", help="images to lint (%(default)s)")
     parser.add_argument("--large", action="store_true", help="split 10 million lines too")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -4,7 +4,7 @@
 
 Each seed draws its own 96 advertisements, splits them (10 for validation) and learns with the defaults of
 03-do_learn.py. Accuracy on the training set and on newly drawn advertisements is printed before and after, with the
-seconds of the whole stage: start, compilation, learning, judging before and after.
+seconds of the whole stage: start, compilation, training, evaluation before and after.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What judging promises on the demo task: thresholds, temperatures and wrong labels, over several seeds.
+"""Measures thresholds, temperatures and the search for wrong labels on the demo task, over several seeds.
 
     python bench/evaluation.py [--seeds 5]
 
-Each seed draws 96 advertisements and learns from them by the defaults of `palitune learn`, draws 200 for choosing and
-1,000 that nothing else uses. Printed are the precision on the 1,000 of the threshold chosen for 0.95 on the 200, the
-calibration error on the 1,000 before and after the temperature that was fitted on the 200, whether scoring and decoding
-gave the same answers, and how many of 5 % flipped labels are among the first 10 % that `palitune suspect` doubts, of 96
-and of 400.
+Each seed draws 96 advertisements and trains on them with the defaults of `palitune learn`, draws 200 for choosing and
+1,000 that nothing else uses. It prints the precision on the 1,000 of the threshold chosen for 0.95 on the 200, the
+calibration error on the 1,000 before and after the temperature that was fitted on the 200, whether scoring and
+decoding gave the same answers, and how many of 5 % flipped labels are among the first 10 % that `palitune suspect`
+doubts, of 96 and of 400.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""The real size on a real GPU: peak memory and time of a step beside what was planned.
+"""Measures the real model on a real GPU: peak memory and time of a step, compared with the plan.
 
     python bench/gpu.py [--card rtx4070-12gb] [--gigabytes 11] [--steps 20] [--batch 8]
 
 Random weights of PaliGemma 3B at 224 pixels, all three methods, each in a process of its own whose share of the GPU is
-capped to `--gigabytes`. Printed are the planned peak, the peak that the device reports, milliseconds a step (median),
-the floor (operations at the card's full bfloat16 speed, or weights moved) and the share of it.
+capped to `--gigabytes`. It prints the planned peak, the peak that the device reports, milliseconds a step (median),
+the lower bound (operations at the card's full bfloat16 speed, or weights moved) and the share of it.
 """
 
 import argparse

@@ -1,9 +1,9 @@
-"""What repeating a run buys, and what it costs: single runs from five seeds, and the best of five in one process.
+"""Measures what repeating a run gains and costs: single runs from five seeds, and the best of five in one process.
 
     python bench/repeats.py [--sets 5]
 
-Every data set is drawn anew, learned by the defaults of `palitune learn`, and judged on 200 advertisements that nothing
-else uses.
+Every data set is newly drawn, trained on with the defaults of `palitune learn`, and evaluated on 200 advertisements
+that nothing else uses.
 """
 
 import argparse
@@ -26,7 +26,7 @@ def learned(folder: Path, name: str, *arguments: str) -> float:
     return time.perf_counter() - start
 
 
-def judged(folder: Path, name: str) -> float:
+def accuracy_of(folder: Path, name: str) -> float:
     return accuracy(palitune(folder, "validate", "-m", name, "new/data.jsonl"))
 
 
@@ -52,9 +52,9 @@ def main() -> None:
             times, singles = [], []
             for seed in range(SEEDS):
                 times.append(learned(folder, f"{data}-{seed}", *split, "--seed", str(seed)))
-                singles.append(judged(folder, f"{data}-{seed}"))
+                singles.append(accuracy_of(folder, f"{data}-{seed}"))
             repeated = learned(folder, f"{data}-best", *split, "--repeat", str(SEEDS))
-            best = judged(folder, f"{data}-best")
+            best = accuracy_of(folder, f"{data}-best")
             one, middle = statistics.median(times), statistics.median(singles)
             better += best > middle
             ratios.append(repeated / one)

@@ -1,8 +1,8 @@
-"""How long a person waits for report and compare: whole processes, from the shell's point of view.
+"""Measures how long a person waits for report and compare: whole processes, as the shell sees them.
 
     python bench/reports.py [--records 200] [--times 5]
 
-Draws advertisements, makes up two models' answers to them, and prints the median seconds of each command. The bar is 3
+Draws advertisements, makes up two models' answers to them, and prints the median seconds of each command. The goal is 3
 seconds for 200 records on two quiet cores.
 """
 

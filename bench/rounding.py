@@ -1,8 +1,8 @@
-"""What rounding costs: full fine-tuning of the tiny model with float32 weights, and with bfloat16 ones.
+"""Measures what rounding costs: full fine-tuning of the tiny model with float32 weights, and with bfloat16 ones.
 
     python bench/rounding.py [--seeds 5]
 
-Each seed draws its own 96 advertisements and trains every parameter on them with SGD; printed is the loss on 200 newly
+Each seed draws its own 96 advertisements and trains every parameter on them with SGD; it prints the loss on 200 newly
 drawn ones. bfloat16 weights are rounded stochastically, as `--method full` does it, and for comparison to the nearest.
 """
 
@@ -47,12 +47,12 @@ def main() -> None:
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
         sizes = variants.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
-        pictures = ImageLoader(sizes.img.image_size)
+        loader = ImageLoader(sizes.img.image_size)
         dataset.make(folder / "new", NEW, NEW_SEED)
         new = records.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, config.PROMPT)
-        asked = batches.training(np.stack([pictures(record.image) for record in new]), new_texts)
-        judge = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
+        asked = batches.training(np.stack([loader(record.image) for record in new]), new_texts)
+        mean_loss = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
         changes = {name: getattr(args, name) for name in ("examples", "batch_size", "learning_rate")}
         settings = config.training(method="full", **changes)
@@ -63,12 +63,12 @@ def main() -> None:
             chosen, frozen = trees.split(params, METHODS["full"].trainable)
             weights: Any = {key: jnp.array(array, dtype) for key, array in chosen.items()}
             state = step.init_state(transform, weights, options, settings.learning_rate, settings.seed)
-            for batch in loop.training_batches(train, texts, pictures, settings, "1st"):
+            for batch in loop.training_batches(train, texts, loader, settings, "1st"):
                 weights, state, _ = update(weights, state, frozen, batch)
-            return float(judge({key: array.astype(jnp.float32) for key, array in {**weights, **frozen}.items()}))
+            return float(mean_loss({key: array.astype(jnp.float32) for key, array in {**weights, **frozen}.items()}))
 
         exact, stochastic, nearest = (step.make_step(sizes, transform, jnp.float32, options) for _ in range(3))
-        print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; before learning {float(judge(params)):.4f}")
+        print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}; before learning {float(mean_loss(params)):.4f}")
         print("seed  float32  bfloat16 stochastic  bfloat16 nearest")
         rows = []
         for seed in range(args.seeds):

@@ -1,14 +1,14 @@
-"""Answers per second: one-pass scores of labels beside writing an answer token by token.
+"""Measures answers per second: labels scored in one pass, compared with decoding an answer token by token.
 
 Uses the PaliGemma of 79 million parameters of bench/step.py, batches of 8, a prompt of 20 tokens, yes and no. Four ways
 to answer take turns within one run:
 
   written   the published notebook's way: 128 text positions, prefill, then four tokens with the cache
-  scored    palitune's one pass over picture and prompt
+  scored    palitune's one pass over image and prompt
   features  the same on image tokens computed beforehand, as it runs by default
   big_vision  (--reference) the reference implementation's own prefill and decode, where it is importable
 
-Then 20 prompts over 96 pictures, with image tokens computed once and with each prompt looking at the pictures anew.
+Then 20 prompts over 96 images, with image features computed once, and with the image encoder run for each prompt.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from palitune.infer import decoding, scoring
 from palitune.models import paligemma, siglip
 
 BATCH, PROMPT, LITERAL_LENGTH, TOKENS = 8, 20, 128, 4
-PROMPTS, PICTURES = 20, 96
+PROMPTS, IMAGES = 20, 96
 EOS, YES, NO = 1, 3276, 1294
 
 
@@ -95,19 +95,19 @@ def main() -> None:
 
 
 def many(params: Any, pixels: Any, short: Any, scored: Callable[..., Any]) -> None:
-    """20 prompts over 96 pictures: a tower's pass for each picture, or for each picture and prompt."""
-    tower = compiled(lambda img, pixels: siglip.image_tokens(SIZES.img, img, pixels), params["img"], pixels)
+    """20 prompts over 96 images: the image encoder runs once for each image, or for each image and prompt."""
+    encoder = compiled(lambda img, pixels: siglip.image_tokens(SIZES.img, img, pixels), params["img"], pixels)
     features = np.zeros((BATCH, SIZES.img.num_patches, SIZES.img.num_classes), np.float16)
     known, anew = compiled(scored, params, features, *short), compiled(scored, params, pixels, *short)
     with_them = without = 0.0
-    for _ in range(PICTURES // BATCH):
-        with_them += tower()
+    for _ in range(IMAGES // BATCH):
+        with_them += encoder()
         for _ in range(PROMPTS):
             with_them += known()
             without += anew()
-    count = PROMPTS * PICTURES
+    count = PROMPTS * IMAGES
     print(
-        f"{PROMPTS} prompts over {PICTURES} pictures: {count / with_them:.2f} answers/s with kept image tokens, ",
+        f"{PROMPTS} prompts over {IMAGES} images: {count / with_them:.2f} answers/s with image features, ",
         end="",
     )
     print(f"{count / without:.2f} without: {without / with_them:.2f} x")

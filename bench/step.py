@@ -47,11 +47,11 @@ Run = Callable[[], Any]
 
 
 def examples(seed: int) -> tuple[np.ndarray, list[Text]]:
-    """Random pictures float32[B, H, W, 3] and texts: a prompt, one token of answer, the end."""
+    """Random images float32[B, H, W, 3] and texts: a prompt, one token of answer, the end."""
     rng = np.random.default_rng(seed)
-    pictures = rng.uniform(-1, 1, (BATCH, SIZES.img.image_size, SIZES.img.image_size, 3)).astype(np.float32)
+    images = rng.uniform(-1, 1, (BATCH, SIZES.img.image_size, SIZES.img.image_size, 3)).astype(np.float32)
     words = rng.integers(3, SIZES.llm.vocab_size, (BATCH, PROMPT + 1))
-    return pictures, [Text([*row.tolist(), 1], PROMPT) for row in words]
+    return images, [Text([*row.tolist(), 1], PROMPT) for row in words]
 
 
 def literal_inputs(texts: list[Text]) -> tuple[np.ndarray, ...]:
@@ -98,7 +98,7 @@ class Contestant:
         self.loss = float(getattr(rest[-1], "loss", rest[-1]))
 
 
-def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: str) -> Contestant:
+def literal(params: Any, images: Any, texts: list[Text], forward: Any, name: str) -> Contestant:
     """A recipe's step around `forward(params, image, text, mask_ar, mask_input) -> logits`."""
     text, mask_ar, mask_loss, mask_input = literal_inputs(texts)
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
@@ -113,33 +113,33 @@ def literal(params: Any, pictures: Any, texts: list[Text], forward: Any, name: s
 
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     jitted = jax.jit(step, donate_argnums=0)
-    return Contestant(name, jitted, copies, frozen, pictures, text, mask_ar, mask_loss, mask_input)
+    return Contestant(name, jitted, copies, frozen, images, text, mask_ar, mask_loss, mask_input)
 
 
-def palitune(params: Any, pictures: Any, texts: list[Text], name: str) -> Contestant:
+def palitune(params: Any, images: Any, texts: list[Text], name: str) -> Contestant:
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
-    if pictures.ndim == 3:
+    if images.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)
-    batch = batches.training(pictures, texts)
+    batch = batches.training(images, texts)
     options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(SIZES, transform, jnp.float32, options)
     return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
 
 
-def big_vision(reference: Reference, params: Any, pictures: Any, texts: list[Text]) -> Contestant:
+def big_vision(reference: Reference, params: Any, images: Any, texts: list[Text]) -> Contestant:
     def forward(params: Any, image: Any, text: Any, mask_ar: Any, mask_input: Any) -> jax.Array:
         logits, _ = reference.model.apply({"params": trees.unflatten(params)}, image, text, mask_ar, train=True)
         return logits
 
-    return literal(params, pictures, texts, forward, "big_vision")
+    return literal(params, images, texts, forward, "big_vision")
 
 
 class Torch:
     """transformers' PaliGemma of the same sizes: attention alone learns, with SGD, in float32."""
 
-    def __init__(self, pictures: Any, texts: list[Text]) -> None:
+    def __init__(self, images: Any, texts: list[Text]) -> None:
         import torch
         from transformers import GemmaConfig as TextConfig
         from transformers import PaliGemmaConfig as Config
@@ -186,7 +186,7 @@ class Torch:
         labels[:, :prompt], kinds[:, prompt:] = -100, 1
         self.inputs = {
             "input_ids": ids,
-            "pixel_values": torch.tensor(pictures).permute(0, 3, 1, 2).contiguous(),
+            "pixel_values": torch.tensor(images).permute(0, 3, 1, 2).contiguous(),
             "attention_mask": torch.ones_like(ids),
             "token_type_ids": kinds,
             "labels": labels,
@@ -215,23 +215,23 @@ def main() -> None:
             print(f"{parser.prog}: {error}", file=sys.stderr)
             sys.exit(error.exit_code)
 
-    pictures, texts = examples(0)
+    images, texts = examples(0)
     params = trees.flatten(paligemma.init(SIZES, jax.random.key(0)))
     count = sum(leaf.size for leaf in params.values())
-    tokens = jax.jit(lambda p, x: siglip.image_tokens(SIZES.img, trees.unflatten(p)["img"], x))(params, pictures)
+    tokens = jax.jit(lambda p, x: siglip.image_tokens(SIZES.img, trees.unflatten(p)["img"], x))(params, images)
 
     def forward(params: Any, *arguments: Any) -> jax.Array:
         return paligemma.forward(SIZES, trees.unflatten(params), *arguments)
 
     contestants: list[Any] = [
-        literal(params, pictures, texts, forward, "literal"),
-        palitune(params, pictures, texts, "images"),
+        literal(params, images, texts, forward, "literal"),
+        palitune(params, images, texts, "images"),
         palitune(params, np.asarray(tokens, np.float16), texts, "features"),
     ]
     if args.reference:
-        contestants.append(big_vision(reference, params, pictures, texts))
+        contestants.append(big_vision(reference, params, images, texts))
     if args.torch:
-        contestants.append(Torch(pictures, texts))
+        contestants.append(Torch(images, texts))
     for _ in range(args.rounds):
         for step in contestants:
             # The first step after another contestant's pays for the memory that the other one gave back.

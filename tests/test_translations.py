@@ -7,7 +7,7 @@ import pytest
 from conftest import REPOSITORY
 
 JAPANESE = sorted([*REPOSITORY.glob("*.ja.md"), *REPOSITORY.glob("docs/*.ja.md")])
-BLOCK = re.compile(r"^```.*?^```$|^(?: {4}.*\n)+", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"^```.*?^```$|^(?: {4}[^\n]*\n)+", re.DOTALL | re.MULTILINE)
 COUNTED = (r"^## ", r"^### ", r"^\| ", r"^\* ", r"^!\[", r"^\d\. ")
 LINK = re.compile(r"\]\(([^)]+)\)")
 # Commands, options and messages in running text, wherever a sentence puts them.

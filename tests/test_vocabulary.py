@@ -28,6 +28,12 @@ WORDS = {
     r"(is|are) no numbers?": "non-finite",
     r"astray": "diverged",
     r"journals?": "run log",
+    r"(take|takes|taken|taking) up again": "resume",
+    r"(begin|begins|began|begun|beginning) again": "restart",
+    r"strangers?": "untrusted, unknown",
+    r"anew": "again",
+    r"pass(ed|es)? by": "ignore, skip",
+    r"(is|are) none (that|of)": "is not, has no",
 }
 PATTERN = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")

@@ -360,7 +360,7 @@ def test_facts_of_another_shape_are_bad_data(change: Callable[[dict[str, Any]], 
         training = Training(None, {}, None, None, journal, None, None, None)  # type: ignore[arg-type]
         saved = run_state.Saved({"start": {}, "kept": {}}, facts)
         if wrong:
-            with pytest.raises(BadDataError, match=r"state\.npz: the saved state of this run is none that was saved"):
+            with pytest.raises(BadDataError, match=r"state\.npz: the saved state of this run is invalid"):
                 training.resume(saved)
         else:
             training.resume(saved)

@@ -67,7 +67,9 @@ def _file_access() -> Iterator[None]:
         importlib.import_module(name)  # they look for TensorFlow too, and would take the empty module for it
     modules = {name: types.ModuleType(name) for name in GFILE}
     for name, module in modules.items():
-        module.__spec__ = importlib.machinery.ModuleSpec(name, None)  # which others look at to see what is installed
+        module.__spec__ = importlib.machinery.ModuleSpec(
+            name, None
+        )  # which other packages read to see what is installed
     sys.modules.update(modules)
     try:
         yield
@@ -106,11 +108,11 @@ class Reference:
             "final_logits_softcap": 0.0,
             "cache_dtype": "float32",
         }
-        tower: dict[str, Any] = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
-        tower |= {"num_heads": img.num_heads, "patch_size": (img.patch_size, img.patch_size)}
-        tower |= {"pool_type": "none", "scan": True}
+        encoder: dict[str, Any] = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
+        encoder |= {"num_heads": img.num_heads, "patch_size": (img.patch_size, img.patch_size)}
+        encoder |= {"pool_type": "none", "scan": True}
         frozen = ml_collections.FrozenConfigDict
-        self.model = big_vision.Model(llm=frozen(text), img=frozen(tower), img_model="vit")
+        self.model = big_vision.Model(llm=frozen(text), img=frozen(encoder), img_model="vit")
 
     def _name(self, llm: GemmaConfig) -> None:
         """Makes big_vision know a language model of these sizes."""
@@ -128,7 +130,7 @@ class Reference:
         self.gemma.get_config = get_config
 
     def image_tokens(self, params: Mapping[str, Any], image: Any) -> jax.Array:
-        """[B, N, D] of pictures float32[B, H, W, 3]."""
+        """[B, N, D] of images float32[B, H, W, 3]."""
         tokens, _ = self.model.apply({"params": params}, image, method=self.model.embed_image)
         return tokens
 
@@ -171,13 +173,13 @@ class Difference(NamedTuple):
     def worst(self, other: "Difference") -> "Difference":
         def rank(found: Difference) -> float:
             relative = found.largest / max(found.magnitude, 1e-30)
-            return relative if relative == relative else float("inf")  # what is no number is the worst
+            return relative if relative == relative else float("inf")  # a non-finite value is the worst
 
         return max(self, other, key=rank)
 
 
 class Comparison(NamedTuple):
-    """One picture and prompt through both."""
+    """Runs one image and prompt through both."""
 
     image_tokens: Difference
     logits: Difference
@@ -186,7 +188,7 @@ class Comparison(NamedTuple):
 
 
 class Comparer:
-    """Both implementations, compiled once for pictures and prompts of one size."""
+    """Both implementations, compiled once for images and prompts of one size."""
 
     def __init__(self, sizes: PaliGemmaConfig, reference: Reference, eos: int) -> None:
         self.sizes, self.reference, self.eos = sizes, reference, eos
@@ -197,7 +199,7 @@ class Comparer:
         self.our_answer = jax.jit(functools.partial(decoding.greedy, sizes, length=decoding.MAX_ANSWER, eos=eos))
 
     def __call__(self, params: Mapping[str, Any], image: Array, prompt: list[int], suffix: list[int]) -> Comparison:
-        """Compares on one picture.
+        """Compares both on one image.
 
         Args:
           params: flat, float32.

@@ -1,4 +1,4 @@
-"""Zip archives of strangers: nothing in one is believed before it has been held to the file.
+"""Untrusted zip archives: nothing that an archive declares is believed before it has been checked against the file.
 
 zipfile reads the directory; members are read here, because it would unpack whatever comes. Members are stored or
 deflated, as NumPy's are, lie one after the other, and give no byte more than the directory says.

@@ -90,7 +90,7 @@ def load(path: Path, find: Find) -> Checkpoint | Overlay:
 
 
 def _is_file(path: Path) -> bool:
-    """Whether there is a regular file; not what is no name at all, which a stranger's manifest may have."""
+    """Whether the path is a regular file; false for an invalid name, which an untrusted manifest may have."""
     try:
         return path.is_file()
     except (OSError, ValueError):

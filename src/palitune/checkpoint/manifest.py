@@ -151,6 +151,6 @@ def prompt(checkpoint: Path, default: str) -> str:
 
 
 def frames(checkpoint: Path, default: str) -> str:
-    """Which frame of an animated picture a checkpoint was made with. Raises as `read` does."""
+    """Which frame of an animated image a checkpoint was trained with. Raises as `read` does."""
     found = str(read(checkpoint).get("config", {}).get("frames", default))
     return found if re.fullmatch(r"first|middle|last|\d{1,9}", found) else default

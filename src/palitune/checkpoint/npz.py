@@ -222,7 +222,7 @@ def problem(path: Path) -> str | None:
     """What is wrong with a file that came from elsewhere, or None; reads all of it.
 
     Every array has its CRC-32 in the archive, whoever sent it. zipfile does not mind what comes before or after an
-    archive, which a download taken up again wrongly can leave there: the first array has to be the beginning, and the
+    archive, which a wrongly resumed download can leave there: the first array has to be the beginning, and the
     end record (APPNOTE.TXT of PKWARE, 4.3.16) the end.
     """
     try:

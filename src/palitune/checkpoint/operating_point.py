@@ -71,7 +71,7 @@ def read(path: Path) -> Stored | None:
     try:
         content = json.loads(files.read(file, MOST))
         if isinstance(content["threshold"], bool) or isinstance(content["temperature"], bool):
-            raise ValueError("its threshold and its temperature are no numbers")
+            raise ValueError("its threshold or its temperature is not a number")
         point = OperatingPoint(float(content["threshold"]), float(content["temperature"]))
         labels, chosen, known = content["labels"], content["chosen"], content["files"]
         checkpoint = content["checkpoint"]

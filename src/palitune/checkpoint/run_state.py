@@ -1,4 +1,4 @@
-"""A run that can be taken up again: one archive with all arrays and, as JSON, all numbers and words.
+"""The saved state of a run, from which it can be resumed: one archive with all arrays and, as JSON, all other values.
 
 It is one file, which appears whole or not at all: after a kill or a power cut it is the last one or the one before.
 """
@@ -19,7 +19,7 @@ from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError
 
 MEMBER = "state.json"
-HINT = "Start the run anew with --overwrite"
+HINT = "Start the run again with --overwrite"
 VERSION = 1  # goes up when what is inside changes its meaning
 
 
@@ -43,7 +43,7 @@ def save(path: Path, arrays: Mapping[str, Mapping[str, Any]], facts: Mapping[str
 
 
 def load(path: Path) -> Saved:
-    """Reads what `save` wrote; arrays are mapped from the file, and every checksum is looked at.
+    """Reads what `save` wrote; arrays are mapped from the file, and every checksum is verified.
 
     Raises:
       BadDataError: it is damaged, or of another version of palitune.
@@ -87,7 +87,7 @@ def understood(path: Path) -> Iterator[None]:
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        what = f"the saved state of this run is none that was saved ({type(error).__name__}: {error})"
+        what = f"the saved state of this run is invalid ({type(error).__name__}: {error})"
         raise BadDataError(what, where=str(path), hint=HINT) from None
 
 
@@ -104,6 +104,6 @@ def tree_of(template: Any, leaves: Mapping[str, Any]) -> Any:
     """
     expected = leaves_of(template)
     if set(expected) != set(leaves) or any(tuple(leaves[k].shape) != tuple(expected[k].shape) for k in expected):
-        raise BadDataError("the saved state does not fit this run", hint="Start it anew with --overwrite")
+        raise BadDataError("the saved state does not fit this run", hint="Start it again with --overwrite")
     # A copy: the step gives its inputs' memory away, and this memory is a file.
     return jax.tree_util.tree_map_with_path(lambda place, _: jnp.array(leaves[jax.tree_util.keystr(place)]), template)

@@ -124,7 +124,7 @@ def download(
     Args:
       source: a file or a URL to have the weights from instead of Kaggle.
       tokenizer_source: the same for the tokenizer.
-      overwrite: fetch what is there anew.
+      overwrite: download again what is already there.
       silent: no progress bars.
 
     Raises:
@@ -145,7 +145,7 @@ def download(
             raise OutputExistsError("this file exists", where=str(path), hint="--overwrite replaces it")
     with locks.exclusive(folder(cache) / ".lock", "downloads into this cache"):
         if target.is_file() and not overwrite:
-            _look_through(target, silent)
+            _verify(target, silent)
         else:
             _fetch_weights(name, target, cache, source, silent)
         if not tokenizer.is_file() or overwrite:
@@ -153,7 +153,7 @@ def download(
     return target
 
 
-def _look_through(target: Path, silent: bool) -> None:
+def _verify(target: Path, silent: bool) -> None:
     """What is already there: what it was when it came, or whole if nobody has written down what it was."""
     if checksum.recorded(target):
         checksum.verify(target, silent)

@@ -1,7 +1,7 @@
 """Files of published models from Kaggle, through kagglehub.
 
 kagglehub resumes what was cut, and checks little: a file that has its full length is taken for whole, and whatever a
-server answers to a request for the rest is appended. So every file is looked through before it counts.
+server answers to a request for the rest is appended. So every file is verified before it is used.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""One file over HTTP, taken up again where the connection was cut."""
+"""Downloads one file over HTTP and resumes where the connection was cut."""
 
 import base64
 import errno
@@ -60,7 +60,7 @@ def name_of(partial: Path) -> str:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file; 0 if there is none, or a link, which is not gone on with."""
+    """Bytes of a file; 0 if there is none or it is a link, to which nothing is appended."""
     return path.stat().st_size if path.is_file() and not path.is_symlink() else 0
 
 
@@ -221,7 +221,7 @@ def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
 
 
 def _remember(headers: Mapping[str, str], partial: Path) -> None:
-    """What the server calls this version; a weak ETag is none that ranges may be asked by."""
+    """Stores what the server calls this version, but not a weak ETag, which range requests may not use."""
     version = headers.get("ETag", "")
     version = headers.get("Last-Modified", "") if version.startswith("W/") or not version else version
     if version:

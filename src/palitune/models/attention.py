@@ -22,7 +22,7 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, sof
     Args:
       q: [B, K, Q, H], scaled.
       k, v: [B, S, K, H].
-      mask: bool[B, Q, S], true where a query may look at a key. Everywhere without one.
+      mask: bool[B, Q, S], true where a query may attend to a key; without a mask, every query attends to every key.
       softcap: logits are squeezed into (-softcap, softcap) by a tanh.
 
     Returns:

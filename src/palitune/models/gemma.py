@@ -277,7 +277,7 @@ def hidden_states(
     Args:
       params: the `llm` tree; any float dtype.
       x: [B, T, D]; its dtype is the dtype of the computation.
-      mask: bool[B, T, S], true where a query may look at a key.
+      mask: bool[B, T, S], true where a query may attend to a key.
       positions: int[B, T]; 0, 1, 2 … by default.
       cache: keys and values of S earlier and future tokens; the T new ones are written at `positions`.
       dropout: of the adapters' inputs.

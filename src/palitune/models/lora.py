@@ -97,7 +97,7 @@ def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key:
     The first factor is normal with variance 1 / (size of the axes it sums over), the second zero.
 
     Args:
-      weights: flat parameters of the model; only shapes are looked at.
+      weights: flat parameters of the model, of which only the shapes are used.
 
     Raises:
       ConfigurationError: nothing matches, or something that cannot be adapted does.

@@ -24,15 +24,15 @@ def init(config: PaliGemmaConfig, key: jax.Array) -> dict[str, Any]:
 
 
 def image_tokens(config: PaliGemmaConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-    """`dtype`[B, N, D] of pictures float[B, H, W, 3], or of image tokens [B, N, D] that were computed before.
+    """`dtype`[B, N, D] of images float[B, H, W, 3], or of image features [B, N, D] that were computed before.
 
-    Of the parameters only `img` is looked at, and only for pictures.
+    Of the parameters only `img` is used, and only for images.
     """
     return image.astype(dtype) if image.ndim == 3 else siglip.image_tokens(config.img, params["img"], image, dtype)
 
 
 def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
-    """Who may look at whom, `bool[B, M, M]` (query, key).
+    """Which token may attend to which, `bool[B, M, M]` (query, key).
 
     A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
     each one starts a new block. With `[0 0 0 1 1]` the first three see each other and the last two are causal.

@@ -1,6 +1,6 @@
 """SigLIP's vision transformer, as PaliGemma uses it: every patch becomes one token of the language model's width.
 
-Axes: B batch, H W height and width in pixels, N patches, C width of the tower, D width of the language model, L layers.
+Axes: B batch, H W height and width in pixels, N patches, C width of the encoder, D width of the language model, L layers.
 
 The parameter tree is big_vision's (`models/vit.py`), because the published checkpoints have its names:
 `embedding`, `pos_embedding`, `Transformer/encoderblock/...` (stacked on axis 0), `Transformer/encoder_norm`, `head`.
@@ -90,7 +90,7 @@ class Block(nn.Module):
 
 
 def init(config: SiglipConfig, key: jax.Array) -> dict[str, Any]:
-    """Random float32 parameters of the tower, with blocks stacked on axis 0."""
+    """Random float32 parameters of the image encoder, with blocks stacked on axis 0."""
     stem_key, block_key, head_key = jax.random.split(key, 3)
     image = jnp.zeros((1, config.image_size, config.image_size, 3))
     stem = Stem(config, jnp.float32).init(stem_key, image)["params"]

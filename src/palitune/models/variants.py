@@ -18,7 +18,7 @@ RESOLUTIONS = (224, 448, 896)
 
 @dataclasses.dataclass(frozen=True)
 class SiglipConfig:
-    """Sizes of the image tower. `num_classes` is the width D of the language model it feeds."""
+    """Sizes of the image encoder. `num_classes` is the width D of the language model it feeds."""
 
     width: int
     depth: int
@@ -58,7 +58,7 @@ class GemmaConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PaliGemmaConfig:
-    """Sizes of both towers."""
+    """Sizes of the image encoder and the language model."""
 
     img: SiglipConfig
     llm: GemmaConfig
@@ -81,7 +81,7 @@ class Family(NamedTuple):
     stored_dtype: str
 
 
-# PaliGemma 1 has one size; PaliGemma 2 is named by the parameters of both towers together.
+# PaliGemma 1 has one size; PaliGemma 2 is named by the number of parameters of both parts together.
 FAMILIES = {
     "paligemma-3b": Family(GEMMAS["gemma_2b"], "float16"),
     "paligemma2-3b": Family(GEMMAS["gemma2_2b"], "bfloat16"),
@@ -168,7 +168,7 @@ def _impossible(img: SiglipConfig, llm: GemmaConfig) -> str | None:
     if llm.head_dim % 2:
         return f"heads are {llm.head_dim} wide, and rotary positions need an even number"
     if img.width % img.num_heads:
-        return f"an image tower {img.width} wide cannot have {img.num_heads} heads"
+        return f"an image encoder {img.width} wide cannot have {img.num_heads} heads"
     return None
 
 
@@ -206,7 +206,7 @@ def expected(config: PaliGemmaConfig) -> dict[str, trees.Shape]:
 
 
 def _block(img: SiglipConfig, heads: tuple[int, int]) -> dict[str, tuple[int, ...]]:
-    """Parameters of one block of the image tower."""
+    """Number of parameters of one block of the image encoder."""
     attention = "MultiHeadDotProductAttention_0"
     found: dict[str, tuple[int, ...]] = {
         "MlpBlock_0/Dense_0/kernel": (img.width, img.mlp_dim),

@@ -1,6 +1,6 @@
 """SigLIP's vision transformer, as PaliGemma uses it: every patch becomes one token of the language model's width.
 
-Axes: B batch, H W height and width in pixels, N patches, C width of the encoder, D width of the language model, L layers.
+Axes: B batch, H W height and width in pixels, N patches, C width here, D width of the language model, L layers.
 
 The parameter tree is big_vision's (`models/vit.py`), because the published checkpoints have its names:
 `embedding`, `pos_embedding`, `Transformer/encoderblock/...` (stacked on axis 0), `Transformer/encoder_norm`, `head`.

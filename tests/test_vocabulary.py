@@ -38,6 +38,19 @@ WORDS = {
 PATTERN = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b")
 WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
+# The same for the Japanese pages.
+JAPANESE = {
+    "バツ印": "十字マーク",
+    "許され": "掲載可, 掲載不可",
+    "くじ": "試行, シード",
+    "計算機": "マシン",
+    "道具": "ツール",
+    "閾値": "しきい値",
+    "トークナイザー": "トークナイザ",
+    "フォルダー": "フォルダ",
+    "ユーザ(?!ー)": "ユーザー",
+}
+
 # Where a word stays: (a file, a part of the line, why).
 EXCEPTIONS: tuple[tuple[str, str, str], ...] = ()
 
@@ -103,6 +116,13 @@ def test_the_words_of_the_field_are_used() -> None:
         f"{folder}: {len(lines)} words, {REMAINING.get(folder, 0)} at most\n  " + "\n  ".join(lines)
         for folder, lines in too_many.items()
     )
+
+
+def test_the_japanese_pages_use_the_terms_of_the_field() -> None:
+    for page in [*REPOSITORY.glob("*.ja.md"), *REPOSITORY.glob("docs/*.ja.md")]:
+        for number, line in enumerate(page.read_text("utf-8").splitlines(), 1):
+            for word, instead in JAPANESE.items():
+                assert not re.search(word, line), f"{page.name}:{number}: {word}: {instead}"
 
 
 def test_exceptions_are_needed() -> None:

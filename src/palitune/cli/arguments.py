@@ -1,13 +1,17 @@
 """Options that several commands share, so that they mean the same everywhere. Imports nothing heavy."""
 
 import argparse
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from palitune import path_patterns
 from palitune.cli import values
 from palitune.config import TrainingConfig, training
 from palitune.data.records import LABELS
 from palitune.errors import UsageError
+from palitune.model_settings import ImageSettings, ModelSettings
+from palitune.settings import Settings, settings_of
+
+G = TypeVar("G", bound=Settings)
 
 DTYPES = ("auto", "float32", "bfloat16")
 SAVE_DTYPES = ("float32", "bfloat16", "float16")
@@ -282,3 +286,12 @@ class FolderOptions(TypedDict):
 def folder_options(args: argparse.Namespace) -> FolderOptions:
     """Where images may be, as typed."""
     return {"images": args.images, "allow_outside": args.allow_outside}
+
+
+def opening(args: argparse.Namespace) -> tuple[ModelSettings, ImageSettings]:
+    """What `run.opening.open_model` takes of the options of `add_model` and `add_pictures`, as typed."""
+    return _read(ModelSettings, args), _read(ImageSettings, args)
+
+
+def _read(group: type[G], args: argparse.Namespace) -> G:
+    return group(**{one.name: getattr(args, one.name) for one in settings_of(group)})

@@ -1,19 +1,16 @@
 """Which labels are wrong."""
 
 import argparse
-import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from palitune import console
 from palitune.cli import arguments, streams, values
 from palitune.data import dataset
-from palitune.data.image_folders import ImageFolders
 
 if TYPE_CHECKING:
-    from palitune.data.records import Record
-    from palitune.evaluate.metrics import Judged
+    from palitune.evaluate.answers import Array
+    from palitune.evaluate.doubtful_labels import Doubts
 
 DESCRIPTION = """\
 Ranks records by how much a model doubts their label, each asked of a model that has not learned from it: the data are
@@ -29,7 +26,6 @@ examples:
   palitune suspect -d dataset/data.jsonl -n 48 --sheet suspects.png -o suspects.html > /dev/null
   palitune suspect -d dataset/data.jsonl --learn --folds 3 --examples 256 > suspects.tsv
 """
-SHOWN = 60  # on the page
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,75 +49,63 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    import functools
+
     from palitune import workspace
     from palitune.data import records
     from palitune.data.checks import seen_in_training
+    from palitune.data.image_folders import ImageFolders
     from palitune.errors import UsageError
-    from palitune.evaluate import answer_files, probe
+    from palitune.evaluate import answer_files, doubtful_labels, probe
     from palitune.evaluate.report import page_files
-    from palitune.infer.loading import announce, image_source, load
-    from palitune.infer.predictor import check_pictures, tell_of_questions
+    from palitune.infer.predictor import tell_of_questions
+    from palitune.run import out_of_fold
+    from palitune.run.opening import open_model
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
     if not args.learn and not args.features:
-        raise UsageError("the linear probe learns from kept image tokens: leave out --no-features")
+        raise UsageError("the linear probe learns from stored image features: leave out --no-features")
     args.data = dataset.learning_file(args.data)
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     found = records.read(Path(args.data), ImageFolders.of(Path(args.data), args.images, args.allow_outside))
     classes = answer_files.classes_of(found, args.labels, args.quiet)
-    labels = [record.suffix for record in found]
-    probe.require_classes(labels, args.folds, args.data)
+    probe.require_classes([record.suffix for record in found], args.folds, args.data)
     tell_of_questions([found], args.prompt, args.quiet)
-    seen_in_training.tell(workspace.checkpoint_to_read(args.model), args.data, found, args.quiet)
+    source = workspace.checkpoint_to_read(args.model)
+    seen_in_training.tell(source, args.data, found, args.quiet)
     if args.learn:
-        p = _learned(found, labels, classes, args)
+        fold = functools.partial(_one_fold, args)
+        p = out_of_fold.by_fine_tuning(found, classes, args.folds, args.seed, args.quiet, fold)
     else:
-        from palitune.infer import probe_features
-
-        model = load(workspace.checkpoint_to_read(args.model), **arguments.model_options(args))
-        shown = image_source(model, **arguments.image_options(args))
-        check_pictures([found], shown)
-        if not args.quiet:
-            announce(model)
-        p = probe.out_of_fold(probe_features.features(found, shown, args.quiet), labels, args.folds, classes, args.seed)
-    _write(found, p, classes, target, sheet, args)
+        opened = open_model(source, *arguments.opening(args), args.quiet)
+        p = out_of_fold.by_linear_probe(found, opened, classes, args.folds, args.seed, args.quiet)
+    _write(doubtful_labels.ranked(found, p, classes, args.number), target, sheet, args)
 
 
-def _learned(
-    found: "Sequence[Record]", labels: Sequence[str], classes: tuple[str, ...], args: argparse.Namespace
-) -> Any:
-    """Probabilities float64[N, 2] by fine-tuning, fold by fold."""
-    import numpy as np
+def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argparse.Namespace) -> None:
+    """Lines on stdout, the most doubtful first, and the images that were asked for."""
+    from palitune.evaluate import doubtful_labels
+    from palitune.evaluate.report import page_files, plots
 
-    from palitune.data.records import LABELS, to_json
-    from palitune.errors import UsageError
-    from palitune.evaluate import probe
-
-    if classes != LABELS:
-        raise UsageError("learning takes yes and no: leave out --learn for other labels")
-    p = np.zeros((len(found), 2))
-    with tempfile.TemporaryDirectory() as scratch:
-        for number, (learned, held_out) in enumerate(probe.parts(labels, args.folds, args.seed), 1):
-            if not args.quiet:
-                console.note(f"fold {number} of {args.folds}: learning from {len(learned)} records")
-            files: list[Path] = []
-            for name, indices in (("train", learned), ("valid", held_out)):
-                file = Path(scratch) / f"{name}{number}.jsonl"
-                lines = [
-                    to_json(
-                        {"prefix": found[i].prefix, "suffix": found[i].suffix, "image": str(found[i].image.resolve())}
-                    )
-                    for i in indices
-                ]
-                file.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
-                files.append(file)
-            p[held_out] = _one_fold(files[0], files[1], Path(scratch) / f"fold{number}", args)
-    return p
+    lines = doubtful_labels.answer_lines(doubts)
+    how = "fine-tuning" if args.learn else "a linear probe"
+    if not args.quiet:
+        count = doubts.right.count(False)
+        console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
+    if sheet is not None:
+        chosen = [(doubts.records[i], doubts.answers[i]) for i in doubts.order]
+        shots = [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in chosen]
+        plots.write_sheet(sheet, shots, args.sheet, quiet=True)
+    if target is not None:
+        page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)
+    # The last thing, because a reader may have had enough of it: `| head`.
+    for one in lines:
+        streams.line(one)
 
 
-def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) -> Any:
+def _one_fold(args: argparse.Namespace, train: Path, valid: Path, target: Path) -> "Array":
     """Learns from one file; probabilities float64[M, 2] of the other."""
     import contextlib
     import io
@@ -140,7 +124,7 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
 
     parser = Parser(prog="palitune suspect --learn")
     learn.add_arguments(parser)
-    # Learning must not see the held-out labels, not even to choose its best look: it judges by its own records.
+    # Learning must not see the held-out labels, not even to choose its best step.
     typed = ["-d", str(train), "-w", str(target), "--seed", str(args.seed), "--save-every", "0", "--allow-outside"]
     typed += ["-i", str(Path(train.root))]
     for option in ("model", "tokenizer", "dtype", "allocator", "prompt", "frames", "max_pixels", "examples",
@@ -161,54 +145,3 @@ def _one_fold(train: Path, valid: Path, target: Path, args: argparse.Namespace) 
     judge = Judge(model, shown, manifest.prompt(path, PROMPT), True)
     verdict = judge(shown_params(model, shown), dataset.load(valid, images=own.images, allow_outside=True))
     return np.array([answer.p for answer in verdict.answers])
-
-
-def _write(
-    found: "Sequence[Record]",
-    p: Any,
-    classes: tuple[str, ...],
-    target: Path | None,
-    sheet: Path | None,
-    args: argparse.Namespace,
-) -> None:
-    """Lines on stdout, the most doubtful first, and the pictures that were asked for."""
-    import numpy as np
-
-    from palitune.checkpoint.operating_point import OperatingPoint
-    from palitune.data.records import to_answer
-    from palitune.evaluate import answers, metrics
-    from palitune.evaluate.confusion import is_right
-    from palitune.evaluate.report import canvas, plots, summary
-
-    said = [answers.answer(row, classes, OperatingPoint()) for row in p]
-    own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(found)])
-    order = np.argsort(own, kind="stable")[: args.number]
-    verdicts = [is_right(answer.text, record.suffix) for answer, record in zip(said, found, strict=True)]
-    lines = [to_answer(found[i], verdicts[i], said[i].p_yes, said[i].text) for i in order]
-    doubted = verdicts.count(False)
-    how = "fine-tuning" if args.learn else "a linear probe"
-    if not args.quiet:
-        console.note(f"{doubted} of {len(found)} labels are not what {how} says out of fold")
-    if sheet is not None:
-        doubtful = [(found[i], said[i]) for i in order]
-        plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in doubtful])
-        if why := canvas.reason():
-            console.note(f"{args.sheet}: {why}")
-    if target is not None:
-        from palitune.evaluate.report import page_files
-
-        judged: Judged = metrics.judged(
-            [record.suffix for record in found], [a.text for a in said], [a.p_yes for a in said], classes
-        )
-        facts = {
-            "data": args.data,
-            "asked": f"{how}, each record of what was learned from the other folds of {args.folds}",
-        }
-        made = summary.summarize(f"Doubted labels of {args.data}", facts, found, judged)
-        made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
-        made.heading = "The most doubtful labels first"
-        made.advice = "A wrong label, or a picture that is hard: look before you change one."
-        page_files.write(target, made, args.quiet)
-    # The last thing, because a reader may have had enough of it: `| head`.
-    for one in lines:
-        streams.line(one)

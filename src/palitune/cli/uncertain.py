@@ -2,11 +2,8 @@
 
 import argparse
 import sys
-from pathlib import Path
 
-from palitune import console
 from palitune.cli import arguments, streams, values
-from palitune.data import dataset
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.
@@ -32,41 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from palitune import workspace
-    from palitune.data.records import Reader
-    from palitune.errors import BadDataError, MissingInputError
+    from palitune.errors import MissingInputError
     from palitune.evaluate import answer_files
-    from palitune.evaluate.report.summary import doubtful, threshold_of
+    from palitune.evaluate.uncertain_answers import most_uncertain
 
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.file])
-    dataset.require_data(args.file)
-    lines, found = [], []
-    for (_, _, raw), record in Reader(Path(args.file), labelled=False).records():
-        if record.answer is None:
-            raise BadDataError("no answer here", where=record.where, hint=answer_files.ask_first())
-        lines.append(raw)
-        found.append(record)
-    judged = answer_files.judge(found, answer_files.classes_of(found, args.labels, args.quiet), args.file)
-    order = doubtful(judged, threshold_of(judged) if args.threshold is None else args.threshold)
-    if not order:
-        raise BadDataError("the lines have no p_yes that their answers follow from", where=args.file)
-    chosen = order[: args.number]
-    located = (
-        answer_files.located([found[index] for index in chosen], Path(args.file), **arguments.folder_options(args))
-        if sheet
-        else []
-    )
-    seen = [one for one in located if one.image.is_file()]
-    if sheet is not None and not seen:
-        raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
-    for index in chosen:
-        streams.raw(lines[index] + b"\n")
+    chosen = most_uncertain(args.file, args.number, threshold=args.threshold, labels=args.labels, quiet=args.quiet)
+    shots = []
+    if sheet is not None:
+        from palitune.evaluate.report import plots
+
+        folders = arguments.folder_options(args)
+        records = answer_files.located([line.record for line in chosen], Path(args.file), **folders)
+        seen = [one for one in records if one.image.is_file()]
+        if not seen:
+            raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
+        shots = [plots.Shot(r.image, r.suffix or "?", r.answer or "", r.name, r.p_yes) for r in seen]
+    for line in chosen:
+        streams.raw(line.raw + b"\n")
     sys.stdout.flush()
     if sheet is not None:
-        from palitune.evaluate.report import canvas, plots
-
-        plots.sheet(sheet, [plots.Shot(r.image, r.suffix or "?", r.answer or "", r.name, r.p_yes) for r in seen])
-        if why := canvas.reason():
-            console.note(f"{args.sheet}: {why}")
-        if not args.quiet:
-            console.note(f"drew {args.sheet}")
+        plots.write_sheet(sheet, shots, args.sheet, args.quiet)

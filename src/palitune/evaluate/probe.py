@@ -16,12 +16,6 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse of the penalty; cross-validation 
 FOLDS = 5
 
 
-def feature(tokens: Array) -> Array:
-    """float32[D] of a picture's image tokens [tokens, D]: their mean."""
-    mean: Array = np.asarray(tokens, np.float32).mean(axis=0)
-    return mean
-
-
 def _regression(labels: Sequence[str], folds: int, seed: int) -> Any:
     """An estimator that chooses its penalty by the log loss of a stratified cross-validation."""
     from sklearn.linear_model import LogisticRegression

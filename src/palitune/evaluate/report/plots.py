@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from matplotlib import ticker
 
-from palitune import atomic_files
+from palitune import atomic_files, console
 from palitune.data.images import decoder
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import canvas
@@ -56,6 +56,19 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
             if not cell.images:
                 cell.set_axis_off()
         atomic_files.write(path, png(figure))
+
+
+def write_sheet(path: Path, shown: Sequence[Shot], name: str, quiet: bool) -> None:
+    """`sheet`, with notes on stderr about the file and about characters that no font has.
+
+    Args:
+      name: the file as it was typed.
+    """
+    sheet(path, shown)
+    if why := canvas.reason():
+        console.note(f"{name}: {why}")
+    if not quiet:
+        console.note(f"drew {name}")
 
 
 def _shot(cell: Any, shot: Shot) -> None:

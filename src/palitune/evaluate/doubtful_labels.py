@@ -1,0 +1,75 @@
+"""Examples by how much a model that has not learned from them doubts their label.
+
+Axes: N examples, C classes.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from palitune.checkpoint.operating_point import OperatingPoint
+from palitune.data.records import Record, to_answer
+from palitune.evaluate import answers, metrics
+from palitune.evaluate.answers import Answer
+from palitune.evaluate.confusion import is_right
+from palitune.evaluate.report import summary
+from palitune.evaluate.report.summary import Summary
+
+SHOWN = 60  # on a page
+
+
+class Doubts(NamedTuple):
+    """Out-of-fold answers.
+
+    Attributes:
+      records: N labelled examples.
+      answers: N answers, in the order of the examples.
+      right: whether each answer is the label.
+      order: indices of the examples, the most doubtful label first, as many as were asked for.
+      classes: the labels there are.
+    """
+
+    records: Sequence[Record]
+    answers: list[Answer]
+    right: list[bool]
+    order: list[int]
+    classes: tuple[str, ...]
+
+
+def ranked(records: Sequence[Record], p: answers.Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:
+    """Orders examples by the probability of their own label, the least first.
+
+    Args:
+      p: float64[N, C], out-of-fold probabilities of the classes.
+      number: how many are wanted; None is all.
+    """
+    said = [answers.answer(row, classes, OperatingPoint()) for row in p]
+    own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(records)])
+    order: list[int] = np.argsort(own, kind="stable")[:number].tolist()
+    right = [is_right(answer.text, record.suffix) for answer, record in zip(said, records, strict=True)]
+    return Doubts(records, said, right, order, classes)
+
+
+def answer_lines(doubts: Doubts) -> list[str]:
+    """Lines as inference writes them, the most doubtful first. Raises BadDataError for what TSV cannot hold."""
+    records, said, right, order, _ = doubts
+    return [to_answer(records[i], right[i], said[i].p_yes, said[i].text) for i in order]
+
+
+def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:
+    """The summary for a page that leads with the most doubtful labels.
+
+    Args:
+      data: the name of the examples' file.
+      how: what has answered, in words.
+    """
+    records, said, _, order, classes = doubts
+    labels = [record.suffix for record in records]
+    judged = metrics.judged(labels, [one.text for one in said], [one.p_yes for one in said], classes)
+    facts = {"data": data, "asked": f"{how}, each record of what was learned from the other folds of {folds}"}
+    made = summary.summarize(f"Doubted labels of {data}", facts, records, judged)
+    made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
+    made.heading = "The most doubtful labels first"
+    made.advice = "A wrong label, or an image that is hard: look before you change one."
+    return made

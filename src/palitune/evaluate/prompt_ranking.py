@@ -1,0 +1,122 @@
+"""Prompts of a file, and which of them does best on the same labelled examples."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from palitune.data.records import LONGEST
+from palitune.errors import BadDataError, MissingInputError
+from palitune.evaluate import comparison, metrics, threshold
+from palitune.evaluate.metrics import Figure, Judged
+
+
+class Prompt(NamedTuple):
+    """A prompt with the answer words that stand for the positive and the negative label."""
+
+    text: str
+    words: tuple[str, ...]
+
+
+class Scored(NamedTuple):
+    """A prompt with the answers to it."""
+
+    prompt: Prompt
+    judged: Judged
+
+
+class Row(NamedTuple):
+    """How a prompt did, and how far it is from the best one."""
+
+    figure: Figure
+    behind: Figure | None  # difference from the best with its interval; None of the best
+    is_noise: bool
+    yes: int  # answers that are the positive label
+
+
+def word_pair(text: str) -> tuple[str, ...]:
+    """Two answer words like `yes/no`. Raises ValueError for anything else."""
+    pair = tuple(word.strip() for word in text.split("/"))
+    if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
+        raise ValueError(f"{text!r} are not two words like yes/no")
+    return pair
+
+
+def read_prompts(file: str, pairs: Sequence[tuple[str, ...]]) -> list[Prompt]:
+    """The prompts of a file, one a line, each with its own answer words (behind a tab) or with all of `pairs`.
+
+    Empty lines and those that begin with # are left out. `-` is standard input.
+
+    Raises:
+      MissingInputError, BadDataError: no such file, no prompts in it, or a line that is none.
+    """
+    try:
+        lines = _content(file).decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        place = error.object.count(b"\n", 0, error.start) + 1
+        raise BadDataError("not UTF-8 text", where=f"{file}:{place}", hint="Save the file as UTF-8") from None
+    found: list[Prompt] = []
+    for number, line in enumerate(lines, 1):
+        text, _, own = line.partition("\t")
+        text = text.strip()
+        if not text or text.startswith("#"):
+            continue
+        try:
+            if "\0" in line:
+                raise ValueError("the line has a NUL character")
+            if len(text) > LONGEST:
+                raise ValueError(f"{len(text)} characters, {LONGEST} are allowed")
+            found += [Prompt(text, pair) for pair in ([word_pair(own)] if own.strip() else pairs)]
+        except ValueError as error:
+            raise BadDataError(str(error), where=f"{file}:{number}") from None
+    if not found:
+        raise BadDataError("no prompts here", where=file, hint="It needs one a line")
+    return list(dict.fromkeys(found))
+
+
+def _content(file: str) -> bytes:
+    if file == "-":
+        if sys.stdin is None:
+            raise MissingInputError("standard input is closed", hint="Name a file")
+        return sys.stdin.buffer.read()
+    try:
+        if Path(file).is_dir():
+            hint = "Name a file with a prompt a line"
+            raise MissingInputError("cannot be read: it is a folder", where=file, hint=hint)
+        return Path(file).read_bytes()
+    except OSError as error:
+        raise MissingInputError(f"cannot be read: {error.strerror}", where=file) from None
+
+
+def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]:
+    """Indices of the prompts, the best first, with rows in that order.
+
+    Ties go to the lower log loss, then to what comes first. Differences from the best have intervals of a paired
+    bootstrap; where the interval holds 0, the difference is noise.
+
+    Args:
+      metric: one of `metrics.NAMES`.
+    """
+    figures = [metrics.with_intervals(one.judged, only=metric)[metric] for one in scored]
+    losses = [_log_loss(one.judged) for one in scored]
+
+    def rank(i: int) -> tuple[float, float]:
+        figure = figures[i].value
+        return (2.0 if figure is None else -figure, losses[i])  # what has none comes last
+
+    order = sorted(range(len(scored)), key=rank)
+    others = comparison.differences(scored[order[0]].judged, [scored[i].judged for i in order[1:]], metric)
+    rows = []
+    for place, i in enumerate(order):
+        behind = others[place - 1] if place else None
+        noise = behind is not None and (behind.high is None or behind.high >= 0)
+        judged = scored[i].judged
+        rows.append(Row(figures[i], behind, noise, sum(said == judged.classes[0] for said in judged.answers)))
+    return order, rows
+
+
+def _log_loss(judged: Judged) -> float:
+    assert judged.p is not None  # prompts are scored, and never decoded
+    return threshold.log_loss(judged.p, np.array([label == judged.classes[0] for label in judged.labels]))

@@ -1,0 +1,50 @@
+"""The lines of a file of answers that the model was least sure of; labels are not needed."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune.data import dataset
+from palitune.data.records import Reader, Record
+from palitune.errors import BadDataError
+from palitune.evaluate import answer_files
+from palitune.evaluate.report.summary import doubtful, threshold_of
+
+
+class Line(NamedTuple):
+    """A line as it is in the file, without its end, and what it says."""
+
+    raw: bytes
+    record: Record
+
+
+def most_uncertain(
+    file: str,
+    number: int | None = None,
+    *,
+    threshold: float | None = None,
+    labels: tuple[str, ...] | None = None,
+    quiet: bool = False,
+) -> list[Line]:
+    """Lines of answers, the most uncertain first.
+
+    Args:
+      number: how many; None is all.
+      threshold: the probability of the positive label that answers are near to; by default what parts the answers.
+      labels: which there are; by default those that the file tells.
+      quiet: write no notes to stderr.
+
+    Raises:
+      MissingInputError, BadDataError: no such file, a line without an answer, or no probabilities.
+    """
+    dataset.require_data(file)
+    lines = []
+    for (_, _, raw), record in Reader(Path(file), labelled=False).records():
+        if record.answer is None:
+            raise BadDataError("no answer here", where=record.where, hint=answer_files.ask_first())
+        lines.append(Line(raw, record))
+    records = [line.record for line in lines]
+    judged = answer_files.judge(records, answer_files.classes_of(records, labels, quiet), file)
+    order = doubtful(judged, threshold_of(judged) if threshold is None else threshold)
+    if not order:
+        raise BadDataError("the lines have no p_yes that their answers follow from", where=file)
+    return [lines[index] for index in order[:number]]

@@ -1,0 +1,104 @@
+"""Baselines on a split, and beside them a fine-tuned model: who answers, from which training examples."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune import console
+from palitune.checkpoint import manifest
+from palitune.config import PROMPT
+from palitune.data.checks import seen_in_training
+from palitune.data.records import LABELS, Record
+from palitune.evaluate import baseline, probe
+from palitune.evaluate.baseline import Contestant
+from palitune.evaluate.prompt_ranking import Prompt, ranked
+from palitune.infer import probe_features
+from palitune.infer.answering import answering_of
+from palitune.infer.loading import announce
+from palitune.infer.predictor import Judge, check_pictures
+from palitune.run.opening import Opened
+from palitune.run.prompt_search import score_prompts
+
+Open = Callable[[Path], Opened]
+
+
+class Split(NamedTuple):
+    """Training examples, from which baselines learn or choose, and validation examples, which all of them answer."""
+
+    train_file: Path
+    valid_file: Path
+    train: Sequence[Record]
+    valid: Sequence[Record]
+
+
+def contestants(
+    split: Split,
+    base: Path,
+    open_model: Open,
+    *,
+    prompts: Sequence[Prompt] | None = None,
+    metric: str = "balanced_accuracy",
+    seed: int = 0,
+    quiet: bool = False,
+) -> list[Contestant]:
+    """The majority, the base model zero-shot, and a linear probe on its image features, in this order.
+
+    Args:
+      base: the base model's checkpoint.
+      prompts: take the place of the examples' own questions; the best on the training examples is used.
+      metric: what prompts are ranked by.
+      seed: of the probe's cross-validation.
+
+    Raises:
+      BadDataError: every training label is the same, an image cannot be used, or a score is not finite.
+    """
+    opened = open_model(base)
+    labels, truth = [record.suffix for record in split.train], [record.suffix for record in split.valid]
+    probe.require_classes(labels, where=str(split.train_file))
+    check_pictures([split.train, split.valid], opened.images)
+    if not quiet:
+        announce(opened.model)
+    seen_in_training.tell(base, str(split.valid_file), split.valid, quiet)
+    found = [baseline.majority(labels, truth), _zero_shot(opened, split, prompts, metric, quiet)]
+    train, valid = (probe_features.features(part, opened.images, quiet) for part in (split.train, split.valid))
+    found.append(baseline.linear_probe(train, labels, valid, truth, seed))
+    return found
+
+
+def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, metric: str, quiet: bool) -> Contestant:
+    """The base model's answers: to the best of some prompts, or to what the examples ask themselves, else its own."""
+    model, images = opened
+    params = opened.params()
+    if prompts is None:
+        own = manifest.prompt(model.path, PROMPT)
+        judged = Judge(model, images, own, quiet)(params, split.valid).judged
+        return Contestant("zero-shot", _questions(split.valid, own), judged)
+    if (count := sum(bool(record.prefix) for record in split.valid)) and not quiet:
+        what = f"--prompts takes the place of the questions of {count} of {len(split.valid)} records"
+        console.note(f"{what}: without it they are asked their own")
+    chosen = prompts[0]
+    if len(prompts) > 1:
+        order, _ = ranked(score_prompts(model, images, params, split.train, prompts, quiet=quiet), metric)
+        chosen = prompts[order[0]]
+    (zero,) = score_prompts(model, images, params, split.valid, [chosen], quiet=quiet)
+    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
+    return Contestant("zero-shot", detail, zero.judged)
+
+
+def _questions(records: Sequence[Record], prompt: str) -> str:
+    """What examples are asked, in words."""
+    own = sorted({record.prefix or prompt for record in records})
+    return own[0] if len(own) == 1 else f"{len(own)} questions of the records' own"
+
+
+def fine_tuned(checkpoint: Path, valid: Sequence[Record], data: str, open_model: Open, quiet: bool) -> Contestant:
+    """A fine-tuned model's answers, with its own prompt and threshold.
+
+    Args:
+      data: what a note on stderr calls the validation examples.
+    """
+    model, images = opened = open_model(checkpoint)
+    prompt, answering = manifest.prompt(checkpoint, PROMPT), answering_of(model, quiet=quiet)
+    seen_in_training.tell(checkpoint, data, valid, quiet)
+    answers = Judge(model, images, prompt, quiet, answering=answering)(opened.params(), valid)
+    return Contestant("fine-tuned", checkpoint.stem, answers.judged)

@@ -1,0 +1,69 @@
+"""Probabilities of every example's labels from a model that has not learned from it: fold by fold.
+
+Axes: N examples, M held-out examples, C classes.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from palitune import console
+from palitune.data.records import LABELS, Record, to_json
+from palitune.errors import UsageError
+from palitune.evaluate import probe
+from palitune.evaluate.answers import Array
+from palitune.infer import probe_features
+from palitune.infer.loading import announce
+from palitune.infer.predictor import check_pictures
+from palitune.run.opening import Opened
+
+# Learns from a file, writes a checkpoint at a path, and gives probabilities float64[M, 2] of another file's examples.
+LearnFold = Callable[[Path, Path, Path], Array]
+
+
+def by_linear_probe(
+    records: Sequence[Record], opened: Opened, classes: tuple[str, ...], folds: int, seed: int, quiet: bool
+) -> Array:
+    """Probabilities float64[N, C] by a logistic regression on image features.
+
+    Raises:
+      BadDataError: an image cannot be used, or a label is there less often than there are folds.
+    """
+    check_pictures([records], opened.images)
+    if not quiet:
+        announce(opened.model)
+    features = probe_features.features(records, opened.images, quiet)
+    return probe.out_of_fold(features, [record.suffix for record in records], folds, classes, seed)
+
+
+def by_fine_tuning(
+    records: Sequence[Record], classes: tuple[str, ...], folds: int, seed: int, quiet: bool, learn: LearnFold
+) -> Array:
+    """Probabilities float64[N, 2] by fine-tuning a model for every fold.
+
+    Raises:
+      UsageError: the labels are not yes and no.
+    """
+    if classes != LABELS:
+        raise UsageError("learning takes yes and no: leave out --learn for other labels")
+    p = np.zeros((len(records), 2))
+    with tempfile.TemporaryDirectory() as scratch:
+        parts = probe.parts([record.suffix for record in records], folds, seed)
+        for number, (learned, held_out) in enumerate(parts, 1):
+            if not quiet:
+                console.note(f"fold {number} of {folds}: learning from {len(learned)} records")
+            train = _file(Path(scratch) / f"train{number}.jsonl", [records[i] for i in learned])
+            valid = _file(Path(scratch) / f"valid{number}.jsonl", [records[i] for i in held_out])
+            p[held_out] = learn(train, valid, Path(scratch) / f"fold{number}")
+    return p
+
+
+def _file(path: Path, records: Sequence[Record]) -> Path:
+    """Examples as lines of JSON, with absolute paths of their images."""
+    lines = [
+        to_json({"prefix": one.prefix, "suffix": one.suffix, "image": str(one.image.resolve())}) for one in records
+    ]
+    path.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
+    return path

@@ -3,8 +3,10 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -108,7 +110,9 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
     All commands share their compiled programs, which would otherwise be most of the tests' time.
     """
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("KAGGLE", "PALITUNE"))}
+    # Where Python is told to keep nothing compiled, every command would compile palitune anew.
+    left_out = ("KAGGLE", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     home = tmp_path_factory.mktemp("home")
     # The folder of all test processes, where there are several.
     common = home.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else home.parent
@@ -122,8 +126,47 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**kept, **shared, "HOME": str(home), "PATH": path, "JAX_PLATFORMS": "cpu"}
 
 
+CLIENT = """#!{python} -IS
+import sys
+sys.path.append({folder!r})
+import fork_client
+fork_client.main({socket!r}, {python!r}, {script!r})
+"""
+
+
 @pytest.fixture(scope="session")
-def run(environment: dict[str, str]) -> Run:
+def quick_environment(
+    environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The environment in which `palitune` and `python` start sooner: as forks of a process that has imported JAX.
+
+    What is tested of the start itself, of signals and of kills has `environment`, where they are the real ones.
+    """
+    if not hasattr(socket, "recv_fds"):
+        yield environment
+        return
+    folder = tmp_path_factory.mktemp("f")
+    path, script = folder / "socket", Path(sys.executable).parent / "palitune"
+    client = CLIENT.format(
+        python=sys.executable, folder=str(Path(__file__).parent), socket=str(path), script=str(script)
+    )
+    (folder / "bin").mkdir()
+    for name in ("palitune", "python", "python3"):
+        (folder / "bin" / name).write_text(client)
+        (folder / "bin" / name).chmod(0o755)
+    quick = {**environment, "PATH": f"{folder / 'bin'}{os.pathsep}{environment['PATH']}"}
+    command = [sys.executable, str(Path(__file__).parent / "fork_server.py"), str(path)]
+    with subprocess.Popen(command, env=quick, stdin=subprocess.PIPE, cwd=folder) as server:
+        while not path.exists():
+            assert server.poll() is None
+            time.sleep(0.02)
+        yield quick
+        assert server.stdin is not None
+        server.stdin.close()
+
+
+@pytest.fixture(scope="session")
+def run(quick_environment: dict[str, str]) -> Run:
     """Runs a command in a folder, as a shell would, and returns what it printed and its exit code."""
 
     def run(
@@ -132,7 +175,7 @@ def run(environment: dict[str, str]) -> Run:
         return subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env={**environment, **(env or {})},
+            env={**quick_environment, **(env or {})},
             input=stdin,
             capture_output=True,
             text=True,

@@ -427,13 +427,15 @@ LARGE = {
     "images": counted('{"annotations":[],"images":[', '{"id":#,"file_name":"a"},', "]}"),
 }
 MEASURED = """
-import argparse, resource, sys
+import argparse, importlib, pkgutil, resource, sys
 from palitune.cli import convert
+from palitune.data import formats
 from palitune.errors import PalituneError
 parser = argparse.ArgumentParser()
 convert.add_arguments(parser)
 parser.add_argument("--quiet", action="store_true")
-from palitune.data import exporters, importers  # what any conversion loads
+for module in pkgutil.iter_modules(formats.__path__, "palitune.data.formats."):  # what any conversion loads
+    importlib.import_module(module.name)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for kind in sys.argv[2:]:
     try:

@@ -1,6 +1,7 @@
 """The house rule: imports go down the list only, and what must start quickly imports nothing heavy."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -73,6 +74,26 @@ print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
     assert "usage:" in done.stdout
+
+
+TYPED = re.compile(r"^(?:from (palitune[\w.]*) import ([\w, ]+)|import (palitune[\w.]*))", re.MULTILINE)
+
+
+@pytest.mark.parametrize("folder", ["tests", "bench"])
+def test_code_in_strings_imports_what_there_is(folder: str) -> None:
+    """Of processes that tests start: nothing else reads it before they do."""
+    found = set()
+    for path in (REPOSITORY / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                for module, names, alone in TYPED.findall(node.value):
+                    wanted = [name.partition(" as ")[0].strip() for name in names.split(",")] if module else [""]
+                    found |= {(path.name, module or alone, name) for name in wanted}
+    assert found
+    for file, module, name in sorted(found):
+        there = importlib.import_module(module)
+        if name and not hasattr(there, name):
+            assert importlib.util.find_spec(f"{module}.{name}"), f"{file}: no {name} in {module}"
 
 
 def test_every_module_says_what_it_is() -> None:

@@ -138,7 +138,7 @@ def test_a_base_that_is_another_is_refused(run: Run, workspace: Path, tmp_path: 
 def test_memory_settings_come_before_jax_and_yield_to_the_user(run: Run, workspace: Path) -> None:
     code = """
 import os, sys
-from palitune.cli.model import set_allocator
+from palitune.infer.loading import set_allocator
 set_allocator(sys.argv[1])
 print({k: v for k, v in os.environ.items() if "XLA" in k})
 """

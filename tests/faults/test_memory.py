@@ -17,21 +17,21 @@ MOST = 300 << 20  # bytes over what the process had before it read
 LONGEST = 60  # seconds of processor time, after which a reading is one that hangs
 ENDS = (0, 2, 65, 66, 78)  # exit codes that say what the matter is
 WORKER = """
-import importlib, json, os, resource, sys, warnings
+import importlib, json, os, pkgutil, resource, sys, warnings
 from pathlib import Path
 
 sys.path.insert(0, {tests!r})
 from faults import hostile
-from palitune.cli.main import COMMANDS, main
+from palitune.cli.main import main
 
-for name in ("lint", "stats", "thin", "aggregate", "convert", "split", "filter", "report"):
-    importlib.import_module("palitune.cli." + COMMANDS[name][0])
 # What commands import once they know that they need it is no part of what an input costs.
 import imagehash, jax, scipy.optimize, scipy.sparse.csgraph, scipy.stats, sentencepiece, sklearn.metrics
-from palitune.checkpoint import delta, hub, manifest, npz
-from palitune.data import batches, columns, exporters, findings, images, importers, lint, repair, split
+import palitune
+for module in pkgutil.walk_packages(palitune.__path__, "palitune."):
+    if module.name != "palitune.__main__":
+        importlib.import_module(module.name)
+from palitune.checkpoint import manifest, npz
 from palitune.errors import PalituneError
-from palitune.judge import report, summary, text
 
 folder = Path({folder!r})
 warnings.simplefilter("ignore")  # JAX has threads, which a fork does not take along, and is not used in here

@@ -3,15 +3,13 @@
 Axes: N records, R draws, C classes, U different probabilities. What is not defined is NaN.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from palitune.evaluate import confusion
 from palitune.evaluate.confusion import Confusion
-
-if TYPE_CHECKING:
-    from palitune.evaluate.metrics import Judged
+from palitune.evaluate.labelled_answers import Judged
 
 Array = np.ndarray[Any, Any]
 COUNTED = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews")
@@ -22,7 +20,7 @@ CELLS = 2_000_000  # of a table that is held at once: 16 MB
 class Measure:
     """`measure(draws)`: figures float64[R] of draws int[R, N], with what all draws share computed once."""
 
-    def __init__(self, one: "Judged", only: str | None = None) -> None:
+    def __init__(self, one: Judged, only: str | None = None) -> None:
         """`only` one figure may be wanted."""
         self.one, self.only = one, only
         known = {name: code for code, name in enumerate(one.classes)}

@@ -7,8 +7,7 @@ of ten, that says nothing: then a share has its Wilson interval, and what is no 
 Axes: N records, C classes.
 """
 
-import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,9 @@ from palitune import randomness
 from palitune.data.checks.findings import interval as wilson
 from palitune.evaluate import confusion
 from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
-from palitune.evaluate.confusion import CLASSES, Confusion
+from palitune.evaluate.confusion import Confusion
+from palitune.evaluate.labelled_answers import Judged as Judged
+from palitune.evaluate.labelled_answers import judged as judged
 from palitune.evaluate.per_class import classification as classification
 
 Array = np.ndarray[Any, Any]
@@ -44,63 +45,6 @@ class Figure(NamedTuple):
     value: float | None
     low: float | None = None
     high: float | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Judged:
-    """Answers beside labels.
-
-    Attributes:
-      labels: N of them, each one of the classes.
-      answers: N texts.
-      classes: of two the first is the positive one.
-      p: float64[N], probability of the first of two classes, or None where it is not known.
-      confidence: float64[N], probability of the answer, or None.
-    """
-
-    labels: tuple[str, ...]
-    answers: tuple[str, ...]
-    classes: tuple[str, ...] = CLASSES
-    p: Array | None = None
-    confidence: Array | None = None
-
-    def take(self, indices: Sequence[int]) -> "Judged":
-        """Some of the records, in this order."""
-        chosen = np.array(indices, int)
-        labels, answers = (tuple(texts[i] for i in indices) for texts in (self.labels, self.answers))
-        p, confidence = (None if one is None else one[chosen] for one in (self.p, self.confidence))
-        return Judged(labels, answers, self.classes, p, confidence)
-
-    @property
-    def is_binary(self) -> bool:
-        return len(self.classes) == 2
-
-    @property
-    def right(self) -> Array:
-        """bool[N]."""
-        return np.array([confusion.is_right(a, b) for a, b in zip(self.answers, self.labels, strict=True)], bool)
-
-    @property
-    def counts(self) -> Confusion:
-        """Of two classes."""
-        return confusion.count(self.labels, self.answers, self.classes)
-
-
-def judged(
-    labels: Sequence[str], answers: Sequence[str], p_yes: Sequence[float | None], classes: Sequence[str]
-) -> Judged:
-    """Of lines that inference wrote: p_yes is the first class's of two, the answer's of more.
-
-    Labels and classes become what they are compared as.
-    """
-    p = confidence = None
-    labels, classes = [confusion.plain(label) for label in labels], [confusion.plain(one) for one in classes]
-    if answers and all(value is not None for value in p_yes):
-        known = np.array(p_yes, np.float64)
-        p = known if len(classes) == 2 else None
-        said_first = np.array([confusion.plain(answer) == classes[0] for answer in answers])
-        confidence = np.where(said_first, known, 1 - known) if len(classes) == 2 else known
-    return Judged(tuple(labels), tuple(answers), tuple(classes), p, confidence)
 
 
 def always(answer: str, one: Judged) -> Judged:

@@ -2,20 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from palitune.errors import printable
 from palitune.evaluate.confusion import plain
-
-if TYPE_CHECKING:
-    from palitune.evaluate.metrics import Judged
+from palitune.evaluate.labelled_answers import Judged
 
 MOST = 50  # classes with a line of their own, the commonest
 HEAD = ("precision", "recall", "f1-score", "support")
 Row = tuple[float, float, float, int]
 
 
-def classification(one: "Judged") -> str:
+def classification(one: Judged) -> str:
     """The report by class; answers that are no class count against their label's recall. Empty without records."""
     if not one.labels:
         return ""

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from palitune.data.images import decoder, oriented_image
+from palitune.data.images import decoder, decoding_limits, oriented_image, resize
 from palitune.data.images.container import media_type
 from palitune.data.images.decoder import Decoding
 from palitune.data.images.oriented_image import OrientedImage
@@ -76,7 +76,7 @@ def test_damaged_exif_is_a_remark(tmp_path: Path, kind: str, exif: bytes) -> Non
     options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
     expected = pixels(tmp_path / "a", saved(photo, kind, **options))
     np.testing.assert_array_equal(pixels(tmp_path / "b", saved(photo, kind, exif=exif, **options)), expected)
-    assert decoder.examine(tmp_path / "b")[0].remarks == (decoder.UNREADABLE,)
+    assert decoder.examine(tmp_path / "b")[0].remarks == (decoder.DAMAGED_ORIENTATION,)
     assert tmp_path / "b" in decoder.unreadable
     assert decoder.examine(tmp_path / "a")[0].remarks == ()
 
@@ -187,19 +187,19 @@ MODES = ("RGB", "L", "1", "P", "RGBA", "LA", "I;16", "CMYK", "PA")
 @pytest.mark.parametrize("mode", MODES)
 def test_strips_are_the_picture(monkeypatch: pytest.MonkeyPatch, mode: str, value: int) -> None:
     picture = Image.fromarray(RNG.integers(0, 65536, (61, 47), np.uint16)) if mode == "I;16" else noise(47, 61, mode)
-    whole = OrientedImage(picture, value)
-    expected, digest, resized = whole.picture(), whole.digest(), decoder.to_pixels(whole, 16)
+    oriented = OrientedImage(picture, value)
+    expected, digest, resized = oriented.whole(), oriented.digest(), resize.to_pixels(oriented, 16)
     monkeypatch.setattr(oriented_image, "WHOLE", 100)
     monkeypatch.setattr(oriented_image, "STRIP", 300)
     monkeypatch.setattr("palitune.data.images.resize.WHOLE", 100)
     monkeypatch.setattr("palitune.data.images.resize.STRIP", 300)
-    assert len(whole.strips()) > 5
-    np.testing.assert_array_equal(np.asarray(whole.picture()), np.asarray(expected))
-    assert whole.digest() == digest
-    np.testing.assert_array_equal(decoder.to_pixels(whole, 16), resized)
-    np.testing.assert_array_equal(np.asarray(whole.reduced(600)), np.asarray(expected.reduce(3)))
+    assert len(oriented.strips()) > 5
+    np.testing.assert_array_equal(np.asarray(oriented.whole()), np.asarray(expected))
+    assert oriented.digest() == digest
+    np.testing.assert_array_equal(resize.to_pixels(oriented, 16), resized)
+    np.testing.assert_array_equal(np.asarray(oriented.reduced(600)), np.asarray(expected.reduce(3)))
     monkeypatch.setattr("palitune.data.images.resize.FLAT", 16 * 3 * 16 * 4)
-    np.testing.assert_allclose(decoder.to_pixels(whole, 16), resized, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(resize.to_pixels(oriented, 16), resized, rtol=0, atol=1e-6)
 
 
 def animation(kind: str, count: int, size: int = 32) -> bytes:
@@ -428,4 +428,4 @@ def test_decoding_takes_the_memory_that_is_counted_before(tmp_path: Path) -> Non
         assert told == "None", line
         assert int(taken) < int(counted) + OVERHEAD, line
     assert len(done.stdout.splitlines()) == len(paths)
-    assert decoder.MEMORY < 300_000_000
+    assert decoding_limits.MEMORY < 300_000_000

@@ -102,7 +102,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, what: s
     assert named is not None
     assert named.what.startswith(what)
     assert named.hint
-    assert file_signatures.named_for_what_it_is(content[: file_signatures.HEAD]) == named.what
+    assert file_signatures.recognised_instead_of_image(content[: file_signatures.HEAD]) == named
     path = tmp_path / "data.jsonl"
     path.write_bytes(content)
     with pytest.raises(BadDataError) as caught:
@@ -113,7 +113,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, what: s
 
 def test_a_database_is_named(tmp_path: Path) -> None:
     head = database(tmp_path / "labels.db")[: file_signatures.HEAD]
-    assert file_signatures.named_for_what_it_is(head) == "an SQLite database"
+    assert file_signatures.recognised(head) == file_signatures.FileKind("an SQLite database", file_signatures.TO_CSV)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palitune.data.images import decoder
+from palitune.data.images import decoder, resize
 from palitune.data.images.decoder import Decoding
 from palitune.data.images.loader import ImageLoader, ImageRequest
 from palitune.errors import BadDataError, MissingInputError
@@ -22,7 +22,7 @@ GREY_LEVEL = 2 / 255  # pixels run from -1 to 1
 )
 def test_resize_is_jax_antialiased_bilinear(size: tuple[int, int]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    ours = decoder.to_pixels(Image.fromarray(pixels), 224)
+    ours = resize.to_pixels(Image.fromarray(pixels), 224)
     theirs = jax.image.resize(pixels.astype(np.float32), (224, 224, 3), "bilinear", antialias=True) / 127.5 - 1
     assert ours.dtype == np.float32
     assert np.abs(ours - theirs).max() < GREY_LEVEL / 50

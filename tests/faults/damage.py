@@ -123,7 +123,7 @@ def load(wanted: ImageRequest) -> tuple[float, str | None]:
     told = None
     try:
         pixels = decoder.load(wanted.path, 224, wanted.where)
-        with decoder.shown(wanted.path, wanted.where) as (_, upright):
+        with decoder.opened(wanted.path, wanted.where) as (_, upright):
             upright.digest()
         assert pixels.shape == (224, 224, 3)
         assert pixels.dtype == np.float32

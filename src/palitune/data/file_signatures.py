@@ -1,4 +1,4 @@
-"""Files that are given for others by mistake, named for what they are by their first bytes."""
+"""What kind of file this is, by its first bytes, where somebody gave it by mistake for data or for an image."""
 
 import re
 from typing import NamedTuple
@@ -13,7 +13,7 @@ AGAIN = "What was saved is a page and not the file: download it again, signed in
 
 
 class FileKind(NamedTuple):
-    """What a file is, as in "this is WHAT", and what to do about it."""
+    """A kind of file, as in "this is WHAT", and what to do with such a file."""
 
     what: str
     hint: str
@@ -67,7 +67,7 @@ BINARY: tuple[tuple[bytes, FileKind], ...] = (
     (b"\0\0\0\x01Bud1", FileKind("macOS's notes on a folder (.DS_Store)", "Leave it out")),
     (b"\x7fELF", FileKind("a program", "Name a file of data")),
 )
-# First bytes that a text could have too: they count where what follows is none.
+# First bytes that a text could have too: they count only if the file is not text.
 SPELLED: tuple[tuple[bytes, FileKind], ...] = (
     (b"GIF8", FileKind("a GIF image", "Images are named by records, a line each")),
     (b"BM", FileKind("a BMP image", "Images are named by records, a line each")),
@@ -81,7 +81,7 @@ SPELLED: tuple[tuple[bytes, FileKind], ...] = (
     (b"\x80\x05", FileKind("a Python pickle", TO_CSV)),
     (b"MZ", FileKind("a program", "Name a file of data")),
 )
-# Inside of a zip archive: what its first names say.
+# Parts of the first names in a zip archive, which say what the archive is.
 ZIPPED: tuple[tuple[bytes, FileKind], ...] = (
     (b"opendocument.spreadsheet", FileKind("a LibreOffice table (.ods)", AS_CSV)),
     (b"opendocument", FileKind("a LibreOffice document", "Save it as plain text in UTF-8")),
@@ -101,6 +101,22 @@ BRANDS: tuple[tuple[tuple[bytes, ...], FileKind], ...] = (
     ),
     ((b"crx ",), FileKind("a raw photo (CR3)", TO_JPEG)),
 )
+# First bytes of other images, which are looked for where an image is expected.
+OTHERS = (
+    (b"\0\0\2\0", "a Windows cursor"),
+    (b"icns", "an icon of macOS"),
+    (b"FUJIFILMCCD-RAW", "a raw photo (RAF)"),
+    (b"IIU\0", "a raw photo (RW2)"),
+    (b"IIRO", "a raw photo (ORF)"),
+    (b"FOVb", "a raw photo (X3F)"),
+    (b"qoif", "a QOI image"),
+    (b"gimp xcf", "a GIMP image"),
+    (b"DDS ", "a DDS texture"),
+    (b"%!PS", "a PostScript drawing"),
+    (b"\xc5\xd0\xd3\xc6", "a PostScript drawing"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows drawing (WMF)"),
+    *((f"P{kind}{blank}".encode(), "a Netpbm image") for kind in range(1, 8) for blank in "\n\r\t "),
+)
 VIDEO = FileKind("a video", "Take images out of it first")
 MARKUP = re.compile(
     rb"(?:\xef\xbb\xbf)?\s{0,999}(?:<!--.{0,2000}?-->\s{0,99})?<(!doctype html|html|head|body)\b", re.I | re.S
@@ -109,7 +125,7 @@ SVG = re.compile(rb"<svg[\s>]", re.I)
 
 
 def recognised(head: bytes) -> FileKind | None:
-    """What a file is that has these first bytes (`HEAD` are enough); None for text that may be records."""
+    """Returns the kind of a file with these first bytes (`HEAD` are enough); None for text that may be examples."""
     for magic, named in BINARY:
         if head.startswith(magic):
             return named
@@ -128,10 +144,20 @@ def recognised(head: bytes) -> FileKind | None:
     return _of_text(head)
 
 
-def named_for_what_it_is(head: bytes) -> str | None:
-    """As in "this is …"; None for text that may be records."""
-    found = recognised(head)
-    return None if found is None else found.what
+def recognised_instead_of_image(head: bytes) -> FileKind | None:
+    """Returns the kind of a file that is not an image that palitune reads; None if it is not known."""
+    if (found := recognised(head)) is not None:
+        return found
+    if not head:
+        return FileKind("an empty file", "Copy or download it again")
+    if not any(head):
+        return FileKind("a file of zeros", "Its download or copy was cut: copy or download it again")
+    for magic, what in OTHERS:
+        if head.startswith(magic):
+            return FileKind(what, TO_JPEG)
+    if b"\0" not in head and all(byte >= 32 or byte in b"\t\n\r\f\x1b" for byte in head):
+        return FileKind("a text", "Name the image itself")
+    return None
 
 
 def _of_text(head: bytes) -> FileKind | None:
@@ -148,7 +174,7 @@ def _of_text(head: bytes) -> FileKind | None:
 
 
 def _of_unmarked(head: bytes) -> FileKind | None:
-    """A model's weights; or UTF-16 without a byte-order mark: every other byte of plain text is zero."""
+    """Recognises the weights of a model, and UTF-16 without a byte-order mark, in which every other byte is zero."""
     some = head[:256]
     if head[8:10] in (b'{"', b"{}") and head[7:8] == b"\0":
         return FileKind("a model's weights (safetensors)", "Name a file of data")
@@ -160,5 +186,5 @@ def _of_unmarked(head: bytes) -> FileKind | None:
 
 
 def _has_controls(head: bytes) -> bool:
-    """Whether there are bytes that no text has."""
+    """Returns whether there are control characters that no text has."""
     return any(byte < 9 or 13 < byte < 27 for byte in head[:512])

@@ -1,4 +1,4 @@
-"""Where pictures are: names in a data file, looked for in folders that they may not leave."""
+"""The folders in which the images of a data file are looked for, and which their names may not leave."""
 
 import contextlib
 import os
@@ -10,28 +10,31 @@ from pathlib import Path, PurePath, PureWindowsPath
 from palitune.data.invisible_characters import is_address, why_missing
 from palitune.errors import BadDataError
 
-SHOWN = 200  # characters of a name
-MOST_LISTED = 1_000  # folders whose names are kept
+SHOWN = 200  # characters of a name, in messages
+MOST_LISTED = 1_000  # folders whose lists of names are kept in memory
 DOWNLOAD = "Download the images into a folder first (wget -i LIST), and write their files' names instead"
-HINT = "--allow-outside takes pictures from anywhere"
+HINT = "--allow-outside takes images from anywhere"
 
 
 class ImageFolders:
-    """Folders in which pictures are looked for, in order."""
+    """Folders in which images are looked for, one after the other."""
 
     def __init__(self, folders: Sequence[Path], allow_outside: bool = False) -> None:
         self.folders, self.allow_outside = list(folders), allow_outside
         self.real = [folder.resolve() for folder in folders]
-        self.listed: dict[Path, dict[str, list[str]]] = {}  # names in a folder by their composed form
+        self.listed: dict[Path, dict[str, list[str]]] = {}  # the names in each folder, by their composed form (NFC)
 
     @classmethod
     def of(cls, data: Path, folder: str | Path | None, allow_outside: bool = False) -> "ImageFolders":
-        """A folder that was named, else those beside a data file."""
+        """Returns the named folder, or if there is none, the folders beside a data file."""
         return cls([Path(folder)], allow_outside) if folder else cls.beside(data, allow_outside)
 
     @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":
-        """The folder of a data file and the one above it, of a fold one more; for standard input the current one."""
+        """Returns the folder of a data file and the one above it, and for a fold also the next one above.
+
+        For standard input it is the current folder.
+        """
         if str(data) == "-":
             return cls([Path()], allow_outside)
         above = list(data.resolve().parents)
@@ -39,10 +42,14 @@ class ImageFolders:
         return cls([data.parent, *above[1:count]], allow_outside)
 
     def locate(self, name: str, where: str) -> Path:
-        """The file of a picture; one in the first folder if there is none anywhere.
+        """Returns the file of an image; if there is none in any folder, the path where it would be.
+
+        Args:
+          name: the image as the data file names it.
+          where: `file:line` of the example, for messages.
 
         Raises:
-          BadDataError: the name is absolute, climbs with `..`, is a link to somewhere else, or a URL.
+          BadDataError: the name is a URL, is absolute, contains `..`, or is a link that leaves the folders.
         """
         if is_address(name):
             what = f"the image is a URL and no file: {name[:SHOWN]}"
@@ -57,7 +64,7 @@ class ImageFolders:
                 raise BadDataError(f"the image's path climbs out of its folder: {name}", where=where, hint=HINT)
         found = self._existing(name)
         if found is None:
-            # Named where it would be: in the first folder that has its folder.
+            # The first folder that has the image's own folder in it is where the image would be.
             likely = (folder / name for folder in self.folders if _exists(folder / path.parent))
             return next(likely, self.folders[0] / name)
         if not self.allow_outside:
@@ -67,7 +74,7 @@ class ImageFolders:
         return found
 
     def _existing(self, name: str) -> Path | None:
-        # Names that were written on Windows have the other slash.
+        # Names that were written on Windows have backslashes.
         names = [name, name.replace("\\", "/")] if "\\" in name else [name]
         for folder in self.folders:
             for spelling in names:
@@ -79,8 +86,10 @@ class ImageFolders:
         return next((path for path in found if path is not None), None)
 
     def _composed(self, folder: Path, parts: Sequence[str]) -> Path | None:
-        """A file whose name is the same to people: macOS writes an accent or a dakuten apart from its letter (NFD),
-        others as one character (NFC), in folders' names too. What is spelled as it is asked for comes first.
+        """Returns a file whose name is the same in another Unicode form; one that is spelled as asked comes first.
+
+        macOS writes an accent or a dakuten as a character of its own (NFD), other systems as part of the letter (NFC),
+        also in the names of folders.
         """
         if not parts:
             return folder
@@ -107,5 +116,5 @@ class ImageFolders:
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except (OSError, ValueError):  # longer than the system allows
+    except (OSError, ValueError):  # the name is longer than the system allows
         return False

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from palitune.data.image_folders import ImageFolders
-from palitune.data.images.decoder import Decoding, shown_frames
+from palitune.data.images.decoder import Decoding, frames_to_score
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_all
 from palitune.data.records import Record
 from palitune.data.tokens import Text
@@ -183,7 +183,7 @@ def _wanted(
     """Every record with the picture, or frames of it, that it is judged by."""
     for record in asked:
         try:
-            numbers = shown_frames(record.image, record.where, frames.how, frames.most) if frames else [None]
+            numbers = frames_to_score(record.image, record.where, frames.how, frames.most) if frames else [None]
         except PalituneError as error:
             _tell(error, on_bad)
             continue

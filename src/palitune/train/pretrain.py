@@ -20,7 +20,7 @@ from tqdm import tqdm
 from palitune import trees
 from palitune.data import batches
 from palitune.data.demo import drawing, pretraining_tasks
-from palitune.data.images import decoder
+from palitune.data.images import resize
 from palitune.data.tokens import Text, Tokenizer
 from palitune.hub import catalogue
 from palitune.models import paligemma, siglip
@@ -82,7 +82,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
     pixels = np.empty((count, size, size, 3), np.float16)
     for row, scene in zip(pixels, tqdm(scenes, "drawing", disable=not sys.stderr.isatty()), strict=True):
         picture = drawing.draw(scene, drawing.random_size(rng), rng, turn=rng.uniform(-12, 12))
-        row[:] = decoder.to_pixels(picture, size)
+        row[:] = resize.to_pixels(picture, size)
     return scenes, pixels
 
 

@@ -18,7 +18,7 @@ from palitune.data.image_folders import HINT as OUTSIDE
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images import decoder
 from palitune.data.images.container import media_type
-from palitune.data.images.decoder import Decoding, Facts
+from palitune.data.images.decoder import Decoding, ImageFacts
 from palitune.data.images.loader import prefetch
 from palitune.data.records import Line, Reader, Record
 from palitune.data.split import subset_names
@@ -43,9 +43,9 @@ EXTENSIONS = {"JPEG": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"), "PNG": (".png"
 class Look(NamedTuple):
     """What was seen of a picture."""
 
-    facts: Facts
+    facts: ImageFacts
     digest: bytes  # of its pixels
-    fingerprint: Any  # similarity.fingerprint
+    perceptual_hash: near_duplicates.Hashes
 
 
 class Entry(NamedTuple):
@@ -134,8 +134,8 @@ def lint(
 
 def look(path: Path, where: str, how: Decoding) -> Look:
     """Raises what `images.decode` raises."""
-    with decoder.shown(path, where, how) as (facts, upright):
-        return Look(facts, upright.digest(), near_duplicates.fingerprint(upright.reduced()))
+    with decoder.opened(path, where, how) as (facts, image):
+        return Look(facts, image.digest(), near_duplicates.perceptual_hash(image.reduced()))
 
 
 def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
@@ -224,7 +224,7 @@ def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", Path(name).stem).lower()
 
 
-def _of_facts(facts: Facts, path: Path, how: Decoding) -> Iterator[tuple[str, str, str]]:
+def _of_facts(facts: ImageFacts, path: Path, how: Decoding) -> Iterator[tuple[str, str, str]]:
     if min(facts.width, facts.height) < TINY:
         yield "warning", "tiny", f"{facts.width} x {facts.height} pixels"
     if facts.width * facts.height > HUGE:
@@ -258,9 +258,9 @@ def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
         what = f"{len(shown):,} pictures are too many to look for those that are alike; {MOST_COMPARED:,} are compared"
         yield Finding("note", "alike", str(sets[0].path), what)
     elif shown:
-        fingerprints = np.stack([looks[record.image].fingerprint for _, record in shown.values()])
+        hashes = np.stack([looks[record.image].perceptual_hash for _, record in shown.values()])
         groups = collections.defaultdict(list)
-        members = near_duplicates.components(len(shown), near_duplicates.near_pairs(fingerprints)).tolist()
+        members = near_duplicates.components(len(shown), near_duplicates.near_pairs(hashes)).tolist()
         for number, found in zip(members, shown.values(), strict=True):
             groups[number].append(found)
         for group in groups.values():

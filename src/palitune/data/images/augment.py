@@ -1,23 +1,27 @@
-"""Training pictures changed at random, so that few look like more. Off unless asked for.
+"""Random augmentation of training images: a few images vary as if they were more. It is off by default.
 
-They are changed as the model takes them, `float32[size, size, 3]` in [-1, 1].
+An image is augmented in the form that the model takes: `float32[size, size, 3]` in [-1, 1].
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 KINDS = ("flip", "crop", "color")
-SMALLEST_CROP = 0.7  # share of the picture's area
+SMALLEST_CROP = 0.7  # share of the area
 COLOR = 0.2  # brightness, contrast and saturation change by at most this share
 
-Pixels = np.ndarray[Any, np.dtype[np.float32]]
+Pixels = NDArray[np.float32]
 
 
 def augment(pixels: Pixels, kinds: Sequence[str], rng: np.random.Generator) -> Pixels:
-    """A changed copy, by some of `KINDS`: mirrored half of the time, a part of it enlarged, other colours."""
+    """Returns a changed copy of an image, float32[size, size, 3] in [-1, 1].
+
+    Args:
+      kinds: some of `KINDS`: "flip" mirrors half of the images, "crop" enlarges a part, "color" changes the colours.
+    """
     if "flip" in kinds and rng.random() < 0.5:
         pixels = pixels[:, ::-1]
     if "crop" in kinds:
@@ -28,7 +32,7 @@ def augment(pixels: Pixels, kinds: Sequence[str], rng: np.random.Generator) -> P
 
 
 def _crop(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """A square part, enlarged to the whole by Pillow's bilinear filter."""
+    """Enlarges a random square part to the size of the image by Pillow's bilinear filter."""
     size = pixels.shape[0]
     side = size * rng.uniform(SMALLEST_CROP, 1.0) ** 0.5
     left, top = rng.uniform(0, size - side, 2)
@@ -40,7 +44,7 @@ def _crop(pixels: Pixels, rng: np.random.Generator) -> Pixels:
 
 
 def _color(pixels: Pixels, rng: np.random.Generator) -> Pixels:
-    """Brightness, then contrast about the mean, then saturation about each pixel's grey."""
+    """Changes brightness, then contrast around the mean, then saturation around the grey of each pixel."""
     brightness, contrast, saturation = rng.uniform(1 - COLOR, 1 + COLOR, 3).astype(np.float32)
     light = (pixels + 1) * brightness
     light = (light - light.mean()) * contrast + light.mean()

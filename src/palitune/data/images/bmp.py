@@ -1,20 +1,20 @@
-"""The header of a BMP file."""
+"""The header of a BMP file (BITMAPCOREHEADER, BITMAPINFOHEADER and later ones)."""
 
 from palitune.data.images.container import Container, Damaged, little
 
-RUNS = (1, 2)  # compressions by run lengths, of 8 and of 4 bits a pixel
-OLD, USUAL = 12, 40  # bytes of a header
+RUNS = (1, 2)  # run-length compressions, of 8 and of 4 bits a pixel
+OLD, USUAL = 12, 40  # lengths of headers in bytes
 
 
 def scan(data: bytes) -> Container:
-    """What a BMP file holds. Raises Damaged."""
+    """Returns what the header of a BMP file says. Raises Damaged if it is damaged."""
     length = little(data, 14, 4)
     if length == OLD:
         width, height, bits, compression = little(data, 18, 2), little(data, 20, 2), little(data, 24, 2), 0
     elif length >= USUAL:
         width, height = little(data, 18, 4), little(data, 22, 4)
         bits, compression = little(data, 28, 2), little(data, 30, 4)
-        if height >> 24 == 0xFF:  # negative: from top to bottom
+        if height >> 24 == 0xFF:  # negative: the rows are stored from top to bottom
             height = (1 << 32) - height
     else:
         raise Damaged(f"a header of {length} bytes")

@@ -1,4 +1,4 @@
-"""The parts of a GIF file: frames, what is said of each, and how large the canvas becomes by them."""
+"""The parts of a GIF file (GIF89a): its frames, their controls, and the canvas that they need."""
 
 import itertools
 import re
@@ -9,9 +9,9 @@ from palitune.data.images.container import Container, Damaged, little
 BLOCK = re.compile(rb"[!,;]")
 EXTENSION, IMAGE, END = b"!,;"
 CONTROL = 0xF9
-DESCRIPTOR = 10  # bytes, the comma among them
-# Of Pillow's memory: one of the palette's numbers and what is filled in before; later frames are pasted in colours, and
-# what was there before them is kept.
+DESCRIPTOR = 10  # bytes of an image descriptor with its comma
+# Bytes of Pillow's memory for each pixel: the first frame has palette numbers and a background; later frames are pasted
+# in colours, and what was there before them is kept.
 STILL, MOVING = 2, 18
 
 
@@ -24,7 +24,7 @@ class _Frame(NamedTuple):
 
 
 def scan(data: bytes) -> Container:
-    """What a GIF file holds. Raises Damaged."""
+    """Returns what the parts of a GIF file say. Raises Damaged if it has no image or ends too early."""
     width, height, flags = little(data, 6, 2), little(data, 8, 2), little(data, 10, 1)
     at = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     head = data[:at]
@@ -45,7 +45,7 @@ def scan(data: bytes) -> Container:
         controls, at = [], end
     if not frames:
         raise Damaged("there is no image in it")
-    # A frame beyond the canvas enlarges it.
+    # A frame that reaches beyond the canvas enlarges it.
     widths = list(itertools.accumulate((frame.right for frame in frames), max, initial=width))[1:]
     heights = list(itertools.accumulate((frame.bottom for frame in frames), max, initial=height))[1:]
 
@@ -64,7 +64,7 @@ def scan(data: bytes) -> Container:
 
 
 def _blocks_end(data: bytes, at: int) -> int:
-    """Where a sequence of blocks with their lengths ends; at the latest with the file."""
+    """Returns where a sequence of sub-blocks ends, at the latest at the end of the file."""
     total = len(data)
     while at < total and (length := data[at]):
         at += length + 1

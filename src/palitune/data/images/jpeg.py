@@ -1,4 +1,4 @@
-"""The parts of a JPEG file: the first image in it is the photo, whatever follows (preview, gain map, other eye)."""
+"""The segments of a JPEG file (ITU T.81): the first image is the photo; previews and gain maps are ignored."""
 
 import re
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from palitune.data.images.container import Container, Damaged, big
 MARKER = re.compile(rb"\xff([\x01-\xfe])")
 IN_SCAN = re.compile(rb"\xff([\x01-\xcf\xd8-\xfe])")  # restart markers and stuffed bytes belong to a scan
 START, END, SCAN = 0xD8, 0xD9, 0xDA
-ALONE = {0x01, START, *range(0xD0, 0xD8)}  # markers that nothing belongs to
+ALONE = {0x01, START, *range(0xD0, 0xD8)}  # markers without a segment
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 TABLES = {0xC4, 0xC8, 0xCC, *range(0xDB, 0xE0)}
-COEFFICIENT = 2  # bytes
+COEFFICIENT = 2  # bytes of memory
 
 
 class _Frame(NamedTuple):
@@ -21,11 +21,11 @@ class _Frame(NamedTuple):
     height: int
     components: int
     is_progressive: bool
-    samples: float  # of all components for each pixel
+    samples: float  # of all components, for each pixel
 
 
 def scan(data: bytes) -> Container:
-    """What a JPEG file holds. Raises Damaged."""
+    """Returns what the segments of a JPEG file say. Raises Damaged if it has no image or ends too early."""
     kept = [b"\xff\xd8"]
     exif = xmp = frame = None
     at = 2
@@ -43,7 +43,7 @@ def scan(data: bytes) -> Container:
             break
         if marker in FRAMES:
             frame = _frame(marker, body)
-        if marker in FRAMES or marker in TABLES or _counts(marker, body):
+        if marker in FRAMES or marker in TABLES or _is_about_colours(marker, body):
             kept.append(b"\xff" + data[at - 1 : at + length])
         elif marker == 0xE1 and exif is None and body.startswith(b"Exif\0"):
             exif = body
@@ -53,7 +53,8 @@ def scan(data: bytes) -> Container:
     if frame is None:
         raise Damaged("it does not say how large it is")
     end, scans = _end(data, at - 2)
-    whole = frame.is_progressive or data[at + 2] < frame.components  # all coefficients are kept until the last scan
+    # With several scans, the decoder keeps all coefficients until the last one.
+    whole = frame.is_progressive or data[at + 2] < frame.components
     return Container(
         format="JPEG",
         sizes=[(frame.width, frame.height)],
@@ -65,15 +66,15 @@ def scan(data: bytes) -> Container:
 
 
 def _next(data: bytes, at: int) -> tuple[int, int]:
-    """The next marker, and what follows it."""
+    """Returns the next marker, and where its segment starts."""
     found = MARKER.search(data, at)
     if found is None:
         raise Damaged("the file ends too early")
     return found[1][0], found.end()
 
 
-def _counts(marker: int, body: bytes) -> bool:
-    """Whether a segment of an application changes how colours are read."""
+def _is_about_colours(marker: int, body: bytes) -> bool:
+    """Returns whether an application segment (JFIF, Adobe) changes how colours are decoded."""
     jfif = marker == 0xE0 and body.startswith(b"JFIF\0") and len(body) >= 14
     return jfif or (marker == 0xEE and body.startswith(b"Adobe") and len(body) >= 12)
 
@@ -87,7 +88,7 @@ def _frame(marker: int, body: bytes) -> _Frame:
 
 
 def _end(data: bytes, at: int) -> tuple[int, int]:
-    """Where the first image ends, and how many scans it has."""
+    """Returns where the first image ends, and how many scans it has."""
     scans = 0
     while found := IN_SCAN.search(data, at):
         marker, at = found[1][0], found.end()

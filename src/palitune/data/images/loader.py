@@ -1,42 +1,53 @@
-"""Decoded pictures: in threads ahead of whoever looks at them, and kept in memory while they fit."""
+"""Images loaded for a model: decoded in threads ahead of their use, and kept in memory as long as they fit."""
 
 import collections
 import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
 from palitune.errors import NAMED, PalituneError, listed
 
-LIMIT = 2 << 30  # bytes: some 3,500 pictures at 224 pixels
-# Pillow lets other threads run while it decodes.
+LIMIT = 2 << 30  # bytes: about 3,500 images at 224 pixels
+# Threads help because Pillow releases the interpreter's lock while it decodes.
 THREADS = min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-AHEAD = 16  # pictures decoded before they are asked for
+AHEAD = 16  # images decoded before they are asked for
 T = TypeVar("T")
 R = TypeVar("R")
+ImageArray = NDArray[np.floating]  # pixels float32, or image features float16
 
 
 class ImageRequest(NamedTuple):
-    """A picture to look at."""
+    """An image that is to be loaded.
+
+    Attributes:
+      path: its file.
+      where: `file:line` of the example, for messages.
+      frame: the frame of an animated image, counted from 0, if it is not the usual one.
+    """
 
     path: Path
-    where: str  # of its record, for messages
-    frame: int | None = None  # of an animated picture, where it is not the usual one
+    where: str
+    frame: int | None = None
 
 
 def prefetch(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | PalituneError]:
-    """`map(work, items)` in threads, in order and a little ahead; what cannot be used comes out as its error."""
+    """Does `map(work, items)` in threads, in order and a few items ahead.
+
+    Yields the PalituneError that `work` raises for an item in the place of its result.
+    """
 
     def done(future: "Future[R]") -> R | PalituneError:
         try:
             return future.result()
         except PalituneError as error:
-            error.__context__ = None  # what is kept of many errors is what they say, and not where they came from
+            error.__context__ = None  # there may be many errors, and tracebacks keep the memory of their frames
             return error.with_traceback(None)
 
     pool = ThreadPoolExecutor(THREADS)
@@ -53,20 +64,20 @@ def prefetch(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Palitun
 
 
 class ImageSource(Protocol):
-    """What a model is shown for a picture: its pixels, or image tokens of it."""
+    """What a model gets for an image: the pixels (`ImageLoader`), or image features that were computed before."""
 
-    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
-        """Every picture in order, or what is wrong with it."""
+    def prefetch(self, requests: Iterable[ImageRequest]) -> Iterator[ImageArray | PalituneError]:
+        """Yields every image in order, or its error if it cannot be used."""
 
-    def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
-        """What is wrong with pictures; the device is left alone."""
+    def problems(self, requests: Iterable[ImageRequest]) -> Iterator[PalituneError]:
+        """Yields the errors of the images that cannot be used; nothing runs on the device."""
 
-    def check(self, wanted: Iterable[ImageRequest]) -> None:
-        """Looks at everything once; raises one error that names every bad picture."""
+    def check(self, requests: Iterable[ImageRequest]) -> None:
+        """Loads every image once. Raises one error that names all that cannot be used."""
 
 
 def raise_first(found: Iterable[R | PalituneError]) -> Iterator[R]:
-    """What was found, where nothing can be wrong any more. Raises the first PalituneError if something is."""
+    """Yields the results of `prefetch`, and raises the first PalituneError among them."""
     for one in found:
         if isinstance(one, PalituneError):
             raise one
@@ -74,15 +85,15 @@ def raise_first(found: Iterable[R | PalituneError]) -> Iterator[R]:
 
 
 class ImageLoader:
-    """float32[size, size, 3] in [-1, 1] by path; decoded anew beyond `limit` bytes."""
+    """Loads images as float32[size, size, 3] in [-1, 1], and keeps up to `limit` bytes of them in memory."""
 
     def __init__(self, size: int, limit: int = LIMIT, how: Decoding = decoder.DEFAULT) -> None:
         self.size, self.how = size, how
         self.room = limit
-        self.kept: dict[tuple[Path, int | None], np.ndarray[Any, Any]] = {}
+        self.kept: dict[tuple[Path, int | None], NDArray[np.float32]] = {}
 
-    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> np.ndarray[Any, Any]:
-        """Raises what `images.decode` raises."""
+    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> NDArray[np.float32]:
+        """Returns one image. Raises as `decoder.decode`."""
         if (path, frame) in self.kept:
             return self.kept[path, frame]
         pixels = decoder.load(path, self.size, where, self.how, frame)
@@ -91,21 +102,21 @@ class ImageLoader:
             self.room -= pixels.nbytes
         return pixels
 
-    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[np.ndarray[Any, Any] | PalituneError]:
-        """Every picture in order, or what is wrong with it."""
-        return prefetch(lambda one: self(*one), wanted)
+    def prefetch(self, requests: Iterable[ImageRequest]) -> Iterator[NDArray[np.float32] | PalituneError]:
+        """Yields every image in order, or its error if it cannot be decoded."""
+        return prefetch(lambda one: self(*one), requests)
 
-    def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
-        """What is wrong with pictures, found by decoding every one."""
-        return (found for found in self.prefetch(wanted) if isinstance(found, PalituneError))
+    def problems(self, requests: Iterable[ImageRequest]) -> Iterator[PalituneError]:
+        """Decodes every image, and yields the errors of those that cannot be decoded."""
+        return (found for found in self.prefetch(requests) if isinstance(found, PalituneError))
 
-    def check(self, wanted: Iterable[ImageRequest]) -> None:
-        """Decodes every picture; raises one error that names every bad one, before time goes into learning."""
-        raise_all(list(self.problems(wanted)))
+    def check(self, requests: Iterable[ImageRequest]) -> None:
+        """Decodes every image before the training begins. Raises one error that names all that cannot be used."""
+        raise_all(list(self.problems(requests)))
 
 
 def raise_all(problems: list[PalituneError]) -> None:
-    """Raises one error that names every picture that cannot be used, if there are any."""
+    """Raises one error that names every image that cannot be used, if there are any."""
     if len(problems) == 1:
         raise problems[0]
     if problems:
@@ -116,5 +127,5 @@ def raise_all(problems: list[PalituneError]) -> None:
             listed([f"{problem.where}: {problem.what}" for problem in several], "; ") for several in kinds.values()
         )
         is_long = len(problems) > NAMED and problems[0].hint is not None
-        hint = f" ({problems[0].hint})" if is_long else ""  # before a long list
+        hint = f" ({problems[0].hint})" if is_long else ""  # said before the list, because that is long
         raise type(problems[0])(f"{len(problems)} images cannot be used{hint}: {named}")

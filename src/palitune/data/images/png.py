@@ -1,4 +1,4 @@
-"""The parts of a PNG file, and of an animated one (APNG)."""
+"""The chunks of a PNG file (PNG 3rd edition), also of an animated one (APNG)."""
 
 import re
 import zlib
@@ -12,8 +12,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 COLOURS = 256  # of a palette
 PALETTE, GREY = 3, 0  # colour types
 ALPHAS = {GREY: 2, 2: 6}  # bytes that name the transparent colour, by colour type
-MOVING = 20  # bytes for each pixel: Pillow's canvases, copies of them, and what is pasted
-LARGEST_TEXT = 1 << 20  # bytes of a text that may say which way up the picture is
+MOVING = 20  # bytes of memory for each pixel: Pillow's canvases, copies of them, and the frame that is pasted
+LARGEST_TEXT = 1 << 20  # bytes of a text chunk that may hold EXIF or XMP
 BROKEN = "its animation is damaged: it has other frames than it announces, or counts as one image"
 NAME = re.compile(rb"[A-Za-z]{4}")
 CONTROLS = (b"acTL", b"fcTL")
@@ -21,7 +21,7 @@ TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 class _Chunk(NamedTuple):
-    """A part of the file, from `start` to `end` with length, name and checksum."""
+    """A chunk of the file, from `start` to `end`, with its length, name and checksum."""
 
     data: bytes
     name: bytes
@@ -42,12 +42,12 @@ class _Chunk(NamedTuple):
 
     @property
     def is_sound(self) -> bool:
-        """Whether it is what its checksum says."""
+        """Whether its CRC-32 is right."""
         return self.is_whole and zlib.crc32(self.data[self.start + 4 : self.end - 4]) == big(self.data, self.end - 4, 4)
 
 
 class _Parts(NamedTuple):
-    """Chunks by what they are for."""
+    """The chunks by their purpose."""
 
     head: _Chunk
     palette: _Chunk | None
@@ -58,7 +58,7 @@ class _Parts(NamedTuple):
 
 
 def scan(data: bytes) -> Container:
-    """What a PNG file holds. Raises Damaged."""
+    """Returns what the chunks of a PNG file say. Raises Damaged if it has no image or no header."""
     parts = _parts(data)
     width, height, depth, colour = (big(parts.head.body, *place) for place in ((0, 4), (4, 4), (8, 1), (9, 1)))
     still = [chunk for chunk in parts.sequence if chunk.name == b"IDAT"]
@@ -100,7 +100,7 @@ def _parts(data: bytes) -> _Parts:
         elif chunk.name in (b"IDAT", b"fdAT"):
             sequence.append(chunk)
         elif chunk.name not in (b"tRNS", b"eXIf", *CONTROLS, *TEXTS) or not chunk.is_sound:
-            continue  # what can be left out and is damaged is left out
+            continue  # a damaged chunk that the image does not need
         elif chunk.name == b"tRNS":
             alpha = alpha or chunk
         elif chunk.name in CONTROLS:
@@ -116,7 +116,7 @@ def _parts(data: bytes) -> _Parts:
 
 
 def _chunks(data: bytes) -> Iterator[_Chunk]:
-    """All chunks up to the end, the last perhaps cut off."""
+    """Yields all chunks up to the end; the last one may be cut off."""
     at = len(SIGNATURE)
     while at + 8 <= len(data):
         chunk = _Chunk(data, data[at + 4 : at + 8], at, at + 12 + big(data, at, 4))
@@ -133,7 +133,7 @@ def _made(name: bytes, body: bytes) -> bytes:
 
 
 def _colours(parts: _Parts, colour: int) -> list[bytes]:
-    """Palette and transparency, where they are of use and of the right length."""
+    """Returns the chunks of palette and transparency, if they are used, with valid lengths."""
     found = []
     if parts.palette and colour == PALETTE:
         whole = len(parts.palette.body) <= 3 * COLOURS
@@ -146,7 +146,7 @@ def _colours(parts: _Parts, colour: int) -> list[bytes]:
 
 
 def _frames(sequence: list[_Chunk], width: int, height: int) -> tuple[list[list[_Chunk]], bool]:
-    """The chunks of each frame, none where there is no animation; and whether there is one and it is damaged."""
+    """Returns the chunks of each frame, none if there is no sound animation, and whether there is a damaged one."""
     controls = [chunk for chunk in sequence if chunk.name == b"acTL"]
     first = next(i for i, chunk in enumerate(sequence) if chunk.name == b"IDAT")
     if len(controls) != 1 or all(chunk is not controls[0] for chunk in sequence[:first]):
@@ -173,7 +173,7 @@ def _frames(sequence: list[_Chunk], width: int, height: int) -> tuple[list[list[
 
 
 def _follows(chunk: _Chunk, frames: list[list[_Chunk]], width: int, height: int) -> bool:
-    """Whether a chunk may stand after these."""
+    """Returns whether a chunk may follow the frames so far."""
     if chunk.name == b"IDAT":
         return len(frames) < 2
     if chunk.name == b"fdAT":
@@ -182,7 +182,7 @@ def _follows(chunk: _Chunk, frames: list[list[_Chunk]], width: int, height: int)
 
 
 def _fits(control: bytes, width: int, height: int) -> bool:
-    """Whether a frame has pixels and lies on the canvas."""
+    """Returns whether a frame has pixels and lies on the canvas."""
     if len(control) < 26:
         return False
     across, down, left, top = (big(control, 4 + 4 * i, 4) for i in range(4))
@@ -190,7 +190,7 @@ def _fits(control: bytes, width: int, height: int) -> bool:
 
 
 def _of_text(chunk: _Chunk) -> tuple[bytes | None, bytes | None]:
-    """EXIF or XMP, where a text holds it."""
+    """Returns (EXIF, XMP) of a text chunk that holds one of them."""
     name, _, rest = chunk.body.partition(b"\0")
     if name not in (b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"):
         return None, None

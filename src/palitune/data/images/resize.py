@@ -1,28 +1,29 @@
-"""Pictures squeezed to what the image tower takes: float32[size, size, 3] in [-1, 1]."""
+"""Images resized to what the image encoder takes: float32[size, size, 3] in [-1, 1]."""
 
 import functools
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from palitune.data.images.oriented_image import STRIP, WHOLE, Bytes, OrientedImage
+from palitune.data.images.oriented_image import STRIP, WHOLE, OrientedImage
 
-# Multiplications of one matrix product: below this BLAS starts no threads, which would stand in ours' way, and what is
-# multiplied stays in the processor's cache.
+# Multiplications of one matrix product. With fewer than this, BLAS starts no threads, which would compete with ours,
+# and the matrices stay in the processor's cache.
 PRODUCT = 1 << 18
-# Bytes between both directions, of pictures up to `LARGE` pixels and of larger ones; wider ones are done in columns.
+# Bytes between the vertical and the horizontal resize, of images up to `LARGE` pixels and of larger ones; images that
+# would take more are resized in blocks of columns.
 FLAT, FLAT_OF_LARGE = 64 << 20, 8 << 20
 LARGE = 13_000_000
-Pixels = np.ndarray[Any, np.dtype[np.float32]]
-Part = tuple[slice, slice, Pixels]
+Pixels = NDArray[np.float32]
+Part = tuple[slice, slice, Pixels]  # target rows, the source rows that they are made of, and the weights of those
 
 
 @functools.lru_cache(256)
 def _filter(length: int, size: int, rows: int) -> list[tuple[int, int, Pixels]]:
-    """What each `rows` rows of a resize from `length` to `size` are made of: from, to, and their weights.
+    """Returns, for each group of `rows` rows of a resize from `length` to `size`, its source rows and their weights.
 
-    Pillow's triangle filter: its width is that of the scale where it shrinks. Pillow 12, `precompute_coeffs`.
+    This is Pillow's triangle filter, which is as wide as the scale where it shrinks (Pillow 12, `precompute_coeffs`).
     """
     scale = length / size
     support = max(scale, 1.0)
@@ -36,7 +37,7 @@ def _filter(length: int, size: int, rows: int) -> list[tuple[int, int, Pixels]]:
 
 
 def _parts(length: int, size: int, width: int) -> list[Part]:
-    """A resize of `width` lines from `length` to `size` in products that are small enough: to, from, and weights."""
+    """Returns a resize of `width` lines from `length` to `size` as matrix products of at most `PRODUCT`."""
     scale = length / size
     step = 16
     while step > 1 and step * (step * scale + 2 * max(scale, 1)) * width > PRODUCT:
@@ -46,7 +47,7 @@ def _parts(length: int, size: int, width: int) -> list[Part]:
 
 
 def _blocks(parts: list[Part], size: int, most: int) -> list[list[Part]]:
-    """Parts of the columns, as many together as take no more than so many bytes."""
+    """Returns the parts of the columns in blocks that take at most `most` bytes."""
     blocks: list[list[Part]] = []
     for part in parts:
         if blocks and (part[1].stop - blocks[-1][0][1].start) * 3 * size * 4 <= most:
@@ -57,30 +58,31 @@ def _blocks(parts: list[Part], size: int, most: int) -> list[list[Part]]:
 
 
 class _Rows:
-    """Rows of some columns of a picture, asked for from top to bottom; as many are kept as are converted at once."""
+    """Rows of some columns of an image, which are asked for from top to bottom; a strip of them is kept."""
 
-    def __init__(self, picture: OrientedImage, left: int, right: int) -> None:
-        self.picture, self.left, self.right = picture, left, right
-        width, height = picture.size
+    def __init__(self, image: OrientedImage, left: int, right: int) -> None:
+        self.image, self.left, self.right = image, left, right
+        width, height = image.size
         self.step = height if width * height <= WHOLE else max(1, STRIP // (right - left))
         self.start = self.end = 0
-        self.kept: Bytes = np.zeros((0, 0), np.uint8)
+        self.kept: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
-    def __call__(self, start: int, end: int) -> Bytes:
+    def __call__(self, start: int, end: int) -> NDArray[np.uint8]:
         if end > self.end or start < self.start:
-            self.start, self.end = start, min(max(end, start + self.step), self.picture.size[1])
-            self.kept = self.picture.rows(self.start, self.end, self.left, self.right)
+            self.start, self.end = start, min(max(end, start + self.step), self.image.size[1])
+            self.kept = self.image.rows(self.start, self.end, self.left, self.right)
         return self.kept[start - self.start : end - self.start]
 
 
-def to_pixels(picture: Image.Image | OrientedImage, size: int) -> Pixels:
-    """A picture squeezed to a square: float32[size, size, 3] in [-1, 1].
+def to_pixels(image: Image.Image | OrientedImage, size: int) -> Pixels:
+    """Returns float32[size, size, 3] in [-1, 1]: the image squeezed to a square.
 
-    The bilinear filter widens with the scale when it shrinks, which is `jax.image.resize(..., antialias=True)`,
-    TensorFlow's antialiased resize and Pillow's on float bands. Pillow's on bytes rounds after each direction, and the
-    sum of both can exceed one grey level. Done here a few rows at a time: no float copy of a large picture is made.
+    The bilinear filter widens with the scale when it shrinks, as that of `jax.image.resize(..., antialias=True)`, of
+    TensorFlow's antialiased resize, and of Pillow on float bands. On bytes, Pillow rounds after each direction, and the
+    sum of both errors can exceed one grey level. The resize works on a few rows at a time, so that there is never a
+    float copy of a large image.
     """
-    upright = picture if isinstance(picture, OrientedImage) else OrientedImage(picture)
+    upright = image if isinstance(image, OrientedImage) else OrientedImage(image)
     width, height = upright.size
     pixels = np.empty((size, size, 3), np.float32)
     most = FLAT if width * height <= LARGE else FLAT_OF_LARGE
@@ -94,7 +96,7 @@ def to_pixels(picture: Image.Image | OrientedImage, size: int) -> Pixels:
             plane = np.ascontiguousarray(flat[:, band::3])
             for target, source, weights in block:
                 pixels[:, target, band] = plane[:, source.start - left : source.stop - left] @ weights.T
-        del flat, plane  # before the next ones are made
+        del flat, plane  # so that their memory is free before the next ones are made
     pixels /= np.float32(127.5)
     pixels -= np.float32(1)
-    return np.clip(pixels, -1, 1, out=pixels)  # what sums of weights make of white
+    return np.clip(pixels, -1, 1, out=pixels)  # the rounded weights of white pixels may sum to more than 1

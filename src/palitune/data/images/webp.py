@@ -1,17 +1,17 @@
-"""The parts of a WebP file."""
+"""The chunks of a WebP file (RFC 9649)."""
 
 from palitune.data.images import exif_orientation
 from palitune.data.images.container import Container, Damaged, little
 
 EXTENDED, ANIMATION, FRAME, EXIF, XMP = b"VP8X", b"ANIM", b"ANMF", b"EXIF", b"XMP "
 LOSSY, LOSSLESS, ALPHA = b"VP8 ", b"VP8L", b"ALPH"
-FLAGS = 0x02 | 0x10  # of the extended header: animation and alpha; others announce metadata
-COST = 16  # bytes of memory for each pixel: libwebp's two canvases, its copy of what is shown, and Pillow's
-Chunk = tuple[bytes, int, int]  # its name, and from where to where it is with its header
+FLAGS = 0x02 | 0x10  # flags of the extended header that are kept: animation and alpha; others announce metadata
+COST = 16  # bytes of memory for each pixel: libwebp's two canvases, its copy of the image, and Pillow's
+Chunk = tuple[bytes, int, int]  # name, start and end, with the header of the chunk
 
 
 def scan(data: bytes) -> Container:
-    """What a WebP file holds. Raises Damaged."""
+    """Returns what the chunks of a WebP file say. Raises Damaged if it has no image or ends too early."""
     chunks = _chunks(data)
     if not chunks or chunks[0][0] not in (EXTENDED, LOSSY, LOSSLESS):
         raise Damaged("there is no image in it")
@@ -57,7 +57,7 @@ def _chunks(data: bytes) -> list[Chunk]:
 
 
 def _header(data: bytes, chunk: Chunk) -> bytes:
-    """The extended header without what it announces of metadata; any other as it is."""
+    """Returns a chunk; the extended header no longer announces metadata."""
     name, start, end = chunk
     whole = data[start:end]
     return whole[:8] + bytes([whole[8] & FLAGS]) + whole[9:] if name == EXTENDED and len(whole) > 8 else whole

@@ -261,7 +261,7 @@ def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: lis
         first.setdefault(name, number)
     lines, known = [], []
     problems: list[PalituneError] = []
-    for line, found in zip(first.values(), near_duplicates.of_names(first, images), strict=True):
+    for line, found in zip(first.values(), near_duplicates.hashes_of(first, images), strict=True):
         if isinstance(found, PalituneError):
             problems.append(found)
         else:

@@ -233,11 +233,11 @@ def test_what_folders_cannot_carry(tmp_path: Path) -> None:
         "an image is in no label's folder": 1,
         "an image or video is of a kind that palitune does not read": 3,
         "a file that belongs to an image has no place in a record": 1,
-        "what has an image's name is no file, or a link to nothing": 2,
+        "what has an image's name is not a file, or a link to nothing": 2,
         "a link to a folder is not followed": 1,
     }
     assert {kind.what: kind.count for kind in losses.remarks.values()} == {
-        "files that are no images are left out": 2,
+        "files that are not images are left out": 2,
         "folders without an image are left out": 1,
     }
 
@@ -301,7 +301,7 @@ def test_names_that_are_no_unicode(tmp_path: Path, run: Run) -> None:
     done = run("bash", "-c", "palitune convert $'\\x8d\\x90' -o out.jsonl", cwd=tmp_path)
     assert done.returncode == 65
     assert (
-        r"\x8d\x90/yes/\x8dL\x8d\x90.jpg: a file's name is no UTF-8: in Shift-JIS it would be yes/広告.jpg"
+        r"\x8d\x90/yes/\x8dL\x8d\x90.jpg: a file's name is not UTF-8: in Shift-JIS it would be yes/広告.jpg"
         in done.stderr
     )
     assert not (tmp_path / "out.jsonl").exists()

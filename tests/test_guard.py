@@ -55,7 +55,7 @@ def test_a_thousand_noisy_logs_of_each_kind(noise: object) -> None:
 def test_what_ends_a_run_at_once() -> None:
     for loss in (math.nan, math.inf, -math.inf, HOPELESS_LOSS * 1.001):
         assert Guard(WARMUP).step(loss)
-    assert Guard(WARMUP).step(0.1, finite=False) == "a gradient is no number"
+    assert Guard(WARMUP).step(0.1, finite=False) == "a gradient is not finite"
     assert Guard(WARMUP).step(HOPELESS_LOSS) is None
 
 
@@ -132,7 +132,7 @@ def test_answers_that_are_no_labels() -> None:
         ends.append(guard.evaluated(0.8, lost=True))
         said += guard.remarks(["no", "no"], ["yes", "no"])
     assert [bool(end) for end in ends] == [False, False, True]
-    assert ends[2] == "3 evaluations in a row without a right answer, and with answers that are no label"
+    assert ends[2] == "3 evaluations in a row without a right answer, and with answers that are not a label"
     assert len(said) == 1
     assert "none of the labels" in said[0]
     guard = Guard(warmup=0, seen=5)

@@ -3,7 +3,7 @@
 import sys
 
 if not getattr(sys.flags, "safe_path", False):
-    del sys.path[0]  # the current folder: what lies beside somebody's data is no module
+    del sys.path[0]  # the current folder: what lies beside somebody's data is not a module
 
 from palitune.cli import main
 

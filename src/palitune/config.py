@@ -16,7 +16,7 @@ MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memo
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSettings(Settings):
-    """What is learned from, and what evaluates it meanwhile."""
+    """The data that the model is trained on, and the data it is evaluated on during training."""
 
     data: str = setting(
         "set1", File(), "a split in dataset/, or its folder; or a data file, JSONL or TSV", "-d", metavar="DATA"
@@ -24,7 +24,7 @@ class DataSettings(Settings):
     valid_data: str | None = setting(
         None,
         File(),
-        "evaluates the model while it learns, where -d is no split",
+        "evaluates the model while it learns, where -d is not a split",
         metavar="FILE",
         shown="default: the examples that it learns from",
     )

@@ -36,7 +36,7 @@ class ModelSettings(Settings):
     features: bool = setting(
         True,
         Flag(),
-        "compute every image anew instead of storing image features in cache/features/ (1 MB each at 3B)",
+        "compute every image again instead of storing image features in cache/features/ (1 MB each at 3B)",
         option="no-features",
     )
     allocator: str = setting(

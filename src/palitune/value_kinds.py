@@ -199,7 +199,7 @@ class Expression(Text):
         try:
             re.compile(text)
         except re.error as error:
-            raise ValueError(f"{text!r} is no regular expression ({error})") from None
+            raise ValueError(f"{text!r} is not a regular expression ({error})") from None
         return text
 
 
@@ -213,7 +213,7 @@ class PathExpression(Text):
         try:
             path_patterns.compiled(text)
         except ValueError as error:
-            raise ValueError(f"{text[:80]!r} is no regular expression over paths ({error})") from None
+            raise ValueError(f"{text[:80]!r} is not a regular expression over paths ({error})") from None
         return text
 
 
@@ -229,7 +229,9 @@ class Frames(Text):
     def parse(self, text: str) -> str:
         if text not in self.names and not re.fullmatch(r"\d{1,9}", text):
             named = [*FRAMES[:-1], f"{FRAMES[-1]} or a number from 0", *self.names[len(FRAMES) :]]
-            raise ValueError(f"{text!r} is no frame: {', '.join(named[:3])}{''.join(f', or {n}' for n in named[3:])}")
+            raise ValueError(
+                f"{text!r} is not a frame: {', '.join(named[:3])}{''.join(f', or {n}' for n in named[3:])}"
+            )
         return text
 
 
@@ -247,7 +249,7 @@ class Several(Kind[tuple[str, ...]]):
 
     def check(self, value: object) -> tuple[str, ...]:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of names")
+            raise ValueError(f"{value!r} is not a list of names")
         return tuple(Choice(self.names).check(one) for one in value)
 
 
@@ -268,13 +270,13 @@ class Rules(Kind[tuple[Rule, ...]]):
 
     def check(self, value: object) -> tuple[Rule, ...]:
         if not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of rules")
+            raise ValueError(f"{value!r} is not a list of rules")
         rules = []
         for rule in value:
             if not isinstance(rule, (list, tuple)) or len(rule) != 2 or isinstance(rule[1], bool):
-                raise ValueError(f"{rule!r} is no pair of an expression and a number")
+                raise ValueError(f"{rule!r} is not a pair of an expression and a number")
             if not isinstance(rule[0], str) or not isinstance(rule[1], (int, float)):
-                raise ValueError(f"{rule!r} is no pair of an expression and a number")
+                raise ValueError(f"{rule!r} is not a pair of an expression and a number")
             rules.append(self._rule(rule[0], float(rule[1])))
         return tuple(rules)
 
@@ -296,7 +298,7 @@ class Texts(Kind[tuple[str, ...]]):
 
     def check(self, value: object) -> tuple[str, ...]:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of texts")
+            raise ValueError(f"{value!r} is not a list of texts")
         return tuple(Text().check(one) for one in value)
 
 

@@ -179,7 +179,7 @@ def file_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Pat
     path = Path(name)
     if path.exists() and not path.is_file():
         hint = "It is a folder: name a file in it" if path.is_dir() else None
-        raise UsageError(f"{name} is no file that could be written", hint=hint)
+        raise UsageError(f"{name} is not a file that could be written", hint=hint)
     if not path.name or name == "-":
         raise UsageError(f"{name!r} names no file to write")
     if path.exists() and any(Path(one).is_file() and path.samefile(one) for one in inputs):
@@ -188,7 +188,7 @@ def file_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Pat
     while not parent.exists():
         parent = parent.parent
     if not parent.is_dir():
-        raise UsageError(f"{name}: {parent} is no folder")
+        raise UsageError(f"{name}: {parent} is not a folder")
     if path.exists() and not overwrite:
         raise OutputExistsError("this file exists", where=name, hint="Use another name, or --overwrite")
     return path.resolve() if path.is_symlink() else path

@@ -41,7 +41,7 @@ class Archive:
     """
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError if `path` is no regular file that can be read, DamagedError if it is no sound archive."""
+        """Raises OSError if `path` is not a readable regular file, DamagedError if it is not a valid archive."""
         self.path = path
         with files.open_to_read(path) as file:
             self.stat = os.fstat(file.fileno())

@@ -79,7 +79,7 @@ def comment(content: str) -> bytes:
 
 
 def _inside(checkpoint: Path) -> str | None:
-    """The manifest in the archive; None if it has none, or is no archive. Raises ValueError for a damaged one."""
+    """The manifest in the archive; None if it has none, or is not an archive. Raises ValueError for a damaged one."""
     try:
         archive = Archive(checkpoint)
     except (OSError, ValueError):
@@ -106,7 +106,7 @@ def read(checkpoint: Path) -> dict[str, Any]:
     What is inside a checkpoint counts more than the file beside it, which may be another's after a crash.
 
     Raises:
-      BadDataError: there is a file of that name that is no manifest.
+      BadDataError: there is a file of that name that is not a manifest.
     """
     path = path_of(checkpoint)
     try:
@@ -133,7 +133,7 @@ def read(checkpoint: Path) -> dict[str, Any]:
         if len(content["config"].get("prompt", "")) > LONGEST_PROMPT:
             raise ValueError(f"its prompt has more than {LONGEST_PROMPT} characters")
         if not (isinstance(dtypes, dict) and all(isinstance(dtype, str) for dtype in dtypes.values())):
-            raise ValueError("its dtypes are no table of names")
+            raise ValueError("its dtypes are not a table of names")
     except PermissionError as error:
         hint = "Check whose it is, and chmod u+r"
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path), hint=hint) from None

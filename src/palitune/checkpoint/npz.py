@@ -46,7 +46,7 @@ class Checkpoint(Mapping[str, Array]):
 
     Raises:
       MissingInputError: there is no such file, or it cannot be read.
-      BadDataError: it is no `.npz`, is cut off, or a member is no plain array.
+      BadDataError: it is not a `.npz`, is cut off, or a member is not a plain array.
     """
 
     def __init__(self, path: Path) -> None:
@@ -184,7 +184,7 @@ class Checkpoint(Mapping[str, Array]):
 def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, Any, int]:
     """Shape, order, dtype and length of the header of an array whose member has `size` bytes.
 
-    Raises ValueError if it is no plain array, or one of another size.
+    Raises ValueError if it is not a plain array, or one of another size.
     """
     stream = io.BytesIO(head[:HEADER])
     read_header = HEADER_READERS.get(np.lib.format.read_magic(stream))
@@ -206,7 +206,7 @@ def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, Any, int]:
 def damaged(path: Path) -> str | None:
     """The first array whose content does not have the checksum that it was saved with; reads the whole file.
 
-    Raises OSError, and ValueError for what is no archive.
+    Raises OSError, and ValueError for what is not an archive.
     """
     archive = Archive(path)
     for name in archive.members:

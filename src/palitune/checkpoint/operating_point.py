@@ -78,11 +78,11 @@ def read(path: Path) -> Stored | None:
         if not (0 <= point.threshold <= 1 and 0 < point.temperature < math.inf):
             raise ValueError("its threshold or its temperature is out of range")
         if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
-            raise ValueError("its labels are no list of texts")
+            raise ValueError("its labels are not a list of texts")
         if not (isinstance(chosen, str) and isinstance(checkpoint, str) and isinstance(known, dict)):
             raise ValueError("it does not tell what it was chosen on")
         if not chosen.isprintable() or len(chosen) > LONGEST:
-            raise ValueError("what it was chosen for is no line of text")
+            raise ValueError("what it was chosen for is not a line of text")
         temperatures = {str(name): float(value) for name, value in known.items()}
         if not all(0 < value < math.inf for value in temperatures.values()):
             raise ValueError("a temperature is out of range")

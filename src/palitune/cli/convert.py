@@ -26,8 +26,8 @@ then nothing is written and the exit code is 65, unless --drop leaves it out.
 EXAMPLES = """\
 examples:
   palitune convert table.csv --label-column allowed > dataset/data.jsonl
-  palitune convert pictures/ --rename OK=yes NG=no > dataset/data.jsonl
-                                                   pictures/OK/1.jpg; learn with -i pictures
+  palitune convert images/ --rename OK=yes NG=no > dataset/data.jsonl
+                                                   images/OK/1.jpg; learn with -i images
   palitune convert dataset/data.jsonl --to tsv | shuf | head -100
   palitune convert dataset/data.jsonl --to folders -o sorted
   palitune convert chats.jsonl --pictures dataset/images > dataset/data.jsonl

@@ -1,4 +1,4 @@
-"""The tiny model, made anew."""
+"""The tiny model, made again."""
 
 import argparse
 import sys
@@ -6,8 +6,8 @@ import sys
 from palitune.cli import values
 
 DESCRIPTION = """\
-Trains the tiny model that ships with palitune from nothing but a seed: its tokenizer, its image tower and the whole,
-on pictures it draws. It takes about a quarter of an hour on two cores and writes FOLDER/tiny.npz and
+Trains the tiny model that ships with palitune from nothing but a seed: its tokenizer, its image encoder and the whole,
+on images it draws. It takes about a quarter of an hour on two cores and writes FOLDER/tiny.npz and
 FOLDER/tokenizer.model.
 """
 
@@ -15,10 +15,10 @@ FOLDER/tokenizer.model.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where to write the model")
     parser.add_argument(
-        "--pictures", type=values.positive_int, default=16_000, help="drawn pictures (default: %(default)s)"
+        "--pictures", type=values.positive_int, default=16_000, help="drawn images (default: %(default)s)"
     )
     parser.add_argument(
-        "--tower-steps", type=values.positive_int, default=3000, help="for the image tower (default: %(default)s)"
+        "--tower-steps", type=values.positive_int, default=3000, help="for the image encoder (default: %(default)s)"
     )
     parser.add_argument(
         "--steps", type=values.positive_int, default=1500, help="for the language model (default: %(default)s)"

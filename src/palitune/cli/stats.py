@@ -18,7 +18,7 @@ examples:
 def names(text: str) -> list[str]:
     chosen = text.split(",")
     if not all(chosen) or len(set(chosen)) < len(chosen):
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of different names")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names")
     return chosen
 
 

@@ -105,7 +105,7 @@ def raw(content: bytes) -> None:
 
 
 def prefer_utf8() -> None:
-    """Starts Python anew in its UTF-8 mode where file names are ASCII to it: others could not be opened.
+    """Starts Python again in its UTF-8 mode where file names are ASCII to it: others could not be opened.
 
     The streams keep the terminal's encoding.
     """

@@ -9,8 +9,8 @@ from typing import Any
 from palitune.cli import streams, values
 
 DESCRIPTION = """\
-Runs a checkpoint through palitune and through big_vision's own PaliGemma, on the same pictures and in float32, and
-prints how far image tokens and logits are apart, what each writes by greedy decoding, and a verdict. Without pictures
+Runs a checkpoint through palitune and through big_vision's own PaliGemma, on the same images and in float32, and
+prints how far image tokens and logits are apart, what each writes by greedy decoding, and a verdict. Without images
 it draws four advertisements. Ends with 0 if both agree and with 65 if they do not.
 
 big_vision is not part of palitune: bin/install-big_vision.sh fetches it into cache/ once (the container's image has
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "a path, a bare name in checkpoints/, or a downloaded model's name"
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=text)
-    parser.add_argument("images", nargs="*", metavar="IMAGE", help="picture files")
+    parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files")
     text = "the question that both are asked (default: the model's own)"
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help=text)
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _compared(args: argparse.Namespace) -> list[Any]:
-    """(picture, Comparison, palitune's answer, big_vision's) of every picture."""
+    """(image, Comparison, palitune's answer, big_vision's) of every image."""
     import numpy as np
     from tqdm import tqdm
 
@@ -100,7 +100,7 @@ def _compared(args: argparse.Namespace) -> list[Any]:
         ]
         for name in names:
             if not Path(name).is_file():
-                raise MissingInputError("no such picture", where=name or "''")
+                raise MissingInputError("no such image", where=name or "''")
         pictures = [decoder.load(Path(name), model.sizes.img.image_size) for name in names]
     names = args.images or [Path(name).name for name in names]
     # Every parameter as float32, which both then compute in.

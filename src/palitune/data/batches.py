@@ -23,7 +23,7 @@ SHORT = 64
 class Batch(NamedTuple):
     """What a train step takes. The last token of a text predicts nothing, so it is not among the inputs."""
 
-    image: Any  # float32[B, H, W, 3] in [-1, 1], or the image tower's tokens float16[B, N, D] of it
+    image: Any  # float32[B, H, W, 3] in [-1, 1], or the image encoder's tokens float16[B, N, D] of it
     text: Any  # int32[B, T]
     mask_ar: Any  # int32[B, T], 1 where causal
     mask_input: Any  # int32[B, T], 1 where real
@@ -82,7 +82,7 @@ def training(
     answer_length: int | None = None,
     importance: Sequence[float] | None = None,
 ) -> Batch:
-    """A batch from pictures (see `Batch.image`) and B texts.
+    """A batch from images (see `Batch.image`) and B texts.
 
     Args:
       answer_length: fixes K, so that one program serves all batches.

@@ -18,7 +18,7 @@ def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None
 
     Raises:
       MissingInputError: the model that was named, or its tokenizer, is not there.
-      ConfigurationError: the file is no PaliGemma's tokenizer.
+      ConfigurationError: the file is not PaliGemma's tokenizer.
     """
     if file:
         return Tokenizer(Path(file))

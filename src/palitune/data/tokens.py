@@ -96,5 +96,5 @@ class Tokenizer:
         known = [token for token in ids[:end] if 0 <= token < self.vocab_size]
         try:
             return str(self.model.decode(known))
-        except Exception:  # pieces that are no text
+        except Exception:  # pieces that are not text
             return "\N{REPLACEMENT CHARACTER}" * len(known)

@@ -2,7 +2,7 @@
 
 Figures are scikit-learn's where it has them. Intervals are 95 % percentile bootstraps over the records (Efron and
 Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13). Where all resamples agree, as of ten right answers out
-of ten, that says nothing: then a share has its Wilson interval, and what is no share has none.
+of ten, that says nothing: then a share has its Wilson interval, and what is not a share has none.
 
 Axes: N records, C classes.
 """

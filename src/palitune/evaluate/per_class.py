@@ -13,7 +13,7 @@ Row = tuple[float, float, float, int]
 
 
 def classification(one: Judged) -> str:
-    """The report by class; answers that are no class count against their label's recall. Empty without records."""
+    """The report by class; answers that are not a class count against their label's recall. Empty without records."""
     if not one.labels:
         return ""
     said = [plain(answer) for answer in one.answers]

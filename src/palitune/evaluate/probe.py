@@ -1,4 +1,4 @@
-"""A logistic regression on what the image tower sees: what pictures tell without a language model.
+"""A logistic regression on what the image encoder sees: what images tell without a language model.
 
 Axes: N records, D features.
 """

@@ -65,7 +65,7 @@ def size(path: Path) -> int:
 
 
 def refused(status: int, what: str, url: str) -> PalituneError:
-    """What to tell of an HTTP status that is no success."""
+    """What to tell of an HTTP status that is not a success."""
     said = f"the server answers HTTP {status} for {what}"
     if status in (401, 403, 407):
         return CredentialsError(said, where=url, hint="It wants to know who asks; fetch the file by hand and name it")
@@ -159,7 +159,7 @@ def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
                     return _receive(answer, partial, silent)
                 failure = refused(answer.status_code, name_of(partial), where)
                 worthwhile, wait = answer.status_code in BUSY, answer.headers.get("Retry-After")
-                if answer.status_code == 416:  # what we have is no beginning of what there is
+                if answer.status_code == 416:  # what we have is not a beginning of what there is
                     partial.unlink(missing_ok=True)
                     worthwhile = True
         except RequestException as error:

@@ -82,7 +82,7 @@ def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[st
 
 
 def tell_of_strangers(name: str, strange: Sequence[tuple[str, str]], labels: Sequence[str], total: int) -> None:
-    """Lists on stderr what a model wrote that is no label, as (picture, answer), out of `total` answers."""
+    """Lists on stderr what a model wrote that is not a label, as (image, answer), out of `total` answers."""
     if not strange:
         return
     named = listed([f'{image} "{text[:30]}"' for image, text in strange])

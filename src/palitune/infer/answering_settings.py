@@ -22,7 +22,7 @@ class Labels(Kind[tuple[str, ...]]):
 
     def check(self, value: object) -> tuple[str, ...]:
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
-            raise ValueError(f"{value!r} is no list of labels")
+            raise ValueError(f"{value!r} is not a list of labels")
         return self.parse(",".join(map(str, value)))
 
 
@@ -40,7 +40,7 @@ class AnsweringSettings(Settings):
     decode: bool = setting(
         False,
         Flag(),
-        "let the model write freely instead of scoring the labels; what is no label is wrong, and listed",
+        "let the model write freely instead of scoring the labels; what is not a label is wrong, and listed",
     )
     threshold: float | None = setting(
         None,

@@ -20,12 +20,12 @@ def in_batches(
     size: int,
     patches: int = PATCHES,
 ) -> Iterator[T]:
-    """What `answered` makes of each (picture as in `Batch.image`, prompt), in order, `size` of them at a time.
+    """What `answered` makes of each (image as in `Batch.image`, prompt), in order, `size` of them at a time.
 
     Fewer of long prompts, so that one of them does not make the batch of all others as long (`batches.together`).
 
     Args:
-      patches: image tokens of a picture.
+      patches: image tokens of an image.
     """
     waiting: list[tuple[Any, Text]] = []
     width = 0

@@ -14,7 +14,7 @@ RISE = 2.0  # how many times its level at the end of warm-up a loss may reach
 MEMORY = 10  # steps over which the loss is smoothed: batches of two jump
 STAYS = 8  # steps that the smoothed loss has to stay up
 PATIENCE = 3  # evaluations with a rising validation loss, where nothing else was asked for
-LOST = 3  # evaluations in a row without a right answer and with answers that are no label
+LOST = 3  # evaluations in a row without a right answer and with answers that are not a label
 LASTS = 2  # evaluations in a row after which one answer for everything is worth a remark: early ones pass
 
 
@@ -50,7 +50,7 @@ class Guard:
         if not math.isfinite(loss):
             return f"loss {loss:.4g}"
         if not finite:
-            return "a gradient is no number"
+            return "a gradient is not finite"
         if loss > HOPELESS_LOSS:
             return f"loss {loss:.4g}"
         self.first = self.first if self.seen > 1 else loss
@@ -58,7 +58,7 @@ class Guard:
         self.smoothed = decay * self.smoothed + (1 - decay) * loss
         mean = self.smoothed / (1 - decay**self.seen)
         if self.seen <= max(1, self.warmup):
-            # A loss that jumped while the rate rose, and stayed up there, is no level to hold later ones against.
+            # A loss that jumped while the rate rose, and stayed up there, is not a level to hold later ones against.
             known = math.inf if self.first_valid is None else RISE * max(self.first_valid, self.first)
             self.level = min(mean, known)
             return None
@@ -98,7 +98,7 @@ class Guard:
         if self.high > 1 or (self.high and last):
             return f"validation loss {valid_loss:.4g}, above {limit:.4g}"
         if self.lost >= LOST or (self.lost > 1 and last):
-            return f"{self.lost} evaluations in a row without a right answer, and with answers that are no label"
+            return f"{self.lost} evaluations in a row without a right answer, and with answers that are not a label"
         return None
 
     def remarks(self, answers: Sequence[str], labels: Sequence[str], last: bool = False) -> list[str]:

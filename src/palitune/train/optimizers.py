@@ -1,6 +1,6 @@
 """The rules by which trainable parameters are updated.
 
-Every rule here looks at one tensor at a time, and a stacked parameter is as many tensors as it has layers. So a rule
+Every rule here updates one tensor at a time, and a stacked parameter is as many tensors as it has layers. So a rule
 gives the same result whether it is applied to all gradients at the end (`step.py`) or to each layer's as the backward
 pass comes by (`layerwise.py`), and its state has one form.
 """

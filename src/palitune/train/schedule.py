@@ -14,7 +14,7 @@ NAMES = ("cosine", "linear", "constant")
 def warmup_steps(steps: int, warmup: float = WARMUP) -> int:
     """A share of `steps + 1`, rounded to the nearest whole step, at least one (big_vision's `utils.steps`).
 
-    A share of 0 is no warm-up.
+    A share of 0 is not a warm-up.
     """
     return max(1, round(warmup * (steps + 1))) if warmup else 0
 

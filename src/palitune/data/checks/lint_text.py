@@ -20,7 +20,7 @@ def as_text(report: Report, everything: bool) -> str:
         groups.setdefault((finding.level, finding.check), []).append(finding)
     for (level, check), findings in groups.items():
         lines.append(f"{level}: {check} ({len(findings)})")
-        if check == "missing picture" and len(findings) > NAMED:
+        if check == "missing image" and len(findings) > NAMED:
             lines.append("  -i FOLDER names the folder that images' names are relative to")
         shown = findings if everything else findings[:NAMED]
         lines += [f"  {printable(f'{finding.where}: {finding.what}')}" for finding in shown]

@@ -27,7 +27,7 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     """Draws `count` advertisements into `folder/images` and writes `folder/data.jsonl`; returns its records.
 
     Of 96, 54 are allowed ("yes") and 42 are not, in 45 PNG, 44 JPEG and 7 animated GIF files; other counts keep these
-    shares. The same seed and count give the same pictures.
+    shares. The same seed and count give the same images.
 
     Raises:
       OutputExistsError: `folder/data.jsonl` is there with other content, and `overwrite` is false.

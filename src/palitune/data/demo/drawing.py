@@ -1,6 +1,6 @@
 """Advertisements drawn from a description, for the tiny model's pretraining and for the demo data.
 
-A `Scene` says what is to be seen; `draw` makes a picture of it. Both depend on nothing but the random generator that
+A `Scene` says what is to be seen; `draw` makes an image of it. Both depend on nothing but the random generator that
 is passed in, so that a seed gives the same pixels with the same Pillow.
 """
 
@@ -33,7 +33,7 @@ SLOGANS = ("SALE", "NEW", "-30%", "FRESH", "DAILY", "GLOW", "VITAL", "PURE", "ON
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What an advertisement shows. Positions and sizes are fractions of the picture's width and height."""
+    """What an advertisement shows. Positions and sizes are fractions of the image's width and height."""
 
     background: str
     product: str
@@ -82,7 +82,7 @@ def random_size(rng: np.random.Generator) -> tuple[int, int]:
 
 
 def draw(scene: Scene, size: tuple[int, int], rng: np.random.Generator, turn: float = 0.0) -> Image.Image:
-    """An RGB picture of `scene`, `size` (width, height) in pixels, with its badge turned by `turn` degrees."""
+    """An RGB image of `scene`, `size` (width, height) in pixels, with its badge turned by `turn` degrees."""
     width, height = size
     picture = Image.new("RGB", size, BACKGROUNDS[scene.background])
     pen = ImageDraw.Draw(picture)

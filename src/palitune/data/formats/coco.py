@@ -26,7 +26,7 @@ def read(path: Path, options: Options) -> Found:
     seen = set()
     for where, entry in conversion.entries(found, "annotations", path, "image_id"):
         if "caption" not in entry:
-            options.lose("an annotation is no caption", where, ", ".join(entry)[:200])
+            options.lose("an annotation is not a caption", where, ", ".join(entry)[:200])
             continue
         image = images.get(entry["image_id"])
         caption = conversion.label_text(entry["caption"])

@@ -28,7 +28,7 @@ class Conversion:
       overwrite: the output may replace a file.
       drop: what cannot be carried over is left out instead of refused.
       rename: pairs of a label and its new name.
-      pictures: the folder for images that are inside of the source.
+      images: the folder for images that are inside of the source.
       embed: put the images themselves into messages.
       images, allow_outside: where images are, as `ImageFolders` takes it; None is beside the source.
       options: how the source's columns and answers are read.

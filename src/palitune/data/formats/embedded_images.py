@@ -27,16 +27,16 @@ class Embedded:
         """The file's name of an image that a `data:` address holds.
 
         Raises:
-          BadDataError: it is no base64.
+          BadDataError: it is not base64.
           StorageError: it cannot be written.
         """
         head, _, content = address.partition(",")
         if ";base64" not in head.lower():
-            raise BadDataError("the embedded image is no base64", where=where)
+            raise BadDataError("the embedded image is not base64", where=where)
         try:
             raw = base64.b64decode(re.sub(r"\s+", "", content), validate=True)
         except (binascii.Error, ValueError):
-            raise BadDataError("the embedded image is no base64", where=where) from None
+            raise BadDataError("the embedded image is not base64", where=where) from None
         claimed = re.match(r"data:image/([a-z]{1,10})", head)
         kind = media_type(raw)
         extension = EXTENSIONS.get(kind, kind.partition("/")[2]) if kind else claimed[1] if claimed else "img"

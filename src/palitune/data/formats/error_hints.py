@@ -1,4 +1,4 @@
-"""What to do about a line that is no record, and a folder that is no file of them."""
+"""What to do about a line that is not a record, and a folder that is not a file of them."""
 
 import json
 import re
@@ -39,7 +39,7 @@ def of_keys(fields: dict[str, Any]) -> str:
 
 
 def of_value(key: str, value: object) -> str:
-    """Of a value that is no text."""
+    """Of a value that is not text."""
     if key != "suffix":
         return RECORD
     renamed = of_label(json.dumps(value)) if isinstance(value, (bool, int, float)) else None

@@ -16,7 +16,7 @@ JOINED = "Two lines are one here: were files put together of which one has no li
 
 
 def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no value in JSON")
+    raise ValueError(f"{text} is not a value in JSON")
 
 
 def _finite(text: str) -> float:
@@ -71,7 +71,7 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
         try:
             to_json(fields).encode()
         except UnicodeEncodeError:
-            what = "the line has half of a surrogate pair, which is no character"
+            what = "the line has half of a surrogate pair, which is not a character"
             raise BadDataError(what, where=where) from None
     return fields
 
@@ -85,13 +85,13 @@ def _of_rest(rest: str) -> str | None:
 
 
 def _of_error(detail: str, text: str) -> str | None:
-    """What to do about a line that is no JSON, where that can be told."""
+    """What to do about a line that is not JSON, where that can be told."""
     if "escape" in detail:
         return BACKSLASH
     if text.rstrip() in ("{", "[", "[{") or (text.endswith((",", "{", "[")) and text.count('"') <= 4):
         return f"{RECORD}. {WHOLE}"
     if text.startswith(("{'", "{ '")):
-        return f"Python's quotes are no JSON: write them with json.dumps. {RECORD}"
+        return f"Python's quotes are not JSON: write them with json.dumps. {RECORD}"
     return None
 
 

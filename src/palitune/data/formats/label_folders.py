@@ -46,7 +46,7 @@ def is_image(path: Path) -> bool:
 
 
 def _shown(path: Path) -> str:
-    """A path for messages: bytes that are no UTF-8 as they are written in shells."""
+    """A path for messages: bytes that are not UTF-8 as they are written in shells."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -128,7 +128,7 @@ def read(path: Path, options: Options) -> Found:
     """The images of each label's folder, at any depth.
 
     Raises:
-      MissingInputError, BadDataError: it is no folder, cannot be read, or has no images in folders.
+      MissingInputError, BadDataError: it is not a folder, cannot be read, or has no images in folders.
     """
     if not path.is_dir():
         raise BadDataError("not a folder", where=str(path))
@@ -147,7 +147,7 @@ def read(path: Path, options: Options) -> Found:
                 _left_out(file, name, options, "", beside)
                 continue
             if not file.is_file():
-                options.lose("what has an image's name is no file, or a link to nothing", _shown(file))
+                options.lose("what has an image's name is not a file, or a link to nothing", _shown(file))
                 continue
             count += 1
             if _encodable(name, file, options):
@@ -156,7 +156,7 @@ def read(path: Path, options: Options) -> Found:
             options.remark("folders without an image are left out", _shown(folder))
     if not count and not (options.losses and options.losses.count and not options.losses.drop):
         hint = f"It needs a folder for each label, with files {', '.join(IMAGES)}"
-        raise BadDataError("no pictures in folders here", where=str(path), hint=hint)
+        raise BadDataError("no images in folders here", where=str(path), hint=hint)
 
 
 def _encodable(name: str, file: Path, options: Options) -> bool:
@@ -169,7 +169,7 @@ def _encodable(name: str, file: Path, options: Options) -> bool:
         except UnicodeDecodeError:
             detail = ""
         hint = "Rename such files, for example: convmv -r -f cp932 -t utf-8 --notest FOLDER"
-        options.lose("a file's name is no UTF-8", _shown(file), detail, hint)
+        options.lose("a file's name is not UTF-8", _shown(file), detail, hint)
         return False
     return True
 
@@ -204,7 +204,7 @@ def _left_out(file: Path, name: str, options: Options, as_image: str, beside: bo
     elif beside:
         options.lose("a file that belongs to an image has no place in a record", _shown(file))
     else:
-        options.remark("files that are no images are left out", _shown(file))
+        options.remark("files that are not images are left out", _shown(file))
 
 
 def _sniffed(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Verdicts as pictures."""
+"""Verdicts as images."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
 TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
 LARGEST, MOST_PIXELS = 4_000_000, 240  # pixels that a shot is made of, and of its longer side
-PANELS, PANEL_COLUMNS = 6, 2  # attempts in one picture of losses
+PANELS, PANEL_COLUMNS = 6, 2  # attempts in one image of losses
 
 
 class Shot(NamedTuple):

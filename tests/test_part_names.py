@@ -118,7 +118,7 @@ def test_several_files_of_a_part(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_split(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("x")
-    with pytest.raises(MissingInputError, match=r"02-shuffle_data.sh makes it, has train and valid.* are: data.jsonl$"):
+    with pytest.raises(MissingInputError, match=r"02-palitune split makes it, has train and valid.* are: data.jsonl$"):
         dataset.data_files(str(tmp_path))
 
 

@@ -62,7 +62,7 @@ REMAINING: dict[str, int] = {
     "palitune": 7,
     "palitune/cli": 187,
     "palitune/data": 133,
-    "palitune/evaluate": 266,
+    "palitune/evaluate": 265,
     "palitune/infer": 81,
     "palitune/run": 182,
     "palitune/train": 80,

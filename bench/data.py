@@ -29,9 +29,9 @@ SIDE = 224
 SPLIT = """
 import sys, time
 from pathlib import Path
-from palitune.data.split.splitter import Amount, Wish, split
+from palitune.data.split.splitter import Amount, SplitOptions, split
 began = time.perf_counter()
-split(Path(sys.argv[1]), Path(sys.argv[2]), Wish(Amount(10, True), stratify=sys.argv[3] == "stratify"), 0)
+split(Path(sys.argv[1]), Path(sys.argv[2]), SplitOptions(Amount(10, True), stratify=sys.argv[3] == "stratify"), 0)
 peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024 / 1e6
 print(f"{time.perf_counter() - began:.1f} s, {peak:.0f} MB")
 """

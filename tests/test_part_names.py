@@ -67,7 +67,7 @@ def test_what_is_assumed_is_said() -> None:
     paths = [Path("train.tsv"), Path("more.tsv"), Path("valid.tsv")]
     assert subset_names.assumed(subset_names.of(paths[:1])) is None
     assert subset_names.assumed(subset_names.of([paths[0], paths[2]])) is None
-    assert "more.tsv: neither train nor valid in the name; it is used for evaluation" in str(
+    assert "more.tsv: neither train nor valid in the name; it is taken for one that judges" in str(
         subset_names.assumed(subset_names.of(paths[:2]))
     )
     assert "the first one named keeps it" in str(subset_names.assumed(subset_names.of([Path("a.tsv"), Path("b.tsv")])))
@@ -118,7 +118,7 @@ def test_several_files_of_a_part(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_no_split(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("x")
-    with pytest.raises(MissingInputError, match=r"02-palitune split makes it, has train and valid.* are: data.jsonl$"):
+    with pytest.raises(MissingInputError, match=r"palitune split makes it, has train and valid.* are: data.jsonl$"):
         dataset.data_files(str(tmp_path))
 
 

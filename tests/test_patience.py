@@ -8,13 +8,13 @@ import pytest
 from conftest import Run
 
 from palitune.data.split import regex_timeout
-from palitune.data.split.regex_timeout import Search
+from palitune.data.split.regex_timeout import TimedSearch
 from palitune.errors import UsageError
 
 
 def test_a_search_that_does_not_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(regex_timeout, "PATIENCE", 0.2)
-    with Search(re.compile(r"(a+)+$"), "--group x") as search:
+    monkeypatch.setattr(regex_timeout, "TIME_LIMIT", 0.2)
+    with TimedSearch(re.compile(r"(a+)+$"), "--group x") as search:
         assert search("aaa") is not None
         with pytest.raises(UsageError, match="--group x: the expression takes too long on 'aaaa"):
             search("a" * 60 + "!")

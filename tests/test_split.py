@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from palitune import randomness
+from palitune.data.split import grouping
 from palitune.data.split import splitter as splitting
-from palitune.data.split.splitter import Amount, Index, Wish
+from palitune.data.split.line_index import LineIndex
+from palitune.data.split.splitter import Amount, SplitOptions
 from palitune.data.split.stratified_partition import partition
 from palitune.errors import BadDataError, OutputExistsError, UsageError
 
@@ -23,7 +25,7 @@ PARTS = ("shuffle.jsonl", "train.jsonl", "valid.jsonl")
 
 
 def split(source: Path, folder: Path, validation: int, seed: int, overwrite: bool = False) -> tuple[int, int]:
-    sizes = splitting.split(source, folder, Wish(Amount(validation)), seed, overwrite).sizes
+    sizes = splitting.split(source, folder, SplitOptions(Amount(validation)), seed, overwrite).sizes
     return sizes["train"], sizes["valid"]
 
 
@@ -52,7 +54,7 @@ def test_partition(tmp_path_factory: pytest.TempPathFactory, count: int, data: s
 
 
 @st.composite
-def wishes(draw: st.DrawFn) -> tuple[list[int], list[int], Wish]:
+def wishes(draw: st.DrawFn) -> tuple[list[int], list[int], SplitOptions]:
     """Labels, groups (0 is none) and a wish for some records."""
     count = draw(st.integers(3, 80))
     labels = draw(st.lists(st.integers(0, draw(st.integers(0, 4))), min_size=count, max_size=count))
@@ -60,13 +62,17 @@ def wishes(draw: st.DrawFn) -> tuple[list[int], list[int], Wish]:
     stratify = draw(st.booleans())
     test = draw(st.integers(0, count // 3))
     if draw(st.booleans()):
-        return labels, groups, Wish(test=Amount(test), folds=draw(st.integers(2, count - test)), stratify=stratify)
-    return labels, groups, Wish(Amount(draw(st.integers(1, count - test - 1))), Amount(test), stratify=stratify)
+        return (
+            labels,
+            groups,
+            SplitOptions(test=Amount(test), folds=draw(st.integers(2, count - test)), stratify=stratify),
+        )
+    return labels, groups, SplitOptions(Amount(draw(st.integers(1, count - test - 1))), Amount(test), stratify=stratify)
 
 
-def parted(labels: list[int], groups: list[int], wish: Wish, seed: int = 0) -> Mapping[str, "np.ndarray"]:
+def parted(labels: list[int], groups: list[int], wish: SplitOptions, seed: int = 0) -> Mapping[str, "np.ndarray"]:
     count = len(labels)
-    index = Index(
+    index = LineIndex(
         np.zeros(count, np.int64),
         np.zeros(count, np.int32),
         np.array(labels, np.int32),
@@ -76,7 +82,7 @@ def parted(labels: list[int], groups: list[int], wish: Wish, seed: int = 0) -> M
         [],
     )
     sizes = splitting._sizes(wish, count, Path("d"))
-    together = splitting._together(index, "ignore", None, [])
+    together = grouping.groups_of(index, "ignore", None, [])
     order = np.random.default_rng(seed).permutation(count)
     kinds = index.labels if wish.stratify else np.zeros(count, np.int32)
     found = partition(kinds, together, order, sizes, np.random.default_rng(seed))
@@ -87,7 +93,7 @@ def parted(labels: list[int], groups: list[int], wish: Wish, seed: int = 0) -> M
 @settings(max_examples=conftest.CASES, deadline=None)
 @given(wishes(), st.booleans(), st.integers(0, 9))
 def test_every_record_is_in_one_part_and_nothing_is_torn_apart(
-    case: tuple[list[int], list[int], Wish], grouped: bool, seed: int
+    case: tuple[list[int], list[int], SplitOptions], grouped: bool, seed: int
 ) -> None:
     labels, groups, wish = case
     groups = groups if grouped else [0] * len(labels)
@@ -148,7 +154,7 @@ def labelled(folder: Path, count: int, kind: str = "jsonl") -> Path:
 
 @pytest.mark.parametrize("kind", ["jsonl", "tsv"])
 def test_three_parts_with_the_labels_shares(tmp_path: Path, kind: str) -> None:
-    wish = Wish(Amount(20, is_percent=True), Amount(10, is_percent=True), stratify=True)
+    wish = SplitOptions(Amount(20, is_percent=True), Amount(10, is_percent=True), stratify=True)
     path = labelled(tmp_path, 60, kind)
     assert splitting.split(path, tmp_path / "set1", wish, 0).sizes == {"valid": 12, "test": 6, "train": 42}
     for name, no in (("valid", 4), ("test", 2), ("train", 14)):
@@ -158,7 +164,7 @@ def test_three_parts_with_the_labels_shares(tmp_path: Path, kind: str) -> None:
 
 def test_folds(tmp_path: Path) -> None:
     path = labelled(tmp_path, 61)
-    wish = Wish(folds=4, test=Amount(7))
+    wish = SplitOptions(folds=4, test=Amount(7))
     sizes = splitting.split(path, tmp_path / "five", wish, 0).sizes
     assert sizes == {"fold1": 14, "fold2": 14, "fold3": 13, "fold4": 13, "test": 7}
     everything = set(path.read_text().splitlines())
@@ -171,7 +177,7 @@ def test_folds(tmp_path: Path) -> None:
         assert valid | train == everything - held_out
         judged |= valid
     assert judged == everything - held_out
-    splitting.split(path, tmp_path / "five", Wish(folds=2), 0, overwrite=True)
+    splitting.split(path, tmp_path / "five", SplitOptions(folds=2), 0, overwrite=True)
     assert sorted(os.listdir(tmp_path / "five")) == ["fold1", "fold2", "shuffle.jsonl"]
 
 
@@ -180,7 +186,7 @@ def test_folds(tmp_path: Path) -> None:
 )
 def test_groups_stay_together(tmp_path: Path, kind: str, group: str) -> None:
     path = labelled(tmp_path, 40, kind)
-    result = splitting.split(path, tmp_path / "set1", Wish(Amount(12), group=group), 0)
+    result = splitting.split(path, tmp_path / "set1", SplitOptions(Amount(12), group=group), 0)
     assert result.sizes == {"valid": 10, "train": 30}
     assert any("10 records in valid instead of 12" in remark for remark in result.remarks)
     valid = (tmp_path / "set1" / f"valid.{kind}").read_text()
@@ -190,9 +196,9 @@ def test_groups_stay_together(tmp_path: Path, kind: str, group: str) -> None:
 def test_a_part_without_records_is_refused(tmp_path: Path) -> None:
     path = labelled(tmp_path, 40)
     for wish in (
-        Wish(Amount(4), group="image:"),
-        Wish(folds=3, group="image:png"),
-        Wish(Amount(30), Amount(2), group="image:"),
+        SplitOptions(Amount(4), group="image:"),
+        SplitOptions(folds=3, group="image:png"),
+        SplitOptions(Amount(30), Amount(2), group="image:"),
     ):
         with pytest.raises(BadDataError, match="have to stay together that none is left for"):
             splitting.split(path, tmp_path / "set1", wish, 0)
@@ -202,16 +208,16 @@ def test_a_part_without_records_is_refused(tmp_path: Path) -> None:
 def test_a_group_that_nothing_matches_is_refused(tmp_path: Path) -> None:
     path = labelled(tmp_path, 40)
     with pytest.raises(UsageError, match="no record has it"):
-        splitting.split(path, tmp_path / "set1", Wish(Amount(4), group="image:zzz(q)"), 0)
-    result = splitting.split(path, tmp_path / "set1", Wish(Amount(4), group="image:a_.*"), 0)
+        splitting.split(path, tmp_path / "set1", SplitOptions(Amount(4), group="image:zzz(q)"), 0)
+    result = splitting.split(path, tmp_path / "set1", SplitOptions(Amount(4), group="image:a_.*"), 0)
     assert "10 of 40 records are in 10 groups" in result.remarks
 
 
 def test_a_missing_group_is_named(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match=r'data\.jsonl:1: the record has no "series"'):
-        splitting.split(labelled(tmp_path, 9), tmp_path / "set1", Wish(Amount(2), group="series"), 0)
+        splitting.split(labelled(tmp_path, 9), tmp_path / "set1", SplitOptions(Amount(2), group="series"), 0)
     with pytest.raises(BadDataError, match="A TSV has no keys"):
-        splitting.split(labelled(tmp_path, 9, "tsv"), tmp_path / "set1", Wish(Amount(2), group="series"), 0)
+        splitting.split(labelled(tmp_path, 9, "tsv"), tmp_path / "set1", SplitOptions(Amount(2), group="series"), 0)
 
 
 def picture(seed: int) -> Image.Image:
@@ -231,29 +237,29 @@ def test_copies_of_a_picture_stay_together(tmp_path: Path) -> None:
     path = tmp_path / "data.tsv"
     path.write_text("".join(f"{name}\tyes\n" for name in names))
     for seed in range(5):
-        result = splitting.split(path, tmp_path / "set1", Wish(Amount(14)), seed, overwrite=True)
-        assert result.remarks == ["10 pictures are near-duplicates of others and stay on their side"]
+        result = splitting.split(path, tmp_path / "set1", SplitOptions(Amount(14)), seed, overwrite=True)
+        assert result.remarks == ["10 images are near-duplicates of others and stay in one subset with them"]
         valid = (tmp_path / "set1" / "valid.tsv").read_text().split()[::2]
         assert len(valid) == 14
         for number in range(5):
             assert (f"{number}.png" in valid) == (f"copy{number}.jpg" in valid)
         assert all(valid.count(f"{number}.png") in (0, 2) for number in range(10, 13))
     (tmp_path / "3.png").write_text("no picture")
-    result = splitting.split(path, tmp_path / "set1", Wish(Amount(14)), 0, overwrite=True)
-    assert "1 of 25 pictures cannot be compared" in result.remarks[0]
+    result = splitting.split(path, tmp_path / "set1", SplitOptions(Amount(14)), 0, overwrite=True)
+    assert "1 of 25 images cannot be compared" in result.remarks[0]
     with pytest.raises(BadDataError, match="not an image"):
-        splitting.split(path, tmp_path / "set2", Wish(Amount(14), near="together"), 0)
+        splitting.split(path, tmp_path / "set2", SplitOptions(Amount(14), near="together"), 0)
 
 
 def test_more_than_there_is_is_refused(tmp_path: Path) -> None:
     path = source(tmp_path, 10)
     for wish, message in (
-        (Wish(Amount(5), Amount(5)), "-v 5 and --test 5 leave no training data"),
-        (Wish(folds=11), "--folds 11: 10 records make 2 to 10 folds"),
-        (Wish(folds=1), "--folds 1"),
-        (Wish(folds=2, test=Amount(10)), "--test 10: there are 10 records"),
-        (Wish(Amount(2), Amount(-5)), "--test -5"),
-        (Wish(Amount(1, is_percent=True)), "-v 1%: validation needs at least one record"),
+        (SplitOptions(Amount(5), Amount(5)), "-v 5 and --test 5 leave no training data"),
+        (SplitOptions(folds=11), "--folds 11: 10 records make 2 to 10 folds"),
+        (SplitOptions(folds=1), "--folds 1"),
+        (SplitOptions(folds=2, test=Amount(10)), "--test 10: there are 10 records"),
+        (SplitOptions(Amount(2), Amount(-5)), "--test -5"),
+        (SplitOptions(Amount(1, is_percent=True)), "-v 1%: validation needs at least one record"),
     ):
         with pytest.raises(UsageError, match=message):
             splitting.split(path, tmp_path / "set1", wish, 0)

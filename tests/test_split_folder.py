@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from palitune.data.split import atomic_folder
-from palitune.data.split.splitter import Amount, Wish, split
+from palitune.data.split.splitter import Amount, SplitOptions, split
 from palitune.errors import OutputExistsError
 
-WISH = Wish(validation=Amount(4), near="ignore")
-FOLDS = Wish(folds=2, near="ignore")
+WISH = SplitOptions(validation=Amount(4), near="ignore")
+FOLDS = SplitOptions(folds=2, near="ignore")
 EVENTS = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "open", "ctypes.dlsym")
 PARTS = ("train.tsv", "valid.tsv")
 # JAX has threads where other tests of this process have imported it; a split has no use for them.
@@ -27,7 +27,7 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def made(source: Path, seed: int, wish: Wish = WISH, overwrite: bool = True) -> dict[str, bytes]:
+def made(source: Path, seed: int, wish: SplitOptions = WISH, overwrite: bool = True) -> dict[str, bytes]:
     split(source, source.parent / "set1", wish, seed, overwrite)
     return content(source.parent / "set1")
 
@@ -71,7 +71,9 @@ def no_exchange(made: Path, folder: Path) -> Path:
 
 @pytest.mark.parametrize("has_exchange", [True, False])
 @pytest.mark.parametrize("wish", [WISH, FOLDS])
-def test_killed_at_every_step(source: Path, wish: Wish, has_exchange: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_at_every_step(
+    source: Path, wish: SplitOptions, has_exchange: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not has_exchange:
         monkeypatch.setattr(atomic_folder, "_swap", no_exchange)
     folder = source.parent / "set1"

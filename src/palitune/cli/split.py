@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.formats import error_hints
     from palitune.data.image_folders import ImageFolders
     from palitune.data.records import STDIN
-    from palitune.data.split.splitter import Amount, Wish, split
+    from palitune.data.split.splitter import Amount, SplitOptions, split
     from palitune.errors import MissingInputError
 
     source = Path(args.data)
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
         draw = "Put your data there, name it with -d, or draw some with: palitune demo-data"
         hint = error_hints.of_missing(source) or draw
         raise MissingInputError("no such file", where=str(source), hint=hint)
-    wish = Wish(
+    wish = SplitOptions(
         validation=Amount(*(args.validation or (10, False))),
         test=Amount(*args.test),
         folds=args.folds or 0,

@@ -1,7 +1,7 @@
-"""The folder of a split, which is swapped for another one in a single step.
+"""The folder of a split, which is replaced by another one in a single step.
 
-A new split grows in a hidden folder beside it, `.NAME.process-xxxxxxxx`, that is locked for as long as its process
-lives. What a killed process left is put right by the next one.
+A new split is written into a hidden folder beside it, `.NAME.process-xxxxxxxx`, which stays locked as long as its
+process runs. The next process cleans up what a killed one left behind.
 """
 
 import contextlib
@@ -23,26 +23,26 @@ FOLD = re.compile(r"fold\d+")
 HALF_WRITTEN = re.compile(rf"\.{FILES}\.[a-z0-9_]{{8}}")
 ASIDE = "aside"
 EXCHANGE = 2  # renameat2's flag
-HERE = -100  # AT_FDCWD
-PATIENCE = 100  # times that it is tried to be alone for a moment
-PAUSE = 0.05  # seconds between them
+HERE = -100  # AT_FDCWD: paths are relative to the current folder
+ATTEMPTS = 100  # to lock the parent folder
+PAUSE = 0.05  # seconds between two attempts
 
 
 @contextlib.contextmanager
 def fresh(folder: Path) -> Iterator[Path]:
-    """A new folder beside `folder`, which is gone at the end, unless it has been installed.
+    """Creates a new folder beside `folder`, and removes it at the end unless it has been installed.
 
     Raises:
-      OutputExistsError: another process makes a split of this name.
-      StorageError: nothing can be written there.
+      OutputExistsError: another process is writing a split of this name.
+      StorageError: the folder cannot be written.
     """
     made = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
     lock = None
     try:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
-            with _alone_for_a_moment(folder.parent):
-                _put_right(folder)
+            with _locked_briefly(folder.parent):
+                _clean_up(folder)
                 made.mkdir()
                 lock = os.open(made, os.O_RDONLY)
                 locks.try_lock(lock)
@@ -51,18 +51,18 @@ def fresh(folder: Path) -> Iterator[Path]:
         yield made
     finally:
         with contextlib.suppress(OSError):
-            _remove(made)  # and never more: after a swap there may be somebody's files in it
+            _remove(made)  # only a split's own files: after a swap, the user's files may be in it
         if lock is not None:
             os.close(lock)
 
 
 def install(made: Path, folder: Path, overwrite: bool) -> None:
-    """Puts a finished folder in the place of `folder`, in one step; the same split again changes nothing.
+    """Replaces `folder` by the finished folder `made`, in one step; if both are the same split, nothing changes.
 
-    What else is in the old folder is in the new one then.
+    Other files in the old folder are moved to the new one.
 
     Raises:
-      OutputExistsError: another split, or a file, is there, and `overwrite` is false.
+      OutputExistsError: `folder` is another split, and `overwrite` is false; or it is a file.
     """
     if not folder.is_dir():
         if os.path.lexists(folder):
@@ -87,7 +87,7 @@ def install(made: Path, folder: Path, overwrite: bool) -> None:
 
 
 def contents(folder: Path) -> set[str]:
-    """What of a folder is a split's."""
+    """Returns the names of the files in a folder that belong to a split."""
     names = os.listdir(folder)
     found = {name for name in names if WRITTEN.fullmatch(name)}
     for fold in filter(FOLD.fullmatch, names):
@@ -97,12 +97,12 @@ def contents(folder: Path) -> set[str]:
 
 
 def _swap(made: Path, folder: Path) -> Path:
-    """Both change places; where the old one is then."""
-    with contextlib.suppress(AttributeError, OSError):  # no such call in this library
+    """Exchanges both folders. Returns where the old one is then."""
+    with contextlib.suppress(AttributeError, OSError):  # the C library or the volume does not have this call
         rename = ctypes.CDLL(None, use_errno=True).renameat2
         if rename(HERE, os.fsencode(made), HERE, os.fsencode(folder), EXCHANGE) == 0:
             return made
-    # Some volumes cannot: for a moment there is none. Whoever is killed then has put it back by the next start.
+    # Without it, there is no folder for a moment. If the process is killed then, the next one puts it back.
     aside = made.with_name(f".{folder.name}.{ASIDE}-{secrets.token_hex(4)}")
     folder.rename(aside)
     try:
@@ -113,8 +113,8 @@ def _swap(made: Path, folder: Path) -> Path:
     return aside
 
 
-def _put_right(folder: Path) -> None:
-    """Ends what killed processes began. Raises OutputExistsError: one is at work."""
+def _clean_up(folder: Path) -> None:
+    """Finishes what killed processes began. Raises OutputExistsError if one of them is still running."""
     name = re.compile(rf"\.{re.escape(folder.name)}\.(?:(\d+|{ASIDE})-)?[a-z0-9_]{{8}}")
     with os.scandir(folder.parent) as entries:
         left = [(name.fullmatch(entry.name), folder.with_name(entry.name)) for entry in entries if _is_folder(entry)]
@@ -136,7 +136,7 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 
 def _carry(before: Path, folder: Path) -> None:
-    """Moves what is no split's; what has a name that is there already stays."""
+    """Moves files that do not belong to a split, except those whose names exist in `folder`."""
     for path in list(before.iterdir()):
         if WRITTEN.fullmatch(path.name) or HALF_WRITTEN.fullmatch(path.name):
             continue
@@ -150,17 +150,17 @@ def _carry(before: Path, folder: Path) -> None:
 
 
 def _remove(before: Path) -> None:
-    """Removes a split's files, and the folder where nothing else is in it."""
+    """Removes the files of a split, and the folder if nothing else is in it."""
     for path in [*before.iterdir(), *(one for fold in before.glob("fold*") for one in fold.iterdir())]:
         if (WRITTEN.fullmatch(path.name) or HALF_WRITTEN.fullmatch(path.name)) and not path.is_dir():
             path.unlink(missing_ok=True)
     for path in (*before.glob("fold*"), before):
-        with contextlib.suppress(OSError):  # somebody's file is there
+        with contextlib.suppress(OSError):  # there are other files in it
             path.rmdir()
 
 
 def _is_alive(path: Path, process: int | None) -> bool:
-    """Whether whoever made a hidden folder is at work: it is locked, or where there are no locks the process lives."""
+    """Returns whether the process of a hidden folder is running: it holds a lock, or, without locks, it exists."""
     descriptor = os.open(path, os.O_RDONLY | files.NO_LINK)
     try:
         if (free := locks.try_lock(descriptor)) is not None:
@@ -171,11 +171,11 @@ def _is_alive(path: Path, process: int | None) -> bool:
 
 
 @contextlib.contextmanager
-def _alone_for_a_moment(folder: Path) -> Iterator[None]:
-    """Nobody else is inside for this folder, where there are locks, and while they do not take long."""
+def _locked_briefly(folder: Path) -> Iterator[None]:
+    """Holds the lock of a folder for a moment, where there are locks; it does not wait long for another process."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        for _ in range(PATIENCE):
+        for _ in range(ATTEMPTS):
             if locks.try_lock(descriptor) is not False:
                 break
             time.sleep(PAUSE)

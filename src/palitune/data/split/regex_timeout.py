@@ -1,31 +1,32 @@
-"""Regular expressions whose search ends: one that backtracks without end is given up."""
+"""Searches by regular expression with a time limit, because an expression can backtrack almost without end."""
 
 import re
 import signal
 import threading
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from palitune.errors import UsageError
 
-PATIENCE = 2.0  # seconds for one text at least, and twice as many at most
-SHOWN = 60  # characters of a text
+TIME_LIMIT = 2.0  # seconds for one text; a search is stopped after one to two times as many
+SHOWN = 60  # characters of a text, in messages
 
 
-class Search:
-    """`pattern.search` with an end. Python looks for signals while it searches, so that an alarm can stop it.
+class TimedSearch:
+    """`pattern.search` with a time limit, as a context manager around many searches.
 
-    Only in the main thread, and where there are alarms; elsewhere searches take as long as they take.
+    Python handles signals while it searches, so that an alarm can stop it. That works in the main thread only, and on
+    systems with alarms; elsewhere there is no limit.
     """
 
     def __init__(self, pattern: re.Pattern[str], option: str) -> None:
         self.pattern, self.option = pattern, option
-        self.count = self.last = 0  # of texts that a search has begun in, now and at the last alarm
+        self.count = self.last = 0  # the number of searches so far, now and at the last alarm
         self.text = ""
         self.has_alarm = False
 
     def __call__(self, text: str) -> re.Match[str] | None:
-        """Raises UsageError: it takes too long."""
+        """Returns the first match in `text`. Raises UsageError if the search takes too long."""
         self.count += 1
         self.text = text
         found = self.pattern.search(text)
@@ -37,11 +38,11 @@ class Search:
             self.has_alarm = signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, None)
         if self.has_alarm:
             signal.signal(signal.SIGALRM, self._check)
-            signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+            signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT, TIME_LIMIT)
         return self
 
-    def __exit__(self, *error: Any) -> None:
-        if self.has_alarm and signal.getsignal(signal.SIGALRM) == self._check:  # and not somebody's in a hurry
+    def __exit__(self, *error: object) -> None:
+        if self.has_alarm and signal.getsignal(signal.SIGALRM) == self._check:  # nobody has set another handler since
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
 

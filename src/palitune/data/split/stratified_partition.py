@@ -1,26 +1,26 @@
-"""Lines dealt out to parts: with the labels' shares of the whole, and what belongs together in one of them."""
+"""Stratified partition: lines assigned to subsets with the labels' shares of the whole, and groups kept together."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune.errors import UsageError
 
-MOST_LABELS = 1000  # that can be stratified by
-Ints = np.ndarray[Any, Any]
+MOST_LABELS = 1000  # different labels that can be stratified by
+Ints = NDArray[np.integer]
 
 
 def partition(
     labels: Ints, together: Ints | None, order: Ints, sizes: Mapping[str, int], rng: np.random.Generator
 ) -> dict[str, Ints]:
-    """Each line in one part, whose lines are in `order`.
+    """Assigns each line to one subset. Returns the lines of each subset, in the order in which `order` has them.
 
     Args:
-      labels: int[N] from 0, of which every part gets the shares of the whole; all zero where that does not matter.
-      together: int[N], of which equal ones stay together; None if all stand alone.
-      order: int[N], a permutation.
-      sizes: of each part; their sum is N. Groups may make a part smaller or larger.
+      labels: int[N], numbers from 0; every subset gets the shares of the whole. All are zero to not stratify.
+      together: int[N]; lines with equal numbers stay together. None if every line stands alone.
+      order: int[N], a permutation of the lines.
+      sizes: the size of each subset; their sum is N. Groups can make a subset smaller or larger.
 
     Raises:
       UsageError: more than `MOST_LABELS` labels.
@@ -31,7 +31,7 @@ def partition(
     counts = np.bincount(labels, minlength=kinds)
     columns = np.array(list(sizes.values()))
     wanted = _rounded(counts, columns, np.outer(counts, columns) / len(order))
-    # Groups first, as long as they fit; single records make up for what they leave open.
+    # Groups come first, as long as they fit; single lines then fill what groups have left open.
     part = np.full(len(order), -1, np.int16)
     alone = np.ones(len(order), bool)
     if together is not None:
@@ -52,7 +52,7 @@ def partition(
 def _place_groups(
     part: Ints, together: Ints, labels: Ints, members: Ints, wanted: Ints, rng: np.random.Generator
 ) -> Ints:
-    """Puts every group of several lines into a part; returns how many of each label went into each."""
+    """Assigns every group of several lines to a subset. Returns the number of lines by label and subset."""
     lines = np.flatnonzero(members)
     lines = lines[np.argsort(together[lines], kind="stable")]
     groups = np.split(lines, np.flatnonzero(np.diff(together[lines])) + 1)
@@ -62,7 +62,7 @@ def _place_groups(
         group = groups[number]
         counts = np.bincount(labels[group], minlength=len(open_))
         fits = (open_ >= counts[:, None]).all(axis=0)
-        # By chance, a part with more room more often; what fits nowhere goes where most room is.
+        # At random, more often to a subset with more room; a group that fits nowhere goes where there is most room.
         total = open_.sum(axis=0)
         room = np.cumsum(total * fits)
         chosen = int(np.searchsorted(room, chance * room[-1], "right")) if room[-1] > 0 else int(total.argmax())
@@ -72,11 +72,11 @@ def _place_groups(
     return placed
 
 
-def _rounded(rows: Ints, columns: Ints | None, target: np.ndarray[Any, np.dtype[np.float64]]) -> Ints:
-    """int64[R, C] near `target`, whose rows and columns have these sums: controlled rounding, as a linear program.
+def _rounded(rows: Ints, columns: Ints | None, target: NDArray[np.float64]) -> Ints:
+    """Returns int64[R, C] close to `target`, with these sums of rows and columns: controlled rounding.
 
-    Every entry is its target rounded up or down where that can be (Causey, Cox and Ernst 1985). A transport problem has
-    whole solutions at its corners, and the dual simplex method ends at one.
+    Every entry is its target rounded up or down, if that is possible (Causey, Cox and Ernst 1985). It is solved as a
+    linear program: a transport problem has integer solutions at its vertices, and the dual simplex method ends at one.
     """
     from scipy.optimize import linprog
     from scipy.sparse import eye_array, hstack, kron, vstack
@@ -93,7 +93,7 @@ def _rounded(rows: Ints, columns: Ints | None, target: np.ndarray[Any, np.dtype[
         sums.append(kron(np.ones((1, count)), eye_array(width)))
         ends.append(columns - below.sum(axis=0))
     one = vstack(sums)
-    # Each entry is its floor, plus one where it is not whole, plus more at a price, minus some at a price.
+    # Each entry is its floor, plus one if it is not an integer, plus or minus more at a high cost.
     costs = np.concatenate([(1 - 2 * fraction).ravel(), np.full(2 * cells, 1000.0)])
     bounds = (
         [(0, int(part > 1e-6)) for part in fraction.ravel()]

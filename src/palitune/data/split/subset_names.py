@@ -1,4 +1,7 @@
-"""Which part of a split a file is, as its name and its folders' names say: Roboflow's, maestro's and people's own."""
+"""Which subset of a split a file is (training, validation or test), by its name and the names of its folders.
+
+The names are those of Roboflow and maestro, and what people call their own files.
+"""
 
 import os
 import re
@@ -13,23 +16,23 @@ WORDS = {
     ),
     TEST: re.compile(r"test(s|ing|set|sets|data)?|holdout|テスト|試験"),
 }
-# Words of a name: `trainSet2`, `my-val`, `_annotations.train` and `学習データ` have some.
+# The words of a name such as `trainSet2`, `my-val`, `_annotations.train` or `学習データ`.
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|学習|訓練|検証|評価|テスト|試験")
-DEPTH = 3  # folders above a file that may say it
+DEPTH = 3  # folders above a file whose names count
 
 
 def said_by(name: str) -> str | None:
-    """The part that a name says; None where it says none, or several."""
+    """Returns the subset that a name says; None if it says none, or several."""
     words = [word.lower() for word in WORD.findall(name)]
     found = {part for part in PARTS for word in words if WORDS[part].fullmatch(word)}
     return found.pop() if len(found) == 1 else None
 
 
 def of(paths: Sequence[Path]) -> dict[Path, str | None]:
-    """The part that each of some files is, of one data set; None where that cannot be told.
+    """Returns the subset that each file of a data set is; None for a file of which the names do not say it.
 
-    A file's own name counts, then its folders' from the inside out, as far as the files do not share them: that all
-    are in `~/test` says nothing. Of a single file it is its own folder.
+    A file's own name comes first, then those of its folders from the inside out. Folders that all files share do not
+    count: that all are in `~/test` says nothing. For a single file, its own folder counts.
     """
     full = {path: Path(os.path.abspath(path)) for path in paths}
     shared = Path(os.path.commonpath(list(full.values()))) if len(paths) > 1 else None
@@ -43,7 +46,7 @@ def of(paths: Sequence[Path]) -> dict[Path, str | None]:
 
 
 def within(folder: Path, part: str, kinds: Sequence[str]) -> list[Path]:
-    """The files of a part of a data set in a folder: of the folder itself, or else of the folders in it."""
+    """Returns the files of a subset in a folder, or if it has none itself, in the folders in it."""
     here = [path for path in _files(folder, kinds) if said_by(path.stem) == part]
     if here:
         return here
@@ -64,21 +67,21 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def assumed(parts: Mapping[Path, str | None]) -> str | None:
-    """A sentence about files of which the part is not known, and what is made of them; None where all are."""
+    """Returns a sentence on how files of an unknown subset are treated; None if there are none."""
     unknown = [str(path) for path, part in parts.items() if part is None]
     if len(parts) < 2 or not unknown:
         return None
     known = {part for part in parts.values() if part is not None}
     listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
     if known == {TRAIN}:
-        made = "it is used for evaluation, because another file is for training"
+        made = "it is taken for one that judges, because another one trains"
     elif known:
-        made = "an image that is also in a file for evaluation stays there"
+        made = "where another file says that it judges, that one keeps an image of both"
     else:
         made = "of an image in several files the first one named keeps it"
     return f"{listed}: neither train nor valid in the name; {made}"
 
 
 def keeps_first(part: str | None) -> int:
-    """The order in which files keep a shared image: files for evaluation, unknown files, files for training."""
+    """Returns a sort key: the file that keeps an image of several files is one for validation or test, if possible."""
     return {TRAIN: 2, None: 1}.get(part, 0)

@@ -5,8 +5,10 @@ import sys
 from pathlib import Path
 
 from palitune.cli import arguments, streams, values
+from palitune.cli.inputs import Input
 from palitune.data import dataset
 
+INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
 What there is to beat, on the same split that learning gets: always the commonest label, the base model asked the
 records' own questions (or the best of some prompts), and a logistic regression on what its image tower sees. Each

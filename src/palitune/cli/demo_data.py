@@ -9,9 +9,15 @@ DESCRIPTION = """\
 Draws advertisements for bottles, jars, boxes and tubes into FOLDER/images and writes FOLDER/data.jsonl.
 The rule to learn: an advertisement with a cross on it is not allowed ("no"), any other is ("yes").
 """
+EXAMPLES = """\
+examples:
+  palitune demo-data                              dataset/images and dataset/data.jsonl
+  palitune demo-data -o more --count 200 --seed 1
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
     parser.add_argument("-o", "--output", default="dataset", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument(
         "--count", type=values.positive_int, default=96, help="how many; the default 96 has 54 allowed and 42 not"

@@ -3,6 +3,9 @@
 import argparse
 import sys
 
+from palitune.cli.inputs import Input
+
+INPUT = Input("model", "--model", "NAME")
 DESCRIPTION = """\
 Fetches a model into cache/models/.
 
@@ -19,9 +22,17 @@ again. What has arrived is looked through, and its SHA-256 kept beside it and co
 Kaggle's credentials: a token in KAGGLE_API_TOKEN or ~/.kaggle/access_token, or KAGGLE_USERNAME and KAGGLE_KEY, or
 kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. palitune doctor tells what is found.
 """
+EXAMPLES = """\
+examples:
+  palitune download tiny                          the model that ships with palitune, into cache/
+  palitune download pt-224                        PaliGemma 3B from Kaggle
+  palitune download pt-224 --from paligemma-3b-pt-224.f16.npz
+                                                  from a file that you have already
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
     parser.add_argument("--model", default="tiny", metavar="NAME", help="name of the model (default: %(default)s)")
     parser.add_argument(
         "--from",

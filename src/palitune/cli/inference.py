@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from palitune import append_file, files
 from palitune.cli import arguments, streams, values
+from palitune.cli.inputs import Input
 from palitune.data import dataset
 from palitune.data.image_folders import ImageFolders
 from palitune.data.labels import LABELS, plain, plain_set
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from palitune.evaluate.answers import Answer
 
 FOLDER = "Is it the right folder? -i names another one"
+INPUT = Input()
 DESCRIPTION = """\
 Asks a model about every record and writes a line for each, in their order, as soon as its batch is done:
   image, correct (True or False), p_yes (from 0 to 1), label, answer, with tabs between
@@ -49,7 +51,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "records, JSONL or TSV; - is standard input"
-    parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
+    parser.add_argument("-d", "--data", metavar="FILE", help=text)
     parser.add_argument("-b", "--batch-size", type=values.positive_int, default=8, metavar="N", help="(%(default)s)")
     text = "stop before the model is asked, naming all of them, or leave their records out (stop)"
     parser.add_argument("--on-bad-image", choices=("stop", "skip"), default="stop", help=text)

@@ -3,7 +3,9 @@
 import argparse
 
 from palitune.cli import arguments, values
+from palitune.cli.inputs import Input
 
+INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
 Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl, valid.jsonl and all of it (shuffle.jsonl)
 before and after.

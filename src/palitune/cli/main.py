@@ -11,7 +11,7 @@ import warnings
 from typing import Any, NoReturn
 
 from palitune import __version__, console, jax_environment
-from palitune.cli import streams
+from palitune.cli import inputs, streams
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
@@ -120,12 +120,20 @@ def _read(command: str | None, arguments: list[str]) -> tuple[object, argparse.N
     module = importlib.import_module(f"palitune.cli.{COMMANDS[command][0]}")
     parser = Parser(prog=program, description=module.DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter)
     module.add_arguments(parser)
+    read: inputs.Input | None = getattr(module, "INPUT", None)
+    if read is not None:
+        inputs.accept_by_place(parser, read)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and errors")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
     args = parser.parse_args(arguments)
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
     args.typed = {option for option, value in bare.items() if value is not None}
+    if read is not None:
+        try:
+            inputs.settle(args, read)
+        except UsageError as error:
+            parser.error(str(error))
     if command in ASKING:
         console.status("loading JAX", args.quiet)
     return module.run, args, program

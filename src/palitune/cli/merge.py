@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from palitune.cli import arguments
+from palitune.cli.inputs import Input
 
+INPUT = Input("model", "-m", "CHECKPOINT")
 DESCRIPTION = """\
 Writes one whole checkpoint from a trained one and its base, under big_vision's parameter paths, for palitune and for
 programs that know nothing of deltas or adapters. LoRA adapters are multiplied into their weights, which are then kept
@@ -63,7 +65,7 @@ class Adapted:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("-m", "--model", required=True, metavar="NAME", help="a path, or a bare name in checkpoints/")
+    parser.add_argument("-m", "--model", metavar="NAME", help="a path, or a bare name in checkpoints/")
     parser.add_argument(
         "-w", "--write", required=True, metavar="NAME", help="where to save; a bare name in checkpoints/"
     )

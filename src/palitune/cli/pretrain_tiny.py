@@ -10,9 +10,15 @@ Trains the tiny model that ships with palitune from nothing but a seed: its toke
 on images it draws. It takes about a quarter of an hour on two cores and writes FOLDER/tiny.npz and
 FOLDER/tokenizer.model.
 """
+EXAMPLES = """\
+examples:
+  palitune pretrain-tiny -o tiny
+  palitune pretrain-tiny -o tiny --pictures 2000 --tower-steps 300 --steps 150
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where to write the model")
     parser.add_argument(
         "--pictures", type=values.positive_int, default=16_000, help="drawn images (default: %(default)s)"

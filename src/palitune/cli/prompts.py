@@ -5,12 +5,14 @@ from pathlib import Path
 
 from palitune import console
 from palitune.cli import arguments, streams, values
+from palitune.cli.inputs import Input
 from palitune.data import dataset
 from palitune.errors import UsageError
 
+INPUT = Input()
 DESCRIPTION = """\
-Scores every prompt of FILE, one a line, on the same records before any learning, and prints them sorted: which is best,
-how sure that is, and which differences are noise. A prompt takes the place of what records ask themselves.
+Scores every prompt of the file PROMPTS, one a line, on the same examples before any training, and prints them sorted:
+which is best, how sure that is, and which differences are noise. A prompt takes the place of the examples' own.
 
 A line may have a tab and other answer words than yes and no behind the prompt: OK/NG, appropriate/inappropriate. The
 first word stands for the label yes. --words tries several pairs with every prompt. Lines that begin with # are left
@@ -20,7 +22,7 @@ EXAMPLES = """\
 examples:
   palitune prompts prompts.txt -d dataset/set1/valid.jsonl -m pt-224
   palitune prompts prompts.txt -d dataset/data.jsonl --words yes/no,OK/NG,appropriate/inappropriate
-  palitune prompts prompts.txt -d dataset/data.jsonl --metric roc_auc --json | jq -r '.[0].prompt'
+  palitune prompts prompts.txt dataset/data.jsonl --metric roc_auc --json | jq -r '.[0].prompt'
 """
 METRICS = (
     *("balanced_accuracy", "accuracy", "precision", "recall"),
@@ -39,9 +41,9 @@ def words(text: str) -> list[tuple[str, ...]]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("file", metavar="FILE", help="prompts, one a line; - is standard input")
+    parser.add_argument("file", metavar="PROMPTS", help="a file of prompts, one a line; - is standard input")
     text = "records with labels, JSONL or TSV; of a split the training records"
-    parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
+    parser.add_argument("-d", "--data", metavar="FILE", help=text)
     text = "what prompts are sorted by (%(default)s)"
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help=text)
     text = "answer words that every prompt is tried with, the first for the first label (the labels themselves)"

@@ -5,8 +5,10 @@ import re
 import sys
 
 from palitune.cli import values
+from palitune.cli.inputs import Input
 from palitune.errors import UsageError
 
+INPUT = Input()
 DESCRIPTION = """\
 Shuffles a data set (JSONL or TSV) and writes NAME/{shuffle,train,valid} beside it, dataset/NAME for dataset/data.jsonl:
 some records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 from palitune import console
 from palitune.cli import arguments, streams, values
+from palitune.cli.inputs import Input
 from palitune.data import dataset
 
 if TYPE_CHECKING:
     from palitune.evaluate.answers import Array
     from palitune.evaluate.doubtful_labels import Doubts
 
+INPUT = Input()
 DESCRIPTION = """\
 Ranks records by how much a model doubts their label, each asked of a model that has not learned from it: the data are
 parted into folds, and every fold is judged by what was learned from the others. At once by a logistic regression on
@@ -22,16 +24,16 @@ stands near the top; so does a picture that is hard. Look at them before you cha
 """
 EXAMPLES = """\
 examples:
-  palitune suspect -d dataset/data.jsonl | head -10
-  palitune suspect -d dataset/data.jsonl -n 48 --sheet suspects.png -o suspects.html > /dev/null
-  palitune suspect -d dataset/data.jsonl --learn --folds 3 --examples 256 > suspects.tsv
+  palitune suspect dataset/data.jsonl | head -10
+  palitune suspect dataset/data.jsonl -n 48 --sheet suspects.png -o suspects.html > /dev/null
+  palitune suspect dataset/data.jsonl --learn --folds 3 --examples 256 > suspects.tsv
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "records with labels, JSONL or TSV; of a split the training records"
-    parser.add_argument("-d", "--data", required=True, metavar="FILE", help=text)
+    parser.add_argument("-d", "--data", metavar="FILE", help=text)
     parser.add_argument("--folds", type=values.folds, default=5, metavar="K", help="(%(default)s)")
     parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
     parser.add_argument("--seed", type=values.seed, default=0, help="of the folds, and of learning (0)")

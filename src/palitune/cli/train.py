@@ -3,7 +3,9 @@
 import argparse
 
 from palitune.cli import learn
+from palitune.cli.inputs import Input
 
+INPUT = Input()
 DESCRIPTION = """\
 Fine-tunes a model on one file of records, JSONL or TSV, also of lines that inference or a filter wrote. All options are
 those of 03-do_learn.py, and everything it says of learning holds here. Without --valid-data the records themselves

@@ -20,9 +20,16 @@ Asks a model about every record of each FILE and prints a block for each: true a
 the model writes freely, and what is no label counts as wrong. --report writes a page with intervals, curves and
 pictures.
 """
+EXAMPLES = """\
+examples:
+  ./04-validate.py -m trained-set1 dataset/set1/valid.jsonl
+  ./04-validate.py -m tiny dataset/set1/train.jsonl dataset/set1/valid.jsonl --sheet sheet.png
+  ./04-validate.py -m trained-set1 dataset/set1/valid.jsonl --report report.html
+"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of records, JSONL or TSV")
     parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
     text = "also write a page about all FILEs together, as `palitune report` does"

@@ -58,10 +58,10 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = ()
 REMAINING: dict[str, int] = {
     ".": 5,
     "bench": 2,
-    "docs": 127,
+    "docs": 83,
     "palitune": 7,
-    "palitune/cli": 187,
-    "palitune/data": 133,
+    "palitune/cli": 189,
+    "palitune/data": 109,
     "palitune/evaluate": 265,
     "palitune/infer": 81,
     "palitune/run": 182,

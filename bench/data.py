@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 from stages import palitune
 
-from palitune.data import records
+from palitune.data import example_files
 from palitune.data.images import decoder, loader
 from palitune.data.images.loader import ImageRequest
 
@@ -58,7 +58,7 @@ def read(folder: Path) -> None:
         rates = []
         for _ in range(ROUNDS):
             began = time.perf_counter()
-            count = sum(1 for _ in records.stream(path))
+            count = sum(1 for _ in example_files.stream(path))
             rates.append(count / (time.perf_counter() - began))
         print(f"  {kind:8} {statistics.median(rates):10,.0f}   ({min(rates):,.0f} to {max(rates):,.0f})")
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from palitune import config, trees
 from palitune.checkpoint import npz
-from palitune.data import batches, records
+from palitune.data import batches, example_files
 from palitune.data.demo import dataset
 from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
@@ -49,9 +49,9 @@ def main() -> None:
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
         loader = ImageLoader(sizes.img.image_size)
         dataset.make(folder / "new", NEW, NEW_SEED)
-        new = records.read(folder / "new" / "data.jsonl")
+        new = example_files.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, config.PROMPT)
-        asked = batches.training(np.stack([loader(record.image) for record in new]), new_texts)
+        asked = batches.training(np.stack([loader(record.image.path) for record in new]), new_texts)
         mean_loss = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
         changes = {name: getattr(args, name) for name in ("examples", "batch_size", "learning_rate")}
@@ -73,7 +73,7 @@ def main() -> None:
         rows = []
         for seed in range(args.seeds):
             dataset.make(folder / str(seed), seed=seed)
-            train = records.read(folder / str(seed) / "data.jsonl")
+            train = example_files.read(folder / str(seed) / "data.jsonl")
             settings.seed = seed
             row = [learned(train, jnp.float32, exact), learned(train, jnp.bfloat16, stochastic)]
             with mock.patch.object(optimizers, "round_stochastically", to_nearest):

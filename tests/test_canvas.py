@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import ConfigurationError
 from palitune.evaluate import metrics
 from palitune.evaluate.report import canvas, curves, page, plots, summary
@@ -73,7 +73,7 @@ def embedded(content: str) -> list[bytes]:
 def test_only_pixels_are_embedded(tmp_path: Path) -> None:
     """Not a link's target, not what is no image, and not what hides behind an image's end."""
     judged = metrics.judged(["yes", "no"], ["yes", "yes"], [None, None], ("yes", "no"))
-    records = [Record("a.png", "", "yes", "x:1"), Record("b.png", "", "no", "x:2")]
+    records = [Example.of("a.png", label="yes"), Example.of("b.png", label="no")]
     image, losses = tmp_path / "image.png", tmp_path / "loss.png"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(image)
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from palitune.cli import convert
-from palitune.data.records import to_json
+from palitune.data.formats.json_lines import to_json
 from palitune.errors import PalituneError
 
 Campaign = Callable[[int, int], int]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from palitune.data import records
+from palitune.data import example_files
 from palitune.data.demo import dataset, drawing, pretraining_tasks
 from palitune.errors import OutputExistsError, UsageError
 
@@ -34,7 +34,7 @@ def test_96_advertisements(drawn: Path) -> None:
             assert {"PNG": "png", "JPEG": "jpg", "GIF": "gif"}[picture.format or ""] == row["image"].rpartition(".")[2]
             assert (getattr(picture, "n_frames", 1) > 1) == (picture.format == "GIF")
         assert Path(row["image"]).name.startswith("OK_image" if row["suffix"] == "yes" else "NG_image")
-    assert len(records.read(drawn / "data.jsonl")) == 96
+    assert len(example_files.read(drawn / "data.jsonl")) == 96
 
 
 def test_the_same_seed_gives_the_same_files(drawn: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from palitune.data import file_signatures, records
+from palitune.data import example_files, file_signatures
 from palitune.errors import BadDataError
 
 LINES = b'{"image":"a.jpg","suffix":"yes"}\n' * 100
@@ -106,7 +106,7 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path, content: bytes, what: s
     path = tmp_path / "data.jsonl"
     path.write_bytes(content)
     with pytest.raises(BadDataError) as caught:
-        list(records.stream(path))
+        list(example_files.stream(path))
     assert f"this is {what}" in str(caught.value)
     assert str(caught.value).startswith(f"{path}: ")
 

@@ -10,9 +10,10 @@ from conftest import Run
 
 from palitune.cli import values
 from palitune.cli.inference import _line
-from palitune.data import records
+from palitune.data import example_files
+from palitune.data.example import Example
+from palitune.data.formats.jsonl import parse
 from palitune.data.labels import plain
-from palitune.data.records import Record
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_files, confusion, metrics
 from palitune.evaluate.answers import Answer
@@ -35,7 +36,7 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     labels = values.labels(f"{label},青")
     args = Namespace(jsonl=jsonl, labels=labels)
     asked = [
-        records.parse_json(f'{{"image":"{name}.jpg","suffix":"{text}"}}', "d:1")
+        parse(f'{{"image":"{name}.jpg","suffix":"{text}"}}', "d:1")
         for name, text in (("a", label), ("b", label), ("c", "青"))
     ]
     said = [labels[0], labels[1], labels[1]]
@@ -45,9 +46,9 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     ]
     path = tmp_path / "out"
     path.write_text("\n".join(lines) + "\n", "utf-8")
-    found = list(records.stream(path))
-    assert [one.answer for one in found] == said  # exactly as it was given
-    assert [confusion.is_right(one.answer or "", one.suffix) for one in found] == [True, False, True]
+    found = [said for _, (_, said) in example_files.Reader(path).answered() if said is not None]
+    assert [one.text for one in found] == said  # exactly as it was given
+    assert [confusion.is_right(one.text, one.example.label) for one in found] == [True, False, True]
     told = run("palitune", "aggregate", path.name, cwd=tmp_path).stdout
     assert "right=2 wrong=1" in told
     kept = run("palitune", "filter", path.name, "--quiet", cwd=tmp_path).stdout
@@ -67,7 +68,7 @@ def both(labels: Sequence[str], classes: Sequence[str]) -> metrics.Judged:
 def test_classes_and_labels_may_be_written_differently() -> None:
     one = both(["a\u3000b", "c "], ["a  b", "c"])
     assert one.counts == confusion.Confusion(tp=1, tn=1, fp=0, fn=0)
-    records.require_labels([Record("x", "", "a\u3000b", "d:1")], ["a b", "c"])
+    example_files.require_labels([Example.of("x", label="a\u3000b", where="d:1")], ["a b", "c"])
 
 
 def test_labels_that_would_be_taken_for_each_other() -> None:
@@ -77,4 +78,4 @@ def test_labels_that_would_be_taken_for_each_other() -> None:
 
 def test_what_nobody_sees_in_a_label_is_named() -> None:
     with pytest.raises(BadDataError, match=r'suffix "yes.*" \(with U\+200B ZERO WIDTH SPACE\) is neither'):
-        records.require_labels([Record("x", "", "yes\u200b", "d:1")])
+        example_files.require_labels([Example.of("x", label="yes\u200b", where="d:1")])

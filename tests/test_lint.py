@@ -9,12 +9,12 @@ from conftest import Run
 from PIL import Image
 from sklearn.utils import Bunch
 
-from palitune.data import records
+from palitune.data import example_files
 from palitune.data.checks import findings, near_duplicates
 from palitune.data.checks.lint import Report, lint
 from palitune.data.checks.repair import repair
+from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
-from palitune.data.records import Record
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 96), mode: str = "RGB") -> Image.Image:
@@ -174,7 +174,7 @@ def test_labels_that_cannot_teach(folder: Path) -> None:
     assert found(report) == [("error", "label", "data.tsv:2")]
     repair(report, {folder / "data.tsv": folder / "clean.tsv"})
     assert (folder / "clean.tsv").read_text() == "0.png\tyes\n2.png\tno\n"
-    labels = [Record(f"{i}", "", "yes" if i < 85 else "no", f"d:{i}") for i in range(100)]
+    labels = [Example.of(f"{i}", label="yes" if i < 85 else "no", where=f"d:{i}") for i in range(100)]
     lines = findings.verdicts({Path("train.jsonl"): labels})
     assert lines == [
         'train.jsonl: 85 % yes: a model that always says "yes" scores 0.85 (--balance weights helps)',
@@ -221,7 +221,7 @@ def test_repair(folder: Path) -> None:
     )
     again = lint(list(targets.values()), lambda path: ImageFolders([folder]))
     assert again.count("error") == 0
-    assert len(list(records.stream(folder / "clean/train.tsv"))) == 3
+    assert len(list(example_files.stream(folder / "clean/train.tsv"))) == 3
 
 
 def test_the_command(workspace: Path, run: Run) -> None:

@@ -11,8 +11,8 @@ from PIL import Image
 from palitune import config, trees
 from palitune.checkpoint import run_state
 from palitune.data.batches import Batch
+from palitune.data.example import Example
 from palitune.data.images.loader import ImageLoader
-from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import DivergedError
 from palitune.method import METHODS
@@ -31,13 +31,13 @@ class Letters:
 
 
 @pytest.fixture(scope="module")
-def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
+def records(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
     folder = tmp_path_factory.mktemp("images")
     made = []
     for number, colour in enumerate(("red", "lime", "blue", "white", "black")):
         path = folder / f"{number}.png"
         Image.new("RGB", (8, 8), colour).save(path)
-        made.append(Record(path.name, "", "yes" if number % 2 else "no", f"data:{number}", image=path))
+        made.append(Example.of(path, label="yes" if number % 2 else "no", where=f"data:{number}"))
     return made
 
 
@@ -45,7 +45,7 @@ def settings_of(seed: int = 0, **changes: Any) -> Any:
     return config.training(**{"seed": seed, "prompt": "ok?", "examples": 10, **changes})
 
 
-def batches_of(records: list[Record], seed: int = 0, name: str = "1st", start: int = 0, **changes: Any) -> list[Batch]:
+def batches_of(records: list[Example], seed: int = 0, name: str = "1st", start: int = 0, **changes: Any) -> list[Batch]:
     settings = settings_of(seed, **changes)
     texts = loop.examples_of(records, Letters(), settings.prompt)
     return list(loop.training_batches(records, texts, ImageLoader(56), settings, name, start))
@@ -58,7 +58,7 @@ def same(one: Batch, other: Batch) -> bool:
 class School:
     """Attempts at one course on a golden model."""
 
-    def __init__(self, golden: Golden, records: list[Record], **changes: Any) -> None:
+    def __init__(self, golden: Golden, records: list[Example], **changes: Any) -> None:
         self.settings = settings = settings_of(**changes)
         transform, options = step.configured(settings, loop.steps_of(settings), 0)
         chosen, frozen = trees.split(golden.params, METHODS["attention"].trainable)
@@ -76,7 +76,7 @@ class School:
             measure=lambda found: {"accuracy": float(np.mean(found.right))},
             keep=lambda learned: {path: np.array(leaf) for path, leaf in learned.items()},
             words=lambda tokens: [chr(token) for token in tokens],
-            right_words=[record.suffix[0] for record in records],
+            right_words=[record.label[0] for record in records],
             interval=2,
         )
 
@@ -102,7 +102,7 @@ def seen(loss: float, right: list[bool] | None = None, spread: float = 0.0) -> E
     return Evaluation(loss, 0.5, losses, right or [True] * 5, [ord("y"), ord("n")])
 
 
-def test_the_seed_and_the_pass_decide_the_order(records: list[Record]) -> None:
+def test_the_seed_and_the_pass_decide_the_order(records: list[Example]) -> None:
     first, again = batches_of(records), batches_of(records)
     assert all(map(same, first, again))
     for other in (batches_of(records, 1), batches_of(records, 0, "2nd")):
@@ -110,22 +110,22 @@ def test_the_seed_and_the_pass_decide_the_order(records: list[Record]) -> None:
 
 
 @pytest.mark.parametrize("changes", [{}, {"balance": "sample"}, {"augment": ("flip", "crop", "color")}])
-def test_the_rest_of_a_pass_is_its_rest(records: list[Record], changes: dict[str, Any]) -> None:
+def test_the_rest_of_a_pass_is_its_rest(records: list[Example], changes: dict[str, Any]) -> None:
     whole = batches_of(records, **changes)
     for start in range(6):
         assert all(map(same, batches_of(records, start=start, **changes), whole[start:]))
 
 
-def test_an_empty_prefix_takes_the_prompt(records: list[Record]) -> None:
+def test_an_empty_prefix_takes_the_prompt(records: list[Example]) -> None:
     batch = batches_of(records, 0)[0]
     start = [ord(letter) for letter in "ok?\n"]
     assert batch.text[0, :4].tolist() == start
-    own = [record._replace(prefix="mine") for record in records]
+    own = [Example.of(record.image.path, "mine", record.label) for record in records]
     assert batches_of(own, 0)[0].text[0, :5].tolist() == [ord(letter) for letter in "mine\n"]
 
 
-def test_labels_are_balanced(records: list[Record]) -> None:
-    rare = [record._replace(suffix="no" if number == 0 else "yes") for number, record in enumerate(records)]
+def test_labels_are_balanced(records: list[Example]) -> None:
+    rare = [Example.of(one.image.path, label="yes" if number else "no") for number, one in enumerate(records)]
     no = ord("n")
     for balance, share in (("none", 2), ("sample", 5)):
         drawn = np.concatenate([batch.targets[:, 0] for batch in batches_of(rare, balance=balance)])
@@ -136,7 +136,7 @@ def test_labels_are_balanced(records: list[Record]) -> None:
     assert weights[ord("y")] == pytest.approx(5 / 8)
 
 
-def test_augmentation_depends_on_the_seed_and_the_step_alone(records: list[Record]) -> None:
+def test_augmentation_depends_on_the_seed_and_the_step_alone(records: list[Example]) -> None:
     plain = batches_of(records)
     for kinds in (("flip",), ("crop",), ("color",), ("flip", "crop", "color")):
         changed, again = batches_of(records, augment=kinds), batches_of(records, augment=kinds)
@@ -150,7 +150,7 @@ def test_augmentation_depends_on_the_seed_and_the_step_alone(records: list[Recor
 
 
 @ONE
-def test_learning_is_repeatable_and_leaves_the_base_alone(golden: Golden, records: list[Record]) -> None:
+def test_learning_is_repeatable_and_leaves_the_base_alone(golden: Golden, records: list[Example]) -> None:
     before = {path: value.copy() for path, value in golden.params.items()}
     school = School(golden, records)
     first, second = school.attempt(), school.attempt()
@@ -167,7 +167,7 @@ def test_learning_is_repeatable_and_leaves_the_base_alone(golden: Golden, record
 
 
 @ONE
-def test_the_best_weights_are_those_of_the_best_evaluation(golden: Golden, records: list[Record]) -> None:
+def test_the_best_weights_are_those_of_the_best_evaluation(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records)
     losses = iter([3.0, 2.0, 1.0, 4.0])
     kept: list[Any] = []
@@ -187,7 +187,7 @@ def test_the_best_weights_are_those_of_the_best_evaluation(golden: Golden, recor
 
 
 @ONE
-def test_ties_are_broken_by_the_loss(golden: Golden, records: list[Record]) -> None:
+def test_ties_are_broken_by_the_loss(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records, select="accuracy")
     answers = iter([(3.0, 1), (2.0, 4), (1.5, 4), (1.0, 3)])
 
@@ -210,7 +210,7 @@ def test_ties_are_broken_by_the_loss(golden: Golden, records: list[Record]) -> N
     ],
 )
 def test_a_later_look_that_is_as_good_is_taken(
-    golden: Golden, records: list[Record], select: str, looks: list[tuple[float, float]], best: int
+    golden: Golden, records: list[Example], select: str, looks: list[tuple[float, float]], best: int
 ) -> None:
     school = School(golden, records, select=select)
     given = iter(looks)
@@ -225,7 +225,7 @@ def seen_with(look: tuple[float, float]) -> Evaluation:
 
 
 @ONE
-def test_an_attempt_ends_early_when_nothing_gets_better(golden: Golden, records: list[Record]) -> None:
+def test_an_attempt_ends_early_when_nothing_gets_better(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records, patience=2, examples=40)
     losses = iter([3.0, 1.0, 1.1, 1.2, 0.5])
     attempt = school.attempt(evaluate=lambda params: seen(next(losses)))
@@ -236,7 +236,7 @@ def test_an_attempt_ends_early_when_nothing_gets_better(golden: Golden, records:
 
 
 @ONE
-def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Record]) -> None:
+def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records)
     first = Best(0, -1.0, 1.0, {}, {"sentinel": np.zeros(1)})
     attempt = Attempt(
@@ -254,7 +254,7 @@ def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Re
 @ONE
 @pytest.mark.parametrize("changes", [{"examples": 20}, {"optimizer": "adamw", "ema": 0.9}])
 def test_resumed_at_every_step_it_ends_the_same(
-    golden: Golden, records: list[Record], tmp_path: Any, changes: dict[str, Any]
+    golden: Golden, records: list[Example], tmp_path: Any, changes: dict[str, Any]
 ) -> None:
     """Two epochs and more of five records, stopped after every step, from a file each time."""
     school = School(golden, records, **changes)
@@ -291,7 +291,7 @@ def test_resumed_at_every_step_it_ends_the_same(
 
 
 @ONE
-def test_a_loss_that_is_not_finite_ends_learning(golden: Golden, records: list[Record]) -> None:
+def test_a_loss_that_is_not_finite_ends_learning(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records)
     attempt = school.attempt()
     feed = list(school.feed(attempt))
@@ -308,14 +308,16 @@ def test_a_loss_that_is_not_finite_ends_learning(golden: Golden, records: list[R
 
 
 @ONE
-def test_a_last_update_that_is_not_finite_ends_learning(golden: Golden, records: list[Record]) -> None:
+def test_a_last_update_that_is_not_finite_ends_learning(golden: Golden, records: list[Example]) -> None:
     school = School(golden, records, examples=2)
     with pytest.raises(DivergedError, match=r"step 1 of 1 \(validation loss nan\)"):
         school.learn(school.attempt(rate=float("inf")))
 
 
 @ONE
-def test_a_loss_above_100_ends_learning(golden: Golden, records: list[Record], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_loss_above_100_ends_learning(
+    golden: Golden, records: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
     school = School(golden, records)
     school.learn(school.attempt())
     monkeypatch.setattr(guard, "HOPELESS_LOSS", 1.0)  # a random model starts at log(256) = 5.5
@@ -324,7 +326,7 @@ def test_a_loss_above_100_ends_learning(golden: Golden, records: list[Record], m
 
 
 @ONE
-def test_evaluation_agrees_with_the_loss_of_each_example(golden: Golden, records: list[Record]) -> None:
+def test_evaluation_agrees_with_the_loss_of_each_example(golden: Golden, records: list[Example]) -> None:
     from palitune.train import objective
 
     texts = loop.examples_of(records, Letters(), "ok?")

@@ -8,7 +8,7 @@ import pytest
 from conftest import Run
 
 from palitune.checkpoint import npz
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import BadDataError
 from palitune.evaluate import answers
 from palitune.reference import Difference
@@ -65,7 +65,7 @@ def test_scores(wrong: float) -> None:
     with pytest.raises(BadDataError, match="no number"):
         answers.probabilities(scores)
     with pytest.raises(BadDataError, match=r"^data:7: a score of the model m\.npz for a\.png is no number"):
-        answers.require_numbers(scores, Record("a.png", "", "yes", "data:7"), Path("m.npz"))
+        answers.require_numbers(scores, Example.of("a.png", label="yes", where="data:7"), Path("m.npz"))
     answers.require_numbers(scores[:1])
 
 

@@ -14,7 +14,7 @@ from conftest import REPOSITORY, Run
 from PIL import Image, ImageOps
 
 from palitune import append_file
-from palitune.data import records
+from palitune.data import example_files
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 ROW = re.compile(r"images/(OK|NG)_image\d+\.(png|jpg|gif)\t(True|False)\t[01]\.\d{6}\t(yes|no)\t(yes|no)")
@@ -58,7 +58,7 @@ def test_the_whole_chain(playground: Path, shell: Shell) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 20
     assert all(ROW.fullmatch(line) for line in lines)
-    asked = [one.name for one in records.stream(playground / "tmp/splitted-ab.tsv")]
+    asked = [one.name for one in example_files.stream(playground / "tmp/splitted-ab.tsv")]
     assert [line.split("\t")[0] for line in lines] == asked
     for line in lines:
         _, correct, p_yes, label, answer = line.split("\t")

@@ -11,10 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palitune.data import records
+from palitune.data import example_files
+from palitune.data.example import Example, Image, Message, Target
+from palitune.data.formats import json_lines, jsonl, lines, tsv
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images import decoder
-from palitune.data.records import Record
+from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError, MissingInputError
 
 GOOD = '{"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}'
@@ -26,16 +28,22 @@ def written(folder: Path, content: bytes | str, name: str = "data.jsonl") -> Pat
     return path
 
 
+def answered(path: Path) -> list[tuple[Example, Prediction | None]]:
+    return [pair for _, pair in example_files.Reader(path).answered()]
+
+
 def test_a_record(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD + "\n")
     name = "images/NG_image101.jpg"
     fields = {"prefix": "", "suffix": "no", "image": name}
-    assert records.read(path) == [Record(name, "", "no", f"{path}:1", fields=fields, image=tmp_path / name)]
+    assert example_files.read(path) == [
+        Example((Message("user", (Image(name, tmp_path / name),)),), (Target("", None, "no"),), f"{path}:1", fields)
+    ]
 
 
 def test_bom_crlf_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None:
     path = written(tmp_path, b"\xef\xbb\xbf" + GOOD.encode() + b"\r\n\r\n  \n" + GOOD.encode())
-    assert [record.where for record in records.read(path)] == [f"{path}:1", f"{path}:4"]
+    assert [record.where for record in example_files.read(path)] == [f"{path}:1", f"{path}:4"]
 
 
 @pytest.mark.parametrize(
@@ -67,21 +75,21 @@ def test_bom_crlf_blank_lines_and_a_missing_last_newline(tmp_path: Path) -> None
 def test_bad_lines_are_named(tmp_path: Path, line: str, message: str) -> None:
     path = written(tmp_path, f"{GOOD}\n{line}\n")
     with pytest.raises(BadDataError, match=message) as caught:
-        records.read(path)
+        example_files.read(path)
     assert str(caught.value).startswith(f"{path}:2: ")
     assert "\n" not in str(caught.value)
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no such file"):
-        records.read(tmp_path / "data.jsonl")
+        example_files.read(tmp_path / "data.jsonl")
     with pytest.raises(MissingInputError, match="cannot be read"):
-        records.read(tmp_path)
+        example_files.read(tmp_path)
     for content in (b"", b"\n \n", b"\xef\xbb\xbf"):
         with pytest.raises(BadDataError, match="is empty"):
-            records.read(written(tmp_path, content))
+            example_files.read(written(tmp_path, content))
     with pytest.raises(BadDataError, match=r"data\.jsonl:2: not UTF-8"):
-        records.read(written(tmp_path, GOOD.encode() + b"\n\xff\n"))
+        example_files.read(written(tmp_path, GOOD.encode() + b"\n\xff\n"))
 
 
 def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> None:
@@ -90,14 +98,14 @@ def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> No
     image = tmp_path / "images" / "NG_image101.jpg"
     image.touch()
     path = written(tmp_path / "set1", GOOD)
-    assert records.read(path)[0].image.samefile(image)
+    assert example_files.read(path)[0].image.samefile(image)
     (tmp_path / "set1" / "images").mkdir()
     nearer = tmp_path / "set1" / "images" / "NG_image101.jpg"
     nearer.touch()
-    assert records.read(path)[0].image.samefile(nearer)
-    assert records.read(path, ImageFolders([tmp_path]))[0].image == image
+    assert example_files.read(path)[0].image.samefile(nearer)
+    assert example_files.read(path, ImageFolders([tmp_path]))[0].image == image
     elsewhere = ImageFolders([tmp_path / "elsewhere"])
-    assert records.read(path, elsewhere)[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
+    assert example_files.read(path, elsewhere)[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
 
 
 def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
@@ -145,17 +153,17 @@ ANSWERS = b"a.jpg\tTrue\t0.900000\tyes\tyes\nb.jpg\tFalse\t0.700000\tno\tyes\n"
 
 
 def test_tsv_is_known_by_its_content(tmp_path: Path) -> None:
-    found = list(records.stream(written(tmp_path, TSV)))
-    assert [(one.name, one.suffix, one.answer) for one in found] == [
+    found = answered(written(tmp_path, TSV))
+    assert [(one.image.name, one.label, said and said.text) for one, said in found] == [
         ("images/a.jpg", "yes", None),
         ("images/b.jpg", "no", None),
     ]
-    found = list(records.stream(written(tmp_path, b"\xef\xbb\xbf\r\n" + ANSWERS.replace(b"\n", b"\r\n")[:-2])))
-    assert [(one.name, one.suffix, one.answer, one.p_yes) for one in found] == [
+    found = answered(written(tmp_path, b"\xef\xbb\xbf\r\n" + ANSWERS.replace(b"\n", b"\r\n")[:-2]))
+    assert [(one.image.name, one.label, said and said.text, said and said.p_yes) for one, said in found] == [
         ("a.jpg", "yes", "yes", 0.9),
         ("b.jpg", "no", "yes", 0.7),
     ]
-    assert [one.where.rpartition(":")[2] for one in found] == ["2", "3"]
+    assert [one.where.rpartition(":")[2] for one, _ in found] == ["2", "3"]
 
 
 @pytest.mark.parametrize(
@@ -180,7 +188,7 @@ def test_tsv_is_known_by_its_content(tmp_path: Path) -> None:
 def test_bad_lines_of_tsv_are_named(tmp_path: Path, line: str, message: str) -> None:
     path = written(tmp_path, TSV + line.encode() + b"\n")
     with pytest.raises(BadDataError, match=message) as caught:
-        list(records.stream(path))
+        list(example_files.stream(path))
     assert str(caught.value).startswith(f"{path}:3: ")
 
 
@@ -188,12 +196,12 @@ def test_utf16_is_named(tmp_path: Path) -> None:
     for content in (GOOD.encode("utf-16"), b"\xfe\xff" + GOOD.encode("utf-16-be")):
         path = written(tmp_path, content)
         with pytest.raises(BadDataError, match="UTF-16"):
-            list(records.stream(path))
+            list(example_files.stream(path))
 
 
 def test_a_long_line_takes_no_memory_and_the_next_ones_are_read(tmp_path: Path) -> None:
     path = written(tmp_path, GOOD.encode() + b"\n" + b"x" * (5 << 20) + b"\n" + GOOD.encode())
-    reader = records.Reader(path)
+    reader = example_files.Reader(path)
     lines = list(reader)
     assert [number for number, _, _ in lines] == [1, 2, 3]
     assert max(len(raw) for _, _, raw in lines) < 2 << 20
@@ -205,16 +213,16 @@ def test_a_long_line_takes_no_memory_and_the_next_ones_are_read(tmp_path: Path) 
 
 def test_records_without_labels(tmp_path: Path) -> None:
     path = written(tmp_path, "a.jpg\nb.jpg\tyes\n")
-    assert [one.suffix for one in records.stream(path, labelled=False)] == ["", "yes"]
+    assert [one.label for one in example_files.stream(path, labelled=False)] == ["", "yes"]
     path = written(tmp_path, '{"image":"a.jpg"}\n')
-    assert [one.suffix for one in records.stream(path, labelled=False)] == [""]
+    assert [one.label for one in example_files.stream(path, labelled=False)] == [""]
 
 
 def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with written(tmp_path, TSV + b"x").open() as file:
         monkeypatch.setattr(sys, "stdin", file)
         with pytest.raises(BadDataError, match=r"^stdin:3: "):
-            list(records.stream(records.STDIN))
+            list(example_files.stream(lines.STDIN))
 
 
 def test_messages_are_one_line_whatever_a_name_holds() -> None:
@@ -222,7 +230,7 @@ def test_messages_are_one_line_whatever_a_name_holds() -> None:
     assert str(error) == r"d:1: not an image: a\nb\x1b[31m\udcff"
 
 
-@pytest.mark.parametrize("read", [records.read, records.require_file])
+@pytest.mark.parametrize("read", [example_files.read, lines.require_file])
 def test_what_is_in_the_playground_is_said_to_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: Callable[[Path], object]
 ) -> None:
@@ -235,7 +243,7 @@ def test_what_is_in_the_playground_is_said_to_be_there(
         read(Path("x" * 250))
 
 
-@pytest.mark.parametrize("read", [records.read, records.require_file])
+@pytest.mark.parametrize("read", [example_files.read, lines.require_file])
 def test_a_folder_is_named_with_what_is_in_it(tmp_path: Path, read: Callable[[Path], object]) -> None:
     with pytest.raises(MissingInputError, match=r"it is a folder. Name a file; palitune convert FOLDER"):
         read(tmp_path)
@@ -248,12 +256,12 @@ def test_a_folder_is_named_with_what_is_in_it(tmp_path: Path, read: Callable[[Pa
 
 
 def test_labels() -> None:
-    yes = records.parse_json('{"image": "a.jpg", "suffix": " Yes "}', "d:1")
-    other = records.parse_json('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2")
-    assert (yes.suffix, other.suffix) == ("yes", "Perhaps")
-    records.require_labels([yes])
+    yes = jsonl.parse('{"image": "a.jpg", "suffix": " Yes "}', "d:1")
+    other = jsonl.parse('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2")
+    assert (yes.label, other.label) == ("yes", "Perhaps")
+    example_files.require_labels([yes])
     with pytest.raises(BadDataError, match=r'd:2: suffix "Perhaps" is neither yes nor no.* --rename OK=yes NG=no'):
-        records.require_labels([yes, other])
+        example_files.require_labels([yes, other])
 
 
 characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
@@ -280,43 +288,44 @@ def test_whatever_json_can_say_is_read_and_written(
     fields: dict[str, str], more: dict[str, object], ascii_: bool
 ) -> None:
     everything = more | fields
-    record = records.parse_json(json.dumps(everything, ensure_ascii=ascii_), "d:1")
-    assert (record.name, record.prefix) == (fields["image"], fields["prefix"])
-    assert record.suffix in (fields["suffix"], fields["suffix"].strip().lower())
+    record = jsonl.parse(json.dumps(everything, ensure_ascii=ascii_), "d:1")
+    assert (record.image.name, record.prompt) == (fields["image"], fields["prefix"])
+    assert record.label in (fields["suffix"], fields["suffix"].strip().lower())
     assert record.fields == everything
-    assert records.parse_json(records.to_json(record.fields), "d:1") == record
+    assert jsonl.parse(json_lines.to_json(record.fields), "d:1") == record
 
 
 @settings(max_examples=conftest.CASES, deadline=None)
-@given(cell.filter(lambda name: name.lower() not in records.HEADS), cell, st.booleans(), st.floats(0, 1), st.text())
+@given(cell.filter(lambda name: name.lower() not in tsv.HEADS), cell, st.booleans(), st.floats(0, 1), st.text())
 def test_what_inference_writes_is_read(name: str, label: str, correct: bool, p_yes: float, answer: str) -> None:
-    record = Record(name, "", label, "d:1")
-    line = records.to_answer(record, correct, p_yes, answer)
+    record = Example.of(name, label=label, where="d:1")
+    line = tsv.to_answer(record, correct, p_yes, answer)
     assert "\n" not in line
-    again = records.parse_tsv(line, "d:1")
+    again, said = tsv.parse_answered(line, "d:1")
+    assert said is not None
     printable = re.sub("[\t\r\n]+", " ", answer).strip(" ") if set("\t\r\n") & set(answer) else answer
-    assert (again.name, again.answer) == (name, printable)
-    assert again.suffix in (label, label.strip().lower())
-    assert again.p_yes == pytest.approx(p_yes, abs=5e-7)
+    assert (again.image.name, said.text) == (name, printable)
+    assert again.label in (label, label.strip().lower())
+    assert said.p_yes == pytest.approx(p_yes, abs=5e-7)
     assert line.split("\t")[1] == str(correct)
-    plain = records.parse_tsv(records.to_tsv(record), "d:1")
-    assert (plain.name, plain.suffix) == (again.name, again.suffix)
+    plain = tsv.parse(tsv.to_tsv(record), "d:1")
+    assert (plain.image.name, plain.label) == (again.image.name, again.label)
 
 
 @settings(max_examples=conftest.CASES, deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=80).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_whatever_a_line_holds_it_is_a_record_or_is_named(line: bytes) -> None:
-    for kind in records.KINDS:
-        reader = records.Reader(Path("d"))
+    for kind in lines.KINDS:
+        reader = example_files.Reader(Path("d"))
         reader.kind = kind
         try:
             told = None
-            found = reader.record((7, 0, line))
+            found = reader.example((7, 0, line))
         except BadDataError as error:
             told = str(error)
         if told is None:
-            assert found.name
-            assert found.suffix
+            assert found.image.name
+            assert found.label
         else:
             assert told.startswith("d:7: ")
             assert told.isprintable()
@@ -325,7 +334,7 @@ def test_whatever_a_line_holds_it_is_a_record_or_is_named(line: bytes) -> None:
 def test_what_tsv_cannot_hold() -> None:
     for name, label in (("a\tb", "yes"), ("a", "y\nes")):
         with pytest.raises(BadDataError, match="tab or a line break"):
-            records.to_tsv(Record(name, "", label, "d:1"))
+            tsv.to_tsv(Example.of(name, label=label, where="d:1"))
 
 
 MARK = "\ufeff"
@@ -334,13 +343,13 @@ MARK = "\ufeff"
 def test_marks_in_the_middle_of_joined_files(tmp_path: Path) -> None:
     for line in (GOOD, "a.jpg\tyes", "a.jpg\tTrue\t0.9\tyes\tyes"):
         path = written(tmp_path, f"{MARK}{line}\n{line}\n{MARK}{MARK}{line}\n")
-        reader = records.Reader(path)
-        found = list(reader.records())
-        assert len({record.name for _, record in found}) == 1
+        reader = example_files.Reader(path)
+        found = list(reader.examples())
+        assert len({record.image.name for _, record in found}) == 1
         assert all(path.read_bytes()[start:].startswith(raw) for (_, start, raw), _ in found)
     for line in (f"{GOOD}{MARK}{GOOD}", f"a.jpg\tyes{MARK}b.jpg\tno"):
         with pytest.raises(BadDataError) as caught:
-            records.read(written(tmp_path, f"{line}\n"))
+            example_files.read(written(tmp_path, f"{line}\n"))
         assert "byte-order mark" in str(caught.value)
         assert "put together" in str(caught.value)
 
@@ -356,13 +365,14 @@ def test_marks_in_the_middle_of_joined_files(tmp_path: Path) -> None:
     ],
 )
 def test_answers_that_a_spreadsheet_saved(tmp_path: Path, line: str) -> None:
-    (found,) = records.stream(written(tmp_path, f"{line}\n"))
-    assert (found.name, found.p_yes, found.suffix, found.answer) == ("a.jpg", 0.93, "yes", "yes")
+    ((found, said),) = answered(written(tmp_path, f"{line}\n"))
+    assert said is not None
+    assert (found.image.name, said.p_yes, found.label, said.text) == ("a.jpg", 0.93, "yes", "yes")
 
 
 def test_tabs_behind_the_last_column(tmp_path: Path) -> None:
-    found = list(records.stream(written(tmp_path, "a.jpg\tyes\t\t\t\nb.jpg\tno\t\nc.jpg\tTrue\t0.5\tyes\t\n")))
-    assert [(one.name, one.suffix, one.answer) for one in found] == [
+    found = answered(written(tmp_path, "a.jpg\tyes\t\t\t\nb.jpg\tno\t\nc.jpg\tTrue\t0.5\tyes\t\n"))
+    assert [(one.image.name, one.label, said and said.text) for one, said in found] == [
         ("a.jpg", "yes", None),
         ("b.jpg", "no", None),
         ("c.jpg", "yes", ""),
@@ -387,19 +397,19 @@ def test_tabs_behind_the_last_column(tmp_path: Path) -> None:
 )
 def test_lines_say_what_to_do(tmp_path: Path, line: str, advice: str) -> None:
     with pytest.raises(BadDataError) as caught:
-        records.read(written(tmp_path, f"{GOOD}\n{line}\n"))
+        example_files.read(written(tmp_path, f"{GOOD}\n{line}\n"))
     assert advice in str(caught.value)
 
 
 def test_answers_with_commas_between(tmp_path: Path) -> None:
     with pytest.raises(BadDataError, match="Save it with tabs between the columns"):
-        list(records.stream(written(tmp_path, "a.jpg;TRUE;0,93;yes;yes\n"), labelled=True))
+        list(example_files.stream(written(tmp_path, "a.jpg;TRUE;0,93;yes;yes\n"), labelled=True))
 
 
 def test_a_key_that_is_there_twice_among_many_is_found_in_no_time() -> None:
     keys = ",".join(f'"{number:x}":1' for number in range(60_000))
     with pytest.raises(BadDataError, match='the key "ea5f" is there twice'):
-        records.parse_object(f'{{{keys},"ea5f":2}}', "d:1")
+        json_lines.parse_object(f'{{{keys},"ea5f":2}}', "d:1")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from conftest import Run
 from test_judge import BLOCKS
 
 from palitune.data.demo import dataset
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.evaluate import metrics
 from palitune.evaluate.report import curves, page, summary, text
 
@@ -107,7 +107,7 @@ def test_a_page_opens_without_a_complaint(run: Run, answers: Path, tmp_path: Pat
 
 def test_names_and_answers_cannot_become_markup(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script>"
-    records = [Record(f"{bad}{i}", "", "yes", f"x:{i}") for i in range(3)]
+    records = [Example.of(f"{bad}{i}", label="yes", where=f"x:{i}") for i in range(3)]
     judged = metrics.judged(["yes", "no", "yes"], [bad, "yes", "no"], [0.2, 0.9, 0.4], ("yes", "no"))
     made = summary.summarize(bad, {"prompt": bad}, records, judged)
     content = page.html(made, curves.draw(judged, made.figures))

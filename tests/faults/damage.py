@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from palitune.data import records
+from palitune.data import example_files
 from palitune.data.images import decoder
 from palitune.data.images.loader import ImageRequest, prefetch
 from palitune.errors import BadDataError, PalituneError
@@ -209,10 +209,10 @@ def lines(folder: Path, count: int) -> None:
         path = folder / f"{number % 8}.txt"
         path.write_bytes(good[0] + b"\n" + bad + b"\n" + good[-1])
         began = time.perf_counter()
-        reader = records.Reader(path)
+        reader = example_files.Reader(path)
         for line in reader:
             try:
-                record = reader.record(line)
+                record = reader.example(line)
             except BadDataError as error:
                 told = str(error)
                 assert told.startswith(f"{path}:{line[0]}: "), told
@@ -221,9 +221,9 @@ def lines(folder: Path, count: int) -> None:
                 seen["named"] += 1
                 continue
             seen["read"] += 1
-            assert record.name
-            assert record.suffix
-            (record.name + record.prefix + record.suffix).encode()
+            assert record.image.name
+            assert record.label
+            (record.image.name + record.prompt + record.label).encode()
         seconds = time.perf_counter() - began
         slowest = max(slowest, seconds)
         assert seconds < SLOWEST, (number, seconds)

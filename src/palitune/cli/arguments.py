@@ -6,7 +6,7 @@ from typing import Any, TypedDict, TypeVar
 from palitune import path_patterns
 from palitune.cli import values
 from palitune.config import TrainingConfig, training
-from palitune.data.records import LABELS
+from palitune.data.labels import LABELS
 from palitune.errors import UsageError
 from palitune.model_settings import ImageSettings, ModelSettings
 from palitune.settings import Settings, settings_of

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune import workspace
-    from palitune.data.records import LABELS
+    from palitune.data.labels import LABELS
     from palitune.errors import UsageError
     from palitune.evaluate.baseline import conclusion
     from palitune.evaluate.prompt_ranking import read_prompts

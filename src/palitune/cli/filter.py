@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune.cli import streams
-    from palitune.data.records import Reader
+    from palitune.data.example_files import Reader
     from palitune.errors import BadDataError
     from palitune.evaluate.confusion import kind
 
@@ -47,14 +47,14 @@ def run(args: argparse.Namespace) -> None:
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:
-        for (_, _, raw), record in Reader(Path(file), labelled=False).records():
+        for (_, _, raw), (record, said) in Reader(Path(file), labelled=False).answered():
             total += 1
-            if record.answer is None:
+            if said is None:
                 hint = f"Ask a model first: {console.command('inference')} -d FILE | {console.command('filter')}"
                 raise BadDataError("no answer here that could be wrong", where=record.where, hint=hint)
-            if not record.suffix:
+            if not record.label:
                 continue
-            verdict = kind(record.answer, record.suffix)
+            verdict = kind(said.text, record.label)
             if verdict in args.keep:
                 found[verdict] += 1
                 streams.raw(raw + b"\n")

@@ -20,7 +20,7 @@ from palitune.data.labels import LABELS, plain, plain_set
 from palitune.errors import NAMED, BadDataError, PalituneError, UsageError, printable
 
 if TYPE_CHECKING:
-    from palitune.data.records import Record
+    from palitune.data.example import Example
     from palitune.evaluate.answers import Answer
 
 FOLDER = "Is it the right folder? -i names another one"
@@ -109,7 +109,7 @@ class Asked:
         out: the file that is gone on with.
         """
         from palitune import workspace
-        from palitune.data.records import STDIN
+        from palitune.data.formats.lines import STDIN
 
         dataset.require_data(args.data)
         self.source = self.file = Path(args.data)
@@ -135,13 +135,14 @@ class Asked:
             if count > NAMED:
                 print(f"{printable(kind)}: {count - NAMED} more", file=sys.stderr)
 
-    def _read(self) -> "Iterator[Record]":
-        from palitune.data.records import STDIN, Reader
+    def _read(self) -> "Iterator[Example]":
+        from palitune.data.example_files import Reader
+        from palitune.data.formats.lines import STDIN
 
         reader = Reader(self.file, labelled=False, name="stdin" if self.source == STDIN else None)
-        return (record for _, record in reader.records())
+        return (record for _, record in reader.examples())
 
-    def __iter__(self) -> "Iterator[Record]":
+    def __iter__(self) -> "Iterator[Example]":
         """The records whose answers are not there."""
         return itertools.islice(self._read(), self.passed, None)
 
@@ -160,12 +161,12 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
     """
     from tqdm import tqdm
 
-    from palitune.data.records import to_tsv
+    from palitune.data.formats.tsv import to_tsv
     from palitune.infer.predictor import picture_problems
 
     count = 0
 
-    def counted() -> "Iterator[Record]":
+    def counted() -> "Iterator[Example]":
         nonlocal count
         silent = args.quiet or not sys.stderr.isatty()
         for record in tqdm(asked, "checking", unit="pictures", leave=False, disable=silent):
@@ -187,7 +188,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
 
 
 def _write(
-    answers: "Iterator[tuple[Record, Answer]]", total: int | None, out: IO[bytes] | None, args: argparse.Namespace
+    answers: "Iterator[tuple[Example, Answer]]", total: int | None, out: IO[bytes] | None, args: argparse.Namespace
 ) -> int:
     """The number of lines, which go to `out` or else to standard output."""
     from tqdm import tqdm
@@ -206,8 +207,8 @@ def _write(
                 write(_line(record, answer, args))
                 count += 1
                 if args.decode and plain(answer.text) not in known:
-                    strange.append((record.name, answer.text))
-                unknown += bool(record.suffix) and plain(record.suffix) not in known
+                    strange.append((record.image.name, answer.text))
+                unknown += bool(record.label) and plain(record.label) not in known
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
@@ -220,15 +221,16 @@ def _write(
     return count
 
 
-def _line(record: "Record", answer: "Answer", args: argparse.Namespace) -> str:
-    from palitune.data.records import to_answer, to_json
+def _line(record: "Example", answer: "Answer", args: argparse.Namespace) -> str:
+    from palitune.data.formats.json_lines import to_json
+    from palitune.data.formats.tsv import to_answer
     from palitune.evaluate.confusion import is_right
 
-    correct = is_right(answer.text, record.suffix) and plain(answer.text) in plain_set(args.labels)
+    correct = is_right(answer.text, record.label) and plain(answer.text) in plain_set(args.labels)
     if not args.jsonl:
         return to_answer(record, correct, answer.p_yes, answer.text)
-    fields = record.fields or {"image": record.name, **({"suffix": record.suffix} if record.suffix else {})}
-    verdict = {"correct": correct} if record.suffix else {}
+    fields = dict(record.fields) or {"image": record.image.name, **({"suffix": record.label} if record.label else {})}
+    verdict = {"correct": correct} if record.label else {}
     said = {"p_yes": round(answer.p_yes, 6), "answer": answer.text}
     if tuple(args.labels) != LABELS:
         said["p"] = {label: round(p, 6) for label, p in zip(args.labels, answer.p, strict=True)}
@@ -274,7 +276,7 @@ def _output(args: argparse.Namespace) -> contextlib.AbstractContextManager[IO[by
 
 
 def _resumed(
-    path: Path, out: IO[bytes], args: argparse.Namespace, records: "Callable[[], Iterator[Record]]"
+    path: Path, out: IO[bytes], args: argparse.Namespace, records: "Callable[[], Iterator[Example]]"
 ) -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
@@ -287,7 +289,7 @@ def _resumed(
     Raises:
       BadDataError: the lines are no answers, or answers to other records.
     """
-    from palitune.data.records import Reader
+    from palitune.data.example_files import Reader
 
     jsonl, may_skip = args.jsonl, args.on_bad_image == "skip"
     if os.fstat(out.fileno()).st_size == 0:
@@ -306,15 +308,16 @@ def _resumed(
         is_half = line[1] >= content_end
         if is_half:
             # Of one of the records that follow: those before it may have been left out.
-            starts = ((b"{" if jsonl else record.name.encode()) for _, record in waiting)
+            starts = ((b"{" if jsonl else record.image.name.encode()) for _, record in waiting)
             if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
                 raise other
             break
-        answer = reader.record(line)
-        if answer.answer is None or (reader.kind == "jsonl") != jsonl:
+        answer, said = reader.prediction(line)
+        if said is None or (reader.kind == "jsonl") != jsonl:
             raise other
         for number, record in waiting:
-            if (record.name, record.suffix) == (answer.name, answer.suffix) and answer.prefix in ("", record.prefix):
+            same = (record.image.name, record.label) == (answer.image.name, answer.label)
+            if same and answer.prompt in ("", record.prompt):
                 passed = number
                 break
             if not may_skip:

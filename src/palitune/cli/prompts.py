@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     check_pictures([records], opened.images)
     if not args.quiet:
         announce(opened.model)
-        if own := sum(bool(record.prefix) for record in records):
+        if own := sum(bool(record.prompt) for record in records):
             console.note(f"{file}: {own} records ask something themselves, which is left out here")
     scored = score_prompts(
         *opened, opened.params(), records, prompts, classes=classes, batch_size=args.batch_size, quiet=args.quiet

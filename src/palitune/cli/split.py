@@ -74,8 +74,8 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune.data.formats import error_hints
+    from palitune.data.formats.lines import STDIN
     from palitune.data.image_folders import ImageFolders
-    from palitune.data.records import STDIN
     from palitune.data.split.splitter import Amount, SplitOptions, split
     from palitune.errors import MissingInputError
 

@@ -54,9 +54,10 @@ def run(args: argparse.Namespace) -> None:
     import functools
 
     from palitune import workspace
-    from palitune.data import records
+    from palitune.data import example_files
     from palitune.data.checks import seen_in_training
     from palitune.data.image_folders import ImageFolders
+    from palitune.data.prediction import Prediction
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, doubtful_labels, probe
     from palitune.evaluate.report import page_files
@@ -71,9 +72,12 @@ def run(args: argparse.Namespace) -> None:
     args.data = dataset.learning_file(args.data)
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
-    found = records.read(Path(args.data), ImageFolders.of(Path(args.data), args.images, args.allow_outside))
-    classes = answer_files.classes_of(found, args.labels, args.quiet)
-    probe.require_classes([record.suffix for record in found], args.folds, args.data)
+    folders = ImageFolders.of(Path(args.data), args.images, args.allow_outside)
+    answered = [pair for _, pair in example_files.Reader(Path(args.data)).answered()]
+    found = [one.with_image(path=folders.locate(one.image.name, one.where)) for one, _ in answered]
+    predictions = [said or Prediction(one, one.target, "") for one, said in answered]
+    classes = answer_files.classes_of(predictions, args.labels, args.quiet)
+    probe.require_classes([record.label for record in found], args.folds, args.data)
     tell_of_questions([found], args.prompt, args.quiet)
     source = workspace.checkpoint_to_read(args.model)
     seen_in_training.tell(source, args.data, found, args.quiet)
@@ -98,7 +102,7 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
         console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
     if sheet is not None:
         chosen = [(doubts.records[i], doubts.answers[i]) for i in doubts.order]
-        shots = [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in chosen]
+        shots = [plots.Shot(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in chosen]
         plots.write_sheet(sheet, shots, args.sheet, quiet=True)
     if target is not None:
         page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)

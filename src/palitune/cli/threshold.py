@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> None:
 def _copied(name: str) -> Iterator[Path]:
     """The file; standard input as a file, because it is read more than once."""
     from palitune import workspace
-    from palitune.data.records import require_file
+    from palitune.data.formats.lines import require_file
 
     if name != "-":
         require_file(Path(name))

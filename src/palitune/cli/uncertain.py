@@ -43,11 +43,15 @@ def run(args: argparse.Namespace) -> None:
         from palitune.evaluate.report import plots
 
         folders = arguments.folder_options(args)
-        records = answer_files.located([line.record for line in chosen], Path(args.file), **folders)
-        seen = [one for one in records if one.image.is_file()]
-        if not seen:
+        predictions = [line.prediction for line in chosen]
+        located = answer_files.located([one.example for one in predictions], Path(args.file), **folders)
+        shots = [
+            plots.Shot(one.image.path, one.label or "?", said.text, one.image.name, said.p_yes)
+            for one, said in zip(located, predictions, strict=True)
+            if one.image.path.is_file()
+        ]
+        if not shots:
             raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
-        shots = [plots.Shot(r.image, r.suffix or "?", r.answer or "", r.name, r.p_yes) for r in seen]
     for line in chosen:
         streams.raw(line.raw + b"\n")
     sys.stdout.flush()

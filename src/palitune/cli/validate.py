@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from palitune.data.records import Record
+    from palitune.data.example import Example
     from palitune.evaluate.answers import Answer
     from palitune.infer.answering import Answering
 
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     how = answering.answering_of(model, **arguments.answering_options(args))
     judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, answering=how)
     params = shown_params(model, shown)
-    judged: list[tuple[Record, Answer]] = []
+    judged: list[tuple[Example, Answer]] = []
     for path, records in sets.items():
         verdict = judge(params, records)
         print(verdict_block(path, verdict.labels, verdict.texts, how.labels), flush=True)
@@ -80,12 +80,12 @@ def run(args: argparse.Namespace) -> None:
         if how.decode:
             known = plain_set(how.labels)
             said = zip(records, verdict.texts, strict=True)
-            strange = [(record.name, text) for record, text in said if plain(text) not in known]
+            strange = [(record.image.name, text) for record, text in said if plain(text) not in known]
             answering.tell_of_strangers(path, strange, how.labels, len(records))
     if sheet is not None:
         from palitune.evaluate.report import canvas, plots
 
-        plots.sheet(sheet, [plots.Shot(r.image, r.suffix, a.text, r.name, a.p_yes) for r, a in judged])
+        plots.sheet(sheet, [plots.Shot(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in judged])
         if why := canvas.reason():
             print(f"{args.sheet}: {why}", file=sys.stderr)
         if not args.quiet:
@@ -95,7 +95,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(
-    target: "Path", found: "Sequence[tuple[Record, Answer]]", how: "Answering", args: argparse.Namespace, source: "Path"
+    target: "Path",
+    found: "Sequence[tuple[Example, Answer]]",
+    how: "Answering",
+    args: argparse.Namespace,
+    source: "Path",
 ) -> None:
     from palitune.evaluate.report import page_files, summary
     from palitune.infer import answering
@@ -103,8 +107,8 @@ def _report(
     from palitune.run.provenance import learning_of
 
     records = [record for record, _ in found]
-    verdict = Verdict([record.suffix for record in records], [answer for _, answer in found], how.labels)
-    asked = sorted({record.prefix or answering.prompt_of(source, args.prompt) for record in records})
+    verdict = Verdict([record.label for record in records], [answer for _, answer in found], how.labels)
+    asked = sorted({record.prompt or answering.prompt_of(source, args.prompt) for record in records})
     own = f"{len(asked)} questions of the records' own"
     facts = {"data": ", ".join(args.files), "prompt": asked[0] if len(asked) == 1 else own}
     if how.decode:

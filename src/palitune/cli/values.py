@@ -5,8 +5,8 @@ import math
 import re
 
 from palitune import path_patterns
+from palitune.data.formats.lines import LONGEST
 from palitune.data.labels import LABELS, plain_set
-from palitune.data.records import LONGEST
 
 AUGMENTATIONS = ("flip", "crop", "color")
 LARGEST = 10**9

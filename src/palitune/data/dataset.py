@@ -5,11 +5,12 @@ from pathlib import Path
 
 from palitune import files
 from palitune.console import command
-from palitune.data import records
+from palitune.data import example_files
+from palitune.data.example import Example
 from palitune.data.formats import error_hints
+from palitune.data.formats.lines import KINDS
 from palitune.data.image_folders import ImageFolders
 from palitune.data.labels import LABELS
-from palitune.data.records import KINDS, Record
 from palitune.data.split import subset_names
 from palitune.errors import MissingInputError, UsageError, listed
 
@@ -27,7 +28,7 @@ def require_data(name: str) -> None:
 
 def load(
     path: Path, *, images: str | None = None, allow_outside: bool = False, labels: Sequence[str] = LABELS
-) -> list[Record]:
+) -> list[Example]:
     """A file's labelled examples, each with its image's file and one of the labels.
 
     Args:
@@ -38,8 +39,8 @@ def load(
       MissingInputError, BadDataError: naming the line.
     """
     require_data(str(path))
-    found = records.read(path, ImageFolders.of(path, images, allow_outside))
-    records.require_labels(found, labels)
+    found = example_files.read(path, ImageFolders.of(path, images, allow_outside))
+    example_files.require_labels(found, labels)
     return found
 
 

@@ -20,6 +20,12 @@ def plain(text: str) -> str:
     return lower if lower in LABELS else said
 
 
+def canonical(text: str) -> str:
+    """A label as it is learned: "Yes" is "yes", and any other is as it was written."""
+    said = plain(text)
+    return said if said in LABELS else text
+
+
 def plain_set(labels: Iterable[str]) -> frozenset[str]:
     """Labels as they are compared."""
     return frozenset(map(plain, labels))

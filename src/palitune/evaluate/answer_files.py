@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import console
-from palitune.data import records
+from palitune.data import example_files
+from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.invisible_characters import shown
 from palitune.data.labels import LABELS, plain, plain_set
-from palitune.data.records import Record
+from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError, PalituneError
 from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Judged
@@ -27,11 +28,16 @@ def ask_first() -> str:
 
 
 class Answers(NamedTuple):
-    """Labelled records with answers, and the same to be judged."""
+    """The labelled predictions of a file, and the same to be evaluated."""
 
     name: str
-    records: list[Record]
+    predictions: list[Prediction]
     judged: Judged
+
+    @property
+    def examples(self) -> list[Example]:
+        """What the predictions are about, in their order."""
+        return [one.example for one in self.predictions]
 
 
 def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False) -> Answers:
@@ -45,11 +51,11 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
       MissingInputError, BadDataError: no such file, no answers, or a label that is none of those.
     """
     found, unlabelled = [], 0
-    for record in records.stream(path, labelled=False):
-        if record.answer is None:
-            raise BadDataError("no answer here", where=record.where, hint=ask_first())
-        if record.suffix:
-            found.append(record)
+    for _, (example, said) in example_files.Reader(path, labelled=False).answered():
+        if said is None:
+            raise BadDataError("no answer here", where=example.where, hint=ask_first())
+        if example.label:
+            found.append(said)
         else:
             unlabelled += 1
     if unlabelled and not quiet:
@@ -60,60 +66,60 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
     return Answers(str(path), found, judge(found, classes, str(path)))
 
 
-def classes_of(found: Sequence[Record], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
+def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
     """The labels as typed, or yes and no, or those that the lines tell; of two the one that p_yes is of comes first.
 
     Raises:
       BadDataError: a label is none of those that were typed, or there are too many of them.
     """
-    there = plain_set(record.suffix for record in found if record.suffix)
+    there = plain_set(one.example.label for one in found if one.example.label)
     if typed is not None:
         known = plain_set(typed)
-        for record in found:
-            if record.suffix and plain(record.suffix) not in known:
-                what = f"label {shown(record.suffix)} is none of {', '.join(typed)}"
-                raise BadDataError(what, where=record.where, hint="--labels names others")
+        for one in found:
+            if one.example.label and plain(one.example.label) not in known:
+                what = f"label {shown(one.example.label)} is none of {', '.join(typed)}"
+                raise BadDataError(what, where=one.example.where, hint="--labels names others")
         return tuple(map(plain, typed))
-    if there <= set(LABELS) and (there or {plain(record.answer or "") for record in found} <= set(LABELS)):
+    if there <= set(LABELS) and (there or {plain(one.text) for one in found} <= set(LABELS)):
         return LABELS
-    scores = found[0].fields.get("p")
+    scores = found[0].example.fields.get("p")
     if isinstance(scores, dict) and len(scores) > 1 and there <= (asked := plain_set(scores)) and "" not in asked:
         return tuple(dict.fromkeys(map(plain, scores)))  # in the order in which the model was asked
-    names = sorted(there | {plain(record.answer) for record in found if record.answer})
+    names = sorted(there | {plain(one.text) for one in found if one.text})
     if len(names) > MOST_CLASSES:
-        where = found[0].where.rpartition(":")[0]
+        where = found[0].example.where.rpartition(":")[0]
         what = f"{len(names)} different labels and answers: this is text and no choice"
         raise BadDataError(what, where=where, hint="--labels A,B,C names the labels")
     if len(names) == 2 and _is_of_second(found, names):
         names.reverse()
-    if len(names) == 2 and not quiet and any(record.answer for record in found):
+    if len(names) == 2 and not quiet and any(one.text for one in found):
         console.note(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise")
     return tuple(names) if len(names) > 1 else (*names, "(other)")
 
 
-def _is_of_second(found: Sequence[Record], classes: Sequence[str]) -> bool:
+def _is_of_second(found: Sequence[Prediction], classes: Sequence[str]) -> bool:
     """Whether p_yes is that of the second of two classes, which the answers tell: they are the likelier ones."""
     shares: list[list[float]] = [[], []]
-    for record in found:
-        if record.p_yes is not None and plain(record.answer or "") in classes:
-            shares[classes.index(plain(record.answer or ""))].append(record.p_yes)
+    for one in found:
+        if one.p_yes is not None and plain(one.text) in classes:
+            shares[classes.index(plain(one.text))].append(one.p_yes)
     first, second = shares
     if first and second:
         return sum(first) / len(first) < sum(second) / len(second)
     return sum(first) < len(first) / 2 if first else sum(second) > len(second) / 2
 
 
-def judge(found: Sequence[Record], classes: tuple[str, ...], name: str) -> Judged:
+def judge(found: Sequence[Prediction], classes: tuple[str, ...], name: str) -> Judged:
     """Answers to be judged. p_yes that is of the second label is turned round; what no answer follows from is left out.
 
     Args:
       name: of the file, for a note on stderr about that.
     """
-    answers = [plain(record.answer or "") for record in found]
-    p_yes = [record.p_yes for record in found]
+    answers = [plain(one.text) for one in found]
+    p_yes = [one.p_yes for one in found]
     if len(classes) == 2 and set(classes) <= set(answers) and _is_of_second(found, classes):
         p_yes = [None if p is None else 1 - p for p in p_yes]
-    made = metrics.judged([record.suffix for record in found], answers, p_yes, classes)
+    made = metrics.judged([one.example.label for one in found], answers, p_yes, classes)
     if made.p is None or not _contradicts(made):
         return made
     console.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
@@ -133,18 +139,19 @@ def _contradicts(made: Judged) -> bool:
 
 
 def located(
-    found: Iterable[Record], path: Path, images: str | None = None, allow_outside: bool = False
-) -> list[Record]:
-    """Records with their pictures' files; says once how many pictures are not there."""
+    found: Iterable[Example], path: Path, images: str | None = None, allow_outside: bool = False
+) -> list[Example]:
+    """Examples with their pictures' files; says once how many pictures are not there."""
     folders, missing, result = ImageFolders.of(path, images, allow_outside), [], []
-    for record in found:
+    for one in found:
+        example = one
         with contextlib.suppress(PalituneError):  # it is shown as missing
-            record = record._replace(image=folders.locate(record.name, record.where))
-        if not record.image.is_file():
-            missing.append(record)
-        result.append(record)
+            example = one.with_image(path=folders.locate(one.image.name, one.where))
+        if not example.image.path.is_file():
+            missing.append(example)
+        result.append(example)
     if missing:
-        what = f"{len(missing)} of {len(result)} pictures are not found, the first is {missing[0].name}"
+        what = f"{len(missing)} of {len(result)} pictures are not found, the first is {missing[0].image.name}"
         console.note(f"{path}: {what}; -i FOLDER names their folder")
     return result
 
@@ -159,36 +166,37 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     """
     places: dict[tuple[str, ...], collections.deque[int]] = collections.defaultdict(collections.deque)
     labels: dict[tuple[str, str], tuple[str, str]] = {}
-    for index, record in enumerate(second.records):
-        places[record.name, record.prefix, plain(record.suffix)].append(index)
-        labels[record.name, record.prefix] = record.suffix, record.where
+    for index, record in enumerate(second.examples):
+        places[record.image.name, record.prompt, plain(record.label)].append(index)
+        labels[record.image.name, record.prompt] = record.label, record.where
     pairs = []
-    for index, record in enumerate(first.records):
-        if others := places[record.name, record.prefix, plain(record.suffix)]:
+    for index, record in enumerate(first.examples):
+        if others := places[record.image.name, record.prompt, plain(record.label)]:
             pairs.append((index, others.popleft()))
-        elif (other := labels.get((record.name, record.prefix))) and plain(other[0]) != plain(record.suffix):
-            what = f'the label of {record.name} is "{other[0]}" here and "{record.suffix}" at {record.where}'
+        elif (other := labels.get((record.image.name, record.prompt))) and plain(other[0]) != plain(record.label):
+            what = f'the label of {record.image.name} is "{other[0]}" here and "{record.label}" at {record.where}'
             raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
-        names = {record.name for record in first.records} & {record.name for record in second.records}
+        names = {record.image.name for record in first.examples} & {record.image.name for record in second.examples}
         what = f"{'no question to a picture' if names else 'no picture'} is also in {first.name}"
         raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
-        if len(pairs) < len(one.records):
-            console.note(f"{one.name}: {len(one.records) - len(pairs)} records are not in the other file")
+        if len(pairs) < len(one.predictions):
+            console.note(f"{one.name}: {len(one.predictions) - len(pairs)} records are not in the other file")
     _tell_of_twins(first)
     return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
 
 
 def _some(found: Answers, indices: Sequence[int]) -> Answers:
-    return Answers(found.name, [found.records[index] for index in indices], found.judged.take(indices))
+    return Answers(found.name, [found.predictions[index] for index in indices], found.judged.take(indices))
 
 
 def _tell_of_twins(found: Answers) -> None:
     """Says that records cannot be told apart, where one picture has several answers."""
     said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
-    for record in found.records:
-        said[record.name, record.prefix, plain(record.suffix)].add(plain(record.answer or ""))
+    for one in found.predictions:
+        example = one.example
+        said[example.image.name, example.prompt, plain(example.label)].add(plain(one.text))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
         what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
         console.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")

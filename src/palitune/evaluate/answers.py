@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune.checkpoint.operating_point import OperatingPoint
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import BadDataError
 
 Array = np.ndarray[Any, Any]
@@ -40,10 +40,10 @@ def probabilities(log_likelihoods: Array, temperature: float = 1.0) -> Array:
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def require_numbers(scores: Array, record: Record | None = None, model: Path | None = None) -> None:
+def require_numbers(scores: Array, record: Example | None = None, model: Path | None = None) -> None:
     """Raises BadDataError, naming record and model, if a score is no number: no answer comes of it."""
     if not np.isfinite(scores).all():
-        of = "" if record is None else f" for {record.name}"
+        of = "" if record is None else f" for {record.image.name}"
         by = "" if model is None else f" of the model {model}"
         hint = "Its parameters are damaged, or too large for --dtype: download or learn it again"
         where = None if record is None else record.where

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune.checkpoint.operating_point import OperatingPoint
-from palitune.data.records import Record, to_answer
+from palitune.data.example import Example
+from palitune.data.formats.tsv import to_answer
 from palitune.evaluate import answers, metrics
 from palitune.evaluate.answers import Answer
 from palitune.evaluate.confusion import is_right
@@ -30,14 +31,14 @@ class Doubts(NamedTuple):
       classes: the labels there are.
     """
 
-    records: Sequence[Record]
+    records: Sequence[Example]
     answers: list[Answer]
     right: list[bool]
     order: list[int]
     classes: tuple[str, ...]
 
 
-def ranked(records: Sequence[Record], p: answers.Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:
+def ranked(records: Sequence[Example], p: answers.Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:
     """Orders examples by the probability of their own label, the least first.
 
     Args:
@@ -45,9 +46,9 @@ def ranked(records: Sequence[Record], p: answers.Array, classes: tuple[str, ...]
       number: how many are wanted; None is all.
     """
     said = [answers.answer(row, classes, OperatingPoint()) for row in p]
-    own = np.array([p[i, classes.index(record.suffix)] for i, record in enumerate(records)])
+    own = np.array([p[i, classes.index(record.label)] for i, record in enumerate(records)])
     order: list[int] = np.argsort(own, kind="stable")[:number].tolist()
-    right = [is_right(answer.text, record.suffix) for answer, record in zip(said, records, strict=True)]
+    right = [is_right(answer.text, record.label) for answer, record in zip(said, records, strict=True)]
     return Doubts(records, said, right, order, classes)
 
 
@@ -65,7 +66,7 @@ def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:
       how: what has answered, in words.
     """
     records, said, _, order, classes = doubts
-    labels = [record.suffix for record in records]
+    labels = [record.label for record in records]
     judged = metrics.judged(labels, [one.text for one in said], [one.p_yes for one in said], classes)
     facts = {"data": data, "asked": f"{how}, each record of what was learned from the other folds of {folds}"}
     made = summary.summarize(f"Doubted labels of {data}", facts, records, judged)

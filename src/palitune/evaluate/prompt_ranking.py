@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune.data.records import LONGEST
+from palitune.data.formats.lines import LONGEST
 from palitune.errors import BadDataError, MissingInputError
 from palitune.evaluate import comparison, metrics, threshold
 from palitune.evaluate.metrics import Figure, Judged

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.data import dataset
-from palitune.data.records import Reader, Record
+from palitune.data.example_files import Reader
+from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_files
 from palitune.evaluate.report.summary import doubtful, threshold_of
@@ -14,7 +15,7 @@ class Line(NamedTuple):
     """A line as it is in the file, without its end, and what it says."""
 
     raw: bytes
-    record: Record
+    prediction: Prediction
 
 
 def most_uncertain(
@@ -38,12 +39,12 @@ def most_uncertain(
     """
     dataset.require_data(file)
     lines = []
-    for (_, _, raw), record in Reader(Path(file), labelled=False).records():
-        if record.answer is None:
-            raise BadDataError("no answer here", where=record.where, hint=answer_files.ask_first())
-        lines.append(Line(raw, record))
-    records = [line.record for line in lines]
-    judged = answer_files.judge(records, answer_files.classes_of(records, labels, quiet), file)
+    for (_, _, raw), (example, said) in Reader(Path(file), labelled=False).answered():
+        if said is None:
+            raise BadDataError("no answer here", where=example.where, hint=answer_files.ask_first())
+        lines.append(Line(raw, said))
+    predictions = [line.prediction for line in lines]
+    judged = answer_files.judge(predictions, answer_files.classes_of(predictions, labels, quiet), file)
     order = doubtful(judged, threshold_of(judged) if threshold is None else threshold)
     if not order:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=file)

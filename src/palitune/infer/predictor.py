@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_all
-from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.errors import PalituneError, UsageError
 from palitune.evaluate import answers, confusion, metrics
@@ -26,25 +26,25 @@ from palitune.infer.scoring import Scorer
 MOST_FRAMES = 5
 
 
-def tell_of_questions(sets: Iterable[Sequence[Record]], prompt: str | None, quiet: bool) -> None:
+def tell_of_questions(sets: Iterable[Sequence[Example]], prompt: str | None, quiet: bool) -> None:
     """Says on stderr that a --prompt is asked by no record, because each has a question of its own."""
-    if prompt is not None and not quiet and all(record.prefix for found in sets for record in found):
+    if prompt is not None and not quiet and all(record.prompt for found in sets for record in found):
         print("--prompt has no effect: every record asks a question of its own", file=sys.stderr)
 
 
 def located(
-    asked: Iterable[Record], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
-) -> Iterator[Record]:
+    asked: Iterable[Example], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
+) -> Iterator[Example]:
     """Records with their pictures' files; `on_bad` as in `Judge.stream`."""
     for record in asked:
         try:
-            yield record._replace(image=images.locate(record.name, record.where))
+            yield record.with_image(path=images.locate(record.image.name, record.where))
         except PalituneError as error:
             _tell(error, on_bad)
 
 
 def picture_problems(
-    asked: Iterable[Record], images: ImageFolders, pictures: ImageSource, frames: "Frames"
+    asked: Iterable[Example], images: ImageFolders, pictures: ImageSource, frames: "Frames"
 ) -> list[PalituneError]:
     """What is wrong with records' pictures, by line; the device is left alone."""
     found: list[PalituneError] = []
@@ -82,7 +82,7 @@ class Frames(NamedTuple):
     pool: str = "worst"  # worst (least sure of yes), mean or best
 
 
-def check_pictures(sets: Iterable[Sequence[Record]], pictures: ImageSource, frames: Frames | None = None) -> None:
+def check_pictures(sets: Iterable[Sequence[Example]], pictures: ImageSource, frames: Frames | None = None) -> None:
     """Looks at every picture of some sets, so that nothing is found out halfway.
 
     Raises:
@@ -129,17 +129,17 @@ class Judge:
         self.tokenizer.prompt(prompt, "the question of records that have none")  # refused now if it is too long
         self.silent = quiet or not sys.stderr.isatty()
 
-    def __call__(self, params: Mapping[str, Any], asked: Sequence[Record]) -> Verdict:
+    def __call__(self, params: Mapping[str, Any], asked: Sequence[Example]) -> Verdict:
         answering = self.stream(params, asked)
         bar = tqdm(answering, "validating", len(asked), unit="pictures", leave=False, disable=self.silent)
-        return Verdict([record.suffix for record in asked], [said for _, said in bar], self.answering.labels)
+        return Verdict([record.label for record in asked], [said for _, said in bar], self.answering.labels)
 
     def stream(
         self,
         params: Mapping[str, Any],
-        asked: Iterable[Record],
+        asked: Iterable[Example],
         on_bad: Callable[[PalituneError], None] | None = None,
-    ) -> Iterator[tuple[Record, Answer]]:
+    ) -> Iterator[tuple[Example, Answer]]:
         """Records with answers, in order, as soon as their batch is done; keeps a few batches of them at a time.
 
         Args:
@@ -147,7 +147,7 @@ class Judge:
         """
         ahead, listed = itertools.tee(_wanted(asked, self.frames, on_bad))
         shown = self.pictures.prefetch(wanted for _, all_wanted in ahead for wanted in all_wanted)
-        pending: collections.deque[tuple[Record, int]] = collections.deque()
+        pending: collections.deque[tuple[Example, int]] = collections.deque()
 
         def questions() -> Iterator[tuple[Any, Text]]:
             for record, wanted in listed:
@@ -157,7 +157,7 @@ class Judge:
                     problem = next(one for one in found if isinstance(one, PalituneError))
                     _tell(problem, on_bad)
                     continue
-                prompt = self.tokenizer.prompt(record.prefix or self.prompt, record.where)
+                prompt = self.tokenizer.prompt(record.prompt or self.prompt, record.where)
                 pending.append((record, len(sound)))
                 for one in sound:
                     yield one, prompt
@@ -178,16 +178,16 @@ class Judge:
 
 
 def _wanted(
-    asked: Iterable[Record], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
-) -> Iterator[tuple[Record, list[ImageRequest]]]:
+    asked: Iterable[Example], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
+) -> Iterator[tuple[Example, list[ImageRequest]]]:
     """Every record with the picture, or frames of it, that it is judged by."""
     for record in asked:
         try:
-            numbers = frames_to_score(record.image, record.where, frames.how, frames.most) if frames else [None]
+            numbers = frames_to_score(record.image.path, record.where, frames.how, frames.most) if frames else [None]
         except PalituneError as error:
             _tell(error, on_bad)
             continue
-        yield record, [ImageRequest(record.image, record.where, number) for number in numbers]
+        yield record, [ImageRequest(record.image.path, record.where, number) for number in numbers]
 
 
 def _tell(problem: PalituneError, on_bad: Callable[[PalituneError], None] | None) -> None:

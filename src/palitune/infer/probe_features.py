@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 from tqdm import tqdm
 
+from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.records import Record
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -18,9 +18,9 @@ def feature(tokens: Array) -> Array:
     return mean
 
 
-def features(records: Sequence[Record], shown: ImageSource, quiet: bool = False) -> Array:
+def features(records: Sequence[Example], shown: ImageSource, quiet: bool = False) -> Array:
     """float32[N, D], from the kept image tokens of N records' pictures; computed where they are missing."""
     silent = quiet or not sys.stderr.isatty()
-    tokens = raise_first(shown.prefetch(ImageRequest(record.image, record.where) for record in records))
+    tokens = raise_first(shown.prefetch(ImageRequest(record.image.path, record.where) for record in records))
     bar = tqdm(tokens, "looking", len(records), unit="pictures", leave=False, disable=silent)
     return np.stack([feature(one) for one in bar])

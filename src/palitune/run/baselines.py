@@ -8,7 +8,8 @@ from palitune import console
 from palitune.checkpoint import manifest
 from palitune.config import PROMPT
 from palitune.data.checks import seen_in_training
-from palitune.data.records import LABELS, Record
+from palitune.data.example import Example
+from palitune.data.labels import LABELS
 from palitune.evaluate import baseline, probe
 from palitune.evaluate.baseline import Contestant
 from palitune.evaluate.prompt_ranking import Prompt, ranked
@@ -27,8 +28,8 @@ class Split(NamedTuple):
 
     train_file: Path
     valid_file: Path
-    train: Sequence[Record]
-    valid: Sequence[Record]
+    train: Sequence[Example]
+    valid: Sequence[Example]
 
 
 def contestants(
@@ -53,7 +54,7 @@ def contestants(
       BadDataError: every training label is the same, an image cannot be used, or a score is not finite.
     """
     opened = open_model(base)
-    labels, truth = [record.suffix for record in split.train], [record.suffix for record in split.valid]
+    labels, truth = [record.label for record in split.train], [record.label for record in split.valid]
     probe.require_classes(labels, where=str(split.train_file))
     check_pictures([split.train, split.valid], opened.images)
     if not quiet:
@@ -73,7 +74,7 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
         own = manifest.prompt(model.path, PROMPT)
         judged = Judge(model, images, own, quiet)(params, split.valid).judged
         return Contestant("zero-shot", _questions(split.valid, own), judged)
-    if (count := sum(bool(record.prefix) for record in split.valid)) and not quiet:
+    if (count := sum(bool(record.prompt) for record in split.valid)) and not quiet:
         what = f"--prompts takes the place of the questions of {count} of {len(split.valid)} records"
         console.note(f"{what}: without it they are asked their own")
     chosen = prompts[0]
@@ -85,13 +86,13 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
     return Contestant("zero-shot", detail, zero.judged)
 
 
-def _questions(records: Sequence[Record], prompt: str) -> str:
+def _questions(records: Sequence[Example], prompt: str) -> str:
     """What examples are asked, in words."""
-    own = sorted({record.prefix or prompt for record in records})
+    own = sorted({record.prompt or prompt for record in records})
     return own[0] if len(own) == 1 else f"{len(own)} questions of the records' own"
 
 
-def fine_tuned(checkpoint: Path, valid: Sequence[Record], data: str, open_model: Open, quiet: bool) -> Contestant:
+def fine_tuned(checkpoint: Path, valid: Sequence[Example], data: str, open_model: Open, quiet: bool) -> Contestant:
     """A fine-tuned model's answers, with its own prompt and threshold.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 from palitune.checkpoint import delta, npz
 from palitune.config import TrainingConfig
 from palitune.data import batches
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.evaluate import confusion
 from palitune.infer.features import Features
 from palitune.infer.loading import Model
@@ -49,8 +49,8 @@ class Courses:
         self,
         model: Model,
         shown: Any,
-        train: Sequence[Record],
-        valid: Sequence[Record],
+        train: Sequence[Example],
+        valid: Sequence[Example],
         config: TrainingConfig,
         folder: RunFolder | None,
     ) -> None:
@@ -106,7 +106,7 @@ class Courses:
 
     def measure(self, found: Evaluation) -> dict[str, float | None]:
         """Ratios as in the result blocks: an answer that is not wholly right counts as the other class."""
-        labels = [record.suffix for record in self.valid]
+        labels = [record.label for record in self.valid]
         answers = [label if right else "" for label, right in zip(labels, found.right, strict=True)]
         counted = confusion.count(labels, answers)
         return {name: getattr(counted, name) for name in RATIOS}

@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from palitune import console
-from palitune.data.records import LABELS, Record, to_json
+from palitune.data.example import Example
+from palitune.data.formats.json_lines import to_json
+from palitune.data.labels import LABELS
 from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.evaluate.answers import Array
@@ -24,7 +26,7 @@ LearnFold = Callable[[Path, Path, Path], Array]
 
 
 def by_linear_probe(
-    records: Sequence[Record], opened: Opened, classes: tuple[str, ...], folds: int, seed: int, quiet: bool
+    records: Sequence[Example], opened: Opened, classes: tuple[str, ...], folds: int, seed: int, quiet: bool
 ) -> Array:
     """Probabilities float64[N, C] by a logistic regression on image features.
 
@@ -35,11 +37,11 @@ def by_linear_probe(
     if not quiet:
         announce(opened.model)
     features = probe_features.features(records, opened.images, quiet)
-    return probe.out_of_fold(features, [record.suffix for record in records], folds, classes, seed)
+    return probe.out_of_fold(features, [record.label for record in records], folds, classes, seed)
 
 
 def by_fine_tuning(
-    records: Sequence[Record], classes: tuple[str, ...], folds: int, seed: int, quiet: bool, learn: LearnFold
+    records: Sequence[Example], classes: tuple[str, ...], folds: int, seed: int, quiet: bool, learn: LearnFold
 ) -> Array:
     """Probabilities float64[N, 2] by fine-tuning a model for every fold.
 
@@ -50,7 +52,7 @@ def by_fine_tuning(
         raise UsageError("learning takes yes and no: leave out --learn for other labels")
     p = np.zeros((len(records), 2))
     with tempfile.TemporaryDirectory() as scratch:
-        parts = probe.parts([record.suffix for record in records], folds, seed)
+        parts = probe.parts([record.label for record in records], folds, seed)
         for number, (learned, held_out) in enumerate(parts, 1):
             if not quiet:
                 console.note(f"fold {number} of {folds}: learning from {len(learned)} records")
@@ -60,10 +62,10 @@ def by_fine_tuning(
     return p
 
 
-def _file(path: Path, records: Sequence[Record]) -> Path:
+def _file(path: Path, records: Sequence[Example]) -> Path:
     """Examples as lines of JSON, with absolute paths of their images."""
     lines = [
-        to_json({"prefix": one.prefix, "suffix": one.suffix, "image": str(one.image.resolve())}) for one in records
+        to_json({"prefix": one.prompt, "suffix": one.label, "image": str(one.image.path.resolve())}) for one in records
     ]
     path.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
     return path

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 import jax
 from tqdm import tqdm
 
+from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.records import LABELS, Record
+from palitune.data.labels import LABELS
 from palitune.evaluate import answers, metrics
 from palitune.evaluate.prompt_ranking import Prompt, Scored
 from palitune.infer.loading import Model
@@ -18,7 +19,7 @@ def score_prompts(
     model: Model,
     image_source: ImageSource,
     params: Mapping[str, jax.Array],
-    records: Sequence[Record],
+    records: Sequence[Example],
     prompts: Sequence[Prompt],
     *,
     classes: tuple[str, ...] = LABELS,
@@ -39,13 +40,13 @@ def score_prompts(
         words: Scorer(model.sizes, model.tokenizer, words, model.dtype, batch_size)
         for words in dict.fromkeys(prompt.words for prompt in prompts)
     }
-    labels = [record.suffix for record in records]
+    labels = [record.label for record in records]
     questions = [model.tokenizer.prompt(prompt.text) for prompt in prompts]  # the longest is refused before all work
     found = []
     silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
         for prompt, question in zip(prompts, questions, strict=True):
-            tokens = raise_first(image_source.prefetch(ImageRequest(one.image, one.where) for one in records))
+            tokens = raise_first(image_source.prefetch(ImageRequest(one.image.path, one.where) for one in records))
             asked = ((one, question) for one in tokens)
             p = []
             for record, scores in zip(records, scorers[prompt.words](params, asked), strict=True):

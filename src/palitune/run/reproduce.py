@@ -15,7 +15,7 @@ from palitune.checkpoint import delta, trained_images
 from palitune.cli.arguments import METHODS, NEEDS_METHOD
 from palitune.cli.main import Parser
 from palitune.config import TrainingConfig
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.infer.loading import Model
 from palitune.run.folder import RunFolder, read_config
@@ -155,7 +155,7 @@ def facts(
     model_name: str,
     model: Model,
     config: TrainingConfig,
-    sets: Mapping[Path, Sequence[Record]],
+    sets: Mapping[Path, Sequence[Example]],
 ) -> dict[str, Any]:
     """The content of a run's `config.json`. It is compared with what was recorded, if the run is made again.
 
@@ -178,7 +178,7 @@ def facts(
     return found
 
 
-def _named(sets: Mapping[Path, Sequence[Record]]) -> Iterable[tuple[str, tuple[Path, Sequence[Record]]]]:
+def _named(sets: Mapping[Path, Sequence[Example]]) -> Iterable[tuple[str, tuple[Path, Sequence[Example]]]]:
     """Sets by their files' names, or by their paths where two have the same name."""
     names = [path.name for path in sets]
     return zip(names if len(set(names)) == len(names) else map(str, sets), sets.items(), strict=True)
@@ -207,8 +207,8 @@ def code_hash() -> str:
     return total.hexdigest()
 
 
-def fingerprint(path: Path, records: Sequence[Record]) -> dict[str, Any]:
+def fingerprint(path: Path, records: Sequence[Example]) -> dict[str, Any]:
     """Count and SHA-256 of a file's lines, and SHA-256 of all its pictures in order."""
-    digests = (bytes.fromhex(trained_images.digest(record.image)) for record in records)
+    digests = (bytes.fromhex(trained_images.digest(record.image.path)) for record in records)
     pictures = hashlib.sha256(b"".join(digests)).hexdigest()
     return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": pictures}

@@ -18,7 +18,7 @@ from palitune.config import PROMPT, TrainingConfig
 from palitune.console import status
 from palitune.data import dataset
 from palitune.data.checks import findings, seen_in_training
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
 from palitune.evaluate.report.result_block import trial_table
 from palitune.infer.loading import Model, announce, files_of, image_source, load, shown_params
@@ -108,8 +108,8 @@ class Planned(NamedTuple):
 
     model: Model
     shown: Any  # what the model is shown for a picture
-    sets: dict[Path, list[Record]]
-    whole: dict[Path, list[Record]]  # the set that they are parts of, if there is one
+    sets: dict[Path, list[Example]]
+    whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
     data: Path
     courses: Courses
     trials: sweep.Trials
@@ -133,7 +133,7 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
         if path is not None
     }
     train, valid = sets[train_file], sets[valid_file or train_file]
-    if args.prompt is None and len(own := {record.prefix for record in train}) == 1:
+    if args.prompt is None and len(own := {record.prompt for record in train}) == 1:
         prompt = own.pop() or prompt  # the only question that is learned is the model's own from then on
     for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
         _configured(args, trial, prompt, len(train))
@@ -172,10 +172,10 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
     return Planned(model, shown, sets, whole, train_file, courses, trials, configured, configs[0], facts)
 
 
-def _tell_of_data(sets: Mapping[Path, Sequence[Record]], train_file: Path) -> None:
+def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
     found: dict[str, list[findings.Finding]] = {}
-    for finding in findings.of_records(sets, lambda record: record.image.resolve()):
+    for finding in findings.of_records(sets, lambda record: record.image.path.resolve()):
         found.setdefault(finding.check, []).append(finding)
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
@@ -197,7 +197,9 @@ def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_s
     model, config = plan.model, plan.config
     judge = Verdicts(model, plan.shown, config.prompt, plan.sets, plan.whole, journal)
 
-    known = trained_images.with_more(trained_images.read(model.path), (record.image for record in plan.sets[plan.data]))
+    known = trained_images.with_more(
+        trained_images.read(model.path), (record.image.path for record in plan.sets[plan.data])
+    )
 
     def describe(content: Mapping[str, Any]) -> str:
         learned_from = plan.data.parent if plan.data.stem in dataset.PARTS else plan.data

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from palitune.data import dataset
+from palitune.data.example import Example
+from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
-from palitune.data.records import KINDS, Record
 from palitune.errors import PalituneError
 from palitune.evaluate.answers import Answer
 from palitune.evaluate.report.result_block import result_block
@@ -22,7 +23,7 @@ UNTRAINED = "zero trained"
 
 def whole_of(
     train_file: Path, valid_file: Path | None, args: argparse.Namespace, shown: ImageSource
-) -> dict[Path, list[Record]]:
+) -> dict[Path, list[Example]]:
     """The set that a split's two parts were made from, as `palitune split` leaves it beside them; else nothing.
 
     Where a third part is kept aside it is left alone: what tests must not be evaluated by every run.
@@ -52,8 +53,8 @@ class Verdicts:
         model: Model,
         shown: Any,
         prompt: str,
-        sets: Mapping[Path, Sequence[Record]],
-        whole: Mapping[Path, Sequence[Record]],
+        sets: Mapping[Path, Sequence[Example]],
+        whole: Mapping[Path, Sequence[Example]],
         journal: Journal,
     ) -> None:
         self.sets, self.whole, self.journal = sets, whole, journal
@@ -66,14 +67,16 @@ class Verdicts:
         known: dict[tuple[Path, str], Answer] = {}  # by what decides it
         for path, records in self.sets.items():
             self.last[path] = self.judge(params, records)
-            known |= {(r.image, r.prefix): a for r, a in zip(records, self.last[path].answers, strict=True)}
+            known |= {(r.image.path, r.prompt): a for r, a in zip(records, self.last[path].answers, strict=True)}
             self._print(path, self.last[path], label)
         for path, records in self.whole.items():
-            new = [record for record in records if (record.image, record.prefix) not in known]
+            new = [record for record in records if (record.image.path, record.prompt) not in known]
             if new:
-                known |= {(r.image, r.prefix): a for r, a in zip(new, self.judge(params, new).answers, strict=True)}
-            answers = [known[record.image, record.prefix] for record in records]
-            whole = Verdict([record.suffix for record in records], answers, self.judge.answering.labels)
+                known |= {
+                    (r.image.path, r.prompt): a for r, a in zip(new, self.judge(params, new).answers, strict=True)
+                }
+            answers = [known[record.image.path, record.prompt] for record in records]
+            whole = Verdict([record.label for record in records], answers, self.judge.answering.labels)
             self._print(path, whole, label)
         if label == UNTRAINED:
             self.first = self.last

@@ -17,8 +17,8 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
+from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.records import Record
 from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma
 from palitune.models.variants import PaliGemmaConfig
@@ -51,7 +51,7 @@ class Evaluator:
     def __init__(
         self,
         config: PaliGemmaConfig,
-        records: Sequence[Record],
+        records: Sequence[Example],
         texts: Sequence[Text],
         pictures: ImageSource,
         dtype: Any,
@@ -83,7 +83,9 @@ class Evaluator:
 
     def __call__(self, params: Mapping[str, Any]) -> Evaluation:
         """`params` is flat."""
-        shown = raise_first(self.pictures.prefetch(ImageRequest(record.image, record.where) for record in self.records))
+        shown = raise_first(
+            self.pictures.prefetch(ImageRequest(record.image.path, record.where) for record in self.records)
+        )
         parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)

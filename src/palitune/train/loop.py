@@ -14,9 +14,9 @@ from palitune import randomness
 from palitune.checkpoint import run_state
 from palitune.config import TrainingConfig
 from palitune.data import batches
+from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.records import Record
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
 from palitune.train import guard, schedule
@@ -49,13 +49,13 @@ def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     return max(1, steps_of(config) // count)
 
 
-def examples_of(records: Sequence[Record], tokenizer: Tokenizer, prompt: str) -> list[Text]:
+def examples_of(records: Sequence[Example], tokenizer: Tokenizer, prompt: str) -> list[Text]:
     """Prompts and answers as tokens. Raises BadDataError, naming the record, for a prompt that is too long."""
-    return [tokenizer.example(record.prefix or prompt, record.suffix, record.where) for record in records]
+    return [tokenizer.example(record.prompt or prompt, record.label, record.where) for record in records]
 
 
 def training_batches(
-    records: Sequence[Record],
+    records: Sequence[Example],
     texts: Sequence[Text],
     pictures: ImageSource,
     config: TrainingConfig,
@@ -65,7 +65,7 @@ def training_batches(
     """A pass's batches after the first `start`, in an order that depends on the seed and on the attempt's name."""
     steps, size = steps_of(config), config.batch_size * config.accumulate
     _, longest = batches.longest(texts)
-    labels = [record.suffix for record in records]
+    labels = [record.label for record in records]
     rng = randomness.generator(config.seed, "order", name)
     if config.balance == "sample":
         indices = batches.balanced_order(labels, steps * size, rng)
@@ -74,7 +74,7 @@ def training_batches(
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
     order = list(indices)[start * size :]
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(pictures.prefetch(ImageRequest(records[i].image, records[i].where) for i in order))
+    shown = raise_first(pictures.prefetch(ImageRequest(records[i].image.path, records[i].where) for i in order))
     for step in range(start, steps):
         chosen, order = order[:size], order[size:]
         images = np.stack([next(shown) for _ in chosen])

@@ -7,10 +7,10 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from palitune.data.example import Example
 from palitune.data.formats import error_hints
 from palitune.data.invisible_characters import UNSEEN, shown
 from palitune.data.labels import LABELS, plain
-from palitune.data.records import Record
 from palitune.data.split import subset_names
 from palitune.errors import listed
 
@@ -38,32 +38,34 @@ def is_training(path: Path) -> bool:
     return subset_names.of([path])[path] == subset_names.TRAIN
 
 
-def of_records(sets: Mapping[Path, Sequence[Record]], identity: Callable[[Record], Hashable]) -> Iterator[Finding]:
+def of_records(sets: Mapping[Path, Sequence[Example]], identity: Callable[[Example], Hashable]) -> Iterator[Finding]:
     """Repeated pictures, contradictory labels, leaks and labels that cannot teach.
 
     Args:
       identity: equal for records that show the same picture.
     """
-    first: dict[Hashable, tuple[Path, Record]] = {}  # of each picture
-    asked: dict[Hashable, Record] = {}  # of each picture and question
+    first: dict[Hashable, tuple[Path, Example]] = {}  # of each picture
+    asked: dict[Hashable, Example] = {}  # of each picture and question
     for path, records in sets.items():
         for record in records:
             picture = identity(record)
             home, earlier = first.setdefault(picture, (path, record))
             if home != path:
-                what = f"{record.name} is also in {earlier.where}: what is learned from cannot judge"
+                what = f"{record.image.name} is also in {earlier.where}: what is learned from cannot judge"
                 yield Finding("error", "leak", record.where, what)
-            before = asked.setdefault((picture, record.prefix), record)
-            if before is not record and before.suffix != record.suffix:
-                what = f'{record.name} is "{record.suffix}" here and "{before.suffix}" in {before.where}'
+            before = asked.setdefault((picture, record.prompt), record)
+            if before is not record and before.label != record.label:
+                what = f'{record.image.name} is "{record.label}" here and "{before.label}" in {before.where}'
                 yield Finding("error", "two labels", record.where, what)
             elif before is not record and home == path:
-                yield Finding("warning", "twice", record.where, f"{record.name} is there already, in {before.where}")
+                yield Finding(
+                    "warning", "twice", record.where, f"{record.image.name} is there already, in {before.where}"
+                )
         yield from _of_labels(path, records)
 
 
-def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
-    labels = collections.Counter(record.suffix for record in records)
+def _of_labels(path: Path, records: Sequence[Example]) -> Iterator[Finding]:
+    labels = collections.Counter(record.label for record in records)
     spellings = collections.defaultdict(list)
     for label in labels:
         spellings[_seen(label)].append(label)
@@ -75,8 +77,8 @@ def _of_labels(path: Path, records: Sequence[Record]) -> Iterator[Finding]:
     strange = [label for label in labels if label not in LABELS]
     if strange and len(strange) < len(labels):
         for record in records:
-            if record.suffix not in LABELS:
-                what = f"{shown(record.suffix)} is neither yes nor no, as other labels are: learning refuses it"
+            if record.label not in LABELS:
+                what = f"{shown(record.label)} is neither yes nor no, as other labels are: learning refuses it"
                 yield Finding("error", "label", record.where, what)
     elif strange:
         named = listed([shown(label) for label in strange])
@@ -94,7 +96,7 @@ def _seen(label: str) -> str:
     return plain(unicodedata.normalize("NFKC", wide)).casefold()
 
 
-def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bool] = is_training) -> list[str]:
+def verdicts(sets: Mapping[Path, Sequence[Example]], teaches: Callable[[Path], bool] = is_training) -> list[str]:
     """What the labels' shares and the number of records allow to be known, a line or two for each file.
 
     Args:
@@ -104,7 +106,7 @@ def verdicts(sets: Mapping[Path, Sequence[Record]], teaches: Callable[[Path], bo
     for path, records in sets.items():
         if not records:
             continue
-        label, count = collections.Counter(record.suffix for record in records).most_common(1)[0]
+        label, count = collections.Counter(record.label for record in records).most_common(1)[0]
         share = count / len(records)
         advice = " (--balance weights helps)" if LOPSIDED <= share < 1 and label in LABELS else ""
         lines.append(

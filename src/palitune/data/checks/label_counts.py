@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune import randomness
+from palitune.data.example_files import Reader
 from palitune.data.formats import csv_lines
-from palitune.data.records import STDIN, Line, Reader, parse_object
+from palitune.data.formats.json_lines import parse_object
+from palitune.data.formats.lines import STDIN, Line
 from palitune.errors import BadDataError
 
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
@@ -114,7 +116,7 @@ def _row(reader: Reader, line: Line) -> dict[str, Any]:
         return parse_object(text, where)
     columns = text.split("\t")
     if len(columns) in (2, 5) or (len(columns) > 2 and not columns[-1]):
-        return {"label": reader.record(line).suffix}
+        return {"label": reader.example(line).label}
     return {str(number): column for number, column in enumerate(columns, 1)}
 
 

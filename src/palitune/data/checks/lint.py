@@ -12,15 +12,17 @@ import numpy as np
 
 from palitune.data.checks import near_duplicates
 from palitune.data.checks.findings import LEVELS, Finding, of_records, verdicts
+from palitune.data.example import Example
+from palitune.data.example_files import Reader
 from palitune.data.formats import error_hints
 from palitune.data.formats.json_lines import RECORD
+from palitune.data.formats.lines import Line
 from palitune.data.image_folders import HINT as OUTSIDE
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images import decoder
 from palitune.data.images.container import media_type
 from palitune.data.images.decoder import Decoding, ImageFacts
 from palitune.data.images.loader import prefetch
-from palitune.data.records import Line, Reader, Record
 from palitune.data.split import subset_names
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, MissingInputError, PalituneError, listed
@@ -52,7 +54,7 @@ class Entry(NamedTuple):
     """A line that is a record."""
 
     line: Line
-    record: Record
+    record: Example
 
 
 class Set(NamedTuple):
@@ -80,7 +82,7 @@ class Report(NamedTuple):
     tokens: dict[str, int]
     repaired: dict[tuple[Path, str], str]
     unusable: set[Path]
-    identity: Callable[[Record], Hashable]
+    identity: Callable[[Example], Hashable]
 
     def count(self, level: str) -> int:
         return sum(finding.level == level for finding in self.findings)
@@ -109,17 +111,17 @@ def lint(
     findings: list[Finding] = []
     parts = subset_names.of(paths)
     sets = [_read(path, folders_of(path), findings)._replace(part=parts[path]) for path in paths]
-    different = {record.image: record for one in sets for _, record in one.entries}
-    looked = prefetch(lambda record: look(record.image, record.where, how), different.values())
+    different = {record.image.path: record for one in sets for _, record in one.entries}
+    looked = prefetch(lambda record: look(record.image.path, record.where, how), different.values())
     seen = dict(zip(different, progress(looked, len(different)), strict=True))
     repaired: dict[tuple[Path, str], str] = {}
     for one in sets:
         findings += _of_pictures(one, seen, how, folders_of(one.path), repaired)
     looks = {path: found for path, found in seen.items() if isinstance(found, Look)}
 
-    def identity(record: Record) -> Hashable:
-        found = looks.get(record.image)
-        return found.digest if found else record.image
+    def identity(record: Example) -> Hashable:
+        found = looks.get(record.image.path)
+        return found.digest if found else record.image.path
 
     records = {one.path: [entry.record for entry in one.entries] for one in sets}
     findings += of_records(records, identity)
@@ -147,10 +149,10 @@ def _read(path: Path, folders: ImageFolders, findings: list[Finding]) -> Set:
         for line in reader:
             total += 1
             try:
-                record = reader.record(line)
-                if record.name not in located:
-                    located[record.name] = folders.locate(record.name, record.where)
-                entries.append(Entry(line, record._replace(image=located[record.name])))
+                record = reader.example(line)
+                if record.image.name not in located:
+                    located[record.image.name] = folders.locate(record.image.name, record.where)
+                entries.append(Entry(line, record.with_image(path=located[record.image.name])))
             except BadDataError as error:
                 findings.append(_of_error(error, f"{path}:{line[0]}"))
     except BadDataError as error:
@@ -174,34 +176,36 @@ def _of_pictures(
     told: set[Path] = set()
     listed: dict[Path, dict[str, list[str]]] = {}
     for _, record in one.entries:
-        found = seen.get(record.image)
-        if found is None or record.image in told:
+        found = seen.get(record.image.path)
+        if found is None or record.image.path in told:
             continue
-        told.add(record.image)
+        told.add(record.image.path)
         if isinstance(found, MissingInputError) and (other := _meant(record, folders, listed)):
-            repaired[one.path, record.name] = other
-            yield Finding("error", "missing picture", record.where, f"no such image: {record.image}; there is {other}")
+            repaired[one.path, record.image.name] = other
+            yield Finding(
+                "error", "missing picture", record.where, f"no such image: {record.image.path}; there is {other}"
+            )
         elif isinstance(found, PalituneError):
             yield _of_error(found, record.where)._replace(where=record.where)
         else:
-            for level, check, what in _of_facts(found.facts, record.image, how):
-                yield Finding(level, check, record.where, f"{record.name}: {what}")
+            for level, check, what in _of_facts(found.facts, record.image.path, how):
+                yield Finding(level, check, record.where, f"{record.image.name}: {what}")
 
 
-def _meant(record: Record, folders: ImageFolders, listed: dict[Path, dict[str, list[str]]]) -> str | None:
+def _meant(record: Example, folders: ImageFolders, listed: dict[Path, dict[str, list[str]]]) -> str | None:
     """The only picture in its folder that differs in case or extension alone.
 
     Args:
       listed: the names in folders that have been looked into, by their stems.
     """
-    named = Path(record.name.replace("\\", "/"))
+    named = Path(record.image.name.replace("\\", "/"))
     near: list[str] = []
     for folder in folders.folders:
         place = folder / named.parent
         if place not in listed:
             listed[place] = _by_stem(place)
         near += [name for name in listed[place].get(_plain(named.name), []) if _is_image(place / name)]
-    return str(Path(record.name).with_name(near[0])) if len(near) == 1 else None
+    return str(Path(record.image.name).with_name(near[0])) if len(near) == 1 else None
 
 
 def _is_image(path: Path) -> bool:
@@ -249,16 +253,16 @@ def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
     """Pictures that look alike: with other labels, or in other files. By groups: of frames of a video, pairs are too
     many to name.
     """
-    shown: dict[bytes, tuple[Path, Record]] = {}
+    shown: dict[bytes, tuple[Path, Example]] = {}
     for one in sets:
         for _, record in one.entries:
-            if record.image in looks:
-                shown.setdefault(looks[record.image].digest, (one.path, record))
+            if record.image.path in looks:
+                shown.setdefault(looks[record.image.path].digest, (one.path, record))
     if len(shown) > MOST_COMPARED:
         what = f"{len(shown):,} pictures are too many to look for those that are alike; {MOST_COMPARED:,} are compared"
         yield Finding("note", "alike", str(sets[0].path), what)
     elif shown:
-        hashes = np.stack([looks[record.image].perceptual_hash for _, record in shown.values()])
+        hashes = np.stack([looks[record.image.path].perceptual_hash for _, record in shown.values()])
         groups = collections.defaultdict(list)
         members = near_duplicates.components(len(shown), near_duplicates.near_pairs(hashes)).tolist()
         for number, found in zip(members, shown.values(), strict=True):
@@ -268,23 +272,23 @@ def _near(sets: Sequence[Set], looks: Mapping[Path, Look]) -> Iterator[Finding]:
                 yield from _of_group(group)
 
 
-def _of_group(group: Sequence[tuple[Path, Record]]) -> Iterator[Finding]:
+def _of_group(group: Sequence[tuple[Path, Example]]) -> Iterator[Finding]:
     """What is to be said of pictures of which each looks like another."""
     home, first = group[0]
 
-    def told(level: str, check: str, other: Record, what: str) -> Finding:
+    def told(level: str, check: str, other: Example, what: str) -> Finding:
         rest = [record for _, record in group[1:] if record is not other]
-        tail = f"; {len(rest)} more look like them: {listed([record.name for record in rest])}" if rest else ""
-        text = f"{other.name} looks like {first.name} in {first.where}{what}{tail}"
+        tail = f"; {len(rest)} more look like them: {listed([record.image.name for record in rest])}" if rest else ""
+        text = f"{other.image.name} looks like {first.image.name} in {first.where}{what}{tail}"
         return Finding(level, check, other.where, text, tuple(record.where for record in (first, *rest)))
 
     elsewhere = next((record for path, record in group if path != home), None)
     if elsewhere is not None:
         yield told("warning", "near leak", elsewhere, ", which is in another file")
-    others = (one for path, one in group if path == home and one.prefix == first.prefix and one.suffix != first.suffix)
+    others = (one for path, one in group if path == home and one.prompt == first.prompt and one.label != first.label)
     different = next(others, None)
     if different is not None:
-        yield told("warning", "alike", different, f', and is "{different.suffix}" where that is "{first.suffix}"')
+        yield told("warning", "alike", different, f', and is "{different.label}" where that is "{first.label}"')
     if elsewhere is None and different is None:
         yield told("note", "alike", group[1][1], "")
 
@@ -300,7 +304,7 @@ def _tokens(
     for one in sets:
         for _, record in one.entries:
             try:
-                text = tokenizer.example(record.prefix or prompt, record.suffix)
+                text = tokenizer.example(record.prompt or prompt, record.label)
             except PalituneError as error:
                 findings.append(Finding("error", "long prompt", record.where, error.what))
                 continue

@@ -14,7 +14,7 @@ def as_text(report: Report, everything: bool) -> str:
     Args:
       everything: name every finding, and not the first few of a kind.
     """
-    lines = [label_table({str(one.path): [record.suffix for _, record in one.entries] for one in report.sets}), ""]
+    lines = [label_table({str(one.path): [record.label for _, record in one.entries] for one in report.sets}), ""]
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault((finding.level, finding.check), []).append(finding)
@@ -40,7 +40,7 @@ def as_json(report: Report) -> dict[str, object]:
         {
             "file": str(one.path),
             "records": len(one.entries),
-            "labels": dict(Counter(record.suffix for _, record in one.entries).most_common()),
+            "labels": dict(Counter(record.label for _, record in one.entries).most_common()),
         }
         for one in report.sets
     ]

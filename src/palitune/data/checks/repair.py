@@ -8,7 +8,9 @@ from typing import NamedTuple
 
 from palitune import atomic_files
 from palitune.data.checks.lint import Report, Set
-from palitune.data.records import LABELS, Record, to_json
+from palitune.data.example import Example
+from palitune.data.formats.json_lines import to_json
+from palitune.data.labels import LABELS
 from palitune.data.split import subset_names
 from palitune.errors import OutputExistsError, UsageError
 
@@ -58,7 +60,7 @@ def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
     homes: dict[Hashable, Path] = {}
     for one in sorted(report.sets, key=lambda one: subset_names.keeps_first(one.part)):
         for _, record in one.entries:
-            labels[report.identity(record), record.prefix].add(record.suffix)
+            labels[report.identity(record), record.prompt].add(record.label)
             homes.setdefault(report.identity(record), one.path)
     return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.sets if one.entries}
 
@@ -69,33 +71,33 @@ def _written(
     dropped: collections.Counter[str] = collections.Counter()
     dropped["no record"] = one.broken
     seen: set[Hashable] = set()
-    has_labels = any(record.suffix in LABELS for _, record in one.entries)
+    has_labels = any(record.label in LABELS for _, record in one.entries)
     kept = renamed = 0
     with atomic_files.replacing(target) as file:
         for (_, _, raw), record in one.entries:
             picture = report.identity(record)
-            other = report.repaired.get((one.path, record.name))
-            if record.image in report.unusable and other is None:
+            other = report.repaired.get((one.path, record.image.name))
+            if record.image.path in report.unusable and other is None:
                 dropped["picture"] += 1
-            elif record.suffix not in LABELS and has_labels:
+            elif record.label not in LABELS and has_labels:
                 dropped["label"] += 1
-            elif len(labels[picture, record.prefix]) > 1:
+            elif len(labels[picture, record.prompt]) > 1:
                 dropped["two labels"] += 1
             elif homes[picture] != one.path:
                 dropped["leak"] += 1
-            elif (picture, record.prefix) in seen:
+            elif (picture, record.prompt) in seen:
                 dropped["twice"] += 1
             else:
-                seen.add((picture, record.prefix))
+                seen.add((picture, record.prompt))
                 kept += 1
                 renamed += other is not None
                 file.write((raw if other is None else _renamed(raw, record, other)) + b"\n")
     return Repair(kept, renamed, {reason: count for reason, count in dropped.items() if count})
 
 
-def _renamed(raw: bytes, record: Record, name: str) -> bytes:
+def _renamed(raw: bytes, record: Example, name: str) -> bytes:
     if record.fields:
-        return to_json(record.fields | {"image": name}).encode()
+        return to_json({**record.fields, "image": name}).encode()
     return b"\t".join([name.encode(), *raw.split(b"\t")[1:]])
 
 

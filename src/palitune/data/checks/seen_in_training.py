@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palitune.checkpoint import trained_images
-from palitune.data.records import Record
+from palitune.data.example import Example
 
 
 class TrainedImageCounter:
@@ -16,15 +16,15 @@ class TrainedImageCounter:
         self.known, self.name, self.quiet = trained_images.read(checkpoint), checkpoint.stem, quiet
         self.records = self.seen = 0
 
-    def watch(self, asked: Iterable[Record]) -> Iterator[Record]:
+    def watch(self, asked: Iterable[Example]) -> Iterator[Example]:
         """The records, counted as they go by; each has its image's file."""
         for record in asked:
             self.add(record)
             yield record
 
-    def add(self, record: Record) -> None:
+    def add(self, record: Example) -> None:
         self.records += 1
-        self.seen += trained_images.count(self.known, [record.image])
+        self.seen += trained_images.count(self.known, [record.image.path])
 
     def tell(self, where: str) -> None:
         """One line about `where`, if there is something to say; then it counts anew."""
@@ -35,7 +35,7 @@ class TrainedImageCounter:
         self.records = self.seen = 0
 
 
-def tell(checkpoint: Path, where: str, asked: Iterable[Record], quiet: bool = False) -> None:
+def tell(checkpoint: Path, where: str, asked: Iterable[Example], quiet: bool = False) -> None:
     """Says how many of some records' images a checkpoint has learned from, if it has from any."""
     overlap = TrainedImageCounter(checkpoint, quiet)
     for record in asked:

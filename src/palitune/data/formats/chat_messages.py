@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data import records
-from palitune.data.formats import conversion
+from palitune.data.formats import conversion, json_lines
 from palitune.data.formats.conversion import Fields, Found, Options
 from palitune.errors import BadDataError
 
@@ -43,7 +42,7 @@ def read(path: Path, options: Options) -> Found:
     """The records. Raises MissingInputError or BadDataError: it cannot be read."""
     for where, line in conversion.lines(path, options):
         try:
-            value = records.parse_object(line, where)
+            value = json_lines.parse_object(line, where)
         except BadDataError as error:
             options.lose("a line is no chat", where, error.what)
             continue

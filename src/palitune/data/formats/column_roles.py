@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from palitune.data.formats.conversion import Options
-from palitune.data.records import HEADS, LABEL_HEADS
+from palitune.data.formats.tsv import HEADS, LABEL_HEADS
 from palitune.errors import BadDataError
 
 # Names in the order in which they count; where several of one row are there, nobody can know which is meant.

@@ -14,7 +14,7 @@ from palitune.data import file_signatures
 from palitune.data.formats import json_lines
 from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.embedded_images import Embedded
-from palitune.data.records import require_file
+from palitune.data.formats.lines import require_file
 from palitune.errors import BadDataError, MissingInputError, UsageError, listed
 
 Fields = dict[str, Any]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.data import file_signatures
-from palitune.data.records import MARK, STDIN, require_file
+from palitune.data.formats.lines import MARK, STDIN, require_file
 from palitune.errors import BadDataError, MissingInputError
 
 SEP = re.compile(r'"?sep=(.)"?\r?\n', re.IGNORECASE)  # Excel's first line

@@ -10,7 +10,7 @@ from typing import Any
 
 from palitune.data.formats import column_roles, conversion
 from palitune.data.formats.conversion import OWN, Fields, Found, Options
-from palitune.data.records import to_json
+from palitune.data.formats.json_lines import to_json
 from palitune.errors import BadDataError
 
 SEPARATORS = (",", ";", "\t", "|")

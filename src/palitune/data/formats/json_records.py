@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from palitune.data import records
-from palitune.data.formats import column_roles, conversion
+from palitune.data.formats import column_roles, conversion, json_lines, tsv
 from palitune.data.formats.conversion import Fields, Found, Options
 from palitune.errors import BadDataError
 
@@ -32,7 +31,7 @@ def _listed(path: Path, options: Options) -> Found:
 def _lines(path: Path, options: Options) -> Found:
     for where, line in conversion.lines(path, options):
         try:
-            fields = records.parse_object(line, where)
+            fields = json_lines.parse_object(line, where)
         except BadDataError as error:
             options.lose("a line is no record", where, error.what, error.hint or "")
             continue
@@ -43,13 +42,13 @@ def read_tsv(path: Path, options: Options) -> Found:
     """Lines of image and label, and a model's answer where it is there. Raises as `read`."""
     for where, line in conversion.lines(path, options):
         try:
-            record = records.parse_tsv(line, where)
+            record, said = tsv.parse_answered(line, where)
         except BadDataError as error:
             options.lose("a line is no record", where, error.what, error.hint or "")
             continue
-        fields: Fields = {"prefix": record.prefix, "suffix": record.suffix, "image": record.name}
-        if record.answer is not None:
-            fields |= {"p_yes": record.p_yes, "answer": record.answer}
+        fields: Fields = {"prefix": record.prompt, "suffix": record.label, "image": record.image.name}
+        if said is not None:
+            fields |= {"p_yes": said.p_yes, "answer": said.text}
         yield where, fields
 
 

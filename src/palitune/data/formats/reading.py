@@ -19,8 +19,11 @@ from palitune.data.formats import (
     vqa,
 )
 from palitune.data.formats.conversion import Fields, Found, Options
+from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.label_renaming import Renaming
-from palitune.data.records import HEADS, LABELS, LONGEST, require_file, to_json
+from palitune.data.formats.lines import LONGEST, require_file
+from palitune.data.formats.tsv import HEADS
+from palitune.data.labels import LABELS
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")

@@ -8,11 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from palitune.data.example import Example, simple
 from palitune.data.formats import chat_messages, coco, column_roles, csv_table, label_folders, label_studio, vqa
 from palitune.data.formats.conversion import OWN, Fields, Found, Lists, Options
+from palitune.data.formats.json_lines import to_json
+from palitune.data.formats.tsv import to_answer, to_tsv
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.container import media_type
-from palitune.data.records import Record, to_answer, to_json, to_tsv
 from palitune.errors import BadDataError, OutputExistsError, StorageError
 
 LONGEST_NAME = 200  # bytes of a folder's name
@@ -70,7 +72,7 @@ def _no_room(fields: Fields, kind: str, room: tuple[str, ...], where: str, optio
 
 def _as_tsv(found: Found, options: Options) -> Iterator[str]:
     for where, fields in found:
-        record = Record(fields["image"], "", fields["suffix"], where)
+        record = simple(fields["image"], "", fields["suffix"], where)
         answered = _is_answered(fields)
         try:
             line = _answer(record, fields) if answered else to_tsv(record)
@@ -81,7 +83,7 @@ def _as_tsv(found: Found, options: Options) -> Iterator[str]:
         yield f"{line}\n"
 
 
-def _answer(record: Record, fields: Fields) -> str:
+def _answer(record: Example, fields: Fields) -> str:
     right = fields.get("correct", fields["answer"].strip().lower() == fields["suffix"].strip().lower())
     return to_answer(record, right, fields["p_yes"], fields["answer"])
 

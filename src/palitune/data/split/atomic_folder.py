@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from palitune import atomic_files, files, locks
-from palitune.data.records import KINDS
+from palitune.data.formats.lines import KINDS
 from palitune.errors import OutputExistsError, StorageError
 
 FILES = rf"(?:shuffle|train|valid|test)\.(?:{'|'.join(KINDS)})"

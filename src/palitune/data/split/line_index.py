@@ -11,7 +11,9 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from palitune.data.records import KINDS, Reader, Record
+from palitune.data.example import Example
+from palitune.data.example_files import Reader
+from palitune.data.formats.lines import KINDS
 from palitune.data.split.regex_timeout import TimedSearch
 from palitune.errors import BadDataError
 
@@ -58,7 +60,7 @@ def index_lines(source: Path, spool: IO[bytes] | None, group: str | None, near: 
 
 
 def _index_of(
-    reader: Reader, spool: IO[bytes] | None, key: Callable[[Record], str | None] | None, near: str
+    reader: Reader, spool: IO[bytes] | None, key: Callable[[Example], str | None] | None, near: str
 ) -> LineIndex:
     names: list[str] | None = None if near == "ignore" else []
     most = MOST_COMPARED if near == "auto" else sys.maxsize
@@ -66,16 +68,16 @@ def _index_of(
     groups, images = array.array("q"), array.array("q")
     numbers: dict[str, int] = {}
     written = 0
-    for (_, offset, raw), record in reader.records():
+    for (_, offset, raw), record in reader.examples():
         if spool is not None:
             spool.write(raw)
             offset, written = written, written + len(raw)
         offsets.append(offset)
         lengths.append(len(raw))
-        labels.append(numbers.setdefault(record.suffix, len(numbers)))
-        images.append(hash(record.name))
+        labels.append(numbers.setdefault(record.label, len(numbers)))
+        images.append(hash(record.image.name))
         if names is not None:
-            names.append(record.name)
+            names.append(record.image.name)
             if len(names) > most:
                 names = None
         if key is not None:
@@ -93,7 +95,7 @@ def _index_of(
 
 
 @contextlib.contextmanager
-def _group_key(group: str | None) -> Iterator[Callable[[Record], str | None]]:
+def _group_key(group: str | None) -> Iterator[Callable[[Example], str | None]]:
     """Provides a function that returns what an example is grouped by, or None for an example of no group."""
     if group is None:
         yield lambda record: None
@@ -104,14 +106,14 @@ def _group_key(group: str | None) -> Iterator[Callable[[Record], str | None]]:
 
         with TimedSearch(pattern, f"--group {group}") as search:
 
-            def part_of_name(record: Record) -> str | None:
-                found = search(record.name)
+            def part_of_name(record: Example) -> str | None:
+                found = search(record.image.name)
                 return None if found is None else found.group(1 if pattern.groups else 0)
 
             yield part_of_name
         return
 
-    def value(record: Record) -> str | None:
+    def value(record: Example) -> str | None:
         if group not in record.fields:
             hint = None if record.fields else "A TSV has no keys: --group image:REGEX takes a part of the image's name"
             raise BadDataError(f'the record has no "{group}" to group by', where=record.where, hint=hint)

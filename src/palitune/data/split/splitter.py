@@ -12,8 +12,8 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from palitune import atomic_files, randomness
+from palitune.data.formats.lines import STDIN
 from palitune.data.image_folders import ImageFolders
-from palitune.data.records import STDIN
 from palitune.data.split import atomic_folder
 from palitune.data.split.grouping import groups_of
 from palitune.data.split.line_index import LineIndex, index_lines

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from palitune.data.records import stream
+from palitune.data.example_files import Reader
 from palitune.errors import BadDataError
 from palitune.evaluate import confusion
 from palitune.evaluate.report import result_block
@@ -13,23 +13,23 @@ def block_of(path: Path) -> str:
     """The block of a file of answers; of labels alone, what always saying the same would score.
 
     Raises:
-      MissingInputError, BadDataError: as `records.stream`; or only some lines have an answer, or none has anything.
+      MissingInputError, BadDataError: as `example_files.stream`; or only some lines have an answer, or none has any.
     """
     kinds: Counter[str] = Counter()
     labels: Counter[str] = Counter()
     alone: Counter[str] = Counter()  # answers without a label
     unlabelled = 0
-    for record in stream(path, labelled=False):
-        if record.answer is None and (kinds or alone):
-            raise BadDataError("no answer here, and there are some above", where=record.where)
-        if not record.suffix:
+    for _, (example, said) in Reader(path, labelled=False).answered():
+        if said is None and (kinds or alone):
+            raise BadDataError("no answer here, and there are some above", where=example.where)
+        if not example.label:
             unlabelled += 1
-            if record.answer is not None:
-                alone[record.answer] += 1
+            if said is not None:
+                alone[said.text] += 1
             continue
-        labels[record.suffix] += 1
-        if record.answer is not None:
-            kinds[confusion.kind(record.answer, record.suffix)] += 1
+        labels[example.label] += 1
+        if said is not None:
+            kinds[confusion.kind(said.text, example.label)] += 1
     if not labels and not alone:
         raise BadDataError("neither answers nor labels are here", where=str(path))
     if 0 < kinds.total() < labels.total():

@@ -13,7 +13,7 @@ METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", 
 
 def comparison_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
     """Figures of both with the verdict on each difference, how answers changed, and McNemar's test."""
-    lines = [f"{after.name} against {before.name}, {len(after.records)} records"]
+    lines = [f"{after.name} against {before.name}, {len(after.examples)} records"]
     old, new = metrics.figures(before.judged), metrics.figures(after.judged)
     rows = [["", "before", "after", "difference", "95 %", "verdict", "by"]]
     for name, change in comparison.changes(before.judged, after.judged, found, METRICS).items():
@@ -38,10 +38,10 @@ def flip_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
     """A line of data for each changed answer: image, label, both answers, and whether it was fixed or broken."""
     lines = []
     for flip in found.flips:
-        record = after.records[flip.record]
+        record = after.examples[flip.record]
         was = before.judged.right[flip.record]
         outcome = "fixed" if flip.is_better else "broken" if was else "wrong still"
-        lines.append(f"{record.name}\t{record.suffix}\t{flip.before}\t{flip.after}\t{outcome}")
+        lines.append(f"{record.image.name}\t{record.label}\t{flip.before}\t{flip.after}\t{outcome}")
     return lines
 
 
@@ -51,14 +51,14 @@ def as_json(before: Answers, after: Answers, found: Comparison) -> dict[str, obj
     return {
         "before": before.name,
         "after": after.name,
-        "records": len(after.records),
+        "records": len(after.examples),
         "figures": {"before": metrics.figures(before.judged), "after": metrics.figures(after.judged)},
         "differences": {name: change._asdict() for name, change in changes.items()},
         "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict},
         "flips": [
             {
-                "image": after.records[flip.record].name,
-                "label": after.records[flip.record].suffix,
+                "image": after.examples[flip.record].image.name,
+                "label": after.examples[flip.record].label,
                 "before": flip.before,
                 "after": flip.after,
                 "fixed": flip.is_better,

@@ -52,7 +52,7 @@ def summarize_file(
         facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
         if threshold != stored.point.threshold:
             facts["threshold"] += " is stored, and is not what these answers were given with"
-    records = found.records
+    records = found.examples
     if locate_images:
         records = answer_files.located(records, Path(file), images, allow_outside)
     return summary.summarize(
@@ -80,7 +80,7 @@ def summarize_comparison(
     before: Answers, after: Answers, images: str | None = None, allow_outside: bool = False
 ) -> Summary:
     """The summary of the second answers against the first, with the images' files."""
-    records = answer_files.located(after.records, Path(after.name), images, allow_outside)
+    records = answer_files.located(after.examples, Path(after.name), images, allow_outside)
     facts = {"before": before.name, "after": after.name}
     title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.judged)
     return summary.summarize(title, facts, records, after.judged, before.judged, threshold)

@@ -34,7 +34,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
     )
     environment.filters |= {"value": value, "percent": _percent}
     environment.globals |= {"between": between, "interval": _interval}
-    thumbnails = {item.record.name: thumbnail(item) for item in _shown(one)}
+    thumbnails = {item.record.image.name: thumbnail(item) for item in _shown(one)}
     return environment.get_template("page.html").render(
         one=one,
         names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
@@ -67,7 +67,7 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
 def thumbnail(item: Item) -> str | None:
     """A small picture as a data address; None where the picture cannot be read."""
     try:
-        picture = decoder.decode(item.record.image, item.record.where, most=LARGEST)
+        picture = decoder.decode(item.record.image.path, item.record.where, most=LARGEST)
     except PalituneError:
         return None
     picture.thumbnail((THUMBNAIL, THUMBNAIL))

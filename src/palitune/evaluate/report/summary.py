@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune.data.checks.findings import interval
-from palitune.data.records import Record
+from palitune.data.example import Example
 from palitune.errors import printable
 from palitune.evaluate import comparison, metrics
 from palitune.evaluate.answers import log_odds
@@ -24,7 +24,7 @@ MOST_ALWAYS = 50  # labels of which it is said what always saying them would sco
 class Item(NamedTuple):
     """A judged picture."""
 
-    record: Record
+    record: Example
     label: str
     answer: str
     p_yes: float | None
@@ -85,7 +85,7 @@ class Learned(NamedTuple):
 def summarize(
     title: str,
     facts: Mapping[str, str],
-    records: Sequence[Record],
+    records: Sequence[Example],
     judged: Judged,
     before: Judged | None = None,
     threshold: float | None = None,
@@ -104,7 +104,7 @@ def summarize(
     if judged.p is None and judged.confidence is not None:
         p = judged.confidence.tolist()
     earlier = before.answers if before else [None] * len(records)
-    shown = [record._replace(name=printable(record.name)) for record in records]
+    shown = [record.with_image(printable(record.image.name)) for record in records]
     said = [printable(answer) for answer in judged.answers]
     items = [Item(*one) for one in zip(shown, judged.labels, said, p, earlier, strict=True)]
     sure = [0.0] * len(items) if judged.confidence is None else judged.confidence.tolist()
@@ -170,10 +170,10 @@ def doubtful(judged: Judged, threshold: float | None = None) -> list[int]:
 def _slices(items: Sequence[Item]) -> list[Slice]:
     """By format, source, data file and question, each where there are several; the largest first."""
     kinds: dict[str, Callable[[Item], str]] = {
-        "format": lambda item: _format(item.record.name),
+        "format": lambda item: _format(item.record.image.name),
         "source": lambda item: _source(item.record),
         "file": lambda item: item.record.where.rpartition(":")[0],
-        "question": lambda item: item.record.prefix,
+        "question": lambda item: item.record.prompt,
     }
     found = []
     for name, key in kinds.items():
@@ -195,10 +195,10 @@ def _format(name: str) -> str:
     return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or "(no ending)")
 
 
-def _source(record: Record) -> str:
+def _source(record: Example) -> str:
     """The key "source" of a line of JSON, else the picture's folder."""
     source = record.fields.get("source")
-    return source if isinstance(source, str) and source else str(Path(record.name).parent)
+    return source if isinstance(source, str) and source else str(Path(record.image.name).parent)
 
 
 def as_json(one: Summary) -> dict[str, Any]:
@@ -229,6 +229,6 @@ def as_json(one: Summary) -> dict[str, Any]:
 
 
 def _plain(item: Item, classes: Sequence[str]) -> dict[str, Any]:
-    found = {"image": item.record.name, "label": item.label, "answer": item.answer, "p_yes": item.p_yes}
+    found = {"image": item.record.image.name, "label": item.label, "answer": item.answer, "p_yes": item.p_yes}
     verdict = {"kind": kind(item.answer, item.label, classes)} if len(classes) == 2 else {}
     return found | verdict | ({} if item.before is None else {"before": item.before})

@@ -82,5 +82,5 @@ def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
     for item in items:
         verdict = [kind(item.answer, item.label, classes)] if len(classes) == 2 else []
         p = "" if item.p_yes is None else f"{item.p_yes:.4f}"
-        rows.append([item.record.name, item.label[:30], item.answer[:30], p, *verdict])
+        rows.append([item.record.image.name, item.label[:30], item.answer[:30], p, *verdict])
     return aligned([["image", "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])

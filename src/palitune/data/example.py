@@ -1,0 +1,157 @@
+"""What a model is asked and what is right: messages and targets; an image with a label is the simplest case."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+Role = Literal["system", "user", "assistant"]
+NOWHERE = Path()
+NO_FIELDS: Mapping[str, object] = {}  # shared, and never changed
+
+
+class Image(NamedTuple):
+    """A reference to an image.
+
+    Attributes:
+      name: as the data names it.
+      path: its file, once it has been looked for; `NOWHERE` before.
+    """
+
+    name: str
+    path: Path = NOWHERE
+
+
+Part = str | Image
+
+
+class Message(NamedTuple):
+    """What one side says: texts and images, in order."""
+
+    role: Role
+    parts: tuple[Part, ...]
+
+    @property
+    def text(self) -> str:
+        """All of its texts together, without the images."""
+        return "".join(part for part in self.parts if type(part) is str)
+
+
+class Target(NamedTuple):
+    """What the model is asked for, and what is right.
+
+    Attributes:
+      name: tells several targets of one example apart; empty where there is only one.
+      choices: what the answer is one of; None is free text, or what the one who asks allows.
+      answer: the right answer; None where it is unknown.
+    """
+
+    name: str = ""
+    choices: tuple[str, ...] | None = None
+    answer: str | None = None
+
+
+UNKNOWN = Target()
+REMEMBERED = 1024  # targets, which most examples share
+_targets: dict[str, tuple[Target]] = {"": (UNKNOWN,)}
+
+
+def targets_of(label: str) -> tuple[Target]:
+    """The targets of an example of one label; of an empty one it is unknown what is right."""
+    found = _targets.get(label)
+    if found is None:
+        found = (Target("", None, label),)
+        if len(_targets) < REMEMBERED:
+            _targets[label] = found
+    return found
+
+
+class Example(NamedTuple):
+    """Messages, and what is asked of the model about them.
+
+    Attributes:
+      messages: a chat has several, an image with a prompt is one of the user.
+      targets: at least one; the last assistant's turn of a chat may be one too.
+      where: `file:line`, for messages about it.
+      fields: everything that a line of JSON has, unknown keys too; empty for other formats.
+    """
+
+    messages: tuple[Message, ...]
+    targets: tuple[Target, ...] = (UNKNOWN,)
+    where: str = ""
+    fields: Mapping[str, object] = NO_FIELDS
+
+    @classmethod
+    def of(
+        cls,
+        image: str | Path | None = None,
+        prompt: str = "",
+        label: str | None = None,
+        *,
+        choices: tuple[str, ...] | None = None,
+        where: str = "",
+        fields: Mapping[str, object] = NO_FIELDS,
+    ) -> "Example":
+        """The simplest case: one image (a file's path), one prompt and one label, any of which may be missing."""
+        parts: tuple[Part, ...] = () if image is None else (Image(str(image), Path(image)),)
+        if prompt:
+            parts = (*parts, prompt)
+        target = UNKNOWN if choices is None and not label else Target("", choices, label or None)
+        return cls((Message("user", parts),), (target,), where or str(image or "an example"), fields)
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """Every image of every message, in order."""
+        return tuple(part for message in self.messages for part in message.parts if type(part) is Image)
+
+    @property
+    def image(self) -> Image:
+        """The first image. Raises ValueError where there is none."""
+        for message in self.messages:
+            for part in message.parts:
+                if type(part) is Image:
+                    return part
+        raise ValueError(f"{self.where}: the example has no image")
+
+    @property
+    def prompt(self) -> str:
+        """The text of the user's last message; empty where the model's own prompt is to be asked."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message.text
+        return ""
+
+    @property
+    def target(self) -> Target:
+        """The first target."""
+        return self.targets[0]
+
+    @property
+    def label(self) -> str:
+        """The right answer to the first target; empty where it is unknown."""
+        return self.targets[0].answer or ""
+
+    def with_image(self, name: str | None = None, path: Path | None = None) -> "Example":
+        """The same example with another name or file for its first image."""
+        for number, message in enumerate(self.messages):
+            for place, part in enumerate(message.parts):
+                if type(part) is Image:
+                    image = Image(part.name if name is None else name, part.path if path is None else path)
+                    parts = (*message.parts[:place], image, *message.parts[place + 1 :])
+                    changed = Message(message.role, parts)
+                    messages = (*self.messages[:number], changed, *self.messages[number + 1 :])
+                    return Example(messages, self.targets, self.where, self.fields)
+        raise ValueError(f"{self.where}: the example has no image")
+
+
+def simple(name: str, prompt: str, label: str, where: str, fields: Mapping[str, object] = NO_FIELDS) -> Example:
+    """One image whose file has not been looked for, a prompt and a label, both of which may be empty.
+
+    It is called once a line, and quicker than the constructors of the named tuples are.
+    """
+    image = _new(Image, (name, NOWHERE))
+    message = _new(Message, ("user", (image, prompt) if prompt else (image,)))
+    targets = _targets.get(label) or targets_of(label)
+    return _new(Example, ((message,), targets, where, fields))
+
+
+_new = tuple.__new__

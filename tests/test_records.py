@@ -98,14 +98,14 @@ def test_images_are_found_beside_the_file_or_one_folder_up(tmp_path: Path) -> No
     image = tmp_path / "images" / "NG_image101.jpg"
     image.touch()
     path = written(tmp_path / "set1", GOOD)
-    assert example_files.read(path)[0].image.samefile(image)
+    assert example_files.read(path)[0].image.path.samefile(image)
     (tmp_path / "set1" / "images").mkdir()
     nearer = tmp_path / "set1" / "images" / "NG_image101.jpg"
     nearer.touch()
-    assert example_files.read(path)[0].image.samefile(nearer)
-    assert example_files.read(path, ImageFolders([tmp_path]))[0].image == image
+    assert example_files.read(path)[0].image.path.samefile(nearer)
+    assert example_files.read(path, ImageFolders([tmp_path]))[0].image.path == image
     elsewhere = ImageFolders([tmp_path / "elsewhere"])
-    assert example_files.read(path, elsewhere)[0].image == tmp_path / "elsewhere/images/NG_image101.jpg"
+    assert example_files.read(path, elsewhere)[0].image.path == tmp_path / "elsewhere/images/NG_image101.jpg"
 
 
 def test_pictures_stay_in_their_folder(tmp_path: Path) -> None:
@@ -207,8 +207,8 @@ def test_a_long_line_takes_no_memory_and_the_next_ones_are_read(tmp_path: Path) 
     assert max(len(raw) for _, _, raw in lines) < 2 << 20
     assert path.read_bytes()[lines[2][1] :] == GOOD.encode()
     with pytest.raises(BadDataError, match=":2: the line is longer than"):
-        reader.record(lines[1])
-    assert reader.record(lines[2]).name == "images/NG_image101.jpg"
+        reader.example(lines[1])
+    assert reader.example(lines[2]).image.name == "images/NG_image101.jpg"
 
 
 def test_records_without_labels(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.hub import catalogue
 from palitune.method import METHODS
-from palitune.models import variants
+from palitune.models import spec
 from palitune.train import loop, objective, optimizers, step
 
 NEW_SEED, NEW = 10_000, 200
@@ -45,7 +45,7 @@ def main() -> None:
         folder = Path(name)
         path = catalogue.download(catalogue.TINY, folder)
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
-        sizes = variants.read(params)
+        sizes = spec.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
         loader = ImageLoader(sizes.img.image_size)
         dataset.make(folder / "new", NEW, NEW_SEED)

@@ -31,16 +31,17 @@ from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import paligemma, siglip
-from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
+from palitune.models.sizes import SiglipSizes
+from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.reference import Reference
 from palitune.train import optimizers
 from palitune.train.options import Options
 from palitune.train.plan import kept_layers
 from palitune.train.step import init_state, make_step
 
-SIZES = PaliGemmaConfig(
-    SiglipConfig(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),
-    GemmaConfig(width=256, depth=6, mlp_dim=2048, num_heads=4, num_kv_heads=1, head_dim=64, vocab_size=257_152),
+SIZES = ModelSpec(
+    SiglipSizes(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),
+    GemmaSpec(width=256, depth=6, mlp_dim=2048, num_heads=4, num_kv_heads=1, head_dim=64, vocab_size=257_152),
 )
 BATCH, PROMPT, LITERAL_LENGTH, RATE = 8, 20, 128, 0.03
 Run = Callable[[], Any]

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from palitune.models import variants
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models import spec
+from palitune.models.spec import ModelSpec
 
 # Most of the time of tests in this process is XLA's: with few optimizations its programs are there in half of it, and
 # the results are held to the same tolerances. Commands run as people run them, because theirs are compared bit for bit,
@@ -59,7 +59,7 @@ def campaign(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
 class Golden(NamedTuple):
     """One golden file: sizes read off its parameters, flat parameters, and everything else by key."""
 
-    sizes: PaliGemmaConfig
+    sizes: ModelSpec
     params: dict[str, Any]
     values: Mapping[str, Any]
 
@@ -74,7 +74,7 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(GOLDEN / f"{request.param}.npz") as file:
         values = {key: file[key] for key in file.files}
     params = {key.removeprefix("params/"): value for key, value in values.items() if key.startswith("params/")}
-    sizes = variants.read(params)
+    sizes = spec.read(params)
     # The one size that shapes do not tell: heads 32 wide instead of the published 27B's 128.
     if scaling := json.loads(str(values["config"]))["llm"].get("query_pre_attn_norm"):
         sizes = replace(sizes, llm=replace(sizes.llm, query_pre_attn_norm=scaling))

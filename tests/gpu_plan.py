@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from palitune import config
-from palitune.models import variants
+from palitune.models import spec
 from palitune.train import plan
 
 CARD = "rtx4070-12gb"
@@ -47,10 +47,10 @@ PROMISED = (
 
 def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
-    sizes = variants.published(family, 224)
+    sizes = spec.published(family, 224)
     settings = config.training(method=method, optimizer=optimizer, batch_size=batch)
-    dtype = jnp.dtype(variants.FAMILIES[family].stored_dtype)
-    stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in variants.expected(sizes).items()}
+    dtype = jnp.dtype(spec.FAMILIES[family].stored_dtype)
+    stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
     counted = plan.measure(work, 0, cards.placement(cards.find(CARD)))
     return counted.peak / 1e9, plan.estimate(work, 0).peak / 1e9

@@ -19,9 +19,9 @@ from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.infer import features
 from palitune.infer.features import Features
 from palitune.models import siglip
-from palitune.models.variants import SiglipConfig
+from palitune.models.sizes import SiglipSizes
 
-CONFIG = SiglipConfig(width=16, depth=2, mlp_dim=32, num_heads=2, patch_size=4, image_size=16, num_classes=12)
+CONFIG = SiglipSizes(width=16, depth=2, mlp_dim=32, num_heads=2, patch_size=4, image_size=16, num_classes=12)
 PARAMS = {f"img/{path}": leaf for path, leaf in trees.flatten(siglip.init(CONFIG, jax.random.key(0))).items()}
 
 
@@ -96,7 +96,7 @@ def test_the_key_stands_for_everything_else() -> None:
     others = {
         features.key(CONFIG, {**marks, "img/head/bias": "3"}, jnp.float32),
         features.key(CONFIG, marks, jnp.bfloat16),
-        features.key(SiglipConfig(16, 2, 32, 2, 4, 32, 12), marks, jnp.float32),
+        features.key(SiglipSizes(16, 2, 32, 2, 4, 32, 12), marks, jnp.float32),
     }
     assert len(others | {key}) == 4
 

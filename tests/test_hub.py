@@ -22,7 +22,7 @@ from palitune import locks
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, NetworkError
 from palitune.hub import catalogue, checksum, kaggle, transfer
-from palitune.models import variants
+from palitune.models import spec
 
 ACCOUNT = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "0123456789"}
 NOBODY = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": "http://127.0.0.1:9"}  # the port of "discard"
@@ -75,8 +75,8 @@ def test_the_tiny_model_ships_with_the_package(tmp_path: Path) -> None:
     written = path.stat().st_mtime_ns
     assert catalogue.download("tiny", tmp_path).stat().st_mtime_ns == written
     checkpoint = npz.Checkpoint(path)
-    sizes = variants.read(checkpoint)
-    assert set(variants.expected(sizes)) == set(checkpoint)
+    sizes = spec.read(checkpoint)
+    assert set(spec.expected(sizes)) == set(checkpoint)
     package = files("palitune") / "tiny"
     assert sum(len((package / name).read_bytes()) for name in ("tiny.npz", "tokenizer.model")) <= 4_000_000
 

@@ -25,7 +25,7 @@ from palitune import private_folders, trees
 from palitune.errors import ConfigurationError
 from palitune.infer import decoding
 from palitune.models import paligemma, siglip
-from palitune.models.variants import GEMMAS, GemmaConfig, PaliGemmaConfig
+from palitune.models.spec import GemmaSpec, ModelSpec
 
 INSTALL = "bin/install-big_vision.sh"
 UNNAMED = "palitune"  # what big_vision is told for a language model whose size it has no name for
@@ -81,7 +81,7 @@ def _file_access() -> Iterator[None]:
 class Reference:
     """The reference implementation's model of the same sizes."""
 
-    def __init__(self, sizes: PaliGemmaConfig, folder: Path) -> None:
+    def __init__(self, sizes: ModelSpec, folder: Path) -> None:
         """Raises ConfigurationError if big_vision is not there, or does not go with what is installed."""
         if find(folder) is None:
             hint = f"{INSTALL} fetches it into cache/"
@@ -97,8 +97,8 @@ class Reference:
             what = f"big_vision cannot be imported ({error})"
             raise ConfigurationError(what, hint=f"{INSTALL} fetches the commit that goes with palitune") from None
         llm, img = sizes.llm, sizes.img
-        name = next((name for name, known in GEMMAS.items() if known == llm), UNNAMED)
-        if name == UNNAMED:
+        name = sizes.big_vision or UNNAMED
+        if sizes.big_vision is None:
             self._name(llm)
         # Logits are not capped, as in big_vision's transfers and its notebook; the key/value cache is in float32, as
         # ours, where its default rounds to bfloat16.
@@ -114,7 +114,7 @@ class Reference:
         frozen = ml_collections.FrozenConfigDict
         self.model = big_vision.Model(llm=frozen(text), img=frozen(encoder), img_model="vit")
 
-    def _name(self, llm: GemmaConfig) -> None:
+    def _name(self, llm: GemmaSpec) -> None:
         """Makes big_vision know a language model of these sizes."""
         sizes: dict[str, Any] = {"variant": UNNAMED, "scan": True, "remat_policy": "nothing_saveable", "norm_eps": 1e-6}
         sizes |= {"width": llm.width, "depth": llm.depth, "mlp_dim": llm.mlp_dim, "num_heads": llm.num_heads}
@@ -190,7 +190,7 @@ class Comparison(NamedTuple):
 class Comparer:
     """Both implementations, compiled once for images and prompts of one size."""
 
-    def __init__(self, sizes: PaliGemmaConfig, reference: Reference, eos: int) -> None:
+    def __init__(self, sizes: ModelSpec, reference: Reference, eos: int) -> None:
         self.sizes, self.reference, self.eos = sizes, reference, eos
         self.our_tokens = jax.jit(lambda params, image: siglip.image_tokens(sizes.img, params["img"], image))
         self.their_tokens = jax.jit(reference.image_tokens)

@@ -149,7 +149,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
     from palitune import workspace
     from palitune.config import training
     from palitune.errors import UsageError
-    from palitune.models import variants
+    from palitune.models import spec
     from palitune.train.plan import Work
 
     if args.checkpoint:
@@ -158,18 +158,18 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
 
         path = workspace.checkpoint_to_read(args.checkpoint)
         checkpoint = delta.load(path, workspace.checkpoint_to_read)
-        config, name = variants.read(checkpoint, str(path)), str(path)
+        config, name = spec.read(checkpoint, str(path)), str(path)
         check(checkpoint, config, path)
         stored = {key: jax.ShapeDtypeStruct(checkpoint[key].shape, checkpoint[key].dtype) for key in checkpoint}
     else:
         name = args.variant or "paligemma-3b-224"
         family, _, resolution = name.rpartition("-")
-        if family not in variants.FAMILIES or resolution not in map(str, variants.RESOLUTIONS):
-            known = f"{', '.join(variants.FAMILIES)}, each with -{', -'.join(map(str, variants.RESOLUTIONS))}"
+        if family not in spec.FAMILIES or resolution not in map(str, spec.RESOLUTIONS):
+            known = f"{', '.join(spec.FAMILIES)}, each with -{', -'.join(map(str, spec.RESOLUTIONS))}"
             raise UsageError(f"no variant {name!r}. There are: {known}")
-        config = variants.published(family, int(resolution))
-        dtype = jnp.dtype(variants.FAMILIES[family].stored_dtype)
-        stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in variants.expected(config).items()}
+        config = spec.published(family, int(resolution))
+        dtype = jnp.dtype(spec.FAMILIES[family].stored_dtype)
+        stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in spec.expected(config).items()}
     inputs = args.prompt_length + args.answer_length
     return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
 

@@ -16,11 +16,10 @@ from palitune import atomic_files, files, locks
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.hub import checksum, kaggle, transfer
-from palitune.models import variants
-from palitune.models.variants import VOCAB_SIZE, PaliGemmaConfig
+from palitune.models import spec
+from palitune.models.spec import VOCAB_SIZE, ModelSpec
 
 TINY = "tiny"
-TINY_VOCAB_SIZE = 512
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 SLICE = 32 << 20  # bytes
@@ -31,7 +30,7 @@ class Published(NamedTuple):
 
     handle: str
     file: str
-    family: str  # as in `variants.FAMILIES`
+    family: str  # as in `spec.FAMILIES`
     resolution: int  # pixels
 
     @property
@@ -39,8 +38,8 @@ class Published(NamedTuple):
         return f"https://www.kaggle.com/models/{'/'.join(self.handle.split('/')[:2])}"
 
     @property
-    def sizes(self) -> PaliGemmaConfig:
-        return variants.published(self.family, self.resolution)
+    def sizes(self) -> ModelSpec:
+        return spec.published(self.family, self.resolution)
 
 
 def _catalogue() -> dict[str, Published]:
@@ -96,10 +95,11 @@ def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
 
     The published models' tokenizer may not have been downloaded; the tiny model's is always there.
     """
-    if vocab_size == VOCAB_SIZE:
-        return folder(cache) / "paligemma_tokenizer.model"
-    if vocab_size != TINY_VOCAB_SIZE:
+    name = spec.tokenizer_of(vocab_size)
+    if name is None:
         return None
+    if name != TINY:
+        return folder(cache) / f"{name}_tokenizer.model"
     copied = folder(cache) / TINY / "tokenizer.model"
     return copied if copied.is_file() else packaged_tiny().with_name("tokenizer.model")
 
@@ -187,15 +187,15 @@ def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, sil
         return
     signed_in = kaggle.sign_in(model.file)
     parts = cache / "kagglehub"
-    needed = 2 * sum(math.prod(part.shape) for part in variants.expected(model.sizes).values())  # bytes, in 16 bit
+    needed = 2 * sum(math.prod(part.shape) for part in spec.expected(model.sizes).values())  # bytes, in 16 bit
     parts.mkdir(parents=True, exist_ok=True)
     atomic_files.check_space(parts, needed - transfer.size(kaggle.partial(model.handle, model.file, parts)), name)
     kaggle.fetch(model.handle, model.file, target, parts, signed_in, npz.problem, silent)
 
 
-def _other_model(path: Path, sizes: PaliGemmaConfig, name: str) -> str | None:
+def _other_model(path: Path, sizes: ModelSpec, name: str) -> str | None:
     """What tells a file that a person named from the model that they said it is."""
-    found = variants.read(npz.Checkpoint(path), str(path))
+    found = spec.read(npz.Checkpoint(path), str(path))
     if found == sizes:
         return None
     return f"not {name}: {found.img.image_size} pixels, {found.llm.depth} layers of width {found.llm.width}"

@@ -15,13 +15,13 @@ from palitune.data import batches
 from palitune.data.tokens import Text, Tokenizer
 from palitune.infer.questions import BATCH_SIZE, in_batches
 from palitune.models import paligemma
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
 
 
 def greedy(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Mapping[str, Any],
     zimg: jax.Array,
     text: jax.Array,
@@ -67,7 +67,7 @@ def greedy(
 class Writer:
     """What a model writes freely."""
 
-    def __init__(self, config: PaliGemmaConfig, tokenizer: Tokenizer, dtype: Any, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, config: ModelSpec, tokenizer: Tokenizer, dtype: Any, batch_size: int = BATCH_SIZE) -> None:
         self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.img.num_patches
 
         @jax.jit

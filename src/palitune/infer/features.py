@@ -28,7 +28,7 @@ from palitune.data.images.decoder import Decoding
 from palitune.data.images.loader import ImageRequest
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
-from palitune.models.variants import SiglipConfig
+from palitune.models.sizes import SiglipSizes
 
 BATCH_SIZE = 8
 CRC_BYTES = 4
@@ -37,7 +37,7 @@ REMEMBERED = 100_000  # names of files
 Array = np.ndarray[Any, Any]
 
 
-def key(config: SiglipConfig, digests: Mapping[str, str], dtype: Any) -> str:
+def key(config: SiglipSizes, digests: Mapping[str, str], dtype: Any) -> str:
     """What image tokens depend on beside the picture: `digests` are those of the tower's parameters.
 
     They are such that nobody can make another tower to the same key, whose tokens would then be taken for this one's.
@@ -56,7 +56,7 @@ class Features:
 
     def __init__(
         self,
-        config: SiglipConfig,
+        config: SiglipSizes,
         folder: Path,
         tower: Callable[[], Mapping[str, Any]],
         dtype: Any,

@@ -24,8 +24,8 @@ from palitune.hub import catalogue, checksum
 from palitune.infer.features import Features
 from palitune.infer.features import key as features_key
 from palitune.method import METHODS
-from palitune.models import lora, variants
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models import lora, spec
+from palitune.models.spec import ModelSpec
 from palitune.train.parameters import ON_HOST, is_finite, resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -36,7 +36,7 @@ class Model(NamedTuple):
     """A checkpoint on disk and what it takes to run it; nothing of it is on the device yet."""
 
     path: Path
-    sizes: PaliGemmaConfig
+    sizes: ModelSpec
     checkpoint: Checkpoint | Overlay
     tokenizer: Tokenizer
     dtype: Any
@@ -126,7 +126,7 @@ def load(
     for file in files_of(checkpoint):
         checksum.verify(file, silent)
     checkpoint.verify(silent)
-    sizes = variants.read(checkpoint, str(path))
+    sizes = spec.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
     found = _tokenizer(tokenizer, sizes.llm.vocab_size, path)
     if not quiet:
@@ -137,9 +137,9 @@ def load(
     return Model(path, sizes, checkpoint, found, jnp.dtype(dtype))
 
 
-def check(checkpoint: Checkpoint | Overlay, sizes: PaliGemmaConfig, path: Path) -> None:
+def check(checkpoint: Checkpoint | Overlay, sizes: ModelSpec, path: Path) -> None:
     """Raises BadDataError, naming every path, unless the parameters are a PaliGemma's and its adapters'."""
-    expected = variants.expected(sizes)
+    expected = spec.expected(sizes)
     adapters = [name for name in checkpoint if lora.is_adapter(name)]
     for name in lora.adapted(adapters):
         if name not in expected or not lora.can_adapt(name):

@@ -22,7 +22,7 @@ from palitune.errors import UsageError
 from palitune.infer.questions import BATCH_SIZE, in_batches
 from palitune.models import gemma, paligemma
 from palitune.models.paligemma import Branches
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
 MOST_LABELS = 1000
@@ -81,7 +81,7 @@ def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
 
 
 def log_likelihoods(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Mapping[str, Any],
     zimg: jax.Array,
     text: jax.Array,
@@ -124,7 +124,7 @@ class Scorer:
 
     def __init__(
         self,
-        config: PaliGemmaConfig,
+        config: ModelSpec,
         tokenizer: Tokenizer,
         labels: Sequence[str],
         dtype: Any,

@@ -9,7 +9,7 @@ stacked on axis 0, `final_norm/scale`. One linen module describes ONE layer; `hi
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from palitune.models import lora
 from palitune.models.attention import attend
-from palitune.models.variants import GemmaConfig
+from palitune.models.spec import GemmaSpec
 
 Params = Mapping[str, Any]
 Cache = tuple[jax.Array, jax.Array]  # keys and values, each [L, B, S, K, H]
@@ -25,20 +25,52 @@ Angles = tuple[jax.Array, jax.Array]  # `rope_angles`
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
 KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
-ROPE_MAX_WAVELENGTH = 10_000  # google-deepmind/gemma, positional_embeddings.py
 
 
 def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> Any:
     return nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=in_axis, out_axis=out_axis)
 
 
-def rope_angles(config: GemmaConfig, positions: jax.Array) -> Angles:
+class Context(NamedTuple):
+    """What all layers of one kind take beside their input."""
+
+    angles: Angles
+    mask: jax.Array  # bool[B, T, S], true where a query may see a key
+
+
+def contexts(config: GemmaSpec, positions: jax.Array, mask: jax.Array, keys: jax.Array | None = None) -> list[Context]:
+    """The context of each kind of layer.
+
+    Args:
+      positions: int[B, T] of the queries.
+      mask: bool[B, T, S], true where a query may see a key.
+      keys: int[B, S], positions of the keys; those of the queries by default.
+    """
+    keys = positions if keys is None else keys
+    made = []
+    for kind in config.kinds:
+        near = mask
+        if kind.window is not None:
+            near = mask & (positions[:, :, None] - keys[:, None, :] < kind.window)
+        made.append(Context(rope_angles(config.head_dim, kind.rope_base, positions), near))
+    return made
+
+
+def context_of(kinds: list[Context], layer: jax.Array | int) -> Context:
+    """The context of a layer, by its number, int[]: the kinds take turns."""
+    if len(kinds) == 1:
+        return kinds[0]
+    kind = jnp.asarray(layer) % len(kinds)
+    return jax.tree.map(lambda *of_kinds: jnp.stack(of_kinds)[kind], *kinds)
+
+
+def rope_angles(head_dim: int, base: float, positions: jax.Array) -> Angles:
     """Sine and cosine, float32[B, T, 1, H/2] each, of rotary position embeddings at `int[B, T]`.
 
-    They are the same in every layer. Source: https://arxiv.org/abs/2104.09864
+    Source: https://arxiv.org/abs/2104.09864
     """
-    half = config.head_dim // 2
-    timescale = ROPE_MAX_WAVELENGTH ** (jnp.arange(half, dtype=jnp.float32) / half)
+    half = head_dim // 2
+    timescale = base ** (jnp.arange(half, dtype=jnp.float32) / half)
     radians = positions.astype(jnp.float32)[..., None, None] / timescale
     return jnp.sin(radians), jnp.cos(radians)
 
@@ -98,7 +130,7 @@ def _take(x: jax.Array, rows: jax.Array | None) -> jax.Array:
 class Attention(nn.Module):
     """Multi-head, grouped-query or multi-query attention."""
 
-    config: GemmaConfig
+    config: GemmaSpec
     dropout: float = 0.0
 
     def setup(self) -> None:
@@ -120,18 +152,18 @@ class Attention(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        angles: Angles,
-        mask: jax.Array,
+        context: Context,
         cache: tuple[Cache, jax.Array] | None,
         rows: jax.Array | None,
     ) -> tuple[jax.Array, Cache]:
-        """x `[B, T, D]`, its `rope_angles`, mask `bool[B, T, S]`.
+        """x `[B, T, D]`, and the context of the layer's kind.
 
         Without a cache S is T. With one, of one layer `[B, S, K, H]` each, and `int[B, T]`, the new keys and values go
         to these rows of it.
         `rows` `int[B, Q]` are the only queries wanted: the result is `[B, Q, D]`.
         """
         c = self.config
+        angles, mask = context
         if c.num_kv_heads == c.num_heads:
             q, k, v = self.qkv_einsum(x)
             q = _take(q, rows)
@@ -184,7 +216,7 @@ class FeedForward(nn.Module):
     returns them there, and applied with what it returned it computes everything but them again.
     """
 
-    config: GemmaConfig
+    config: GemmaSpec
     dropout: float = 0.0
 
     @nn.compact
@@ -215,7 +247,7 @@ class Block(nn.Module):
     `dropout` is the share of the adapters' inputs that are left out, where there is a random stream of that name.
     """
 
-    config: GemmaConfig
+    config: GemmaSpec
     dropout: float = 0.0
 
     def setup(self) -> None:
@@ -230,26 +262,25 @@ class Block(nn.Module):
     def __call__(
         self,
         x: jax.Array,
-        angles: Angles,
-        mask: jax.Array,
+        context: Context,
         cache: tuple[Cache, jax.Array] | None = None,
         rows: jax.Array | None = None,
     ) -> tuple[jax.Array, Cache]:
         """Arguments as of `Attention.__call__`; returns the new x and this layer's keys and values."""
-        y, keys_and_values = self.attn(self.pre_attention_norm(x), angles, mask, cache, rows)
+        y, keys_and_values = self.attn(self.pre_attention_norm(x), context, cache, rows)
         x = _take(x, rows) + (self.post_attention_norm(y) if self.config.post_norms else y)
         y = self.mlp(self.pre_ffw_norm(x))
         return x + (self.post_ffw_norm(y) if self.config.post_norms else y), keys_and_values
 
 
-def init(config: GemmaConfig, key: jax.Array) -> dict[str, Any]:
+def init(config: GemmaSpec, key: jax.Array) -> dict[str, Any]:
     """Random float32 parameters, with layers stacked on axis 0."""
     embed_key, layer_key, norm_key = jax.random.split(key, 3)
     embedding_init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
     x = jnp.zeros((1, 1, config.width))
-    arguments = (x, rope_angles(config, jnp.zeros((1, 1), jnp.int32)), jnp.ones((1, 1, 1), bool))
+    context = contexts(config, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1, 1), bool))[0]
     block = Block(config)
-    layers = jax.vmap(lambda k: block.init(k, *arguments)["params"])(jax.random.split(layer_key, config.depth))
+    layers = jax.vmap(lambda k: block.init(k, x, context)["params"])(jax.random.split(layer_key, config.depth))
     return {
         "embedder": {"input_embedding": embedding_init(embed_key, (config.vocab_size, config.width), jnp.float32)},
         "layers": layers,
@@ -257,14 +288,14 @@ def init(config: GemmaConfig, key: jax.Array) -> dict[str, Any]:
     }
 
 
-def embed(config: GemmaConfig, params: Params, tokens: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def embed(config: GemmaSpec, params: Params, tokens: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """Token embeddings `dtype`[B, T, D] of `int[B, T]`, scaled by sqrt(D)."""
     table = params["embedder"]["input_embedding"]
     return jnp.take(table, tokens, axis=0).astype(dtype) * jnp.sqrt(config.width).astype(dtype)
 
 
 def hidden_states(
-    config: GemmaConfig,
+    config: GemmaSpec,
     params: Params,
     x: jax.Array,
     mask: jax.Array,
@@ -289,7 +320,8 @@ def hidden_states(
         positions = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     rate, key = dropout or (0.0, None)
     block = Block(config, rate)
-    angles = rope_angles(config, positions)
+    keys = None if cache is None else jnp.broadcast_to(jnp.arange(mask.shape[-1]), (x.shape[0], mask.shape[-1]))
+    kinds = contexts(config, positions, mask, keys)
 
     # Only a layer's input is kept for the backward pass; the rest of the layer is computed again there.
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
@@ -297,14 +329,14 @@ def hidden_states(
         weights, layer_cache, number = scanned
         rows = None if layer_cache is None else (layer_cache, positions)
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
-        return block.apply({"params": weights}, x, angles, mask, rows, rngs=rngs)
+        return block.apply({"params": weights}, x, context_of(kinds, number), rows, rngs=rngs)
 
     x, new_cache = jax.lax.scan(layer, x, (params["layers"], cache, jnp.arange(config.depth)))
     return final_norm(params, x), new_cache
 
 
 def selected_states(
-    config: GemmaConfig, params: Params, x: jax.Array, mask: jax.Array, positions: jax.Array, rows: jax.Array
+    config: GemmaSpec, params: Params, x: jax.Array, mask: jax.Array, positions: jax.Array, rows: jax.Array
 ) -> jax.Array:
     """`hidden_states` at a few places, without keys and values: the last layer computes nothing but them.
 
@@ -315,14 +347,14 @@ def selected_states(
       [B, Q, D].
     """
     block = Block(config)
-    angles = rope_angles(config, positions)
+    kinds = contexts(config, positions, mask)
 
     def layer(number: Any, x: jax.Array, rows: jax.Array | None = None) -> jax.Array:
         # Indexed here, because a slice of all layers but the last would be a copy of them.
         weights = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False), params["layers"]
         )
-        y: Any = block.apply({"params": weights}, x, angles, mask, None, rows)
+        y: Any = block.apply({"params": weights}, x, context_of(kinds, number), None, rows)
         return y[0]
 
     x = jax.lax.fori_loop(0, config.depth - 1, layer, x)

@@ -12,18 +12,18 @@ import jax
 import jax.numpy as jnp
 
 from palitune.models import gemma, siglip
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 
 Params = Mapping[str, Any]
 
 
-def init(config: PaliGemmaConfig, key: jax.Array) -> dict[str, Any]:
+def init(config: ModelSpec, key: jax.Array) -> dict[str, Any]:
     """Random float32 parameters under big_vision's paths: `img/...` and `llm/...`."""
     img_key, llm_key = jax.random.split(key)
     return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}
 
 
-def image_tokens(config: PaliGemmaConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def image_tokens(config: ModelSpec, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """`dtype`[B, N, D] of images float[B, H, W, 3], or of image features [B, N, D] that were computed before.
 
     Of the parameters only `img` is used, and only for images.
@@ -50,7 +50,7 @@ def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
 
 
 def sequence(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Params,
     zimg: jax.Array,
     text: jax.Array,
@@ -70,7 +70,7 @@ def sequence(
 
 
 def hidden_states(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Params,
     zimg: jax.Array,
     text: jax.Array,
@@ -96,7 +96,7 @@ def hidden_states(
 
 
 def forward(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Params,
     image: jax.Array,
     text: jax.Array,
@@ -121,7 +121,7 @@ class Branches(NamedTuple):
 
 
 def branched_states(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Params,
     zimg: jax.Array,
     text: jax.Array,
@@ -158,7 +158,7 @@ def branched_states(
 
 
 def prefill(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Params,
     zimg: jax.Array,
     text: jax.Array,
@@ -186,7 +186,7 @@ def prefill(
 
 
 def extend(
-    config: PaliGemmaConfig, params: Params, cache: gemma.Cache, token: jax.Array, length: jax.Array
+    config: ModelSpec, params: Params, cache: gemma.Cache, token: jax.Array, length: jax.Array
 ) -> tuple[jax.Array, gemma.Cache]:
     """One more token for every example: tokens int[B] at rows int[B]; returns logits float32[B, V] and the cache."""
     x = gemma.embed(config.llm, params["llm"], token[:, None], cache[0].dtype)

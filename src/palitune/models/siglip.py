@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from palitune.models.attention import attend
-from palitune.models.variants import SiglipConfig
+from palitune.models.sizes import SiglipSizes
 
 Params = Mapping[str, Any]
 
@@ -23,7 +23,7 @@ Params = Mapping[str, Any]
 class Stem(nn.Module):
     """Patches with their positions: `[B, H, W, 3]` to `[B, N, C]`."""
 
-    config: SiglipConfig
+    config: SiglipSizes
     dtype: Any
 
     @nn.compact
@@ -39,7 +39,7 @@ class Stem(nn.Module):
 class MlpBlock(nn.Module):
     """Two dense layers with a GELU between them: `[B, N, C]` to the same."""
 
-    config: SiglipConfig
+    config: SiglipSizes
     dtype: Any
 
     @nn.compact
@@ -56,7 +56,7 @@ class MlpBlock(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention: `[B, N, C]` to the same. Its parameters are those of Flax's module."""
 
-    config: SiglipConfig
+    config: SiglipSizes
     dtype: Any
 
     @nn.compact
@@ -77,7 +77,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """One pre-norm transformer block: `[B, N, C]` to the same."""
 
-    config: SiglipConfig
+    config: SiglipSizes
     dtype: Any
 
     @nn.compact
@@ -89,7 +89,7 @@ class Block(nn.Module):
         return x + MlpBlock(self.config, self.dtype, name="MlpBlock_0")(y)
 
 
-def init(config: SiglipConfig, key: jax.Array) -> dict[str, Any]:
+def init(config: SiglipSizes, key: jax.Array) -> dict[str, Any]:
     """Random float32 parameters of the image encoder, with blocks stacked on axis 0."""
     stem_key, block_key, head_key = jax.random.split(key, 3)
     image = jnp.zeros((1, config.image_size, config.image_size, 3))
@@ -102,14 +102,14 @@ def init(config: SiglipConfig, key: jax.Array) -> dict[str, Any]:
     return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, "head": head}
 
 
-def stem(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any) -> jax.Array:
+def stem(config: SiglipSizes, params: Params, image: jax.Array, dtype: Any) -> jax.Array:
     """Patches of float[B, H, W, 3] with their positions, `dtype`[B, N, C]."""
     weights = {name: params[name] for name in ("embedding", "pos_embedding")}
     x: Any = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
     return x
 
 
-def head(config: SiglipConfig, params: Params, x: jax.Array) -> jax.Array:
+def head(config: SiglipSizes, params: Params, x: jax.Array) -> jax.Array:
     """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D].
 
     A sum of squares that overflows gives NaN: LayerNorm makes the same tokens, those of its bias, of every image of it.
@@ -121,7 +121,7 @@ def head(config: SiglipConfig, params: Params, x: jax.Array) -> jax.Array:
     return tokens
 
 
-def image_tokens(config: SiglipConfig, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def image_tokens(config: SiglipSizes, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
     """Image tokens for the language model.
 
     Args:

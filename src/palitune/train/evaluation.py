@@ -21,7 +21,7 @@ from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 from palitune.train import objective
 
 BATCH_SIZE = 8
@@ -50,7 +50,7 @@ class Evaluator:
 
     def __init__(
         self,
-        config: PaliGemmaConfig,
+        config: ModelSpec,
         records: Sequence[Example],
         texts: Sequence[Text],
         pictures: ImageSource,

@@ -21,13 +21,14 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from palitune import trees
 from palitune.data.batches import Batch
 from palitune.models import gemma, paligemma, siglip
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
 from palitune.train.options import Options, Outcome
 
 Flat = Mapping[str, Any]
 Block = Callable[[Any, Any, Any, Any], jax.Array]  # a layer's parameters, input, activations that are known, number
+Run = tuple[tuple[int, int], Any]  # the layers first <= layer < last, and what they keep
 TABLE = "llm/embedder/input_embedding"
 
 
@@ -154,7 +155,7 @@ class Walk:
 
 
 def make_update(
-    config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, options: Options
+    config: ModelSpec, transform: optax.GradientTransformation, dtype: Any, options: Options
 ) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
     """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, outcome)`, to be compiled.
 
@@ -174,7 +175,7 @@ def make_update(
     return update
 
 
-def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+def _tower(config: ModelSpec, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
     """Image tokens [B, N, D] and, where the tower learns, the function that takes their gradient back through it."""
     if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
         params = walk.tree("head", BLOCKS, "stem")
@@ -204,43 +205,73 @@ def _tower(config: PaliGemmaConfig, walk: Walk, image: jax.Array, dtype: Any) ->
     return head(walk.tree("head"), x), back
 
 
+class Layers:
+    """The language model's layers as functions of one layer's parameters, in the forms that the walk needs."""
+
+    def __init__(self, config: GemmaSpec, mask: jax.Array, rows: jax.Array, dropout: float, key: jax.Array) -> None:
+        """Args:
+        mask: bool[B, M, M], true where a query may see a key.
+        rows: int[B, K], the loss tokens' places in the sequence.
+        dropout: share of the adapters' inputs that are left out, by the random `key`.
+        """
+        batch, length = mask.shape[:2]
+        self.kinds = gemma.contexts(config, jnp.broadcast_to(jnp.arange(length), (batch, length)), mask)
+        self.module = gemma.Block(config, dropout)
+        self.last, self.rows, self.dropout = config.depth - 1, rows, dropout
+        self.key = jax.random.fold_in(key, zlib.crc32(b"dropout"))
+
+    def block(self, params: Any, x: Any, known: Any, layer: Any) -> Any:
+        """A layer's output [B, M, D], with activations that are known not computed again."""
+        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        return self.module.apply({"params": params, gemma.KEPT: known}, x, context, rngs=rngs)[0]
+
+    def keeping(self, params: Any, x: Any, layer: Any) -> tuple[Any, Any]:
+        """A layer's output [B, M, D], and the activations that need not be computed again."""
+        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        (y, _), known = self.module.apply({"params": params}, x, context, mutable=[gemma.KEPT], rngs=rngs)
+        return y, known[gemma.KEPT]
+
+    def last_block(self, params: Any, x: Any, known: Any, layer: Any) -> Any:
+        """The last layer's output at the loss tokens, [B, K, D]: all others matter to them as keys and values only."""
+        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        return self.module.apply({"params": params}, x, context, None, self.rows, rngs=rngs)[0]
+
+    def forward(self, walk: Walk, x: jax.Array, kept_layers: int) -> tuple[jax.Array, list[Run]]:
+        """Through all layers but the last, of which the last `kept_layers` keep activations.
+
+        Returns:
+          [B, M, D], and what each run of layers keeps for `Walk.back_through_layers`.
+        """
+
+        def recomputing(x: Any, layer: Any) -> Any:
+            return self.block(walk.layer(LAYERS, layer), x, {}, layer), (x, {})
+
+        def keeping(x: Any, layer: Any) -> Any:
+            y, known = self.keeping(walk.layer(LAYERS, layer), x, layer)
+            return y, (x, known)
+
+        first_kept = max(0, self.last - kept_layers)
+        runs = []
+        for layers, body in (((0, first_kept), recomputing), ((first_kept, self.last), keeping)):
+            if layers[0] < layers[1]:
+                x, kept = jax.lax.scan(body, x, jnp.arange(*layers))
+                runs.append((layers, kept))
+        return x, runs
+
+    def _rngs(self, layer: Any) -> Any:
+        # The same numbers on the way forward and when the layer is computed again.
+        return {"dropout": jax.random.fold_in(self.key, layer)} if self.dropout else None
+
+
 def _language_model(
-    config: PaliGemmaConfig, walk: Walk, zimg: jax.Array, batch: Batch, options: Options
+    config: ModelSpec, walk: Walk, zimg: jax.Array, batch: Batch, options: Options
 ) -> tuple[objective.Loss, jax.Array]:
     """The loss, with the language model updated, and the gradient of the image tokens [B, N, D]."""
-    images, last = zimg.shape[1], config.llm.depth - 1
+    images = zimg.shape[1]
     x, mask = paligemma.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
-    angles = gemma.rope_angles(config.llm, jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2]))
-    rows = images + batch.positions
-    module = gemma.Block(config.llm, options.lora_dropout)
-
-    def rngs(layer: Any) -> Any:
-        # The same numbers on the way forward and when the layer is computed again.
-        key = jax.random.fold_in(walk.key, zlib.crc32(b"dropout"))
-        return {"dropout": jax.random.fold_in(key, layer)} if options.lora_dropout else None
-
-    def block(params: Any, x: Any, known: Any, layer: Any) -> Any:
-        return module.apply({"params": params, gemma.KEPT: known}, x, angles, mask, rngs=rngs(layer))[0]
-
-    def last_block(params: Any, x: Any, known: Any, layer: Any) -> Any:
-        # Only the loss tokens' rows are looked at; all others matter to them as keys and values.
-        return module.apply({"params": params}, x, angles, mask, None, rows, rngs=rngs(layer))[0]
-
-    def forward(x: Any, layer: Any) -> Any:
-        return block(walk.layer(LAYERS, layer), x, {}, layer), (x, {})
-
-    def forward_keeping(x: Any, layer: Any) -> Any:
-        arguments: Any = ({"params": walk.layer(LAYERS, layer)}, x, angles, mask)
-        (y, _), known = module.apply(*arguments, mutable=[gemma.KEPT], rngs=rngs(layer))
-        return y, (x, known[gemma.KEPT])
-
-    first_kept = max(0, last - options.kept_layers)
-    runs = []
-    for layers, body in (((0, first_kept), forward), ((first_kept, last), forward_keeping)):
-        if layers[0] < layers[1]:
-            x, kept = jax.lax.scan(body, x, jnp.arange(*layers))
-            runs.append((layers, kept))
-    hidden, back_through_last = walk.through(LAYERS, last, last_block, x, {})
+    layers = Layers(config.llm, mask, images + batch.positions, options.lora_dropout, walk.key)
+    x, runs = layers.forward(walk, x, options.kept_layers)
+    hidden, back_through_last = walk.through(LAYERS, layers.last, layers.last_block, x, {})
 
     def loss_of(normed: jax.Array, table: jax.Array) -> objective.Loss:
         return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing)
@@ -250,13 +281,12 @@ def _language_model(
 
     table = walk.tree("table")["llm"]["embedder"]["input_embedding"]
     normed = gemma.final_norm(walk.tree("final_norm")["llm"], hidden)
-    one = objective.Loss(jnp.ones(()), jnp.zeros(()))
-    loss, gradient = walk.back("final_norm", tail, hidden, one)
+    loss, gradient = walk.back("final_norm", tail, hidden, objective.Loss(jnp.ones(()), jnp.zeros(())))
     walk.finite &= jnp.isfinite(loss.value)
     if walk.learns(LAYERS, "table", "head", BLOCKS, "stem"):
         gradient = walk.finish(LAYERS, back_through_last, gradient)
-        for layers, kept in reversed(runs):
-            gradient = walk.back_through_layers(LAYERS, layers, block, kept, gradient)
+        for numbers, kept in reversed(runs):
+            gradient = walk.back_through_layers(LAYERS, numbers, layers.block, kept, gradient)
     else:
         gradient = jnp.zeros_like(x)
     if walk.learns("table"):

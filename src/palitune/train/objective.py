@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from palitune.data.batches import Batch
 from palitune.models import paligemma
 from palitune.models.gemma import Dropout
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 
 
 class Loss(NamedTuple):
@@ -24,7 +24,7 @@ class Loss(NamedTuple):
 
 
 def loss(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     params: Mapping[str, Any],
     batch: Batch,
     dtype: Any = jnp.float32,

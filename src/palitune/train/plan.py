@@ -24,7 +24,7 @@ from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 from palitune.train.options import Options
 from palitune.train.parameters import resident_dtype
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
@@ -39,7 +39,7 @@ SAFETY = 0.97  # share of a device's memory that a plan may use
 class Work(NamedTuple):
     """What decides how much a step needs."""
 
-    sizes: PaliGemmaConfig
+    sizes: ModelSpec
     stored: Mapping[str, Any]  # parameters by path: anything with a shape and a dtype
     config: TrainingConfig
     dtype: Any  # of the computation
@@ -114,13 +114,13 @@ def batch(work: Work) -> Batch:
     )
 
 
-def kept_bytes(sizes: PaliGemmaConfig, batch: Batch, dtype: Any) -> int:
+def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: Any) -> int:
     """What keeping one layer's projections takes: gate and up, [B, M, F] each."""
     examples, length = batch.text.shape[-2:]
     return 2 * examples * (length + sizes.img.num_patches) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
 
 
-def kept_layers(sizes: PaliGemmaConfig, batch: Batch, dtype: Any, budget: int = CPU_BUDGET) -> int:
+def kept_layers(sizes: ModelSpec, batch: Batch, dtype: Any, budget: int = CPU_BUDGET) -> int:
     """How many layers may keep their projections in `budget` bytes. The last layer computes few and needs no room."""
     return max(0, min(sizes.llm.depth - 1, budget // kept_bytes(sizes, batch, dtype)))
 

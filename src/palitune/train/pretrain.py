@@ -22,17 +22,13 @@ from palitune.data import batches
 from palitune.data.demo import drawing, pretraining_tasks
 from palitune.data.images import resize
 from palitune.data.tokens import Text, Tokenizer
-from palitune.hub import catalogue
 from palitune.models import paligemma, siglip
-from palitune.models.variants import GemmaConfig, PaliGemmaConfig, SiglipConfig
+from palitune.models.spec import TINY
 from palitune.train import step
 from palitune.train.options import Options
 
-VOCAB_SIZE = catalogue.TINY_VOCAB_SIZE
-CONFIG = PaliGemmaConfig(
-    SiglipConfig(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96),
-    GemmaConfig(width=96, depth=4, mlp_dim=288, num_heads=4, num_kv_heads=1, head_dim=32, vocab_size=VOCAB_SIZE),
-)
+CONFIG = TINY
+VOCAB_SIZE = CONFIG.llm.vocab_size
 LONGEST_ANSWER = 24  # tokens; captions are the longest answers
 BATCH_SIZE = 64
 CLIP = 1.0  # largest norm of all gradients together

@@ -11,7 +11,7 @@ from palitune import trees
 from palitune.config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.method import METHODS
-from palitune.models.variants import PaliGemmaConfig
+from palitune.models.spec import ModelSpec
 from palitune.train import layerwise, objective, optimizers, schedule
 from palitune.train.options import Options, Outcome, check
 
@@ -98,7 +98,7 @@ class Step:
 
 
 def make_step(
-    config: PaliGemmaConfig,
+    config: ModelSpec,
     transform: optax.GradientTransformation,
     dtype: Any = jnp.float32,
     options: Options = DEFAULTS,
@@ -127,7 +127,7 @@ def make_step(
 
 
 def _whole_update(
-    config: PaliGemmaConfig, transform: optax.GradientTransformation, dtype: Any, options: Options
+    config: ModelSpec, transform: optax.GradientTransformation, dtype: Any, options: Options
 ) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
     """As `layerwise.make_update`, with all gradients at once."""
 

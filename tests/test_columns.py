@@ -108,7 +108,7 @@ def test_tables_and_pipes(tmp_path: Path, run: Run) -> None:
     )
     told = done.stderr.splitlines()
     assert "Use - for standard input" in told[0]
-    assert "no list of different names" in told[1]
+    assert "is not a list of different names" in told[1]
     assert len(told) == 3
 
 

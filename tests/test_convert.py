@@ -8,10 +8,10 @@ import pytest
 from conftest import Run
 from PIL import Image
 
-from palitune.data.formats import reading, writing
-from palitune.data.formats.conversion import Options
-from palitune.data.formats.embedded_images import Embedded
+from palitune.data.formats import detection, label_folders, reading, writing
+from palitune.data.formats.embedded_images import EmbeddedImages
 from palitune.data.formats.label_renaming import Renaming
+from palitune.data.formats.options import Options
 from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, UsageError
 
@@ -24,7 +24,7 @@ FIELDS = [
 
 def read(path: Path, kind: str | None = None, **options: object) -> list[dict[str, object]]:
     given = Options(**options)  # type: ignore[arg-type]
-    return [fields for _, fields in reading.read(path, kind or reading.detect(path, given), given)]
+    return [fields for _, fields in reading.read(path, kind or detection.detect(path, given), given)]
 
 
 def lines(fields: list[dict[str, object]], kind: str, embed: ImageFolders | None = None, **options: object) -> str:
@@ -40,14 +40,14 @@ def written(path: Path, content: object) -> Path:
 @pytest.mark.parametrize("kind", ["jsonl", "csv", "labelstudio", "coco", "vqa", "messages"])
 def test_there_and_back(tmp_path: Path, kind: str) -> None:
     path = written(tmp_path / "x", lines(FIELDS, kind))
-    assert reading.detect(path) == kind
+    assert detection.detect(path) == kind
     assert [{key: one[key] for key in FIELDS[0]} for one in read(path)] == FIELDS
 
 
 def test_captions_are_asked_for(tmp_path: Path) -> None:
     captions = {"images": [{"id": 3, "file_name": "a.jpg"}], "annotations": [{"id": 1, "image_id": 3, "caption": "x"}]}
     path = written(tmp_path / "x", captions)
-    assert reading.detect(path) == "coco"
+    assert detection.detect(path) == "coco"
     assert read(path) == [{"prefix": "caption en", "suffix": "x", "image": "a.jpg"}]
 
 
@@ -89,7 +89,7 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     target, images = tmp_path / "out", ImageFolders([tmp_path / "in"])
 
     def write(fields: list[dict[str, object]], target: Path) -> int:
-        return writing.write_folders((("x", one) for one in fields), target, images, Options())
+        return label_folders.write((("x", one) for one in fields), target, images, Options())
 
     assert write(found, target) == 3
     assert sorted(str(path.relative_to(target)) for path in target.rglob("*.png")) == [
@@ -192,14 +192,14 @@ def test_chats(tmp_path: Path) -> None:
     assert base64.b64decode(url.partition(",")[2]) == (tmp_path / "a.png").read_bytes()
     path = written(tmp_path / "x.jsonl", line)
 
-    def settled(embedded: Embedded | None) -> list[dict[str, object]]:
+    def settled(embedded: EmbeddedImages | None) -> list[dict[str, object]]:
         options = Options(embedded=embedded)
         found = reading.settled(reading.read(path, "messages", options), Renaming(), "x", options)
         return [one for _, one in found]
 
     with pytest.raises(UsageError, match="--pictures FOLDER"):
         settled(None)
-    embedded = Embedded(tmp_path / "new")
+    embedded = EmbeddedImages(tmp_path / "new")
     settled(embedded)
     embedded.close()
     assert not (tmp_path / "new").exists()  # nothing is kept of a conversion that did not end well

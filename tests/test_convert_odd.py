@@ -11,10 +11,10 @@ import pytest
 from conftest import Run
 from PIL import Image
 
-from palitune.data.formats import label_folders, reading
-from palitune.data.formats.conversion import Fields, Options
+from palitune.data.formats import detection, label_folders, reading
 from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.label_renaming import Renaming, pair
+from palitune.data.formats.options import Fields, Options
 from palitune.errors import BadDataError, PalituneError, UsageError
 
 YES_NO = [("a.jpg", "yes"), ("b.jpg", "no")]
@@ -24,7 +24,7 @@ def converted(path: Path, names: Renaming | None = None, **options: object) -> l
     """Sound records of a file or folder, whatever it is."""
     given = Options(**options)  # type: ignore[arg-type]
     source = label_folders.source_of(path) if path.is_dir() else path
-    found = reading.read(source, reading.detect(source, given), given)
+    found = reading.read(source, detection.detect(source, given), given)
     return [fields for _, fields in reading.settled(found, names or Renaming(), str(source), given)]
 
 

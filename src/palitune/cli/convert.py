@@ -82,8 +82,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     from palitune.cli import streams
-    from palitune.data.formats.conversion import Options
     from palitune.data.formats.convert import Conversion, convert
+    from palitune.data.formats.options import Options
 
     options = Options(
         image=args.image_column,

@@ -3,13 +3,17 @@
 https://platform.openai.com/docs/guides/vision-fine-tuning
 """
 
+import base64
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data.formats import conversion, json_lines
-from palitune.data.formats.conversion import Fields, Found, Options
+from palitune.data.formats import json_lines, source_labels, text_files
+from palitune.data.formats.json_lines import to_json
+from palitune.data.formats.options import Fields, Found, Options, lose_rest
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images.container import media_type
 from palitune.errors import BadDataError
 
 SYSTEM = ("system", "developer")
@@ -40,7 +44,7 @@ class _LostError(Exception):
 
 def read(path: Path, options: Options) -> Found:
     """The records. Raises MissingInputError or BadDataError: it cannot be read."""
-    for where, line in conversion.lines(path, options):
+    for where, line in text_files.read_lines(path, options):
         try:
             value = json_lines.parse_object(line, where)
         except BadDataError as error:
@@ -81,7 +85,7 @@ def _records(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator
         return
     for turn in chat.turns:
         fields: Fields = {"prefix": turn.question, "suffix": turn.answer, "image": image}
-        yield conversion.with_rest(fields, rest, where, options)
+        yield source_labels.with_rest(fields, rest, where, options)
 
 
 def _chat(messages: list[Any]) -> Chat:
@@ -165,3 +169,34 @@ def line(fields: Fields, url: str) -> Fields:
             {"role": "assistant", "content": fields["suffix"]},
         ]
     }
+
+
+def write(found: Found, options: Options, embed: ImageFolders | None) -> Iterator[str]:
+    for where, fields in found:
+        lose_rest(fields, "messages", ("prefix", "system"), where, options)
+        system = fields.get("system")
+        if not isinstance(system, (str, type(None))):
+            options.lose("messages has no room for other keys", where, "system")
+            continue
+        url: str | None = fields["image"]
+        if embed is not None:
+            url = _embedded(embed, fields["image"], where, options)
+        if url is not None:
+            yield f"{to_json(line(fields, url))}\n"
+
+
+def _embedded(images: ImageFolders, name: str, where: str, options: Options) -> str | None:
+    path = images.locate(name, where)
+    if not path.is_file():
+        options.lose("no such image", where, str(path), "-i names the folder that images are in", missing=True)
+        return None
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        options.lose("an image cannot be read", where, f"{path}: {error.strerror}", missing=True)
+        return None
+    kind = media_type(content)
+    if kind is None:
+        options.lose("an image is of a kind that palitune does not read", where, str(path))
+        return None
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune.data.formats import conversion
-from palitune.data.formats.conversion import OWN, Fields, Found, Lists, Options
+from palitune.data.formats import json_documents, source_labels
+from palitune.data.formats.options import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 CAPTION = "caption en"  # what PaliGemma is asked for captions
@@ -16,20 +16,20 @@ MORE = "record"
 
 def read(path: Path, options: Options) -> Found:
     """The captions. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
-    found = conversion.lists_of(path, options, "images", "annotations")
-    images = conversion.numbered(found, "images", path, "id", "file_name")
+    found = json_documents.read_lists(path, options, "images", "annotations")
+    images = json_documents.by_number(found, "images", path, "id", "file_name")
     given = [one for one in found["annotations"] if isinstance(one, dict)]
     if given and not any("caption" in one for one in given):
         keys = ", ".join(given[0])[:200]
         hint = "palitune learns captions and labels of whole images, and no boxes or masks"
         raise BadDataError(f"no annotation is a caption; they have {keys}", where=str(path), hint=hint)
     seen = set()
-    for where, entry in conversion.entries(found, "annotations", path, "image_id"):
+    for where, entry in json_documents.entries(found, "annotations", path, "image_id"):
         if "caption" not in entry:
             options.lose("an annotation is not a caption", where, ", ".join(entry)[:200])
             continue
         image = images.get(entry["image_id"])
-        caption = conversion.label_text(entry["caption"])
+        caption = source_labels.label_text(entry["caption"])
         if image is None or caption is None:
             what = "a caption is empty or no text" if image else "a caption is of an image that is not there"
             options.lose(what, where, f"image {entry['image_id']}")
@@ -38,7 +38,7 @@ def read(path: Path, options: Options) -> Found:
         fields: Fields = {"prefix": entry.get("prefix", CAPTION), "suffix": caption, "image": image["file_name"]}
         rest = {key: value for key, value in image.items() if key not in OF_IMAGES}
         rest |= {key: value for key, value in entry.items() if key not in OF_CAPTIONS} | more(entry)
-        yield where, conversion.with_rest(fields, rest, where, options)
+        yield where, source_labels.with_rest(fields, rest, where, options)
     for number, image in images.items():
         if number not in seen:
             options.remark("images without a caption are left out", f"{path}: image {number}", str(image["file_name"]))

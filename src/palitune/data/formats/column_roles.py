@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from palitune.data.formats.conversion import Options
+from palitune.data.formats.options import Options
 from palitune.data.formats.tsv import HEADS, LABEL_HEADS
 from palitune.errors import BadDataError
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune import atomic_files, workspace
-from palitune.data.formats import error_hints, label_folders, reading, writing
-from palitune.data.formats.conversion import Fields, Options
+from palitune.data.formats import detection, error_hints, label_folders, reading, writing
 from palitune.data.formats.conversion_losses import Losses
-from palitune.data.formats.embedded_images import Embedded
+from palitune.data.formats.embedded_images import EmbeddedImages
 from palitune.data.formats.label_renaming import Renaming
+from palitune.data.formats.options import Fields, Options
 from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, UsageError
 
@@ -82,9 +82,9 @@ def convert(wanted: Conversion, emit: Callable[[bytes], None]) -> Converted:
         raise UsageError(f"--rename: {error}") from None
     source = _source(wanted)
     losses = Losses(wanted.drop)
-    embedded = Embedded(Path(wanted.pictures)) if wanted.pictures else None
+    embedded = EmbeddedImages(Path(wanted.pictures)) if wanted.pictures else None
     options = wanted.options._replace(losses=losses, embedded=embedded)
-    kind = wanted.kind or reading.detect(source, options)
+    kind = wanted.kind or detection.detect(source, options)
     _check(wanted, kind)
     options = options._replace(numbers=kind == "labelstudio")
     count = 0
@@ -168,7 +168,7 @@ def _write(
             raise BadDataError("no record is left", where=wanted.source)
 
     if wanted.to == "folders":
-        return writing.write_folders(found, Path(wanted.output or ""), images, options, check)
+        return label_folders.write(found, Path(wanted.output or ""), images, options, check)
     target = workspace.file_to_write(wanted.output, wanted.overwrite) if wanted.output else None
     written = writing.lines(found, wanted.to, options, images if wanted.embed else None)
     if target is not None:

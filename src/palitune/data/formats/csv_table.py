@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune.data.formats import column_roles, conversion
-from palitune.data.formats.conversion import OWN, Fields, Found, Options
+from palitune.data.formats import column_roles, source_labels, text_files
 from palitune.data.formats.json_lines import to_json
+from palitune.data.formats.options import OWN, Fields, Found, Options
 from palitune.errors import BadDataError
 
 SEPARATORS = (",", ";", "\t", "|")
@@ -79,7 +79,7 @@ class _Rows:
     def _remembered(self, lines: Iterable[str]) -> Iterator[str]:
         for line in lines:
             self.raw.append(line)
-            yield line.removeprefix(conversion.MARK)  # of a file that was joined from others
+            yield line.removeprefix(text_files.MARK)  # of a file that was joined from others
 
     def __iter__(self) -> Iterator[list[str]]:
         while True:
@@ -101,7 +101,7 @@ class _Rows:
 
 def read(path: Path, options: Options) -> Found:
     """The rows. Raises MissingInputError or BadDataError: it cannot be read, or has no such columns."""
-    text = conversion.text(path, options)
+    text = text_files.read_text(path, options)
     if "\0" in text:
         where = f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}"
         raise BadDataError("the file has a NUL character", where=where, hint="--encoding reads other texts than UTF-8")
@@ -145,13 +145,13 @@ def _roles(columns: list[str], options: Options, where: str) -> column_roles.Rol
 
 def _record(cells: dict[str, str], chosen: column_roles.Roles, where: str, options: Options) -> Fields | None:
     for what, name in (("image", chosen.image), ("label", chosen.label)):
-        if cells[name].strip().lower() in conversion.NO_VALUES:
+        if cells[name].strip().lower() in source_labels.NO_VALUES:
             options.lose(f"the {what} is empty", where, cells[name])
             return None
     prefix = cells[chosen.prefix] if chosen.prefix else ""
     fields: Fields = {"prefix": prefix, "suffix": cells[chosen.label], "image": cells[chosen.image]}
     rest = {name: cell for name, cell in cells.items() if name not in chosen}
-    return conversion.with_rest(fields, rest, where, options)
+    return source_labels.with_rest(fields, rest, where, options)
 
 
 class _Nameless:

@@ -15,7 +15,7 @@ from palitune.errors import BadDataError, StorageError
 EXTENSIONS = {"image/jpeg": "jpg"}  # of media types that are not called like their files
 
 
-class Embedded:
+class EmbeddedImages:
     """A folder that images go to; they appear there when the conversion has ended well."""
 
     def __init__(self, folder: Path) -> None:

@@ -4,20 +4,20 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from palitune.data.formats import column_roles, conversion, json_lines, tsv
-from palitune.data.formats.conversion import Fields, Found, Options
+from palitune.data.formats import column_roles, json_documents, json_lines, source_labels, text_files, tsv
+from palitune.data.formats.options import Fields, Found, Options
 from palitune.errors import BadDataError
 
 
 def read(path: Path, options: Options) -> Found:
     """JSON's objects, a line each or in one list. Raises MissingInputError or BadDataError: it cannot be read."""
-    if conversion.starts_with(path, "[", options):
+    if text_files.starts_with(path, "[", options):
         return _records(_listed(path, options), options)
     return _records(_lines(path, options), options)
 
 
 def _listed(path: Path, options: Options) -> Found:
-    values = conversion.parsed(path, options)
+    values = json_documents.read_json(path, options)
     if not isinstance(values, list):
         raise BadDataError("it must be a list of objects", where=str(path))
     for number, value in enumerate(values, 1):
@@ -29,7 +29,7 @@ def _listed(path: Path, options: Options) -> Found:
 
 
 def _lines(path: Path, options: Options) -> Found:
-    for where, line in conversion.lines(path, options):
+    for where, line in text_files.read_lines(path, options):
         try:
             fields = json_lines.parse_object(line, where)
         except BadDataError as error:
@@ -40,7 +40,7 @@ def _lines(path: Path, options: Options) -> Found:
 
 def read_tsv(path: Path, options: Options) -> Found:
     """Lines of image and label, and a model's answer where it is there. Raises as `read`."""
-    for where, line in conversion.lines(path, options):
+    for where, line in text_files.read_lines(path, options):
         try:
             record, said = tsv.parse_answered(line, where)
         except BadDataError as error:
@@ -79,15 +79,17 @@ def _record(fields: Fields, where: str, options: Options) -> Fields | None:
     if chosen == ("image", "suffix", "prefix"):
         return fields | {"suffix": label}
     rest = {key: value for key, value in fields.items() if key not in chosen}
-    return conversion.with_rest({"prefix": prefix, "suffix": label, "image": image}, rest, where, options)
+    return source_labels.with_rest({"prefix": prefix, "suffix": label, "image": image}, rest, where, options)
 
 
 def _label(value: Any, where: str, options: Options) -> str | None:
     if isinstance(value, list) and len(value) > 1:
-        said = [conversion.label_text(one.get("answer") if isinstance(one, dict) else one) for one in value]
+        said = [source_labels.label_text(one.get("answer") if isinstance(one, dict) else one) for one in value]
         if None not in said:
-            return conversion.agreed([one for one in said if one], "several labels for one record", where, options)
-    label = conversion.label_text(value)
+            return source_labels.agreed_label(
+                [one for one in said if one], "several labels for one record", where, options
+            )
+    label = source_labels.label_text(value)
     if label is None:
         options.lose("the label is empty or no single label", where, _shown(value))
     return label

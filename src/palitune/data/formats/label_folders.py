@@ -3,15 +3,18 @@
 import os
 import re
 import shlex
+import shutil
 import stat
-from collections.abc import Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from palitune.data import file_signatures
-from palitune.data.formats.conversion import Found, Options
+from palitune.data.formats.options import Fields, Found, Options, lose_rest
+from palitune.data.image_folders import ImageFolders
 from palitune.data.images.container import media_type
 from palitune.data.split.subset_names import said_by
-from palitune.errors import BadDataError, MissingInputError, listed
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError, listed
 
 IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".pjpeg", ".pjp", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib")
 # Names of images that palitune does not read, and of videos; the rest is told by content.
@@ -27,6 +30,8 @@ RUBBISH = re.compile(
 )
 PARTS = re.compile(r"(train|training|valid|val|validation|test|testing|dev|eval)([-_ ]?(set|data|images))?$", re.I)
 DATA = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+LONGEST_NAME = 200  # bytes of a folder's name
+NO_NAME = re.compile(r'^$|[/\\\0-\x1f<>:"|?*]')  # labels that cannot name a folder on every system
 SIDECARS = (".txt", ".caption", ".json", ".xml")  # of an image of the same name
 
 
@@ -224,3 +229,67 @@ def _sniffed(file: Path) -> str:
     if has_known_name(file):
         return "image"
     return "other" if OTHERS.search(file.name) else ""
+
+
+def write(
+    found: Found, target: Path, images: ImageFolders, options: Options, check: Callable[[], None] = lambda: None
+) -> int:
+    """Copies images into folders named by their labels; all appears at once or nothing does. Returns their number.
+
+    Args:
+      check: called before the folder appears; what it raises keeps it from that.
+
+    Raises:
+      OutputExistsError: `target` is there.
+      StorageError: it cannot be written.
+    """
+    if target.exists():
+        raise OutputExistsError("this folder exists", where=str(target), hint="Name another one with -o")
+    copied: dict[Path, Path] = {}
+    try:
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None
+    try:
+        fresh.chmod(0o755)
+        for where, fields in found:
+            lose_rest(fields, "folders", (), where, options)
+            place = _place(fields, where, images, options)
+            if place is None:
+                continue
+            path, inside = place
+            copy = fresh / inside
+            if copy in copied:
+                same = copied[copy] == path
+                what = "an image is there twice, and a folder holds it once" if same else "two images have one name"
+                options.lose(what, where, inside)
+                continue
+            copied[copy] = path
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+        check()
+        if not copied:
+            raise BadDataError("no image is left", where=str(target))
+        fresh.rename(target)
+    except OSError as error:
+        raise StorageError(f"cannot write: {error.strerror}", where=str(target)) from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return len(copied)
+
+
+def _place(fields: Fields, where: str, images: ImageFolders, options: Options) -> tuple[Path, str] | None:
+    """An image's file, and where it goes; None where it cannot."""
+    label, name = fields["suffix"], fields["image"]
+    base = Path(name.replace("\\", "/")).name
+    if NO_NAME.search(label) or is_rubbish(label) or len(label.encode()) > LONGEST_NAME:
+        options.lose("a label cannot be a folder's name", where, repr(label[:40]), "Folders are for classes")
+        return None
+    path = images.locate(name, where)
+    if not path.is_file():
+        options.lose("no such image", where, str(path), "-i names the folder that images are in", missing=True)
+        return None
+    if is_rubbish(base) or not is_image(path):
+        options.lose("a file would not be taken for an image", where, str(path))
+        return None
+    return path, f"{label}/{base}"

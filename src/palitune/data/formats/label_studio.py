@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from palitune.data.formats import column_roles, conversion
-from palitune.data.formats.conversion import Fields, Found, Options
+from palitune.data.formats import column_roles, json_documents, source_labels
+from palitune.data.formats.options import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 # What Label Studio keeps of a task for itself, and JSON-MIN puts beside the data.
@@ -45,7 +45,7 @@ class Result(NamedTuple):
 
 def read(path: Path, options: Options) -> Found:
     """The labelled tasks. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
-    tasks = conversion.parsed(path, options)
+    tasks = json_documents.read_json(path, options)
     if not isinstance(tasks, list):
         raise BadDataError("Label Studio's export is a list of tasks", where=str(path))
     for number, task in enumerate(tasks, 1):
@@ -88,7 +88,7 @@ def _fields(data: Fields, own: Fields, label: str, where: str, options: Options)
         "suffix": label,
         "image": _upload(image, where),
     }
-    return conversion.with_rest(fields, rest, where, options)
+    return source_labels.with_rest(fields, rest, where, options)
 
 
 def _upload(image: str, where: str) -> str:
@@ -138,7 +138,7 @@ def _result(control: str, kind: str, value: Fields, where: str) -> Result:
     if isinstance(content, dict):
         raise BadDataError("a label must be text", where=where)
     several = content if isinstance(content, list) else [content]
-    labels = [text for one in several if (text := conversion.label_text(one)) is not None]
+    labels = [text for one in several if (text := source_labels.label_text(one)) is not None]
     if kind not in READ or "x" in value or "start" in value:
         detail = f"{kind} {control}" if control else kind
         return Result(control, kind, None, detail)
@@ -186,7 +186,7 @@ def _annotated(task: Fields, control: str | None, where: str, options: Options) 
     if others:
         options.remark(f"other controls than {control} are left out", where)
     if said:
-        return conversion.agreed(said, DISAGREE, where, options, TRUTH)
+        return source_labels.agreed_label(said, DISAGREE, where, options, TRUTH)
     if not lost:
         guessed = not results and bool(task.get("predictions"))
         what = "tasks without an annotation are left out"
@@ -222,7 +222,7 @@ def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
             if all(one.get(label) in (None, "", []) for one in given):
                 options.remark("tasks without an annotation are left out", where)
             continue
-        agreed = conversion.agreed(said, DISAGREE, where, options, TRUTH)
+        agreed = source_labels.agreed_label(said, DISAGREE, where, options, TRUTH)
         if agreed is None:
             continue
         data = {key: value for key, value in given[0].items() if key not in BOOKS and key != label}
@@ -241,9 +241,35 @@ def _minimal_label(value: Any, where: str, options: Options) -> str | None:
     if value in (None, "", []):
         return None
     labels = value if isinstance(value, list) else [value]
-    texts = ["/".join(map(str, one)) if isinstance(one, list) else conversion.label_text(one) for one in labels]
+    texts = ["/".join(map(str, one)) if isinstance(one, list) else source_labels.label_text(one) for one in labels]
     if len(texts) == 1 and texts[0]:
         return texts[0]
     detail = f"{len(texts)} choices where one is the label" if None not in texts else "a region or the like"
     options.lose("a label is not one text for the image, and has no place in a record", where, detail)
     return None
+
+
+def write(found: list[tuple[str, Fields]]) -> Lists:
+    numbers = [fields.get("id") for _, fields in found]
+    own = all(type(number) is int for number in numbers) and len(set(numbers)) == len(numbers)
+    kept = (*OWN, "id") if own else OWN
+    tasks = (
+        {
+            "id": fields["id"] if own else number,
+            "data": {"image": address(fields["image"])}
+            | ({"prefix": fields.get("prefix") or ""} if fields.get("prefix") or _may_ask(fields) else {})
+            | {key: value for key, value in fields.items() if key not in kept},
+            "annotations": [{"result": [_choice(fields["suffix"])]}],
+        }
+        for number, (_, fields) in enumerate(found, 1)
+    )
+    return {"": tasks}
+
+
+def _may_ask(fields: Fields) -> bool:
+    """Whether another key would be taken for the question."""
+    return any(key.lower() in tier for tier in column_roles.PREFIXES for key in fields if key not in OWN)
+
+
+def _choice(label: str) -> Fields:
+    return {"from_name": "label", "to_name": "image", "type": "choices", "value": {"choices": [label]}}

@@ -1,6 +1,5 @@
 """Other people's formats, read into fields of records (`foreign.Fields`)."""
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -9,25 +8,22 @@ from typing import Any
 from palitune.data.formats import (
     chat_messages,
     coco,
-    column_roles,
-    conversion,
     csv_table,
     json_lines,
     json_records,
     label_folders,
     label_studio,
+    options,
     vqa,
 )
-from palitune.data.formats.conversion import Fields, Found, Options
 from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.label_renaming import Renaming
-from palitune.data.formats.lines import LONGEST, require_file
-from palitune.data.formats.tsv import HEADS
+from palitune.data.formats.lines import LONGEST
+from palitune.data.formats.options import Fields, Found, Options
 from palitune.data.labels import LABELS
-from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.errors import BadDataError, UsageError
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
-REST = 1 << 14  # bytes after the first line that are read to tell the format
 DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so that what is written can be read
 READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_records.read,
@@ -39,103 +35,6 @@ READERS: dict[str, Callable[[Path, Options], Found]] = {
     "vqa": vqa.read,
     "messages": chat_messages.read,
 }
-
-
-def detect(path: Path, options: Options | None = None) -> str:
-    """The format of a file or folder. Raises BadDataError if it is none that is known."""
-    if path.is_dir():
-        return "folders"
-    require_file(path)
-    options = options or Options()
-    encoding = conversion.encoding_of(path, options)
-    try:
-        with path.open("rb") as file:
-            raw = file.readline(conversion.LONGEST_LINE) + file.read(REST)
-    except OSError as error:
-        raise MissingInputError(f"cannot be read: {error.strerror}", where=str(path)) from None
-    head = raw.decode(encoding, "replace").removeprefix(conversion.MARK).lstrip()
-    if not head:
-        raise BadDataError("the file is empty", where=str(path))
-    if head[0] == "[":
-        return _of_list(path, options)
-    if head[0] == "{":
-        return _of_objects(head, path, options)
-    first = head.split("\n", 1)[0]
-    cells = [cell.strip(' "').lower() for cell in csv_table.first_cells(head)]
-    if len(cells) > 1 and any(cell in column_roles.NAMES for cell in cells):
-        return "csv"
-    return "csv" if "\t" not in first or any(cell in HEADS for cell in cells) or csv_table.EXCEL.match(head) else "tsv"
-
-
-def _of_list(path: Path, options: Options) -> str:
-    """One JSON list: of Label Studio's tasks, or of records."""
-    values = conversion.parsed(path, options)
-    objects = [value for value in values if isinstance(value, dict)]
-    if not objects:
-        names = {"str": "texts", "list": "lists", "int": "numbers", "float": "numbers", "bool": "truth values"}
-        kinds = sorted({names.get(type(value).__name__, "nulls") for value in values}) or ["nothing"]
-        what = f"a list of {' and '.join(kinds)}, which are no records"
-        hint = 'A record is an object such as {"image": "a.jpg", "suffix": "yes"}'
-        raise BadDataError(what, where=str(path), hint=hint)
-    keys = {key for one in objects for key in one}
-    if keys & label_studio.MARKS or (keys & {"choice", "choices"} and "suffix" not in keys):
-        return "labelstudio"
-    if "messages" in keys:
-        hint = f"One a line is read: jq -c '.[]' {path.name} > chats.jsonl"
-        raise BadDataError("a list of chats", where=str(path), hint=hint)
-    return "jsonl"
-
-
-def _of_objects(head: str, path: Path, options: Options) -> str:
-    """JSON's objects, a line each, or one over the whole file."""
-    first, _, rest = head.partition("\n")
-    value: Any = None
-    try:
-        value = json.loads(first)
-    except (ValueError, RecursionError):
-        value = None
-    if isinstance(value, dict) and not _is_file(value) and (rest.strip() or _is_record(value, options)):
-        return "messages" if "messages" in value else "jsonl"
-    if value is None and (first.rstrip().endswith("}") or rest.lstrip().startswith("{")):
-        return "jsonl"  # the first line is broken, and is named
-    value = conversion.parsed(path, options)
-    if not isinstance(value, dict) or not _is_file(value):
-        listed = ", ".join(map(str, value))[:200] or "none"
-        what = f"one JSON object with keys {listed}: neither records, a line each, nor a format that is known"
-        raise BadDataError(what, where=str(path), hint=_advice(value))
-    lists = [value[key] for key in ("annotations", "questions") if isinstance(value.get(key), list)]
-    if "questions" in value:
-        return "vqa"
-    if any(isinstance(one, dict) and "question_id" in one for some in lists for one in some[:5]):
-        hint = "Name the questions' file, and this one with --annotations"
-        raise BadDataError("these are VQA's answers without the questions", where=str(path), hint=hint)
-    return "coco"
-
-
-def _is_file(value: Fields) -> bool:
-    """Whether this is a whole data set in one object."""
-    return any(isinstance(value.get(key), list) for key in ("images", "annotations", "questions")) and not (
-        {"suffix", "messages"} & set(value)
-    )
-
-
-def _is_record(value: Fields, options: Options) -> bool:
-    """Whether some text or number of this object may be a record's, or it is a chat."""
-    named = "messages" in value or options.image is not None or options.label is not None
-    return named or any(
-        key.lower() in column_roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items()
-    )
-
-
-def _advice(value: Fields) -> str:
-    if value and all(isinstance(one, dict) for one in value.values()):
-        return "If pandas wrote it: to_json(FILE, orient='records', lines=True)"
-    inner = next(
-        (key for key, one in value.items() if isinstance(one, list) and one and isinstance(one[0], dict)), None
-    )
-    if inner is not None:
-        return f"If its records are under {inner[:40]}: jq -c '.{inner[:40]}[]' FILE writes them a line each"
-    return "If it is a record: jq -c . FILE writes it on one line"
 
 
 def read(path: Path, kind: str, options: Options) -> Found:
@@ -187,7 +86,7 @@ def _problem(fields: Fields) -> tuple[str, str] | None:
     for key in ("suffix", "prefix"):
         if len(fields.get(key) or "") > LONGEST:
             return f"a text is longer than {LONGEST:,} characters", f'"{key}" has {len(fields[key]):,}'
-    if any("\0" in (fields.get(key) or "") for key in conversion.OWN):
+    if any("\0" in (fields.get(key) or "") for key in options.OWN):
         return "there is a NUL character in a text", ""
     if any(isinstance(value, (dict, list)) and _depth(value) > DEEPEST for value in fields.values()):
         return f"a value is nested more than {DEEPEST} levels deep", ""

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-from palitune.data.formats import coco, conversion
-from palitune.data.formats.conversion import Fields, Found, Lists, Options
+from palitune.data.formats import coco, json_documents, source_labels
+from palitune.data.formats.options import Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 OF_QUESTIONS = frozenset(("question_id", "image_id", "question", "image"))
@@ -14,20 +14,20 @@ Number = str | int
 
 def read(path: Path, options: Options) -> Found:
     """The questions with their answers. Raises MissingInputError or BadDataError: it cannot be read."""
-    found = conversion.lists_of(path, options, "questions")
+    found = json_documents.read_lists(path, options, "questions")
     if options.annotations is None and "annotations" not in found:
         raise BadDataError("the answers are in another file", where=str(path), hint="Name it with --annotations")
     where = options.annotations or path
-    given = conversion.lists_of(where, options, "annotations")
+    given = json_documents.read_lists(where, options, "annotations")
     annotations: dict[Number, list[tuple[str, Fields]]] = {}
-    for place, entry in conversion.entries(given, "annotations", where, "question_id"):
+    for place, entry in json_documents.entries(given, "annotations", where, "question_id"):
         annotations.setdefault(entry["question_id"], []).append((place, entry))
     images: dict[Number, Fields] = {}
     if isinstance(found.get("images"), list):
-        images = conversion.numbered(found, "images", path, "id", "file_name")
+        images = json_documents.by_number(found, "images", path, "id", "file_name")
     part = found.get("data_subtype", "train2014")
     asked: set[Number] = set()
-    for place, entry in conversion.entries(found, "questions", path, "question_id", "question"):
+    for place, entry in json_documents.entries(found, "questions", path, "question_id", "question"):
         number = entry["question_id"]
         if number in asked:
             options.lose("a question's number is there twice", place, f"question {number}")
@@ -40,7 +40,7 @@ def read(path: Path, options: Options) -> Found:
         label, rest = answer
         rest |= {key: value for key, value in entry.items() if key not in OF_QUESTIONS}
         fields: Fields = {"prefix": str(entry["question"]), "suffix": label, "image": image}
-        yield place, conversion.with_rest(fields, rest, place, options)
+        yield place, source_labels.with_rest(fields, rest, place, options)
     for number, several in annotations.items():
         if number not in asked:
             options.lose("an answer has no question", several[0][0], f"question {number}")
@@ -74,17 +74,17 @@ def _answer(
             return None
         said += labels
         rest |= {key: value for key, value in entry.items() if key not in OF_ANSWERS} | coco.more(entry)
-    answer = conversion.agreed(said, "people answered a question differently", where, options)
+    answer = source_labels.agreed_label(said, "people answered a question differently", where, options)
     return None if answer is None else (answer, rest)
 
 
 def _said(entry: Fields, where: str, options: Options) -> list[str]:
     several = entry.get("answers")
     several = several if isinstance(several, list) else []
-    answers = [conversion.label_text(one.get("answer") if isinstance(one, dict) else one) for one in several]
+    answers = [source_labels.label_text(one.get("answer") if isinstance(one, dict) else one) for one in several]
     heard = [answer for answer in answers if answer is not None]
     for key in ("multiple_choice_answer", "answer"):
-        chosen = conversion.label_text(entry.get(key))
+        chosen = source_labels.label_text(entry.get(key))
         if chosen is not None:
             if any(answer != chosen for answer in heard):
                 options.remark(f"where people answer differently, the format's {key} is taken", where)

@@ -10,7 +10,7 @@ from conftest import Run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from palitune.data.checks import label_counts
+from palitune.data.checks import label_counts, thinning
 from palitune.data.checks.label_counts import Table
 from palitune.errors import BadDataError
 
@@ -48,7 +48,7 @@ def test_columns_are_found(tmp_path: Path) -> None:
 )
 def test_no_number_of_lines_without_yes_is_nearer(rows: list[list[int]], target: float, drop_yes: bool) -> None:
     values = np.array(rows)
-    keep = label_counts.thin(table(values), target, drop_yes, 0)
+    keep = thinning.thin(table(values), target, drop_yes, 0)
     has_yes = values.any(axis=1)
     if not drop_yes:
         assert keep[has_yes].all()
@@ -65,11 +65,11 @@ def test_no_number_of_lines_without_yes_is_nearer(rows: list[list[int]], target:
 def test_seven_columns_come_near_the_target() -> None:
     rng = np.random.default_rng(0)
     values = (rng.random((20_000, 7)) < [0.1, 0.05, 0.05, 0.04, 0.03, 0.02, 0.01]).astype(int)
-    keep = label_counts.thin(table(values), 0.2, False, 0)
+    keep = thinning.thin(table(values), 0.2, False, 0)
     assert keep[values.any(axis=1)].all()
     before, after = values.mean(axis=0), values[keep].mean(axis=0)
     assert np.abs(after - 0.2).mean() < np.abs(before - 0.2).mean() / 1.3
-    some = [label_counts.thin(table(values), 0.06, False, seed) for seed in (0, 0, 1)]
+    some = [thinning.thin(table(values), 0.06, False, seed) for seed in (0, 0, 1)]
     assert np.array_equal(some[0], some[1])
     assert not np.array_equal(some[0], some[2])
     assert some[0].sum() == some[2].sum() < len(values)
@@ -77,14 +77,14 @@ def test_seven_columns_come_near_the_target() -> None:
 
 def test_a_frequent_yes_goes_only_when_told() -> None:
     values = np.array([[1]] * 85 + [[0]] * 15)
-    assert label_counts.thin(table(values), 0.5, False, 0).sum() == 100
-    keep = label_counts.thin(table(values), 0.5, True, 0)
+    assert thinning.thin(table(values), 0.5, False, 0).sum() == 100
+    keep = thinning.thin(table(values), 0.5, True, 0)
     assert (values[keep].sum(), keep.sum()) == (15, 30)
 
 
 def test_what_is_neither_is_refused() -> None:
     with pytest.raises(BadDataError, match="neither yes nor no in c0") as caught:
-        label_counts.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
+        thinning.thin(table(np.array([[1], [-1]])), 0.5, False, 0)
     assert str(caught.value).startswith("d:2: ")
 
 

@@ -9,9 +9,10 @@ from conftest import Run
 from PIL import Image
 from sklearn.utils import Bunch
 
+from palitune.confidence_interval import wilson_interval
 from palitune.data import example_files
 from palitune.data.checks import findings, near_duplicates
-from palitune.data.checks.lint import Report, lint
+from palitune.data.checks.lint import LintReport, lint
 from palitune.data.checks.repair import repair
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
@@ -29,11 +30,11 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def linted(folder: Path, *files: str) -> Report:
+def linted(folder: Path, *files: str) -> LintReport:
     return lint([folder / name for name in files], ImageFolders.beside)
 
 
-def found(report: Report) -> list[tuple[str, str, str]]:
+def found(report: LintReport) -> list[tuple[str, str, str]]:
     """(level, check, line) of every finding."""
     return [(one.level, one.check, one.where.rpartition("/")[2]) for one in report.findings]
 
@@ -49,10 +50,10 @@ def test_sound_data_has_no_findings(folder: Path) -> None:
     write(folder, "valid.tsv", "3.png yes\n4.png no")
     report = linted(folder, "train.tsv", "valid.tsv")
     assert report.findings == []
-    assert [one.path.name for one in report.sets] == ["train.tsv", "valid.tsv"]
-    assert any('67 % yes: a model that always says "yes" scores 0.67' in line for line in report.verdicts)
+    assert [one.path.name for one in report.files] == ["train.tsv", "valid.tsv"]
+    assert any('67 % yes: a model that always says "yes" scores 0.67' in line for line in report.expectations)
     interval = "of 2 records, 2 right ones would mean an accuracy from 0.34 to 1.00"
-    assert any(interval in line for line in report.verdicts)
+    assert any(interval in line for line in report.expectations)
 
 
 def test_every_kind_of_picture(folder: Path) -> None:
@@ -175,7 +176,7 @@ def test_labels_that_cannot_teach(folder: Path) -> None:
     repair(report, {folder / "data.tsv": folder / "clean.tsv"})
     assert (folder / "clean.tsv").read_text() == "0.png\tyes\n2.png\tno\n"
     labels = [Example.of(f"{i}", label="yes" if i < 85 else "no", where=f"d:{i}") for i in range(100)]
-    lines = findings.verdicts({Path("train.jsonl"): labels})
+    lines = findings.expectations({Path("train.jsonl"): labels})
     assert lines == [
         'train.jsonl: 85 % yes: a model that always says "yes" scores 0.85 (--balance weights helps)',
     ]
@@ -199,7 +200,7 @@ def test_tokens(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_interval_is_wilsons() -> None:
     # Newcombe 1998, table I: 81 of 263, method 3.
-    assert findings.interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert wilson_interval(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
 def test_repair(folder: Path) -> None:

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
         streams.document(lint_text.as_json(report), 1)
     else:
         print(lint_text.as_text(report, args.all))
-    note = subset_names.assumed({one.path: one.part for one in report.sets})
+    note = subset_names.assumed({one.path: one.subset for one in report.files})
     if note and not args.quiet:
         print(printable(note), file=sys.stderr)
     if targets:
@@ -77,6 +77,6 @@ def run(args: argparse.Namespace) -> None:
             print(line, file=sys.stderr)
     sys.stdout.flush()
     if errors := report.count("error"):
-        can_fix = not targets and any(one.entries for one in report.sets)
+        can_fix = not targets and any(one.entries for one in report.files)
         hint = "--fix OUT writes what is sound" if can_fix else None
         raise BadDataError(f"{errors} error{'s' * (errors > 1)}", hint=hint)

@@ -36,12 +36,12 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import atomic_files, workspace
     from palitune.cli import streams
-    from palitune.data.checks import label_counts
+    from palitune.data.checks import label_counts, thinning
     from palitune.data.checks.label_tables import share_table
 
     target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     table = label_counts.read(Path(args.file), args.columns)
-    keep = label_counts.thin(table, args.target, args.drop_yes, args.seed)
+    keep = thinning.thin(table, args.target, args.drop_yes, args.seed)
     content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)
     if target is None:
         streams.raw(content)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from palitune import randomness
-from palitune.data.checks.findings import interval as wilson
+from palitune.confidence_interval import wilson_interval as wilson
 from palitune.evaluate import confusion
 from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
 from palitune.evaluate.confusion import Confusion

@@ -175,12 +175,12 @@ def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
 def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
     found: dict[str, list[findings.Finding]] = {}
-    for finding in findings.of_records(sets, lambda record: record.image.path.resolve()):
+    for finding in findings.check_examples(sets, lambda record: record.image.path.resolve()):
         found.setdefault(finding.check, []).append(finding)
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
         print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in findings.verdicts(sets, lambda path: path == train_file):
+    for line in findings.expectations(sets, lambda path: path == train_file):
         print(line, file=sys.stderr)
 
 

@@ -4,51 +4,51 @@ from collections import Counter
 
 from palitune.data.checks.findings import LEVELS, Finding
 from palitune.data.checks.label_tables import label_table
-from palitune.data.checks.lint import Report
+from palitune.data.checks.lint import LintReport
 from palitune.errors import NAMED, printable
 
 
-def as_text(report: Report, everything: bool) -> str:
+def as_text(report: LintReport, everything: bool) -> str:
     """The labels by file, the findings by kind, and what the numbers of records allow to be known.
 
     Args:
       everything: name every finding, and not the first few of a kind.
     """
-    lines = [label_table({str(one.path): [record.label for _, record in one.entries] for one in report.sets}), ""]
+    lines = [label_table({str(one.path): [example.label for _, example in one.entries] for one in report.files}), ""]
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault((finding.level, finding.check), []).append(finding)
     for (level, check), findings in groups.items():
         lines.append(f"{level}: {check} ({len(findings)})")
-        if check == "missing image" and len(findings) > NAMED:
+        if check == "missing picture" and len(findings) > NAMED:
             lines.append("  -i FOLDER names the folder that images' names are relative to")
         shown = findings if everything else findings[:NAMED]
         lines += [f"  {printable(f'{finding.where}: {finding.what}')}" for finding in shown]
         if len(shown) < len(findings):
             lines.append(f"  and {len(findings) - len(shown)} more; --all names them")
-    if report.tokens and any(one.entries for one in report.sets):
+    if report.tokens and any(one.entries for one in report.files):
         lines.append(f"tokens: prompts up to {report.tokens['prompt']}, answers up to {report.tokens['answer']}")
-    lines += report.verdicts
+    lines += report.expectations
     counts = [(report.count(level), level) for level in LEVELS]
     lines.append(", ".join(f"{count} {level}{'s' * (count != 1)}" for count, level in counts))
     return "\n".join(lines)
 
 
-def as_json(report: Report) -> dict[str, object]:
+def as_json(report: LintReport) -> dict[str, object]:
     """Everything in a report as JSON has it."""
     files = [
         {
             "file": str(one.path),
             "records": len(one.entries),
-            "labels": dict(Counter(record.label for _, record in one.entries).most_common()),
+            "labels": dict(Counter(example.label for _, example in one.entries).most_common()),
         }
-        for one in report.sets
+        for one in report.files
     ]
     findings = [{key: value for key, value in one._asdict().items() if value != ()} for one in report.findings]
     return {
         "files": files,
         "findings": findings,
-        "verdicts": report.verdicts,
+        "verdicts": report.expectations,
         "tokens": report.tokens,
         **{f"{level}s": report.count(level) for level in LEVELS},
     }

@@ -1,4 +1,4 @@
-"""What can be repaired of data, written anew."""
+"""Data files repaired: written again without the lines that lint has found to spoil a run."""
 
 import collections
 import os
@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune import atomic_files
-from palitune.data.checks.lint import Report, Set
+from palitune.data.checks.lint import LintReport
+from palitune.data.checks.linted_file import LintedFile
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
 from palitune.data.labels import LABELS
@@ -16,11 +17,11 @@ from palitune.errors import OutputExistsError, UsageError
 
 
 def targets(out: str, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path]:
-    """Where the repaired form of each file goes: `out` itself for one file, else a folder of that name.
+    """Returns where each repaired file goes: to `out` itself if there is one file, else into a folder of that name.
 
     Raises:
-      UsageError: one of the files would be written over.
-      OutputExistsError: a file is there, and `overwrite` is false.
+      UsageError: a file would be replaced by its repaired form.
+      OutputExistsError: a file exists, and `overwrite` is false.
     """
     place = Path(out)
     found = {paths[0]: place} if len(paths) == 1 else {path: place / path.name for path in paths}
@@ -36,72 +37,78 @@ def targets(out: str, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path
 
 
 class Repair(NamedTuple):
-    """What was done to a file."""
+    """What was done to a file.
+
+    Attributes:
+      kept: the number of lines that were written.
+      renamed: the number of those with a corrected image name.
+      dropped: the numbers of lines that were left out, by the reason.
+    """
 
     kept: int
     renamed: int
-    dropped: dict[str, int]  # lines by the reason
+    dropped: dict[str, int]
 
 
-def repair(report: Report, targets: dict[Path, Path]) -> dict[Path, Repair]:
-    """Writes every file of a report without what spoils a run.
+def repair(report: LintReport, targets: dict[Path, Path]) -> dict[Path, Repair]:
+    """Writes every file of a report again, without the lines that would spoil a run.
 
-    Lines that are no records, whose picture cannot be used, that say the same again, or that contradict each other are
-    left out; of a picture in several files only the one that judges keeps it, else the first. Image names that can only
-    mean one file become its name. All other lines are copied byte for byte.
+    Left out are lines that are not examples, whose image cannot be used, that are repeated, or that contradict each
+    other. An image in several files stays in the one for validation or test, or else in the first one. An image name
+    that can only mean one file is replaced by the name of that file. All other lines are copied byte for byte.
 
     Args:
       targets: where each file goes.
 
     Raises:
-      StorageError: one cannot be written.
+      StorageError: a file cannot be written.
     """
     labels: dict[Hashable, set[str]] = collections.defaultdict(set)
     homes: dict[Hashable, Path] = {}
-    for one in sorted(report.sets, key=lambda one: subset_names.keeps_first(one.part)):
-        for _, record in one.entries:
-            labels[report.identity(record), record.prompt].add(record.label)
-            homes.setdefault(report.identity(record), one.path)
-    return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.sets if one.entries}
+    for one in sorted(report.files, key=lambda one: subset_names.keeps_first(one.subset)):
+        for _, example in one.entries:
+            labels[report.identity(example), example.prompt].add(example.label)
+            homes.setdefault(report.identity(example), one.path)
+    return {one.path: _written(one, report, labels, homes, targets[one.path]) for one in report.files if one.entries}
 
 
 def _written(
-    one: Set, report: Report, labels: dict[Hashable, set[str]], homes: dict[Hashable, Path], target: Path
+    one: LintedFile, report: LintReport, labels: dict[Hashable, set[str]], homes: dict[Hashable, Path], target: Path
 ) -> Repair:
     dropped: collections.Counter[str] = collections.Counter()
     dropped["no record"] = one.broken
     seen: set[Hashable] = set()
-    has_labels = any(record.label in LABELS for _, record in one.entries)
+    has_labels = any(example.label in LABELS for _, example in one.entries)
     kept = renamed = 0
     with atomic_files.replacing(target) as file:
-        for (_, _, raw), record in one.entries:
-            picture = report.identity(record)
-            other = report.repaired.get((one.path, record.image.name))
-            if record.image.path in report.unusable and other is None:
+        for (_, _, raw), example in one.entries:
+            picture = report.identity(example)
+            other = report.repaired.get((one.path, example.image.name))
+            if example.image.path in report.unusable and other is None:
                 dropped["picture"] += 1
-            elif record.label not in LABELS and has_labels:
+            elif example.label not in LABELS and has_labels:
                 dropped["label"] += 1
-            elif len(labels[picture, record.prompt]) > 1:
+            elif len(labels[picture, example.prompt]) > 1:
                 dropped["two labels"] += 1
             elif homes[picture] != one.path:
                 dropped["leak"] += 1
-            elif (picture, record.prompt) in seen:
+            elif (picture, example.prompt) in seen:
                 dropped["twice"] += 1
             else:
-                seen.add((picture, record.prompt))
+                seen.add((picture, example.prompt))
                 kept += 1
                 renamed += other is not None
-                file.write((raw if other is None else _renamed(raw, record, other)) + b"\n")
+                file.write((raw if other is None else _renamed(raw, example, other)) + b"\n")
     return Repair(kept, renamed, {reason: count for reason, count in dropped.items() if count})
 
 
-def _renamed(raw: bytes, record: Example, name: str) -> bytes:
-    if record.fields:
-        return to_json({**record.fields, "image": name}).encode()
+def _renamed(raw: bytes, example: Example, name: str) -> bytes:
+    if example.fields:
+        return to_json({**example.fields, "image": name}).encode()
     return b"\t".join([name.encode(), *raw.split(b"\t")[1:]])
 
 
-def told(report: Report, targets: Mapping[Path, Path], repaired: Mapping[Path, Repair]) -> Iterator[str]:
+def told(report: LintReport, targets: Mapping[Path, Path], repaired: Mapping[Path, Repair]) -> Iterator[str]:
     """Lines about what was repaired in each file, and about what cannot be."""
     for path, done in repaired.items():
         dropped = ", ".join(f"{count} {reason}" for reason, count in done.dropped.items())

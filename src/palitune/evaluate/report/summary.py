@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from palitune.data.checks.findings import interval
+from palitune.confidence_interval import wilson_interval
 from palitune.data.example import Example
 from palitune.errors import printable
 from palitune.evaluate import comparison, metrics
@@ -185,7 +185,7 @@ def _slices(items: Sequence[Item]) -> list[Slice]:
         if len(counts) < 2 and name != "format":
             continue
         for value, count in counts.most_common(MOST_SLICES):
-            found.append(Slice(name, value or "(none)", count, right[value], *interval(right[value], count)))
+            found.append(Slice(name, value or "(none)", count, right[value], *wilson_interval(right[value], count)))
     return found
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from palitune.data.checks.findings import interval
+from palitune.confidence_interval import wilson_interval
 from palitune.evaluate import metrics, threshold
 from palitune.evaluate.report.result_block import result_block
 from palitune.evaluate.stored_threshold import Chosen
@@ -19,7 +19,7 @@ def chosen_lines(chosen: Chosen, with_temperature: bool) -> Iterator[str]:
         yield result_block(chosen.file, after, f"threshold {chosen.point.threshold:.4g}")
         for name, total in (("precision", after.tp + after.fp), ("recall", after.tp + after.fn)):
             if total:
-                low, high = interval(after.tp, total)
+                low, high = wilson_interval(after.tp, total)
                 yield f"{name} {after.tp / total:.4f}, 95 % {low:.3f} to {high:.3f}"
     if with_temperature:
         yield _calibration(chosen)

@@ -1,0 +1,74 @@
+"""A data file as lint has read it: its examples, and findings about the lines that are not examples."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune.data.checks.findings import Finding
+from palitune.data.example import Example
+from palitune.data.example_files import Reader
+from palitune.data.formats import error_hints
+from palitune.data.formats.json_lines import RECORD
+from palitune.data.formats.lines import Line
+from palitune.data.image_folders import HINT as OUTSIDE
+from palitune.data.image_folders import ImageFolders
+from palitune.errors import BadDataError, MissingInputError, PalituneError
+
+# Hints that add nothing to a finding.
+USUAL = (RECORD, error_hints.TSV, OUTSIDE, "Formats are", "Images are looked for", "Replace the file")
+
+
+class Entry(NamedTuple):
+    """A line, and the example that it holds."""
+
+    line: Line
+    example: Example
+
+
+class LintedFile(NamedTuple):
+    """A data file.
+
+    Attributes:
+      path: the file.
+      kind: "jsonl" or "tsv".
+      entries: the lines that are examples.
+      broken: the number of lines that are not; each has a finding.
+      subset: one of subset_names.PARTS; None if the name of the file does not say it.
+    """
+
+    path: Path
+    kind: str
+    entries: list[Entry]
+    broken: int = 0
+    subset: str | None = None
+
+
+def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFile:
+    """Reads a file and looks for its images; adds what is wrong with its lines to `findings`.
+
+    Raises:
+      MissingInputError: there is no such file.
+    """
+    reader = Reader(path)
+    entries: list[Entry] = []
+    located: dict[str, Path] = {}  # many lines may share one image, and a path takes more memory than its line
+    total = 0
+    try:
+        for line in reader:
+            total += 1
+            try:
+                example = reader.example(line)
+                if example.image.name not in located:
+                    located[example.image.name] = folders.locate(example.image.name, example.where)
+                entries.append(Entry(line, example.with_image(path=located[example.image.name])))
+            except BadDataError as error:
+                findings.append(finding_of(error, f"{path}:{line[0]}"))
+    except BadDataError as error:
+        findings.append(finding_of(error, str(path)))
+    return LintedFile(path, reader.kind or "jsonl", entries, total - len(entries))
+
+
+def finding_of(error: PalituneError, where: str) -> Finding:
+    """Returns an error as a finding, at `where` if it does not say where it is."""
+    check = "missing picture" if isinstance(error, MissingInputError) else "unusable"
+    advice = f". {error.hint}" if error.hint and not any(usual in error.hint for usual in USUAL) else ""
+    return Finding("error", check, error.where or where, error.what + advice)

@@ -98,13 +98,13 @@ def many(params: Any, pixels: Any, short: Any, scored: Callable[..., Any]) -> No
     """20 prompts over 96 images: the image encoder runs once for each image, or for each image and prompt."""
     encoder = compiled(lambda img, pixels: siglip.image_tokens(SIZES.img, img, pixels), params["img"], pixels)
     features = np.zeros((BATCH, SIZES.img.num_patches, SIZES.img.num_classes), np.float16)
-    known, anew = compiled(scored, params, features, *short), compiled(scored, params, pixels, *short)
+    known, recomputed = compiled(scored, params, features, *short), compiled(scored, params, pixels, *short)
     with_them = without = 0.0
     for _ in range(IMAGES // BATCH):
         with_them += encoder()
         for _ in range(PROMPTS):
             with_them += known()
-            without += anew()
+            without += recomputed()
     count = PROMPTS * IMAGES
     print(
         f"{PROMPTS} prompts over {IMAGES} images: {count / with_them:.2f} answers/s with image features, ",

@@ -180,7 +180,7 @@ def test_adapters_that_cannot_be_are_named(run: Run, workspace: Path) -> None:
             ({f"{Q}_lora_b": None}, f"{Q}_lora_b is missing"),
             ({"llm/layers/attn/qkv_einsum/w_lora_a": a}, "qkv_einsum/w_lora_a is not a parameter of this model"),
             ({"attn/q_einsum/w_lora_a": a}, "attn/q_einsum/w_lora_a is not a parameter of this model"),
-            ({f"{Q}_lora_a": np.full_like(a, np.nan)}, f"parameter {Q}_lora_a has values that are no numbers"),
+            ({f"{Q}_lora_a": np.full_like(a, np.nan)}, f"parameter {Q}_lora_a has values that are not finite"),
         )
     ):
         rewritten(workspace, "adapters", f"odd{number}", change)

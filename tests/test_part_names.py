@@ -67,7 +67,7 @@ def test_what_is_assumed_is_said() -> None:
     paths = [Path("train.tsv"), Path("more.tsv"), Path("valid.tsv")]
     assert subset_names.assumed(subset_names.of(paths[:1])) is None
     assert subset_names.assumed(subset_names.of([paths[0], paths[2]])) is None
-    assert "more.tsv: neither train nor valid in the name; it is taken for one that judges" in str(
+    assert "more.tsv: neither train nor valid in the name; it is used for evaluation" in str(
         subset_names.assumed(subset_names.of(paths[:2]))
     )
     assert "the first one named keeps it" in str(subset_names.assumed(subset_names.of([Path("a.tsv"), Path("b.tsv")])))

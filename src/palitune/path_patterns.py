@@ -1,7 +1,7 @@
 """Regular expressions over the paths of parameters, matched in linear time, whoever wrote them.
 
 The engine of Python's `re` backtracks, and some expressions take it longer than anybody can wait. RE2 follows all
-alternatives at once; it does not support look-around and back-references, which rules over paths do not need.
+alternatives at once; it does not support lookaround and backreferences, which rules over paths do not need.
 """
 
 import functools

@@ -20,7 +20,7 @@ def root() -> Path:
 
     `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
     (a clone of the repository); else the clone whose numbered stage was called; else the current folder. What is found
-    by looking, and is another user's, is passed by with a note.
+    by looking, and belongs to another user, is ignored with a note.
     """
     if home := os.environ.get("PALITUNE_HOME"):
         return Path(home)
@@ -48,7 +48,7 @@ def _is_ours(folder: Path) -> bool:
         _noted.add(folder)
         use = f"PALITUNE_HOME={folder} uses it all the same"
         print(
-            f"note: {others[0]} belongs to another user (uid {others[0].stat().st_uid}) and is passed by; {use}",
+            f"note: {others[0]} belongs to another user (uid {others[0].stat().st_uid}) and is ignored; {use}",
             file=sys.stderr,
         )
     return False

@@ -10,10 +10,10 @@ from palitune.data import dataset
 
 INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
-What there is to beat, on the same split that learning gets: always the commonest label, the base model asked the
-records' own questions (or the best of some prompts), and a logistic regression on what its image tower sees. Each
-learns or chooses on the training records alone and is judged on the validation records; -t adds a fine-tuned model. The
-last line is the one that matters.
+Evaluates baselines on the split that training uses: always the most frequent label, the base model with the records'
+own questions (or the best of some prompts), and a logistic regression on its image features. Each is trained or chosen
+on the training records alone and evaluated on the validation records; -t adds a fine-tuned model. The last line is the
+one that matters.
 """
 EXAMPLES = """\
 examples:
@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     text = "a split in dataset/, or its folder; or a file of records to learn from, with --valid-data (set1)"
     parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
-    parser.add_argument("--valid-data", metavar="FILE", help="records to judge on, where -d is no split")
+    parser.add_argument("--valid-data", metavar="FILE", help="records to evaluate on, where -d is not a split")
     parser.add_argument("-t", "--trained", metavar="NAME", help="a fine-tuned checkpoint to compare")
     text = (
         "prompts to try in place of the records' own, one a line, as `palitune prompts` takes them (the records' own)"

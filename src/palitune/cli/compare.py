@@ -13,8 +13,8 @@ that matters in practice: recall rose, precision fell, so it learned to say yes.
 EXAMPLES = """\
 examples:
   palitune compare zero.tsv trained.tsv
-  palitune compare zero.tsv trained.tsv --flips | cut -f1          the pictures whose answer changed
-  palitune compare zero.tsv a.tsv b.tsv -o flips.html -i dataset   with pictures
+  palitune compare zero.tsv trained.tsv --flips | cut -f1          the images whose answer changed
+  palitune compare zero.tsv a.tsv b.tsv -o flips.html -i dataset   with images
 """
 
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "print only the records that changed: image, label, the first's answer, the other's, fixed or broken"
     parser.add_argument("--flips", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    text = "also write a page of the last file against the first, with pictures"
+    text = "also write a page of the last file against the first, with images"
     parser.add_argument("-o", "--output", metavar="HTML", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
     arguments.add_classes(parser)

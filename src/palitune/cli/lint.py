@@ -8,11 +8,11 @@ from palitune.data import dataset
 from palitune.errors import NAMED, printable
 
 DESCRIPTION = """\
-Looks at every line and every picture of FILEs and says what would spoil a run: pictures that are missing, damaged,
-tiny, or named as what they are not; the same picture twice, with two labels, or in two files; pictures that look
-alike on both sides of a split; labels of one kind; answers and prompts that are too long. Last it says what the shares
-and numbers of records allow to be known. Files together are taken as parts of one split. Exit code 65 where there
-are errors.
+Checks every line and every image of FILEs and reports what would spoil a run: images that are missing, damaged,
+tiny, or have the extension of another format; the same image twice, with two labels, or in two files; near-duplicates
+on both sides of a split; labels of one kind; answers and prompts that are too long. At the end it says what can be
+learned from the shares of labels and the number of records. Several files are taken as the parts of one split. The exit
+code is 65 if there are errors.
 """
 EXAMPLES = """\
 examples:

@@ -6,9 +6,9 @@ from palitune.cli import arguments, streams, values
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
-the same beside them, curves, calibration, the wrong answers with their pictures, and what the model was least sure of.
+the same beside them, curves, calibration, the wrong answers with their images, and what the model was least sure of.
 
-It writes one HTML page that needs no network, and its pictures as PNG files beside it; --text and --json print instead.
+It writes one HTML page that needs no network, and its images as PNG files beside it; --text and --json print instead.
 With --before there are two models side by side; with -m also the losses and the configuration of learning.
 """
 EXAMPLES = """\
@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
     parser.add_argument("--text", action="store_true", help="print it for a terminal instead")
     parser.add_argument("--json", action="store_true", help="print it as JSON instead")
-    text = "wrong answers shown as pictures, and half as many uncertain ones (60)"
+    text = "wrong answers shown as images, and half as many uncertain ones (60)"
     parser.add_argument("--most", type=values.positive_int, default=60, metavar="N", help=text)
     text = "the model that gave the answers: its threshold, losses and configuration are shown"
     parser.add_argument("-m", "--model", metavar="NAME", help=text)

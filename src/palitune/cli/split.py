@@ -1,4 +1,4 @@
-"""Stage 2: which records teach, and which judge."""
+"""Stage 2: which records are for training, and which for evaluation."""
 
 import argparse
 import re
@@ -14,12 +14,12 @@ Shuffles a data set (JSONL or TSV) and writes NAME/{shuffle,train,valid} beside 
 some records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
 different splits that anybody can repeat. Lines are copied as they are, each into exactly one part.
 
-A model that has seen a picture knows its answer. So lines that show the same picture stay on one side, pictures that
-look alike (copies in another size or quality) too, and with --group whatever else belongs together.
+A model knows the answer for an image that it was trained on. So lines of the same image stay on one side, and so do
+near-duplicates (copies in another size or quality) and, with --group, whatever else belongs together.
 """
 EXAMPLES = """\
 examples:
-  ./02-shuffle_data.sh -v 10 -n set1              10 records judge, the rest teaches
+  ./02-shuffle_data.sh -v 10 -n set1              10 records for validation, the rest for training
   ./02-shuffle_data.sh -v 20% --test 10% --stratify -n set2
                                                   a fifth and a tenth, each with the labels' shares
   ./02-shuffle_data.sh --folds 5 -n five          five splits: ./03-do_learn.py -d five/fold1
@@ -56,14 +56,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stratify", action="store_true", help=text)
     text = "keep records together in which this key is the same, or a part of the image's name: image:REGEX"
     parser.add_argument("--group", type=group, metavar="KEY", help=text)
-    text = "keep near-duplicate pictures on one side (auto: where pictures are, up to 100,000 lines)"
+    text = "keep near-duplicate images on one side (auto: where images are, up to 100,000 lines)"
     parser.add_argument("--near-duplicates", choices=("auto", "together", "ignore"), default="auto", help=text)
     parser.add_argument("-n", "--name", default="set1", help="name of the split (default: %(default)s)")
     text = "records, JSONL or TSV; - is standard input (default: %(default)s)"
     parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help=text)
     text = "folder that image names are relative to (default: the data file's, or the one above)"
     parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
-    parser.add_argument("--allow-outside", action="store_true", help="look at pictures outside of that folder too")
+    parser.add_argument("--allow-outside", action="store_true", help="accept images outside of that folder too")
     parser.add_argument(
         "--seed", type=values.seed, default=0, help="another seed gives another order (default: %(default)s)"
     )
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     if args.name in ("", ".", "..") or Path(args.name).name != args.name or not args.name.isprintable():
         raise UsageError(f"-n {args.name!r} must be a plain name; the split goes to {home}/NAME")
     if args.folds and args.validation is not None:
-        raise UsageError("--folds makes every record judge once: leave out -v")
+        raise UsageError("--folds uses every record for validation once: leave out -v")
     if source != STDIN and not source.exists():
         draw = "Put your data there, name it with -d, or draw some with: palitune demo-data"
         hint = error_hints.of_missing(source) or draw

@@ -21,7 +21,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="JSONL, TSV or CSV; - is standard input")
-    text = "columns to look at (all that say yes or no)"
+    text = "columns to balance (all that say yes or no)"
     parser.add_argument("--columns", type=stats.names, metavar="A,B", help=text)
     text = "share of yes that every column is to come near (%(default)s)"
     parser.add_argument("--target", type=values.share, default=0.5, metavar="SHARE", help=text)

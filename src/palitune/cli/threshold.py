@@ -15,7 +15,7 @@ records, and shows what it costs there. With -m it is stored beside the checkpoi
 13-inference.py use it from then on; --threshold there overrides.
 
 --temperature also makes p_yes as likely as it says (temperature scaling); answers stay as they are, unless a threshold
-is chosen with it. Choose on records that nothing was learned from, and judge on others than these.
+is chosen with it. Choose on records that the model was not trained on, and evaluate on others.
 """
 EXAMPLES = """\
 examples:
@@ -36,7 +36,7 @@ def cost(text: str) -> tuple[float, float]:
     try:
         costs = float(parts["fp"]), float(parts["fn"])
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} has something that is no number") from None
+        raise argparse.ArgumentTypeError(f"{text!r} has something that is not a number") from None
     if not all(0 <= value < 1e12 for value in costs) or not any(costs):
         raise argparse.ArgumentTypeError(f"{text!r}: costs are at least 0, and not both are 0")
     return costs

@@ -7,7 +7,7 @@ from palitune.cli import arguments, streams, values
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.
-Labels are not needed: of a thousand pictures without one, these are worth labelling first.
+Labels are not needed: of a thousand images without one, these are worth labelling first.
 """
 EXAMPLES = """\
 examples:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
     text = "the threshold of p_yes that answers are near to (0.5, or what parts the answers)"
     parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
-    parser.add_argument("--sheet", metavar="PNG", help="also draw these pictures with their answers")
+    parser.add_argument("--sheet", metavar="PNG", help="also draw these images with their answers")
     parser.add_argument("--overwrite", action="store_true", help="let --sheet replace a file")
     arguments.add_classes(parser)
     arguments.add_folder(parser)
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
             if one.image.path.is_file()
         ]
         if not shots:
-            raise MissingInputError("no picture is found", where=args.file, hint="-i FOLDER names their folder")
+            raise MissingInputError("no image is found", where=args.file, hint="-i FOLDER names their folder")
     for line in chosen:
         streams.raw(line.raw + b"\n")
     sys.stdout.flush()

@@ -55,7 +55,7 @@ def learning_file(name: str) -> str:
 
 
 def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | None]:
-    """What to learn from, and to be judged by: a split (a name in `dataset/`, or its folder), or a file of records.
+    """What to train on and to evaluate on: a split (a name in `dataset/`, or its folder), or a file of records.
 
     Args:
       validation: a file; without it a split's own, and of a single file none.
@@ -115,7 +115,7 @@ def every_file(names: Sequence[str]) -> list[Path]:
     parents = [path.parent for path in found]
     found = [path for path in found if path.stem != "shuffle" or parents.count(path.parent) == 1]
     if "-" in map(str, found):
-        raise UsageError("lint looks at files more than once", hint="Write standard input into one first")
+        raise UsageError("lint reads files more than once", hint="Write standard input into one first")
     return list(dict.fromkeys(found))
 
 
@@ -123,6 +123,6 @@ def _part_within(folder: Path, part: str) -> Path | None:
     """A part by another name, as Roboflow and others write it. Raises UsageError: it may be one of several files."""
     found = subset_names.within(folder, part, KINDS) if folder.is_dir() else []
     if len(found) > 1:
-        hint = "Name the file with -d, and with --valid-data the one that judges"
+        hint = "Name the file with -d, and with --valid-data the one for evaluation"
         raise UsageError(f"{folder}: several files say {part}: {listed(list(map(str, found)))}", hint=hint)
     return found[0] if found else None

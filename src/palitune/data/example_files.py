@@ -47,7 +47,7 @@ class Reader(Lines):
             lines.close()  # type: ignore[attr-defined]  # and the file with it, whoever keeps the error
 
     def example(self, line: Line) -> Example:
-        """Raises BadDataError: the line is no example."""
+        """Raises BadDataError: the line is not an example."""
         where, text = self.text(line)
         return parse_json(text, where, self.labelled) if self.kind == "jsonl" else parse_tsv(text, where, self.labelled)
 
@@ -65,7 +65,7 @@ def stream(path: Path, labelled: bool = True) -> Iterator[Example]:
 
     Raises:
       MissingInputError: there is no such file.
-      BadDataError: the file is empty, or a line is no example.
+      BadDataError: the file is empty, or a line is not an example.
     """
     return (example for _, example in Reader(path, labelled).examples())
 

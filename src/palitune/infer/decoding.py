@@ -80,7 +80,7 @@ class Writer:
         self.decode: Callable[..., tuple[jax.Array, jax.Array]] = decode
 
     def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str | None]:
-        """A text for each question, as in `questions.in_batches`; None where a logit is no number. `params` is flat."""
+        """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[str | None]:
             tokens, sound = (np.asarray(found) for found in self.decode(params, prompts))

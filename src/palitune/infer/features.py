@@ -1,9 +1,9 @@
-"""Image tokens computed once and kept on disk, for as long as the image tower stays as it is.
+"""Image features: what the image encoder makes of an image, computed once and kept on disk.
 
-One file a picture, `cache/features/<key>/<sha256 of the picture's file>.f16`, of an animated one with `-<frame>` in its
-name: float16[N, D] followed by the CRC-32 of these bytes. The key stands for everything else that the tokens depend on:
-the tower's parameters, the preprocessing and the dtype of the computation. Files are read by
-mapping them, so learning and judging share the system's page cache.
+There is one file for each image, `cache/features/<key>/<sha256 of the image's file>.f16`, with `-<frame>` in its name
+for an animated one: float16[N, D] followed by the CRC-32 of these bytes. The key stands for everything else that the
+features depend on: the image encoder's parameters, the preprocessing and the dtype of the computation. Files are read
+by mapping them, so training and evaluation share the system's page cache.
 
 Axes: N image tokens, D width of the language model.
 """
@@ -32,26 +32,26 @@ from palitune.models.sizes import SiglipSizes
 
 BATCH_SIZE = 8
 CRC_BYTES = 4
-LONGEST_WAIT = 64  # pictures that wait for one whose tokens are missing, until a batch is filled up instead
+LONGEST_WAIT = 64  # images that wait for one whose features are missing, before an incomplete batch is computed
 REMEMBERED = 100_000  # names of files
 Array = np.ndarray[Any, Any]
 
 
 def key(config: SiglipSizes, digests: Mapping[str, str], dtype: Any) -> str:
-    """What image tokens depend on beside the picture: `digests` are those of the tower's parameters.
+    """A key of what image features depend on, except the image: `digests` are those of the encoder's parameters.
 
-    They are such that nobody can make another tower to the same key, whose tokens would then be taken for this one's.
+    Nobody can make another image encoder with the same key, whose features would then be taken for this one's.
     """
     content = [decoder.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
 class Features:
-    """Image tokens float16[N, D] by picture; stands where `pictures.ImageLoader` stands for pixels.
+    """Image features float16[N, D] by image; stands where `images.ImageLoader` stands for pixels.
 
     Args:
       folder: of this key's files.
-      tower: gives the flat `img/` parameters; called when something has to be computed, and let go of afterwards.
+      encoder: gives the flat `img/` parameters; called when something has to be computed, and let go of afterwards.
     """
 
     def __init__(
@@ -73,14 +73,14 @@ class Features:
         self.computed = 0
 
     def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> Array:
-        """The tokens of a picture, computed now if they are not there. Raises what `check` raises."""
+        """The features of an image, computed now if they are not there. Raises what `check` raises."""
         found = next(self.prefetch([ImageRequest(path, where or str(path), frame)]))
         if isinstance(found, PalituneError):
             raise found
         return found
 
     def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[Array | PalituneError]:
-        """Every picture's tokens in order, computed where they are missing or damaged; or what is wrong with it.
+        """Every image's features in order, computed where they are missing or damaged; or what is wrong with it.
 
         Raises:
           StorageError: the folder cannot be written.
@@ -109,7 +109,7 @@ class Features:
             yield from self._computed(waiting, encode or self._encoder())
 
     def check(self, wanted: Iterable[ImageRequest]) -> None:
-        """Computes what is missing or damaged; raises one error that names every picture that cannot be used.
+        """Computes what is missing or damaged; raises one error that names every image that cannot be used.
 
         Raises:
           MissingInputError, BadDataError: as `images.decode`.
@@ -122,7 +122,7 @@ class Features:
         loader.raise_all([one for one in found if isinstance(one, PalituneError)])
 
     def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
-        """What is wrong with pictures, without computing anything: what is known is right, the rest is decoded."""
+        """What is wrong with images, without computing anything: what is known is right, the rest is decoded."""
 
         def look(one: ImageRequest) -> None:
             if self._read(self._name(one)) is None:
@@ -149,8 +149,10 @@ class Features:
         for name, row in tokens.items():
             if not np.isfinite(row).all():
                 shown = next((str(path) for (path, _), known in self.names.items() if known == name), name)
-                hint = "Its image tower is damaged, or too large for float16: --no-features does without"
-                raise BadDataError("the model's image tokens of it are no numbers", where=shown, hint=hint)
+                hint = "Its image encoder is damaged, or too large for float16: --no-features does without"
+                raise BadDataError(
+                    "the image features that the model makes of it are not finite", where=shown, hint=hint
+                )
             content = row.tobytes()
             checked = content + zlib.crc32(content).to_bytes(CRC_BYTES, "little")
             try:
@@ -175,7 +177,7 @@ class Features:
         return self.folder / f"{name}.f16"
 
     def _name(self, wanted: ImageRequest) -> str:
-        """What a picture's tokens are kept under: its file's SHA-256, and the frame where there are several."""
+        """The name of an image's features: its file's SHA-256, and the frame where there are several."""
         path, where, frame = wanted
         digest = self.names.get((path, frame))
         if digest is None:
@@ -190,7 +192,7 @@ class Features:
             if count > 1:
                 shown = decoder.frame_index(count, self.how.frames) if frame is None else min(frame, count - 1)
                 digest = f"{digest}-{shown}"
-            if len(self.names) >= REMEMBERED:  # a million pictures must not fill the memory
+            if len(self.names) >= REMEMBERED:  # a million images must not fill the memory
                 self.names.clear()
                 self.whole.clear()
             self.names[path, frame] = digest

@@ -48,7 +48,7 @@ class Model(NamedTuple):
         converted = array.astype(resident_dtype(array.dtype, self.dtype), copy=False)
         placed = jnp.asarray(converted)
         if not is_finite(converted if converted.size <= ON_HOST else placed):
-            raise BadDataError(f"parameter {path} has values that are no numbers", where=str(self.path))
+            raise BadDataError(f"parameter {path} has values that are not finite", where=str(self.path))
         return placed
 
     def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class Model(NamedTuple):
         return {path: self.place(path) for path in self.checkpoint if wanted(path)}
 
     def tower(self) -> dict[str, Any]:
-        """Flat parameters of the image tower."""
+        """Flat parameters of the image encoder."""
         return self.params(lambda path: path.startswith(TOWER))
 
 
@@ -143,7 +143,7 @@ def check(checkpoint: Checkpoint | Overlay, sizes: ModelSpec, path: Path) -> Non
     adapters = [name for name in checkpoint if lora.is_adapter(name)]
     for name in lora.adapted(adapters):
         if name not in expected or not lora.can_adapt(name):
-            continue  # which makes its adapter something that is no parameter of this model
+            continue  # which makes its adapter something that is not a parameter of this model
         found = checkpoint[name + lora.A].shape if name + lora.A in checkpoint else ()
         rank = max(1, found[-1]) if found else 1
         shapes = lora.shapes(name, tuple(expected[name].shape), rank)
@@ -163,7 +163,7 @@ def files_of(checkpoint: Checkpoint | Overlay) -> list[Path]:
 
 
 def announce(model: Model) -> None:
-    """Says on stderr what is about to run; called when everything that can be wrong has been looked at."""
+    """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
     count = sum(int(model.checkpoint[path].size) for path in model.checkpoint)
     print(
         f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
@@ -203,12 +203,12 @@ def image_source(
 
 
 def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, Any]:
-    """The parameters that are still needed for what the model is shown: image tokens need no image tower."""
+    """The parameters that are still needed for what the model is shown: image features need no image encoder."""
     return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(TOWER))
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What learns, as it is before learning, and what new adapters have beside it that does not.
+    """The trainable parameters before training, and the frozen parameters that new adapters add.
 
     New adapters are random, by the seed.
     """

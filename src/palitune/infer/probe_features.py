@@ -1,4 +1,4 @@
-"""What the image tower sees of records' pictures, for linear probes."""
+"""Image features of records, for linear probes."""
 
 import sys
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ def feature(tokens: Array) -> Array:
 
 
 def features(records: Sequence[Example], shown: ImageSource, quiet: bool = False) -> Array:
-    """float32[N, D], from the kept image tokens of N records' pictures; computed where they are missing."""
+    """float32[N, D], from the image features of N records' images; computed where they are missing."""
     silent = quiet or not sys.stderr.isatty()
     tokens = raise_first(shown.prefetch(ImageRequest(record.image.path, record.where) for record in records))
     bar = tqdm(tokens, "looking", len(records), unit="pictures", leave=False, disable=silent)

@@ -99,7 +99,7 @@ def log_likelihoods(
         end. Where labels are compared it says nothing, and for yes and no all logits but two can be left out.
     """
     hidden = paligemma.branched_states(config, params, zimg, text, mask_input, tree.branches)
-    # Labels that begin alike have tokens in common, each of which is looked up once.
+    # Labels with the same beginning have tokens in common, each of which is looked up once.
     pairs = list(zip(tree.places.reshape(-1).tolist(), tree.targets.reshape(-1).tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     targets = jnp.asarray([target for _, target in numbers], jnp.int32)
@@ -120,7 +120,7 @@ def log_likelihoods(
 
 
 class Scorer:
-    """The log-likelihood of each label, float32[L] for a picture with a prompt, up to a constant that all share."""
+    """The log-likelihood of each label, float32[L] for an image with a prompt, up to a constant that all share."""
 
     def __init__(
         self,

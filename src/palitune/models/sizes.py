@@ -150,7 +150,7 @@ def siglip_sizes(arrays: Mapping[str, Shaped], where: str | None = None) -> Sigl
     patches = found.pop("num_patches")
     side = math.isqrt(patches)
     if side**2 != patches:
-        raise ConfigurationError(f"img/pos_embedding has {patches} positions, which is no square", where=where)
+        raise ConfigurationError(f"img/pos_embedding has {patches} positions, which is not a square", where=where)
     del found["head_dim"]
     sizes = SiglipSizes(**found, image_size=side * found["patch_size"])
     _require_positive("img", sizes, where)

@@ -120,7 +120,7 @@ def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:
 
     Raises:
       ConfigurationError: when a parameter that tells a size is missing or has the wrong number of axes, or the sizes
-        are no model's.
+        are not those of a model.
     """
     family, axes = _family(arrays)
     found = dataclasses.asdict(sizes.gemma_sizes(axes, arrays, where))

@@ -103,7 +103,9 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
     In a process of its own: a flag that XLA does not know ends the one that it is read in.
     """
     asking = [sys.executable, "-P", "-c", ASK_JAX]  # without the current folder, whose modules are anybody's
-    env = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"} | jax_environment.counting()  # a look takes no memory from others
+    env = {
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false"
+    } | jax_environment.counting()  # the check takes no memory from others
     try:
         done = subprocess.run(
             asking, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False

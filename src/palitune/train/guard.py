@@ -1,7 +1,7 @@
-"""Watches the losses of one attempt at learning and says when it has gone astray.
+"""Watches the losses of one attempt at learning and says when it has diverged.
 
 It sees numbers and says words; it reads and writes nothing. All that it remembers is in its fields, so that it can be
-stored with a run and taken up again.
+stored with a run and restored when it is resumed.
 """
 
 import dataclasses

@@ -82,13 +82,13 @@ class Walk:
         return trees.unflatten({path.removeprefix(stack): leaf for path, leaf in weights.items()})
 
     def update(self, segment: str, gradients: Flat) -> None:
-        """Updates a segment that is no stack."""
+        """Updates a segment that is not a stack."""
         self.own[segment], self.state[segment], self.finite = optimizers.update(
             self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key, self.finite
         )
 
     def back(self, segment: str, function: Callable[[Any, Any], Any], x: Any, gradient: Any) -> tuple[Any, Any]:
-        """Through `function(parameters, x)` of a segment that is no stack: its value, and the gradient of `x`."""
+        """Through `function(parameters, x)` of a segment that is not a stack: its value, and the gradient of `x`."""
         fixed = self.fixed.get(segment, {})
         own = self.own.get(segment, {})
         value, pull = jax.vjp(lambda own, x: function(trees.unflatten({**own, **fixed}), x), own, x)
@@ -160,7 +160,7 @@ def make_update(
     """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, outcome)`, to be compiled.
 
     Args:
-      transform: a rule that looks at one tensor at a time.
+      transform: a rule that updates one tensor at a time.
     """
 
     def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
@@ -176,7 +176,7 @@ def make_update(
 
 
 def _tower(config: ModelSpec, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
-    """Image tokens [B, N, D] and, where the tower learns, the function that takes their gradient back through it."""
+    """Image tokens [B, N, D] and, where the image encoder is trainable, the function for their backward pass."""
     if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
         params = walk.tree("head", BLOCKS, "stem")
         return paligemma.image_tokens(config, params, image, dtype), None

@@ -45,7 +45,7 @@ class Work(NamedTuple):
     dtype: Any  # of the computation
     text_length: int  # T before it is padded to a bucket
     answer_length: int  # K
-    features: bool  # whether image tokens come from the cache, so that the tower is not there
+    features: bool  # whether image features come from the cache, so that the image encoder is not on the device
 
 
 class Memory(NamedTuple):
@@ -71,7 +71,7 @@ class Prepared(NamedTuple):
 
 
 def parameters(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Shape and dtype of what learns and of what does not, as they are on the device."""
+    """Shape and dtype of the trainable and of the frozen parameters, as they are on the device."""
     stored: dict[str, Any] = dict(work.stored)
     c = work.config
     method = METHODS[c.method]
@@ -311,7 +311,7 @@ def flops(work: Work) -> int:
     learned += 3 * sum(math.prod(leaf.shape) for leaf in adapters) // llm.depth
     scores = 4 * tokens * length * heads
     layers = (llm.depth - 1) * (2 * tokens * (2 * (attention + mlp) + learned) + 3 * scores)
-    # Of the last layer only the loss tokens are wanted, and the keys and values that they look at.
+    # Of the last layer only the loss tokens are wanted, and the keys and values that they attend to.
     keys = 2 * llm.width * llm.head_dim * llm.num_kv_heads
     last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
     logits = 2 * answers * llm.vocab_size * llm.width * (3 if method.trains_embedder else 2)

@@ -1,7 +1,7 @@
 """Makes the tiny PaliGemma that ships with palitune: tokenizer and weights, from nothing but a seed.
 
-It learns captions and questions about pictures that it draws (`data/demo/`), so that fine-tuning
-starts from a model that already looks and answers yes or no.
+It learns captions and questions about images that it draws (`data/demo/`), so that fine-tuning
+starts from a model that already answers questions about images with yes or no.
 """
 
 import io
@@ -32,7 +32,7 @@ VOCAB_SIZE = CONFIG.llm.vocab_size
 LONGEST_ANSWER = 24  # tokens; captions are the longest answers
 BATCH_SIZE = 64
 CLIP = 1.0  # largest norm of all gradients together
-# What the image tower is taught to tell apart, by fields of a scene.
+# What the image encoder is taught to tell apart, by fields of a scene.
 CLASSES: dict[str, tuple[Any, ...]] = {
     "product": drawing.PRODUCTS,
     "product_colour": tuple(drawing.COLOURS),
@@ -72,7 +72,7 @@ def train_tokenizer(path: Path, seed: int) -> None:
 
 
 def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], np.ndarray[Any, Any]]:
-    """`count` scenes and their pictures, float16[count, S, S, 3] in [-1, 1]."""
+    """`count` scenes and their images, float16[count, S, S, 3] in [-1, 1]."""
     size = CONFIG.img.image_size
     scenes = [drawing.random_scene(rng) for _ in range(count)]
     pixels = np.empty((count, size, size, 3), np.float16)
@@ -88,7 +88,7 @@ def exercises(
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> Iterator[batches.Batch]:
-    """Endless batches of `BATCH_SIZE` pictures with one exercise each."""
+    """Endless batches of `BATCH_SIZE` images with one exercise each."""
     cache: dict[tuple[str, str], Text] = {}
     while True:
         chosen = rng.integers(len(scenes), size=BATCH_SIZE)
@@ -115,9 +115,9 @@ def optimizer(rate: float, steps: int) -> optax.GradientTransformation:
 def train_tower(
     params: Any, scenes: list[drawing.Scene], pixels: np.ndarray[Any, Any], steps: int, rng: np.random.Generator
 ) -> Any:
-    """The image tower alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
+    """Trains the image encoder alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
 
-    Every image token has to name everything, so that the language model finds it wherever it looks.
+    Every image token has to name everything, so that the language model finds it at any position.
     """
     labels = targets(scenes)
     heads = [jnp.zeros((CONFIG.llm.width, len(values))) for values in CLASSES.values()]
@@ -167,7 +167,7 @@ def pretrain(folder: Path, *, pictures: int, tower_steps: int, steps: int, seed:
     scenes, pixels = draw_pool(pictures, rng)
     tree = paligemma.init(CONFIG, jax.random.key(seed))
     tree["img"] = train_tower(tree["img"], scenes, pixels, tower_steps, rng)
-    # The tower rests while the language model learns to read it.
+    # The image encoder is frozen while the language model learns to use its output.
     trainable: Any
     trainable, frozen = trees.split(trees.flatten(tree), trees.Rules([(r"llm/.*", True), (r"img/.*", False)]))
     rule = optimizer(2e-3, steps)

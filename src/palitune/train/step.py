@@ -103,7 +103,7 @@ def make_step(
     dtype: Any = jnp.float32,
     options: Options = DEFAULTS,
 ) -> Step:
-    """The step for a rule that looks at one tensor at a time (`optimizers`)."""
+    """The step for a rule that updates one tensor at a time (`optimizers`)."""
     whole = options.whole_gradient() or not options.layerwise
     update = (
         _whole_update(config, transform, dtype, options)

@@ -57,7 +57,7 @@ def check_examples(
             picture = identity(example)
             home, earlier = first.setdefault(picture, (path, example))
             if home != path:
-                what = f"{example.image.name} is also in {earlier.where}: what is learned from cannot judge"
+                what = f"{example.image.name} is also in {earlier.where}: evaluation needs other images than training"
                 yield Finding("error", "leak", example.where, what)
             before = asked.setdefault((picture, example.prompt), example)
             if before is not example and before.label != example.label:

@@ -147,7 +147,7 @@ def check_near_duplicates(files: Sequence[LintedFile], inspections: Mapping[Path
             if example.image.path in inspections:
                 shown.setdefault(inspections[example.image.path].digest, (file.path, example))
     if len(shown) > MOST_COMPARED:
-        what = f"{len(shown):,} pictures are too many to look for those that are alike; {MOST_COMPARED:,} are compared"
+        what = f"{len(shown):,} images are too many to search for near-duplicates; {MOST_COMPARED:,} are compared"
         yield Finding("note", "alike", str(files[0].path), what)
     elif shown:
         hashes = np.stack([inspections[example.image.path].perceptual_hash for _, example in shown.values()])

@@ -30,7 +30,7 @@ def targets(out: str, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path
         found = {path: place / os.path.relpath(path.absolute(), shared) for path in paths}
     for path, target in found.items():
         if target.exists() and path.exists() and target.samefile(path):
-            raise UsageError(f"--fix {target} is the file that is looked at", hint="Name another place")
+            raise UsageError(f"--fix {target} is the file that is checked", hint="Name another place")
         if target.exists() and not overwrite:
             raise OutputExistsError("this exists", where=str(target), hint="Name another place, or use --overwrite")
     return found
@@ -114,4 +114,4 @@ def told(report: LintReport, targets: Mapping[Path, Path], repaired: Mapping[Pat
         dropped = ", ".join(f"{count} {reason}" for reason, count in done.dropped.items())
         yield f"{path} -> {targets[path]}: {done.kept} records, {done.renamed} renamed, left out: {dropped or 'none'}"
     if remaining := sum(finding.check == "near leak" for finding in report.findings):
-        yield f"near leaks that remain: {remaining}; a new split keeps what looks alike together"
+        yield f"near leaks that remain: {remaining}; a new split keeps near-duplicates together"

@@ -27,7 +27,7 @@ class TrainedImageCounter:
         self.seen += trained_images.count(self.known, [record.image.path])
 
     def tell(self, where: str) -> None:
-        """One line about `where`, if there is something to say; then it counts anew."""
+        """One line about `where`, if there is something to say; then it counts again."""
         if self.seen and not self.quiet:
             least = "" if self.known.is_all else "at least "
             what = f"{self.name} has learned from {least}{self.seen} of these {self.records} images"

@@ -40,6 +40,6 @@ def check_tokens(
                 )
                 findings.append(Finding("warning", "long prompt", example.where, what))
             if longest_answer is not None and answer > longest_answer:
-                what = f"an answer of {answer} tokens, of which judging writes {longest_answer}: it will count as wrong"
+                what = f"an answer of {answer} tokens counts as wrong: evaluation decodes {longest_answer} at most"
                 findings.append(Finding("warning", "long answer", example.where, what))
     return most, findings

@@ -28,7 +28,7 @@ def is_csv(path: Path) -> bool:
     """Whether a file has commas or semicolons in its first line, and no tabs or JSON.
 
     Raises:
-      MissingInputError, BadDataError: it cannot be read, or is no text.
+      MissingInputError, BadDataError: it cannot be read, or is not text.
     """
     if path == STDIN:
         return False

@@ -31,7 +31,7 @@ def parse(text: str, where: str, labelled: bool = True) -> Example:
 
 
 def prediction(example: Example) -> Prediction | None:
-    """What a model said of the example, where its line tells; keys of somebody else's are no prediction."""
+    """What a model said of the example, where its line tells; keys of somebody else's are not a prediction."""
     answer, p_yes = example.fields.get("answer"), example.fields.get("p_yes")
     if type(answer) is not str or type(p_yes) is bool or not isinstance(p_yes, (int, float)) or not 0 <= p_yes <= 1:
         return None

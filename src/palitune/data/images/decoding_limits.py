@@ -79,9 +79,9 @@ def _excess_work(container: Container, frame: int) -> tuple[str, str] | None:
         what = f"{MOST_FRAMES:,} frames before it, and no more are allowed"
         return what, "Make it shorter, or take --frames first"
     if container.passes > MOST_SCANS:
-        return f"{container.passes:,} scans, {MOST_SCANS:,} are allowed", "Save it anew"
+        return f"{container.passes:,} scans, {MOST_SCANS:,} are allowed", "Save it again"
     if container.work(frame) > most:
         times = f"{container.passes} scans" if has_scans else f"{frame + 1} frames"
         what = f"{width} x {height} pixels in {times}; {most:,} in all are allowed"
-        return what, "Save it anew" if has_scans else "Make it shorter or smaller, or take --frames first"
+        return what, "Save it again" if has_scans else "Make it shorter or smaller, or take --frames first"
     return None

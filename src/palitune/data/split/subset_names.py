@@ -74,9 +74,9 @@ def assumed(parts: Mapping[Path, str | None]) -> str | None:
     known = {part for part in parts.values() if part is not None}
     listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
     if known == {TRAIN}:
-        made = "it is taken for one that judges, because another one trains"
+        made = "it is used for evaluation, because another file is for training"
     elif known:
-        made = "where another file says that it judges, that one keeps an image of both"
+        made = "an image that is also in a file for evaluation stays there"
     else:
         made = "of an image in several files the first one named keeps it"
     return f"{listed}: neither train nor valid in the name; {made}"

@@ -65,7 +65,7 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
 
 
 def thumbnail(item: Item) -> str | None:
-    """A small picture as a data address; None where the picture cannot be read."""
+    """A small image as a data address; None where the image cannot be read."""
     try:
         picture = decoder.decode(item.record.image.path, item.record.where, most=LARGEST)
     except PalituneError:
@@ -77,7 +77,7 @@ def thumbnail(item: Item) -> str | None:
 
 
 def _losses(path: Path) -> str | None:
-    """The drawing of a run's losses, drawn anew from its pixels: what is no image, or a link to one, is left out."""
+    """The drawing of a run's losses, written again from its pixels; None if the file is no image or is a link."""
     if path.is_symlink() or not path.is_file():
         return None
     try:

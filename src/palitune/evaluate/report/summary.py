@@ -22,7 +22,7 @@ MOST_ALWAYS = 50  # labels of which it is said what always saying them would sco
 
 
 class Item(NamedTuple):
-    """A judged picture."""
+    """A evaluated image."""
 
     record: Example
     label: str
@@ -66,7 +66,7 @@ class Summary:
     threshold: float | None = None
     heading: str = "Wrong answers, the most confident first"
     advice: str = "A wrong label is often among the first."
-    leads: bool = False  # whether these pictures come before the figures
+    leads: bool = False  # whether these images come before the figures
     before: Judged | None = None
     before_figures: dict[str, Figure] | None = None
     comparison: Comparison | None = None
@@ -75,7 +75,7 @@ class Summary:
 
 
 class Learned(NamedTuple):
-    """How a model was made: in words, the configuration of its run, and the picture of its losses."""
+    """How a model was made: in words, the configuration of its run, and the image of its losses."""
 
     facts: dict[str, str]
     configuration: Mapping[str, Any] | None
@@ -98,7 +98,7 @@ def summarize(
       facts: what was run; what is told of learning comes before it.
       before: other answers to the same records.
       threshold: on p_yes, where the answers have one.
-      most: wrong answers that are kept as pictures, and half as many uncertain ones.
+      most: wrong answers that are kept as images, and half as many uncertain ones.
     """
     p = [None] * len(records) if judged.p is None else judged.p.tolist()
     if judged.p is None and judged.confidence is not None:
@@ -190,13 +190,13 @@ def _slices(items: Sequence[Item]) -> list[Slice]:
 
 
 def _format(name: str) -> str:
-    """Of a picture, by its name, without the frame."""
+    """Of an image, by its name, without the frame."""
     ending = Path(name.partition("#")[0]).suffix.lower().removeprefix(".")
     return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or "(no ending)")
 
 
 def _source(record: Example) -> str:
-    """The key "source" of a line of JSON, else the picture's folder."""
+    """The key "source" of a line of JSON, else the image's folder."""
     source = record.fields.get("source")
     return source if isinstance(source, str) and source else str(Path(record.image.name).parent)
 

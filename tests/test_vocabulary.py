@@ -32,7 +32,7 @@ WORDS = {
     r"(begin|begins|began|begun|beginning) again": "restart",
     r"strangers?": "untrusted, unknown",
     r"anew": "again",
-    r"pass(ed|es)? by": "ignore, skip",
+    r"passed by(?! name)": "ignore, skip",
     r"(is|are) none that": "is not, has no",
 }
 PATTERN = re.compile(r"\b(?:" + "|".join(f"(?:{word})" for word in WORDS) + r")\b")
@@ -52,12 +52,21 @@ JAPANESE = {
 }
 
 # Where a word stays: (a file, a part of the line, why).
-EXCEPTIONS: tuple[tuple[str, str, str], ...] = ()
+EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
+    ("README.md", "before   after  difference", "a table that is printed"),
+    ("docs/evaluation.md", "The columns `verdict` and `by`", "a table that is printed"),
+    ("docs/data.md", "| missing picture | error", "the name of a check, which lint prints"),
+    ("docs/data.md", "| alike | warning", "the name of a check, which lint prints"),
+    (
+        "docs/tiny-model.md",
+        "is this picture fine under the Bobar code?",
+        "what the tiny model was asked in pretraining",
+    ),
+)
 
 # How many of the words a folder may still have. These numbers only fall.
 REMAINING: dict[str, int] = {
-    ".": 1,
-    "docs": 63,
+    "docs": 19,
     "palitune": 4,
     "palitune/cli": 155,
     "palitune/data": 41,

@@ -59,8 +59,8 @@ def main() -> None:
             better += best > middle
             ratios.append(repeated / one)
             shown = " ".join(f"{value:.3f}" for value in singles)
-            cost = f"{one:12.1f} {repeated:5.1f}  {ratios[-1]:5.2f}"
-            print(f"{number:3}  {shown:35}  {middle:6.3f}  {best:9.3f}  {cost}", flush=True)
+            costs = f"{one:12.1f} {repeated:5.1f}  {ratios[-1]:5.2f}"
+            print(f"{number:3}  {shown:35}  {middle:6.3f}  {best:9.3f}  {costs}", flush=True)
         cost = statistics.median(ratios)
         print(f"better than the median single run: {better} of {args.sets}; median cost {cost:.2f} runs")
 

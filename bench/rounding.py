@@ -8,6 +8,7 @@ drawn ones. bfloat16 weights are rounded stochastically, as `--method full` does
 
 import argparse
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -74,7 +75,7 @@ def main() -> None:
         for seed in range(args.seeds):
             dataset.make(folder / str(seed), seed=seed)
             train = example_files.read(folder / str(seed) / "data.jsonl")
-            settings.seed = seed
+            settings = replace(settings, seed=seed)
             row = [learned(train, jnp.float32, exact), learned(train, jnp.bfloat16, stochastic)]
             with mock.patch.object(optimizers, "round_stochastically", to_nearest):
                 row.append(learned(train, jnp.bfloat16, nearest))

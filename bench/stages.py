@@ -16,7 +16,10 @@ def palitune(folder: Path, *arguments: str) -> str:
 
 def counts(block: str) -> tuple[int, ...]:
     """Tp, Tn, Fp and Fn of the first result block."""
-    return tuple(int(number) for number in re.search(r"Tp=(\d+) Tn=(\d+) Fp=(\d+) Fn=(\d+)", block).groups())
+    found = re.search(r"Tp=(\d+) Tn=(\d+) Fp=(\d+) Fn=(\d+)", block)
+    if found is None:
+        raise ValueError(f"there is no result block in {block[:200]!r}")
+    return tuple(int(number) for number in found.groups())
 
 
 def accuracy(block: str) -> float:

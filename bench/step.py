@@ -81,7 +81,7 @@ class Contestant:
     """A compiled step with its arguments; calling it runs one step and waits for it."""
 
     def __init__(self, name: str, step: Any, trainable: Any, *others: Any) -> None:
-        self.name, self.times = name, []
+        self.name, self.times = name, list[float]()
         started = time.perf_counter()
         self.compiled = step.lower(trainable, *others).compile()
         self.compile_seconds = time.perf_counter() - started
@@ -173,7 +173,7 @@ class Torch:
             projection_dim=llm.width,
             hidden_size=llm.width,
         )
-        self.name, self.times, self.loss, self.torch = "torch", [], float("nan"), torch
+        self.name, self.times, self.loss, self.torch = "torch", list[float](), float("nan"), torch
         self.compile_seconds, self.temporaries = 0.0, 0
         self.model = PaliGemmaForConditionalGeneration(config).train()
         for name, parameter in self.model.named_parameters():

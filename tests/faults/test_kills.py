@@ -150,7 +150,7 @@ def test_killed_at_any_moment(workspace: Path, environment: dict[str, str], camp
 def test_stopped_at_any_moment(workspace: Path, environment: dict[str, str], campaign: Campaign) -> None:
     rng = random.Random(1)
     wanted = campaign(3, 50)
-    stops, ends = [], 0
+    stops, ends = list[int](), 0
     for case in cases(workspace, environment):
         while True:
             with case.start() as process:

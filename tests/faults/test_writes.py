@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from palitune import atomic_files
@@ -16,7 +17,7 @@ from palitune.checkpoint import manifest, npz, run_state
 from palitune.errors import StorageError
 from palitune.run.folder import Metrics, RunFolder
 
-OLD = {"a": np.arange(30_000, dtype=np.float32), "b": np.ones((3, 4), np.float16)}
+OLD: dict[str, npt.NDArray[Any]] = {"a": np.arange(30_000, dtype=np.float32), "b": np.ones((3, 4), np.float16)}
 NEW = {path: array + 1 for path, array in OLD.items()}
 MOST = 500  # calls of any save here; more would mean that the counting is wrong
 

@@ -1,5 +1,6 @@
 """What tests share: the golden models, the tiny model, and a folder to work in."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +26,12 @@ from palitune.models.spec import ModelSpec
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
 REPOSITORY = Path(__file__).parent.parent
+# Programs that an earlier run of the tests compiled, for one version of XLA.
+COMPILED = REPOSITORY / ".compiled_cache" / f"jaxlib-{version('jaxlib')}"
+MOST_COMPILED = 1 << 30  # bytes, after which it is begun anew
+if os.access(REPOSITORY, os.W_OK):
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(COMPILED))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = ("paligemma1_mqa", "paligemma2_gqa_softcap", "paligemma2_28b_prenorm", "gemma7b_mha")
 
@@ -38,6 +46,16 @@ CASES = 1_000  # of a property
 def pytest_configure(config: pytest.Config) -> None:
     global CASES
     CASES = 10_000 if config.getoption("--faults") else CASES
+    if not hasattr(config, "workerinput"):
+        discard_programs()
+
+
+def discard_programs() -> None:
+    """Removes compiled programs of other versions, and all of them once they are many."""
+    for folder in COMPILED.parent.glob("*"):
+        size = sum(path.stat().st_size for path in folder.iterdir())
+        if folder != COMPILED or size > MOST_COMPILED:
+            shutil.rmtree(folder)
 
 
 @pytest.fixture
@@ -108,7 +126,8 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A person's environment: no credentials, no network behind Kaggle's name, no palitune variables.
 
-    All commands share their compiled programs, which would otherwise be most of the tests' time.
+    All commands share their compiled programs, which would otherwise be most of the tests' time. What is compiled in
+    this environment stays in the folder of this run, since processes may be killed here while they write a program.
     """
     # Where Python is told to keep nothing compiled, every command would compile palitune anew.
     left_out = ("KAGGLE", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST")
@@ -122,6 +141,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
     }
+    with contextlib.suppress(FileExistsError, FileNotFoundError):  # the other process was first; there are none yet
+        shutil.copytree(COMPILED, common / "compiled", copy_function=os.link)
     path = f"{bin_folder}{os.pathsep}{kept['PATH']}"
     return {**kept, **shared, "HOME": str(home), "PATH": path, "JAX_PLATFORMS": "cpu"}
 
@@ -155,6 +176,8 @@ def quick_environment(
         (folder / "bin" / name).write_text(client)
         (folder / "bin" / name).chmod(0o755)
     quick = {**environment, "PATH": f"{folder / 'bin'}{os.pathsep}{environment['PATH']}"}
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        quick["JAX_COMPILATION_CACHE_DIR"] = os.environ["JAX_COMPILATION_CACHE_DIR"]
     command = [sys.executable, str(Path(__file__).parent / "fork_server.py"), str(path)]
     with subprocess.Popen(command, env=quick, stdin=subprocess.PIPE, cwd=folder) as server:
         while not path.exists():

@@ -1,24 +1,59 @@
 #!/bin/sh
-# Every check of the project: format, lint, types, tests. Arguments go to pytest: bin/test.sh -k golden
+# The checks of the project: format, lint, types and tests. Arguments go to pytest: bin/test.sh -k golden
+# bin/test.sh --all: also the tests that take longer (the commands of README and docs, the wheel), the container image
+# where this machine can build one, and --gpu-plan.
 # bin/test.sh --gpu-plan: memory at real sizes, compiled for a described card in a second environment (.venv-cuda,
 # 5.5 GB, with JAX's CUDA plugin); it needs no GPU.
 # bin/test.sh --faults: the whole campaign of kills, full disks and signals, of which the tests run a small part.
 set -eu
 repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
 . "$repository/bin/environment.sh"
+
+part() { # NAME COMMAND...: says how long a part took
+  name=$1
+  shift
+  began=$(date +%s)
+  "$@"
+  spent=$(($(date +%s) - began))
+  printf '== %s: %d min %02d s\n' "$name" $((spent / 60)) $((spent % 60))
+}
+
+container() {
+  if [ "$(id -u)" != 0 ]; then
+    echo "the image was not built: tests/container.sh needs root"
+  elif ! { command -v buildah && command -v debootstrap; } >/dev/null; then
+    echo "the image was not built: tests/container.sh needs buildah and debootstrap, which are not installed here"
+  else
+    tests/container.sh
+  fi
+}
+
+# In a process of its own: it has another environment. Whatever keeps it from running is an error.
+gpu_plan() (
+  make_environment "$repository" cuda12 "$repository/.venv-cuda"
+  exec python tests/gpu_plan.py "$@"
+)
+
+checks() {
+  ruff format --check .
+  ruff check .
+  mypy
+}
+
+cd "$repository"
 if [ "${1:-}" = --gpu-plan ]; then
   shift
-  make_environment "$repository" cuda12 "$repository/.venv-cuda"
-  cd "$repository"
-  exec python tests/gpu_plan.py "$@"
+  gpu_plan "$@"
+  exit
 fi
-make_environment "$repository" dev
-cd "$repository"
+part environment make_environment "$repository" dev
 if [ "${1:-}" = --faults ]; then
   shift
   exec pytest tests/faults tests/test_records.py tests/test_split.py --faults -rP "$@"
 fi
-ruff format --check .
-ruff check .
-mypy
-exec pytest "$@"
+part "format, lint and types" checks
+if [ "${1:-}" = --all ]; then
+  part container container
+  part gpu-plan gpu_plan
+fi
+exec pytest "$@" # which knows --all too, and has the last line

@@ -37,6 +37,7 @@ MODELS = ("paligemma1_mqa", "paligemma2_gqa_softcap", "paligemma2_28b_prenorm", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="tests that are marked as slow too")
     parser.addoption("--faults", action="store_true", help="the whole campaigns, an hour of them")
 
 
@@ -48,6 +49,16 @@ def pytest_configure(config: pytest.Config) -> None:
     CASES = 10_000 if config.getoption("--faults") else CASES
     if not hasattr(config, "workerinput"):
         discard_programs()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out slow tests, unless all are asked for or their file has been named."""
+    named = {Path(argument.partition("::")[0]).name for argument in config.args}
+    if config.getoption("--all"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow") and item.path.name not in named]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
 
 
 def discard_programs() -> None:

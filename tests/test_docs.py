@@ -51,6 +51,7 @@ def playground(clone: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_commands_end_well(playground: Path, run: Run) -> None:
     failed = []
     for page, command in SHOWN:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:

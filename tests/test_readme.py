@@ -47,6 +47,7 @@ def shape(text: str) -> list[str]:
     return [re.sub(" +", " ", NUMBER.sub("#", line)).rstrip() for line in text.splitlines() if line.strip()]
 
 
+@pytest.mark.slow
 def test_commands_end_well(outputs: dict[str, tuple[int, str]]) -> None:
     assert len(outputs) >= 6
     for command, (code, text) in outputs.items():
@@ -54,6 +55,7 @@ def test_commands_end_well(outputs: dict[str, tuple[int, str]]) -> None:
         assert "Traceback" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "shown"), [step for step in STEPS if step[1].strip()])
 def test_shown_output_is_printed(command: str, shown: str, outputs: dict[str, tuple[int, str]]) -> None:
     printed = shape(outputs[command][1])
@@ -62,6 +64,7 @@ def test_shown_output_is_printed(command: str, shown: str, outputs: dict[str, tu
             assert line in printed, f"{command} does not print {line!r}"
 
 
+@pytest.mark.slow
 def test_the_demo_teaches_the_rule(outputs: dict[str, tuple[int, str]]) -> None:
     text = outputs["bin/demo.sh"][1]
     accuracies = [float(value) for value in re.findall(r"^  accuracy:  (\S+)$", text, re.MULTILINE)]

@@ -14,9 +14,9 @@ from palitune.data import example_files
 from palitune.data.example import Example
 from palitune.data.formats.jsonl import parse
 from palitune.data.labels import plain
+from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_files, confusion, metrics
-from palitune.evaluate.answers import Answer
 
 LABELS = [
     "赤い\u3000車",
@@ -41,7 +41,7 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     ]
     said = [labels[0], labels[1], labels[1]]
     lines = [
-        _line(one, Answer(text, 0.9 - 0.4 * n, (0.9, 0.1)), args)
+        _line(Prediction(one, one.target, text, 0.9 - 0.4 * n, (0.9, 0.1)), args)
         for n, (one, text) in enumerate(zip(asked, said, strict=True))
     ]
     path = tmp_path / "out"

@@ -8,9 +8,9 @@ import pytest
 from conftest import Run
 
 from palitune.checkpoint import npz
+from palitune.data import probabilities
 from palitune.data.example import Example
 from palitune.errors import BadDataError
-from palitune.evaluate import answers
 from palitune.reference import Difference
 
 BLOCKS = "img/Transformer/encoderblock"
@@ -63,10 +63,10 @@ def test_commands_name_record_and_model(command: tuple[str, ...], models: Path, 
 def test_scores(wrong: float) -> None:
     scores = np.array([[1.0, 2.0], [wrong, 0.0]])
     with pytest.raises(BadDataError, match="no number"):
-        answers.probabilities(scores)
+        probabilities.probabilities(scores)
     with pytest.raises(BadDataError, match=r"^data:7: a score of the model m\.npz for a\.png is no number"):
-        answers.require_numbers(scores, Example.of("a.png", label="yes", where="data:7"), Path("m.npz"))
-    answers.require_numbers(scores[:1])
+        probabilities.require_finite(scores, Example.of("a.png", label="yes", where="data:7"), Path("m.npz"))
+    probabilities.require_finite(scores[:1])
 
 
 def test_a_difference_that_is_no_number_is_the_worst() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
+from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError
 from palitune.evaluate import metrics, threshold
-from palitune.evaluate.answers import log_odds
 from palitune.evaluate.threshold import Goal
 
 

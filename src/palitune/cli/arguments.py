@@ -225,7 +225,7 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
 
 
 class AnsweringOptions(TypedDict):
-    """What `infer.answering.answering_of` takes of the options of `add_answering`."""
+    """What `infer.answering.made_with` takes of the options of `add_answering`."""
 
     labels: tuple[str, ...]
     decode: bool

@@ -21,7 +21,7 @@ from palitune.errors import NAMED, BadDataError, PalituneError, UsageError, prin
 
 if TYPE_CHECKING:
     from palitune.data.example import Example
-    from palitune.evaluate.answers import Answer
+    from palitune.data.prediction import Prediction
 
 FOLDER = "Is it the right folder? -i names another one"
 INPUT = Input()
@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.data.checks import seen_in_training
     from palitune.infer import answering
-    from palitune.infer.loading import announce, decoding, image_source, load, shown_params
-    from palitune.infer.predictor import Judge, frames_of, located
+    from palitune.infer.loading import announce, decoding, image_source, load
+    from palitune.infer.predictor import Predictor, frames_of, located
 
     source = workspace.checkpoint_to_read(args.model)
     answering.check(args.labels, args.decode, args.threshold)
@@ -83,11 +83,11 @@ def run(args: argparse.Namespace) -> None:
             announce(model)
             if asked.done:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
-        how = answering.answering_of(model, **arguments.answering_options(args))
-        judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, args.batch_size, how)
+        made = answering.made_with(model, **arguments.answering_options(args))
+        predictor = Predictor(model, shown, made, frames=frames, batch_size=args.batch_size, quiet=args.quiet)
         known = seen_in_training.TrainedImageCounter(source, args.quiet)
         located_ones = known.watch(located(asked, images, asked.tell))
-        found = judge.stream(shown_params(model, shown), located_ones, asked.tell)
+        found = predictor.predict(located_ones, asked.tell)
         written = asked.done + _write(found, total, out, args)
         known.tell(args.data)
     asked.tell_of_more()
@@ -188,7 +188,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
 
 
 def _write(
-    answers: "Iterator[tuple[Example, Answer]]", total: int | None, out: IO[bytes] | None, args: argparse.Namespace
+    predictions: "Iterator[Prediction]", total: int | None, out: IO[bytes] | None, args: argparse.Namespace
 ) -> int:
     """The number of lines, which go to `out` or else to standard output."""
     from tqdm import tqdm
@@ -203,12 +203,12 @@ def _write(
     unknown, known = 0, plain_set(args.labels)
     with Lines(out) as write:
         try:
-            for record, answer in tqdm(answers, "answering", total, unit="pictures", leave=False, disable=silent):
-                write(_line(record, answer, args))
+            for one in tqdm(predictions, "answering", total, unit="pictures", leave=False, disable=silent):
+                write(_line(one, args))
                 count += 1
-                if args.decode and plain(answer.text) not in known:
-                    strange.append((record.image.name, answer.text))
-                unknown += bool(record.label) and plain(record.label) not in known
+                if args.decode and plain(one.text) not in known:
+                    strange.append((one.example.image.name, one.text))
+                unknown += bool(one.example.label) and plain(one.example.label) not in known
         except Stopped as stopped:
             if args.resume:
                 stopped.hint = "go on with the same command"
@@ -221,19 +221,20 @@ def _write(
     return count
 
 
-def _line(record: "Example", answer: "Answer", args: argparse.Namespace) -> str:
+def _line(one: "Prediction", args: argparse.Namespace) -> str:
     from palitune.data.formats.json_lines import to_json
     from palitune.data.formats.tsv import to_answer
     from palitune.evaluate.confusion import is_right
 
-    correct = is_right(answer.text, record.label) and plain(answer.text) in plain_set(args.labels)
+    record, p_yes = one.example, one.p_yes or 0.0
+    correct = is_right(one.text, record.label) and plain(one.text) in plain_set(args.labels)
     if not args.jsonl:
-        return to_answer(record, correct, answer.p_yes, answer.text)
+        return to_answer(record, correct, p_yes, one.text)
     fields = dict(record.fields) or {"image": record.image.name, **({"suffix": record.label} if record.label else {})}
     verdict = {"correct": correct} if record.label else {}
-    said = {"p_yes": round(answer.p_yes, 6), "answer": answer.text}
+    said = {"p_yes": round(p_yes, 6), "answer": one.text}
     if tuple(args.labels) != LABELS:
-        said["p"] = {label: round(p, 6) for label, p in zip(args.labels, answer.p, strict=True)}
+        said["p"] = {label: round(p, 6) for label, p in zip(args.labels, one.probabilities or (), strict=True)}
     return to_json(fields | verdict | said)
 
 

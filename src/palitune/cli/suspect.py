@@ -10,7 +10,7 @@ from palitune.cli.inputs import Input
 from palitune.data import dataset
 
 if TYPE_CHECKING:
-    from palitune.evaluate.answers import Array
+    from palitune.data.probabilities import Array
     from palitune.evaluate.doubtful_labels import Doubts
 
 INPUT = Input()
@@ -123,9 +123,11 @@ def _one_fold(args: argparse.Namespace, train: Path, valid: Path, target: Path) 
     from palitune.cli import learn
     from palitune.cli.main import Parser, Stopped, signals
     from palitune.config import PROMPT
+    from palitune.data.labels import LABELS
+    from palitune.data.prediction import MadeWith
     from palitune.errors import ResumableError
-    from palitune.infer.loading import image_source, load, shown_params
-    from palitune.infer.predictor import Judge
+    from palitune.infer.loading import image_source, load
+    from palitune.infer.predictor import Predictor
     from palitune.run import setup
 
     parser = Parser(prog="palitune suspect --learn")
@@ -148,6 +150,7 @@ def _one_fold(args: argparse.Namespace, train: Path, valid: Path, target: Path) 
     path = target.with_suffix(".npz")
     model = load(path, **arguments.model_options(args))
     shown = image_source(model, **arguments.image_options(args))
-    judge = Judge(model, shown, manifest.prompt(path, PROMPT), True)
-    verdict = judge(shown_params(model, shown), dataset.load(valid, images=own.images, allow_outside=True))
-    return np.array([answer.p for answer in verdict.answers])
+    made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
+    held_out = dataset.load(valid, images=own.images, allow_outside=True)
+    predictions = Predictor(model, shown, made, quiet=True).predict_all(held_out)
+    return np.array([one.probabilities for one in predictions])

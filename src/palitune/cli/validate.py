@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from palitune.data.example import Example
-    from palitune.evaluate.answers import Answer
-    from palitune.infer.answering import Answering
+    from palitune.data.prediction import MadeWith, Prediction
+    from palitune.evaluate.report.plots import Shot
 
 DESCRIPTION = """\
 Asks a model about every record of each FILE and prints a block for each: true and false positives and negatives
@@ -51,8 +50,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.report import page_files
     from palitune.evaluate.report.result_block import verdict_block
     from palitune.infer import answering
-    from palitune.infer.loading import announce, decoding, image_source, load, shown_params
-    from palitune.infer.predictor import Judge, check_pictures, frames_of, tell_of_questions
+    from palitune.infer.loading import announce, decoding, image_source, load
+    from palitune.infer.predictor import Predictor, check_pictures, frames_of, tell_of_questions
 
     target = page_files.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
@@ -69,55 +68,59 @@ def run(args: argparse.Namespace) -> None:
     tell_of_questions(sets.values(), args.prompt, args.quiet)
     for path, records in sets.items():
         seen_in_training.tell(source, path, records, args.quiet)
-    how = answering.answering_of(model, **arguments.answering_options(args))
-    judge = Judge(model, shown, answering.prompt_of(source, args.prompt), args.quiet, frames, answering=how)
-    params = shown_params(model, shown)
-    judged: list[tuple[Example, Answer]] = []
+    made = answering.made_with(model, **arguments.answering_options(args))
+    predictor = Predictor(model, shown, made, frames=frames, quiet=args.quiet)
+    everything: list[Prediction] = []
     for path, records in sets.items():
-        verdict = judge(params, records)
-        print(verdict_block(path, verdict.labels, verdict.texts, how.labels), flush=True)
-        judged += zip(records, verdict.answers, strict=True)
-        if how.decode:
-            known = plain_set(how.labels)
-            said = zip(records, verdict.texts, strict=True)
-            strange = [(record.image.name, text) for record, text in said if plain(text) not in known]
-            answering.tell_of_strangers(path, strange, how.labels, len(records))
+        predictions = predictor.predict_all(records)
+        said = [one.text for one in predictions]
+        print(verdict_block(path, [record.label for record in records], said, args.labels), flush=True)
+        everything += predictions
+        if made.decode:
+            known = plain_set(args.labels)
+            strange = [(one.example.image.name, one.text) for one in predictions if plain(one.text) not in known]
+            answering.tell_of_strangers(path, strange, args.labels, len(records))
     if sheet is not None:
         from palitune.evaluate.report import canvas, plots
 
-        plots.sheet(sheet, [plots.Shot(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in judged])
+        plots.sheet(sheet, [_shot(one) for one in everything])
         if why := canvas.reason():
             print(f"{args.sheet}: {why}", file=sys.stderr)
         if not args.quiet:
             print(f"drew {args.sheet}", file=sys.stderr)
     if target is not None:
-        _report(target, judged, how, args, source)
+        _report(target, everything, made, args, source)
+
+
+def _shot(one: "Prediction") -> "Shot":
+    from palitune.evaluate.report.plots import Shot
+
+    image = one.example.image
+    return Shot(image.path, one.example.label, one.text, image.name, one.p_yes)
 
 
 def _report(
     target: "Path",
-    found: "Sequence[tuple[Example, Answer]]",
-    how: "Answering",
+    predictions: "Sequence[Prediction]",
+    made: "MadeWith",
     args: argparse.Namespace,
     source: "Path",
 ) -> None:
+    from palitune.evaluate.labelled_answers import of_predictions
     from palitune.evaluate.report import page_files, summary
-    from palitune.infer import answering
-    from palitune.infer.predictor import Verdict
     from palitune.run.provenance import learning_of
 
-    records = [record for record, _ in found]
-    verdict = Verdict([record.label for record in records], [answer for _, answer in found], how.labels)
-    asked = sorted({record.prompt or answering.prompt_of(source, args.prompt) for record in records})
+    records = [one.example for one in predictions]
+    asked = sorted({record.prompt or made.prompt for record in records})
     own = f"{len(asked)} questions of the records' own"
     facts = {"data": ", ".join(args.files), "prompt": asked[0] if len(asked) == 1 else own}
-    if how.decode:
+    if made.decode:
         facts["answers"] = "written freely"
-    elif len(how.labels) == 2:
-        facts["threshold"] = f"{how.point.threshold:.4g}"
-    if how.point.temperature != 1:
-        facts["temperature"] = f"{how.point.temperature:.4g}"
+    elif len(args.labels) == 2:
+        facts["threshold"] = f"{made.threshold:.4g}"
+    if made.temperature != 1:
+        facts["temperature"] = f"{made.temperature:.4g}"
     title, learned = f"{source.stem} on {', '.join(args.files)}", learning_of(str(source))
-    threshold = how.point.threshold
-    made = summary.summarize(title, facts, records, verdict.judged, threshold=threshold, learned=learned)
-    page_files.write(target, made, args.quiet)
+    judged, threshold = of_predictions(predictions, args.labels), made.threshold
+    content = summary.summarize(title, facts, records, judged, threshold=threshold, learned=learned)
+    page_files.write(target, content, args.quiet)

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune.checkpoint.operating_point import OperatingPoint
 from palitune.data.example import Example
 from palitune.data.formats.tsv import to_answer
-from palitune.evaluate import answers, metrics
-from palitune.evaluate.answers import Answer
+from palitune.data.prediction import MadeWith, Prediction
+from palitune.data.probabilities import Array, predicted
+from palitune.evaluate import metrics
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Summary
@@ -32,20 +32,21 @@ class Doubts(NamedTuple):
     """
 
     records: Sequence[Example]
-    answers: list[Answer]
+    answers: list[Prediction]
     right: list[bool]
     order: list[int]
     classes: tuple[str, ...]
 
 
-def ranked(records: Sequence[Example], p: answers.Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:
+def ranked(records: Sequence[Example], p: Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:
     """Orders examples by the probability of their own label, the least first.
 
     Args:
       p: float64[N, C], out-of-fold probabilities of the classes.
       number: how many are wanted; None is all.
     """
-    said = [answers.answer(row, classes, OperatingPoint()) for row in p]
+    made = MadeWith(classes)
+    said = [predicted(record, record.target, row, made) for record, row in zip(records, p, strict=True)]
     own = np.array([p[i, classes.index(record.label)] for i, record in enumerate(records)])
     order: list[int] = np.argsort(own, kind="stable")[:number].tolist()
     right = [is_right(answer.text, record.label) for answer, record in zip(said, records, strict=True)]
@@ -55,7 +56,7 @@ def ranked(records: Sequence[Example], p: answers.Array, classes: tuple[str, ...
 def answer_lines(doubts: Doubts) -> list[str]:
     """Lines as inference writes them, the most doubtful first. Raises BadDataError for what TSV cannot hold."""
     records, said, right, order, _ = doubts
-    return [to_answer(records[i], right[i], said[i].p_yes, said[i].text) for i in order]
+    return [to_answer(records[i], right[i], said[i].p_yes or 0.0, said[i].text) for i in order]
 
 
 def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from palitune.data.prediction import Prediction
 from palitune.evaluate import confusion
 from palitune.evaluate.confusion import CLASSES, Confusion
 
@@ -75,3 +76,9 @@ def judged(
         said_first = np.array([confusion.plain(answer) == classes[0] for answer in answers])
         confidence = np.where(said_first, known, 1 - known) if len(classes) == 2 else known
     return Judged(tuple(labels), tuple(answers), tuple(classes), p, confidence)
+
+
+def of_predictions(predictions: Sequence[Prediction], classes: Sequence[str]) -> Judged:
+    """Predictions of labelled examples beside their labels. The arguments are as in `judged`."""
+    labels = [one.target.answer or "" for one in predictions]
+    return judged(labels, [one.text for one in predictions], [one.p_yes for one in predictions], classes)

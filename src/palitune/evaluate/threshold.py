@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError
-from palitune.evaluate.answers import log_odds
 from palitune.evaluate.confusion import Confusion
 
 Array = np.ndarray[Any, Any]

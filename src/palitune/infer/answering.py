@@ -1,24 +1,16 @@
-"""How a model is asked: the labels that its answer is one of, freely written answers, and its threshold."""
+"""What predictions are made with: the labels that an answer is one of, the prompt, and the threshold."""
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
 from palitune.config import PROMPT
 from palitune.data.labels import LABELS, plain
+from palitune.data.prediction import MadeWith
 from palitune.errors import UsageError, listed
 from palitune.infer.loading import Model
-
-
-class Answering(NamedTuple):
-    """What an answer may be, and how scores become one."""
-
-    labels: tuple[str, ...] = LABELS
-    decode: bool = False
-    point: OperatingPoint = OperatingPoint()
 
 
 def prompt_of(source: Path, prompt: str | None = None) -> str:
@@ -33,7 +25,7 @@ def check(labels: Sequence[str], decode: bool, threshold: float | None) -> None:
         raise UsageError(f"--threshold has no effect with {other}: leave one out")
 
 
-def answering_of(
+def made_with(
     model: Model,
     *,
     labels: Sequence[str] = LABELS,
@@ -41,7 +33,7 @@ def answering_of(
     threshold: float | None = None,
     prompt: str | None = None,
     quiet: bool = False,
-) -> Answering:
+) -> MadeWith:
     """As given, with what is stored beside the checkpoint; says which threshold counts.
 
     What is stored holds for its parameters, its labels and the model's own prompt.
@@ -67,7 +59,8 @@ def answering_of(
         note += f", temperature {point.temperature:.3g} in p_yes"
     if note and not quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
-    return Answering(tuple(labels), decode, point)
+    mark, asked = operating_point.mark(model.checkpoint), prompt_of(model.path, prompt)
+    return MadeWith(tuple(labels), point.threshold, point.temperature, model.path.stem, mark, asked, decode)
 
 
 def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[str], prompt: str | None) -> str | None:

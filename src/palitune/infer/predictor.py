@@ -1,29 +1,39 @@
-"""Asking a model about records and counting its answers."""
+"""A model that is asked about examples: `Predictor.predict`, and what is looked at before."""
 
 import collections
+import functools
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from palitune.data.example import Example
+from palitune import workspace
+from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
-from palitune.data.images.loader import ImageRequest, ImageSource, raise_all
+from palitune.data.images.loader import ImageLoader, ImageRequest, ImageSource, raise_all
+from palitune.data.labels import LABELS
+from palitune.data.prediction import MadeWith, Prediction
+from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.data.tokens import Text
 from palitune.errors import PalituneError, UsageError
-from palitune.evaluate import answers, confusion, metrics
-from palitune.evaluate.answers import Answer
-from palitune.evaluate.metrics import Judged
-from palitune.infer.answering import Answering
+from palitune.infer import answering
 from palitune.infer.decoding import Writer
-from palitune.infer.loading import Model
+from palitune.infer.features import Features
+from palitune.infer.loading import Model, decoding, image_source, load, shown_params
 from palitune.infer.scoring import Scorer
 
 MOST_FRAMES = 5
+
+
+def is_seen() -> bool:
+    """Whether somebody sees a progress bar: on a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 def tell_of_questions(sets: Iterable[Sequence[Example]], prompt: str | None, quiet: bool) -> None:
@@ -35,7 +45,7 @@ def tell_of_questions(sets: Iterable[Sequence[Example]], prompt: str | None, qui
 def located(
     asked: Iterable[Example], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
 ) -> Iterator[Example]:
-    """Records with their pictures' files; `on_bad` as in `Judge.stream`."""
+    """Examples with their images' files; `on_bad` as in `Predictor.predict`."""
     for record in asked:
         try:
             yield record.with_image(path=images.locate(record.image.name, record.where))
@@ -46,36 +56,20 @@ def located(
 def picture_problems(
     asked: Iterable[Example], images: ImageFolders, pictures: ImageSource, frames: "Frames"
 ) -> list[PalituneError]:
-    """What is wrong with records' pictures, by line; the device is left alone."""
+    """What is wrong with examples' images, by line; the device is not used."""
     found: list[PalituneError] = []
-    expanded = _wanted(located(asked, images, found.append), frames, found.append)
-    found += list(pictures.problems(one for _, several in expanded for one in several))
+    expanded = _requests(_pairs(located(asked, images, found.append)), frames, found.append)
+    found += list(pictures.problems(one for _, _, several in expanded for one in several))
     return sorted(found, key=lambda problem: int((problem.where or "0").rpartition(":")[2]))
 
 
-class Verdict(NamedTuple):
-    """Answers in the order of their records."""
-
-    labels: list[str]
-    answers: list[Answer]
-    classes: tuple[str, ...]
-
-    @property
-    def texts(self) -> list[str]:
-        return [answer.text for answer in self.answers]
-
-    @property
-    def judged(self) -> Judged:
-        return metrics.judged(self.labels, self.texts, [answer.p_yes for answer in self.answers], self.classes)
-
-    @property
-    def confusion(self) -> confusion.Confusion:
-        """Of two classes."""
-        return confusion.count(self.labels, self.texts, self.classes)
+def _pairs(examples: Iterable[Example]) -> Iterator[tuple[Example, Target]]:
+    """Examples with their first targets."""
+    return ((example, example.target) for example in examples)
 
 
 class Frames(NamedTuple):
-    """Which frames of an animated picture are judged, and which of them counts."""
+    """Which frames of an animated image are scored, and which of them counts."""
 
     how: Decoding
     most: int | None = None  # evenly spaced ones; None is the one that `how` says
@@ -83,14 +77,14 @@ class Frames(NamedTuple):
 
 
 def check_pictures(sets: Iterable[Sequence[Example]], pictures: ImageSource, frames: Frames | None = None) -> None:
-    """Looks at every picture of some sets, so that nothing is found out halfway.
+    """Checks every image of some sets, so that nothing is found out halfway.
 
     Raises:
-      MissingInputError, BadDataError: naming all pictures that cannot be used.
+      MissingInputError, BadDataError: naming all images that cannot be used.
     """
     problems: list[PalituneError] = []
-    asked = (record for found in sets for record in found)
-    wanted = [one for _, several in _wanted(asked, frames, problems.append) for one in several]
+    asked = _pairs(record for found in sets for record in found)
+    wanted = [one for _, _, several in _requests(asked, frames, problems.append) for one in several]
     raise_all(problems)
     pictures.check(wanted)
 
@@ -108,86 +102,177 @@ def frames_of(
     return Frames(how, (most_frames or MOST_FRAMES) if frames == "all" else None, pool or "worst")
 
 
-class Judge:
-    """Judges parameters of one model on any records, with one compiled program."""
+class Predictor:
+    """Predicts with one model: `predictor.predict(examples)`. Each set of choices has one compiled program."""
 
     def __init__(
         self,
         model: Model,
-        pictures: ImageSource,
-        prompt: str,
-        quiet: bool,
+        images: ImageLoader | Features,
+        made: MadeWith,
+        *,
         frames: Frames | None = None,
         batch_size: int = 8,
-        answering: Answering | None = None,
+        quiet: bool = False,
     ) -> None:
-        self.answering = answering or Answering()
-        self.scorer = Scorer(model.sizes, model.tokenizer, self.answering.labels, model.dtype, batch_size)
-        self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if self.answering.decode else None
-        self.tokenizer, self.pictures, self.prompt, self.frames = model.tokenizer, pictures, prompt, frames
-        self.source = model.path
-        self.tokenizer.prompt(prompt, "the question of records that have none")  # refused now if it is too long
-        self.silent = quiet or not sys.stderr.isatty()
+        """Args:
+          images: where the images come from, as `infer.loading.image_source` makes it.
+          made: the labels, threshold, temperature and prompt, as `infer.answering.made_with` finds them.
+          frames: which frames of animated images are scored; None is the one that `images` says.
+          quiet: show no progress.
 
-    def __call__(self, params: Mapping[str, Any], asked: Sequence[Example]) -> Verdict:
-        answering = self.stream(params, asked)
-        bar = tqdm(answering, "validating", len(asked), unit="pictures", leave=False, disable=self.silent)
-        return Verdict([record.label for record in asked], [said for _, said in bar], self.answering.labels)
+        Raises:
+          BadDataError: the prompt is too long.
+          UsageError: the labels cannot be told apart by their tokens.
+        """
+        self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
+        self.tokenizer, self.silent = model.tokenizer, quiet or not is_seen()
+        self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if made.decode else None
+        self._scorers: dict[tuple[str, ...], Scorer] = {}
+        self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
+        self.tokenizer.prompt(made.prompt, "the prompt of examples that have none")
 
-    def stream(
-        self,
-        params: Mapping[str, Any],
-        asked: Iterable[Example],
-        on_bad: Callable[[PalituneError], None] | None = None,
-    ) -> Iterator[tuple[Example, Answer]]:
-        """Records with answers, in order, as soon as their batch is done; keeps a few batches of them at a time.
+    @classmethod
+    def load(
+        cls,
+        name: str,
+        *,
+        prompt: str | None = None,
+        labels: Sequence[str] = LABELS,
+        threshold: float | None = None,
+        decode: bool = False,
+        frames: str | None = None,
+        max_pixels: int | None = None,
+        features: bool = True,
+        dtype: str = "auto",
+        tokenizer: str | Path | None = None,
+        allocator: str = "grow",
+        batch_size: int = 8,
+        quiet: bool = False,
+    ) -> "Predictor":
+        """A predictor of a checkpoint: a path, a name in `checkpoints/`, or a published model's name.
 
         Args:
-          on_bad: takes what is wrong with a picture, whose record is left out then; without it that is raised.
+          prompt: of examples that have none of their own; None is the prompt that the model was trained with.
+          labels: what an answer is one of; the first of two is the positive one.
+          threshold: of the first of two labels; None is what `palitune threshold` stored with the model, or 0.5.
+          decode: let the model write freely instead of scoring the labels.
+          frames: of animated images: first, middle, last, a number from 0, or all.
+          max_pixels: the largest image that is decoded.
+          features: store image features in `cache/features/`.
+          dtype, tokenizer, allocator, quiet: as in `infer.loading.load`.
+          batch_size: examples that are scored at a time.
+
+        Raises:
+          MissingInputError, BadDataError, ConfigurationError: as `infer.loading.load`.
+          UsageError: options that contradict each other.
         """
-        ahead, listed = itertools.tee(_wanted(asked, self.frames, on_bad))
-        shown = self.pictures.prefetch(wanted for _, all_wanted in ahead for wanted in all_wanted)
-        pending: collections.deque[tuple[Example, int]] = collections.deque()
+        answering.check(labels, decode, threshold)
+        model = load(
+            workspace.checkpoint_to_read(name), tokenizer=tokenizer, dtype=dtype, allocator=allocator, quiet=quiet
+        )
+        images = image_source(model, features=features, frames=frames, max_pixels=max_pixels, quiet=quiet)
+        made = answering.made_with(model, labels=labels, decode=decode, threshold=threshold, prompt=prompt, quiet=quiet)
+        chosen = frames_of(decoding(model.path, frames, max_pixels), frames)
+        return cls(model, images, made, frames=chosen, batch_size=batch_size, quiet=quiet)
 
-        def questions() -> Iterator[tuple[Any, Text]]:
-            for record, wanted in listed:
-                found = [next(shown) for _ in wanted]
-                sound = [one for one in found if not isinstance(one, PalituneError)]
-                if len(sound) < len(found):
-                    problem = next(one for one in found if isinstance(one, PalituneError))
-                    _tell(problem, on_bad)
-                    continue
-                prompt = self.tokenizer.prompt(record.prompt or self.prompt, record.where)
-                pending.append((record, len(sound)))
-                for one in sound:
-                    yield one, prompt
+    @functools.cached_property
+    def params(self) -> Mapping[str, jax.Array]:
+        """The parameters on the device, flat; without the image encoder's where image features are used."""
+        return shown_params(self.model, self.images)
 
-        labels, decode, point = self.answering
-        pool = self.frames.pool if self.frames else "worst"
-        for_scores, for_texts = itertools.tee(questions())
+    def predict(
+        self,
+        examples: Iterable[Example],
+        on_bad: Callable[[PalituneError], None] | None = None,
+        *,
+        params: Mapping[str, jax.Array] | None = None,
+    ) -> Iterator[Prediction]:
+        """A prediction for every target of every example, in order, as soon as its batch is done.
+
+        It keeps a few batches at a time, so examples may be an endless stream.
+
+        Args:
+          on_bad: takes what is wrong with an image, whose example is left out then; without it that is raised.
+          params: parameters to predict with, as in `params`, in place of the model's own.
+
+        Raises:
+          MissingInputError, BadDataError: an image cannot be used, a prompt is too long, or a score is not finite.
+        """
+        own = self.params if params is None else params
+        asked = ((example, target) for example in examples for target in example.targets)
+        # Consecutive ones that have the same choices go through one program.
+        for choices, several in itertools.groupby(asked, key=lambda pair: pair[1].choices):
+            made = self.made if choices is None else self.made._replace(labels=choices, threshold=0.5)
+            yield from self._predict(own, several, made, on_bad)
+
+    def predict_all(
+        self, examples: Sequence[Example], *, params: Mapping[str, jax.Array] | None = None
+    ) -> list[Prediction]:
+        """The predictions of `predict`, with a progress bar."""
+        found = self.predict(examples, params=params)
+        return list(tqdm(found, "validating", len(examples), unit="images", leave=False, disable=self.silent))
+
+    def _scorer(self, labels: tuple[str, ...]) -> Scorer:
+        if labels not in self._scorers:
+            model = self.model
+            self._scorers[labels] = Scorer(model.sizes, model.tokenizer, labels, model.dtype, self.batch_size)
+        return self._scorers[labels]
+
+    def _predict(
+        self,
+        params: Mapping[str, jax.Array],
+        asked: Iterable[tuple[Example, Target]],
+        made: MadeWith,
+        on_bad: Callable[[PalituneError], None] | None,
+    ) -> Iterator[Prediction]:
+        pending: collections.deque[tuple[Example, Target, int]] = collections.deque()
+        for_scores, for_texts = itertools.tee(self._questions(asked, pending, on_bad))
         texts = self.writer(params, for_texts) if self.writer else itertools.repeat("")
-        both = zip(self.scorer(params, for_scores), texts, strict=False)
+        both = zip(self._scorer(made.labels or LABELS)(params, for_scores), texts, strict=False)
+        pool = self.frames.pool if self.frames else "worst"
         for first in both:
-            record, count = pending.popleft()
+            example, target, count = pending.popleft()
             found, written = zip(first, *(next(both) for _ in range(count - 1)), strict=True)
             scores, said = np.stack(found), [text for text in written if text is not None]
-            is_whole = len(said) == len(written)  # None is written of logits that are no numbers
-            answers.require_numbers(scores if is_whole else np.full(1, np.nan), record, self.source)
-            p = answers.pooled(answers.probabilities(scores, point.temperature), pool)
-            yield record, answers.answer(p, labels, point, said if decode else ())
+            is_whole = len(said) == len(written)  # None is written of logits that are not finite
+            require_finite(scores if is_whole else np.full(1, np.nan), example, self.model.path)
+            p = pooled(probabilities(scores, made.temperature), pool)
+            yield predicted(example, target, p, made, said if made.decode else ())
+
+    def _questions(
+        self,
+        asked: Iterable[tuple[Example, Target]],
+        pending: collections.deque[tuple[Example, Target, int]],
+        on_bad: Callable[[PalituneError], None] | None,
+    ) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.floating[Any]]], Text]]:
+        """An image and a prompt for every frame of every example; `pending` takes how many there are of each."""
+        for_images, listed = itertools.tee(_requests(asked, self.frames, on_bad))
+        shown = self.images.prefetch(request for _, _, requests in for_images for request in requests)
+        for example, target, requests in listed:
+            found = [next(shown) for _ in requests]
+            sound = [one for one in found if not isinstance(one, PalituneError)]
+            if len(sound) < len(found):
+                _tell(next(one for one in found if isinstance(one, PalituneError)), on_bad)
+                continue
+            prompt = self.tokenizer.prompt(example.prompt or self.made.prompt, example.where)
+            pending.append((example, target, len(sound)))
+            for one in sound:
+                yield one, prompt
 
 
-def _wanted(
-    asked: Iterable[Example], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
-) -> Iterator[tuple[Example, list[ImageRequest]]]:
-    """Every record with the picture, or frames of it, that it is judged by."""
-    for record in asked:
+def _requests(
+    asked: Iterable[tuple[Example, Target]], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
+) -> Iterator[tuple[Example, Target, list[ImageRequest]]]:
+    """Every example and target with the image, or frames of it, that is scored."""
+    for example, target in asked:
+        image = example.image
         try:
-            numbers = frames_to_score(record.image.path, record.where, frames.how, frames.most) if frames else [None]
+            numbers = frames_to_score(image.path, example.where, frames.how, frames.most) if frames else [None]
         except PalituneError as error:
             _tell(error, on_bad)
             continue
-        yield record, [ImageRequest(record.image.path, record.where, number) for number in numbers]
+        yield example, target, [ImageRequest(image.path, example.where, number) for number in numbers]
 
 
 def _tell(problem: PalituneError, on_bad: Callable[[PalituneError], None] | None) -> None:

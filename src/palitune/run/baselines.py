@@ -10,13 +10,15 @@ from palitune.config import PROMPT
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
 from palitune.data.labels import LABELS
+from palitune.data.prediction import MadeWith
 from palitune.evaluate import baseline, probe
 from palitune.evaluate.baseline import Contestant
+from palitune.evaluate.labelled_answers import of_predictions
 from palitune.evaluate.prompt_ranking import Prompt, ranked
 from palitune.infer import probe_features
-from palitune.infer.answering import answering_of
+from palitune.infer.answering import made_with
 from palitune.infer.loading import announce
-from palitune.infer.predictor import Judge, check_pictures
+from palitune.infer.predictor import Predictor, check_pictures
 from palitune.run.opening import Opened
 from palitune.run.prompt_search import score_prompts
 
@@ -72,7 +74,8 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
     params = opened.params()
     if prompts is None:
         own = manifest.prompt(model.path, PROMPT)
-        judged = Judge(model, images, own, quiet)(params, split.valid).judged
+        predictor = Predictor(model, images, MadeWith(LABELS, prompt=own), quiet=quiet)
+        judged = of_predictions(predictor.predict_all(split.valid, params=params), LABELS)
         return Contestant("zero-shot", _questions(split.valid, own), judged)
     if (count := sum(bool(record.prompt) for record in split.valid)) and not quiet:
         what = f"--prompts takes the place of the questions of {count} of {len(split.valid)} records"
@@ -99,7 +102,7 @@ def fine_tuned(checkpoint: Path, valid: Sequence[Example], data: str, open_model
       data: what a note on stderr calls the validation examples.
     """
     model, images = opened = open_model(checkpoint)
-    prompt, answering = manifest.prompt(checkpoint, PROMPT), answering_of(model, quiet=quiet)
+    predictor = Predictor(model, images, made_with(model, quiet=quiet), quiet=quiet)
     seen_in_training.tell(checkpoint, data, valid, quiet)
-    answers = Judge(model, images, prompt, quiet, answering=answering)(opened.params(), valid)
-    return Contestant("fine-tuned", checkpoint.stem, answers.judged)
+    predictions = predictor.predict_all(valid, params=opened.params())
+    return Contestant("fine-tuned", checkpoint.stem, of_predictions(predictions, LABELS))

@@ -13,9 +13,9 @@ from palitune import console
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
 from palitune.data.labels import LABELS
+from palitune.data.probabilities import Array
 from palitune.errors import UsageError
 from palitune.evaluate import probe
-from palitune.evaluate.answers import Array
 from palitune.infer import probe_features
 from palitune.infer.loading import announce
 from palitune.infer.predictor import check_pictures

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 import jax
 from tqdm import tqdm
 
+from palitune.data import probabilities
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.data.labels import LABELS
-from palitune.evaluate import answers, metrics
+from palitune.evaluate import metrics
 from palitune.evaluate.prompt_ranking import Prompt, Scored
 from palitune.infer.loading import Model
 from palitune.infer.scoring import Scorer
@@ -50,8 +51,8 @@ def score_prompts(
             asked = ((one, question) for one in tokens)
             p = []
             for record, scores in zip(records, scorers[prompt.words](params, asked), strict=True):
-                answers.require_numbers(scores, record, model.path)
-                p.append(float(answers.probabilities(scores)[0]))
+                probabilities.require_finite(scores, record, model.path)
+                p.append(float(probabilities.probabilities(scores)[0]))
                 bar.update()
             said = [classes[0] if one >= 0.5 else classes[1] for one in p]
             found.append(Scored(prompt, metrics.judged(labels, said, p, classes)))

@@ -10,11 +10,14 @@ from palitune.data import dataset
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
+from palitune.data.labels import LABELS
+from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
-from palitune.evaluate.answers import Answer
+from palitune.evaluate import confusion
+from palitune.evaluate.labelled_answers import of_predictions
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
-from palitune.infer.predictor import Judge, Verdict, check_pictures
+from palitune.infer.predictor import Predictor, check_pictures
 from palitune.run.folder import RunFolder
 from palitune.run.journal import Journal
 
@@ -58,32 +61,36 @@ class Verdicts:
         journal: Journal,
     ) -> None:
         self.sets, self.whole, self.journal = sets, whole, journal
-        self.judge = Judge(model, shown, prompt, journal.quiet)
-        self.first: dict[Path, Verdict] | None = None  # before learning; of a run that was taken up again unknown
-        self.last: dict[Path, Verdict] = {}
+        made = MadeWith(LABELS, prompt=prompt, model=model.path.stem)
+        self.predictor = Predictor(model, shown, made, quiet=journal.quiet)
+        self.first: dict[Path, list[Prediction]] | None = (
+            None  # before learning; of a run that was taken up again unknown
+        )
+        self.last: dict[Path, list[Prediction]] = {}
 
     def __call__(self, params: Mapping[str, Any], label: str) -> None:
         self.last = {}
-        known: dict[tuple[Path, str], Answer] = {}  # by what decides it
+        known: dict[tuple[Path, str], Prediction] = {}  # by what decides it
         for path, records in self.sets.items():
-            self.last[path] = self.judge(params, records)
-            known |= {(r.image.path, r.prompt): a for r, a in zip(records, self.last[path].answers, strict=True)}
+            self.last[path] = self.predictor.predict_all(records, params=params)
+            known |= {(r.image.path, r.prompt): a for r, a in zip(records, self.last[path], strict=True)}
             self._print(path, self.last[path], label)
         for path, records in self.whole.items():
             new = [record for record in records if (record.image.path, record.prompt) not in known]
             if new:
-                known |= {
-                    (r.image.path, r.prompt): a for r, a in zip(new, self.judge(params, new).answers, strict=True)
-                }
-            answers = [known[record.image.path, record.prompt] for record in records]
-            whole = Verdict([record.label for record in records], answers, self.judge.answering.labels)
-            self._print(path, whole, label)
+                found = self.predictor.predict_all(new, params=params)
+                known |= {(r.image.path, r.prompt): one for r, one in zip(new, found, strict=True)}
+            # Another example of the same image and prompt may have another label.
+            answers = [known[one.image.path, one.prompt]._replace(example=one, target=one.target) for one in records]
+            self._print(path, answers, label)
         if label == UNTRAINED:
             self.first = self.last
 
-    def _print(self, path: Path, verdict: Verdict, label: str) -> None:
+    def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:
         named = str(path) if path.is_absolute() else f"./{path}"
-        self.journal.block(result_block(named, verdict.confusion, label))
+        labels = [one.example.label for one in predictions]
+        counted = confusion.count(labels, [one.text for one in predictions], LABELS)
+        self.journal.block(result_block(named, counted, label))
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """A page about the last set, which is the one that judges, before and after."""
@@ -92,8 +99,8 @@ class Verdicts:
 
         path, records = list(self.sets.items())[-1]
         learned = learning_of(str(folder.target))
-        before = self.first[path].judged if self.first else None
+        before = of_predictions(self.first[path], LABELS) if self.first else None
         title = f"{folder.target.stem} on {path}"
-        judged = self.last[path].judged
+        judged = of_predictions(self.last[path], LABELS)
         made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
         page_files.write(folder.report, made, quiet)

@@ -10,9 +10,9 @@ import numpy as np
 
 from palitune.confidence_interval import wilson_interval
 from palitune.data.example import Example
+from palitune.data.probabilities import log_odds
 from palitune.errors import printable
 from palitune.evaluate import comparison, metrics
-from palitune.evaluate.answers import log_odds
 from palitune.evaluate.comparison import Comparison
 from palitune.evaluate.confusion import is_right, kind, plain
 from palitune.evaluate.metrics import Figure, Judged

@@ -85,7 +85,7 @@ def test_pretraining_never_asks_yes_or_no_about_the_rule() -> None:
     rng = np.random.default_rng(0)
     asked = 0
     for _ in range(20_000):
-        prefix, suffix = pretraining_tasks.exercise(drawing.random_scene(rng), rng)
+        prefix, suffix = pretraining_tasks.pretraining_task(drawing.random_scene(rng), rng)
         if suffix in ("yes", "no"):
             asked += 1
             assert "cross" not in prefix

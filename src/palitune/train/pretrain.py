@@ -49,7 +49,7 @@ def train_tokenizer(path: Path, seed: int) -> None:
     rng = np.random.default_rng(seed)
     lines = list(pretraining_tasks.ORDINARY_TEXT) * 400
     for _ in range(20_000):
-        lines += pretraining_tasks.exercise(drawing.random_scene(rng), rng)
+        lines += pretraining_tasks.pretraining_task(drawing.random_scene(rng), rng)
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
@@ -94,7 +94,7 @@ def exercises(
         chosen = rng.integers(len(scenes), size=BATCH_SIZE)
         texts = []
         for index in chosen:
-            pair = pretraining_tasks.exercise(scenes[index], rng)
+            pair = pretraining_tasks.pretraining_task(scenes[index], rng)
             if pair not in cache:
                 cache[pair] = tokenizer.example(*pair)
             texts.append(cache[pair])

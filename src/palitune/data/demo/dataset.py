@@ -54,7 +54,7 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
         records.append({"prefix": "", "suffix": str(label), "image": name})
     drawn = {Path(record["image"]).name for record in records}
     for path in (folder / "images").glob("??_image*"):
-        if path.name not in drawn:  # an earlier set's
+        if path.name not in drawn:  # left by an earlier data set
             path.unlink()
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
     atomic_files.write(data, "".join(lines).encode())
@@ -63,7 +63,7 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
 
 
 def _mark(data: Path, count: int, seed: int) -> bytes:
-    """What tells this very data set from another one and from a person's changes."""
+    """Returns what identifies this data set, so that another one, or one that the user changed, is not replaced."""
     return f"{count} {seed} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode()
 
 

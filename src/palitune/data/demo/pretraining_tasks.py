@@ -1,5 +1,5 @@
-"""What the tiny model is pretrained to say about drawn advertisements: captions, open questions, yes/no questions, and
-whether made-up laws allow what is shown.
+"""The pretraining tasks of the tiny model, about drawn advertisements: captions, open questions, yes/no questions, and
+whether made-up laws allow an advertisement.
 
 No yes/no question and no law is ever about a cross, and none uses the words of the demo's prompt: the demo's rule is
 left for fine-tuning to teach.
@@ -42,12 +42,13 @@ ORDINARY_TEXT = (
 
 
 def caption(scene: Scene) -> str:
+    """Returns a caption that names product, badge and background."""
     badge = "" if scene.badge == "none" else f" and a {scene.badge_colour} {scene.badge}"
     return f"a {scene.product_colour} {scene.product}{badge} on a {scene.background} background"
 
 
 def open_question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """A question with a word for an answer."""
+    """Returns a question and its answer of one word."""
     questions = [
         ("what is the product?", scene.product),
         ("what colour is the product?", scene.product_colour),
@@ -64,7 +65,7 @@ def _other(value: str, values: tuple[str, ...], rng: np.random.Generator) -> str
 
 
 def yes_no_question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """A question whose answer is yes as often as no."""
+    """Returns a question and its answer, which is yes as often as no."""
     truth = bool(rng.random() < 0.5)
     colours, backgrounds = tuple(COLOURS), tuple(BACKGROUNDS)
 
@@ -105,7 +106,7 @@ LAWS = _laws()
 
 
 def law_question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """Whether a made-up law allows the scene: yes as often as no, and either whether it forbids or demands."""
+    """Returns a question about a made-up law and its answer, yes as often as no, for laws that forbid or demand."""
     truth, demanded = bool(rng.random() < 0.5), bool(rng.random() < 0.5)
     fitting = [
         name
@@ -121,8 +122,8 @@ def _applies(scene: Scene, field: str) -> bool:
     return field != "badge_colour" or scene.badge != "none"
 
 
-def exercise(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
-    """(prefix, suffix): a caption or an open question in three cases of ten, else a question for yes or no."""
+def pretraining_task(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
+    """Returns (prefix, suffix): in three cases of ten a caption or an open question, else a yes/no question."""
     kind = rng.random()
     if kind < 0.15:
         return CAPTION_PROMPTS[rng.integers(len(CAPTION_PROMPTS))], caption(scene)

@@ -1,4 +1,4 @@
-"""Hosted fine-tuning's chats: a question with an image, and its answer, one a line.
+"""The format "messages": chats as hosted fine-tuning takes them, a question with an image and its answer a line.
 
 https://platform.openai.com/docs/guides/vision-fine-tuning
 """
@@ -31,7 +31,7 @@ class Turn(NamedTuple):
 
 
 class Chat(NamedTuple):
-    """A chat that a record can hold."""
+    """A chat that an example can hold."""
 
     system: str
     images: list[str]
@@ -43,7 +43,7 @@ class _LostError(Exception):
 
 
 def read(path: Path, options: Options) -> Found:
-    """The records. Raises MissingInputError or BadDataError: it cannot be read."""
+    """Yields the examples. Raises MissingInputError or BadDataError if the file cannot be read."""
     for where, line in text_files.read_lines(path, options):
         try:
             value = json_lines.parse_object(line, where)
@@ -88,8 +88,8 @@ def _records(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator
         yield source_labels.with_rest(fields, rest, where, options)
 
 
-def _chat(messages: list[Any]) -> Chat:
-    """Raises _LostError: there is something in it that a record cannot hold."""
+def _chat(messages: list[object]) -> Chat:
+    """Returns a chat. Raises _LostError if an example cannot hold it."""
     system: list[str] = []
     images: list[str] = []
     texts: list[str] = []
@@ -120,7 +120,7 @@ def _chat(messages: list[Any]) -> Chat:
 
 
 def _message(message: Any) -> tuple[str, list[str], list[str]]:
-    """Role, texts and images. Raises _LostError."""
+    """Returns role, texts and images of a message. Raises _LostError if an example cannot hold it."""
     role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
     if role in ("tool", "function") or (
         role == "assistant" and (message.get("tool_calls") or "function_call" in message)
@@ -159,7 +159,7 @@ def _image_part(part: Fields) -> str | None:
 
 
 def line(fields: Fields, url: str) -> Fields:
-    """A record as a chat about the image at an address."""
+    """Returns an example as a chat about the image at a URL."""
     system = [{"role": "system", "content": fields["system"]}] if fields.get("system") else []
     asked = [{"type": "text", "text": fields["prefix"]}] if fields.get("prefix") else []
     return {
@@ -172,6 +172,7 @@ def line(fields: Fields, url: str) -> Fields:
 
 
 def write(found: Found, options: Options, embed: ImageFolders | None) -> Iterator[str]:
+    """Yields each example as a line; `embed` says where the images are that are put into it."""
     for where, fields in found:
         lose_rest(fields, "messages", ("prefix", "system"), where, options)
         system = fields.get("system")

@@ -1,4 +1,4 @@
-"""COCO captions: several for each image. https://cocodataset.org/#format-data"""
+"""The format "coco": COCO captions, several for each image (https://cocodataset.org/#format-data)."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,14 +8,14 @@ from palitune.data.formats.options import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
 CAPTION = "caption en"  # what PaliGemma is asked for captions
-# What is the format's own of an image and a caption. Fields of records that have no place there are under MORE.
+# The format's own keys of an image and a caption. Other fields of an example are written under MORE.
 OF_IMAGES = frozenset("id file_name width height license flickr_url coco_url date_captured url".split())  # noqa: SIM905
 OF_CAPTIONS = frozenset(("id", "image_id", "caption", "prefix", "record"))
 MORE = "record"
 
 
 def read(path: Path, options: Options) -> Found:
-    """The captions. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
+    """Yields the captions. Raises MissingInputError or BadDataError if the file is another, or cannot be read."""
     found = json_documents.read_lists(path, options, "images", "annotations")
     images = json_documents.by_number(found, "images", path, "id", "file_name")
     given = [one for one in found["annotations"] if isinstance(one, dict)]
@@ -45,26 +45,26 @@ def read(path: Path, options: Options) -> Found:
 
 
 def more(entry: Fields) -> Fields:
-    """What `write` has put under a key of its own."""
+    """Returns the fields that `write` has put under MORE."""
     found = entry.get(MORE)
     return found if isinstance(found, dict) else {} if found is None else {MORE: found}
 
 
 def rest_of(fields: Fields) -> Fields:
-    """What the format has no key for, under a key of its own."""
+    """Returns the fields for which the format has no key, under MORE."""
     rest = {key: value for key, value in fields.items() if key not in OWN}
     return {MORE: rest} if rest else {}
 
 
 def numbered(found: list[tuple[str, Fields]]) -> tuple[dict[str, int], Iterable[Fields]]:
-    """Numbers of images by name, and the images."""
+    """Returns the number of each image by its name, and the images."""
     names = dict.fromkeys(fields["image"] for _, fields in found)
     numbers = {name: number for number, name in enumerate(names, 1)}
     return numbers, ({"id": number, "file_name": name} for name, number in numbers.items())
 
 
 def write(found: list[tuple[str, Fields]]) -> Lists:
-    """The lists of a file of captions; what is asked is kept where it is not the usual."""
+    """Returns the lists of a captions file; a question is written only if it is not the usual one."""
     numbers, images = numbered(found)
     captions = (
         {"id": number, "image_id": numbers[one["image"]], "caption": one["suffix"]}

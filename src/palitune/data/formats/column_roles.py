@@ -1,4 +1,4 @@
-"""Which column of a table, or key of an object, is the image, the label and the question."""
+"""Which column of a table, or key of an object, is recognised as the image, the label and the question."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from palitune.data.formats.options import Options
 from palitune.data.formats.tsv import HEADS, LABEL_HEADS
 from palitune.errors import BadDataError
 
-# Names in the order in which they count; where several of one row are there, nobody can know which is meant.
+# Names in groups, the first group first; if several names of one group are there, it is not clear which is meant.
 MORE_HEADS = ("img", "image_name", "image_file", "image_url", "img_path", "filepath", "file_path", "url")
 IMAGES = (("image",), (*HEADS[1:], *MORE_HEADS[:-1]), MORE_HEADS[-1:])
 MORE_LABELS = ("multiple_choice_answer", "labels", "category", "class_name", "choice", "choices")
@@ -17,7 +17,7 @@ NAMES = {name for tiers in (IMAGES, LABELS, PREFIXES) for tier in tiers for name
 
 
 class Roles(NamedTuple):
-    """Names of columns or keys."""
+    """The columns or keys of the image, the label and, if there is one, the question."""
 
     image: str
     label: str
@@ -25,32 +25,32 @@ class Roles(NamedTuple):
 
 
 def of(names: Sequence[str], options: Options, where: str) -> Roles:
-    """What names mean. Raises BadDataError: one is missing, or may be several, with those that there are."""
+    """Returns the roles of the names. Raises BadDataError, with the names, if one is missing or not clear."""
     if not (options.image or options.label or _has(names, IMAGES) or _has(names, LABELS)):
         what = f"no name that tells the image or the label; there are {_listed(names)}"
         raise BadDataError(what, where=where, hint="Name them with --image-column and --label-column")
     image = image_of(names, options, where)
     label = label_of(names, options, where)
-    # What was named as something else is no question too.
+    # A column that is the image or the label is not also the question.
     free = list(names) if options.prefix else [name for name in names if name not in (image, label)]
     prefix = prefix_of(free, options, where)
     return Roles(image, label, prefix)
 
 
 def image_of(names: Sequence[str], options: Options, where: str) -> str:
-    """The name of the image's key. Raises as `of`."""
+    """Returns the name of the image's column. Raises as `of`."""
     return _one(names, options.image, IMAGES, "image", "--image-column", where)
 
 
 def prefix_of(names: Sequence[str], options: Options, where: str) -> str | None:
-    """The name of the question's key, where there is one. Raises as `of`."""
+    """Returns the name of the question's column, or None. Raises as `of`."""
     if options.prefix is None and not _has(names, PREFIXES):
         return None
     return _one(names, options.prefix, PREFIXES, "question", "--prefix-column", where)
 
 
 def label_of(names: Sequence[str], options: Options, where: str) -> str:
-    """The name of the label's key. Raises as `of`."""
+    """Returns the name of the label's column. Raises as `of`."""
     return _one(names, options.label, LABELS, "label", "--label-column", where)
 
 

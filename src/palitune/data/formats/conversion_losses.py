@@ -1,4 +1,4 @@
-"""What a conversion cannot carry over: counted by kind, told with a few examples, refused unless it may be dropped."""
+"""What a conversion cannot carry over: counted by kind, and refused unless the user allows to drop it."""
 
 from collections.abc import Iterator
 
@@ -6,7 +6,7 @@ from palitune.errors import NAMED, BadDataError, MissingInputError, printable
 
 
 class Kind:
-    """One reason, how often it was met, and where first."""
+    """One kind of loss: its reason, how often it happened, and the first places."""
 
     def __init__(self, what: str, hint: str, missing: bool) -> None:
         self.what, self.hint, self.missing = what, hint, missing
@@ -14,12 +14,13 @@ class Kind:
         self.examples: list[tuple[str, str]] = []  # where, and what exactly
 
     def add(self, where: str, detail: str) -> None:
+        """Counts one more, at `where`; `detail` says what exactly was lost."""
         self.count += 1
         if len(self.examples) < NAMED:
             self.examples.append((where, detail[:300]))
 
     def lines(self) -> Iterator[str]:
-        """The reason with its count and hint, the first examples, and how many more there are."""
+        """Yields the reason with its count and hint, then the first places, then the number of others."""
         times = f", {self.count:,} times" if self.count > 1 else ""
         yield printable(f"{self.what}{times}" + (f". {self.hint}" if self.hint else ""))
         for where, detail in self.examples:
@@ -28,7 +29,7 @@ class Kind:
             yield f"  and {self.count - NAMED:,} more"
 
     def line(self) -> str:
-        """The reason with its count, the first example and the hint."""
+        """Returns the reason with its count, the first place and the hint, on one line."""
         where, detail = self.examples[0]
         first = f"{where}: {detail}" if detail else where
         times = f"{self.count:,} times, first {first}" if self.count > 1 else first
@@ -36,10 +37,12 @@ class Kind:
 
 
 class Losses:
-    """What was lost, and what is only worth a remark.
+    """The losses of a conversion, and remarks that are not losses.
 
     Attributes:
-      drop: what cannot be carried over is left out, and said.
+      drop: leave out what cannot be carried over, and say so, instead of refusing it.
+      kinds: the losses by kind.
+      remarks: the remarks by kind.
     """
 
     def __init__(self, drop: bool = False) -> None:
@@ -51,21 +54,22 @@ class Losses:
         """Counts a loss.
 
         Args:
-          what: its kind, in the same words for all of the kind.
-          missing: it is lost because a file is not there.
+          what: its kind, in the same words for all of this kind.
+          missing: whether it is lost because a file does not exist.
         """
         self.kinds.setdefault(what, Kind(what, hint, missing)).add(where, detail)
 
     def remark(self, what: str, where: str, detail: str = "", hint: str = "") -> None:
-        """Counts something that loses nothing."""
+        """Counts something that the user should know, and that loses nothing."""
         self.remarks.setdefault(what, Kind(what, hint, False)).add(where, detail)
 
     @property
     def count(self) -> int:
+        """The number of losses of all kinds."""
         return sum(kind.count for kind in self.kinds.values())
 
     def refused(self, source: str) -> tuple[list[str], BadDataError | MissingInputError] | None:
-        """Lines to be shown, and the error to end with; None where nothing is lost, or may be."""
+        """Returns lines for the user and the error to end with; None if nothing is lost, or losses are allowed."""
         if not self.kinds or self.drop:
             return None
         kinds = list(self.kinds.values())
@@ -82,7 +86,7 @@ class Losses:
         )
 
     def told(self) -> Iterator[str]:
-        """What was left out on request, and the remarks, for the end of a conversion."""
+        """Yields lines about what was dropped on request, and the remarks, for the end of a conversion."""
         for kind in self.kinds.values() if self.drop else ():
             first, *rest = kind.lines()
             yield f"left out: {first}"

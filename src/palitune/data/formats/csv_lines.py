@@ -1,4 +1,4 @@
-"""Lines of a CSV beside what they say, so that some of them can be written again as they were."""
+"""The lines of a CSV with their cells, so that some of the lines can be written again byte for byte."""
 
 import csv
 import io
@@ -17,15 +17,21 @@ ANSWERS = re.compile(r"(yes|no|true|false|[01](\.0+)?)$", re.IGNORECASE)
 
 
 class Row(NamedTuple):
-    """A row of a table."""
+    """A row of a table.
 
-    raw: bytes  # the line or lines of it, with their end
-    number: int  # of its last line in the file
-    cells: dict[str, str]  # by column; those without a name left out
+    Attributes:
+      raw: its line or lines, with their end.
+      number: the number of its last line in the file.
+      cells: by column; columns without a name are left out.
+    """
+
+    raw: bytes
+    number: int
+    cells: dict[str, str]
 
 
 def is_csv(path: Path) -> bool:
-    """Whether a file has commas or semicolons in its first line, and no tabs or JSON.
+    """Returns whether the first line of a file has commas or semicolons, and no tabs or JSON.
 
     Raises:
       MissingInputError, BadDataError: it cannot be read, or is not text.
@@ -45,13 +51,13 @@ def is_csv(path: Path) -> bool:
 
 
 def read(path: Path, named: Sequence[str] | None) -> tuple[bytes, Iterator[Row]]:
-    """The header, with what stands before it, and the rows.
+    """Returns the header line (and what precedes it), and the rows.
 
     Args:
-      named: columns that are asked for; they say that the first line is a header.
+      named: columns that were asked for; if the first line has them, it is a header.
 
     Raises:
-      BadDataError: it is not UTF-8, or the first line is a record.
+      BadDataError: the file is not UTF-8, or the first line is an example and not a header.
     """
     raw = path.read_bytes()
     try:

@@ -1,4 +1,4 @@
-"""Tables: CSV with a header, as spreadsheets and pandas write it."""
+"""The format "csv": tables with a header (RFC 4180), as spreadsheets and pandas write them."""
 
 import csv
 import io
@@ -15,27 +15,27 @@ from palitune.errors import BadDataError
 
 SEPARATORS = (",", ";", "\t", "|")
 LONGEST_CELL = 1 << 26  # characters
-EXCEL = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n|\Z)', re.I)  # what Excel takes for the separator
+EXCEL = re.compile(r'"?sep=(.)"?\s*(?:\r\n|\r|\n|\Z)', re.I)  # Excel's own line, which names the separator
 RECORD = re.compile(r"\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|avif)$|^https?://", re.I)
 QUOTED = re.compile(r'"((?:[^"]|"")*)"')
-VALUES = ("yes", "no", "true", "false", "0", "1")  # which no column is named by
-# What spreadsheets take for the start of a formula, in full width too.
+VALUES = ("yes", "no", "true", "false", "0", "1")  # no column has such a name
+# The start of a formula for spreadsheets, also in full width.
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")  # noqa: RUF001
-SPARSE = 1_000_000  # cells that a table may have beyond twenty times what is in them
+SPARSE = 1_000_000  # cells that a table may have in addition to twenty for each filled one
 
 
 def quoted(text: str) -> str:
-    """A cell that no spreadsheet runs."""
+    """Returns a cell that no spreadsheet runs as a formula."""
     return f"'{text}" if FORMULA.match(text) else text
 
 
 def unquoted(text: str) -> str:
-    """A cell as it was before `quoted`."""
+    """Returns a cell as it was before `quoted`."""
     return text[1:] if text.startswith("'") and FORMULA.match(text) else text
 
 
 def first_cells(text: str) -> list[str]:
-    """The header's cells, without blanks. Empty where there is none."""
+    """Returns the cells of the header, without blanks around them."""
     start = found.end() if (found := EXCEL.match(text)) else 0
     line = re.match(r"[^\r\n]*", text[start:])
     separator = separator_of(text[start:], found)
@@ -43,7 +43,7 @@ def first_cells(text: str) -> list[str]:
 
 
 def separator_of(text: str, excel: re.Match[str] | None = None) -> str:
-    """What is between the columns: what a first line of Excel's says, else what makes names of the header."""
+    """Returns the separator of the columns: the one that Excel's line names, else the best one for the header."""
     if excel:
         return excel[1]
     head = text[: 1 << 16].splitlines()[0] if text else ""
@@ -100,7 +100,7 @@ class _Rows:
 
 
 def read(path: Path, options: Options) -> Found:
-    """The rows. Raises MissingInputError or BadDataError: it cannot be read, or has no such columns."""
+    """Yields the rows. Raises MissingInputError or BadDataError if the file cannot be read, or lacks columns."""
     text = text_files.read_text(path, options)
     if "\0" in text:
         where = f"{path}:{text[: text.index(chr(0))].count(chr(10)) + 1}"
@@ -155,7 +155,7 @@ def _record(cells: dict[str, str], chosen: column_roles.Roles, where: str, optio
 
 
 class _Nameless:
-    """Columns without a name: what trailing commas leave, or the row numbers of pandas. Anything else is lost."""
+    """Columns without a name: those of trailing commas, and the row numbers of pandas. Any other is a loss."""
 
     def __init__(self, columns: Sequence[int], options: Options) -> None:
         self.columns, self.options = columns, options
@@ -175,16 +175,17 @@ class _Nameless:
 
 
 class _Echo:
-    """A file for `csv.writer` that gives back what is written."""
+    """A file for `csv.writer` whose `write` returns the text."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def lines(found: Found, options: Options) -> Iterator[str]:
-    """The lines of a table with the keys of all records as columns. What is no text is written as JSON.
+    """Yields the lines of a table, which has the keys of all examples as columns; values other than text become JSON.
 
-    Raises BadDataError: few records have the same keys, so that most of the table would be empty.
+    Raises:
+      BadDataError: few examples have the same keys, so that the table would be almost empty.
     """
     everything = list(found)
     columns = list(dict.fromkeys([*OWN, *itertools.chain.from_iterable(fields for _, fields in everything)]))
@@ -194,7 +195,7 @@ def lines(found: Found, options: Options) -> Iterator[str]:
         raise BadDataError(what, hint="Records have to have the same keys")
     rows = [_row(fields, where, options) for where, fields in everything]
     heads = {name: _cell(name, options) for name in columns if name}
-    # A carriage return ends a line for most readers, and only a line feed is quoted unasked; blanks need it too.
+    # Most readers end a line at a carriage return, which `csv` does not quote by itself; nor does it quote blanks.
     cells = itertools.chain(heads.values(), *(row.values() for row in rows))
     odd = any("\r" in cell or cell != cell.strip() for cell in cells)
     quoting: Any = {"quoting": csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL}
@@ -214,7 +215,7 @@ def _row(fields: Fields, where: str, options: Options) -> dict[str, str]:
             what = "CSV has no room for NUL characters and keys without a name"
             options.lose(what, where, name[:80])
             continue
-        # JSON's own numbers are no formulas.
+        # Numbers of JSON are not formulas.
         row[name] = _cell(text, options) if isinstance(value, str) else text
     return row
 

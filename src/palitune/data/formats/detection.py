@@ -13,7 +13,7 @@ REST = 1 << 14  # bytes after the first line that are read to tell the format
 
 
 def detect(path: Path, options: Options | None = None) -> str:
-    """The format of a file or folder. Raises BadDataError if it is none that is known."""
+    """Returns the format of a file or folder, one of `reading.FORMATS`. Raises BadDataError if it is not known."""
     if path.is_dir():
         return "folders"
     require_file(path)
@@ -39,7 +39,7 @@ def detect(path: Path, options: Options | None = None) -> str:
 
 
 def _of_list(path: Path, options: Options) -> str:
-    """One JSON list: of Label Studio's tasks, or of records."""
+    """Recognises a JSON list: of Label Studio's tasks, or of examples."""
     values = json_documents.read_json(path, options)
     assert isinstance(values, list), "the file starts with ["
     objects = [value for value in values if isinstance(value, dict)]
@@ -59,7 +59,7 @@ def _of_list(path: Path, options: Options) -> str:
 
 
 def _of_objects(head: str, path: Path, options: Options) -> str:
-    """JSON's objects, a line each, or one over the whole file."""
+    """Recognises JSON objects, one on each line, or one that is the whole file."""
     first, _, rest = head.partition("\n")
     value: object = None
     try:
@@ -86,14 +86,14 @@ def _of_objects(head: str, path: Path, options: Options) -> str:
 
 
 def _is_file(value: Fields) -> bool:
-    """Whether this is a whole data set in one object."""
+    """Returns whether an object is a whole data set."""
     return any(isinstance(value.get(key), list) for key in ("images", "annotations", "questions")) and not (
         {"suffix", "messages"} & set(value)
     )
 
 
 def _is_record(value: Fields, options: Options) -> bool:
-    """Whether some text or number of this object may be a record's, or it is a chat."""
+    """Returns whether an object may be an example or a chat."""
     named = "messages" in value or options.image is not None or options.label is not None
     return named or any(
         key.lower() in column_roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items()

@@ -1,4 +1,4 @@
-"""Images that are inside of data: written into a folder, all of them or none."""
+"""Images that are embedded in data: all of them are written into a folder, or none."""
 
 import base64
 import binascii
@@ -12,7 +12,7 @@ from pathlib import Path
 from palitune.data.images.container import media_type
 from palitune.errors import BadDataError, StorageError
 
-EXTENSIONS = {"image/jpeg": "jpg"}  # of media types that are not called like their files
+EXTENSIONS = {"image/jpeg": "jpg"}  # of media types whose names are not those of the files
 
 
 class EmbeddedImages:
@@ -24,11 +24,11 @@ class EmbeddedImages:
         self.made: list[Path] = []  # folders that were not there
 
     def save(self, address: str, where: str) -> str:
-        """The file's name of an image that a `data:` address holds.
+        """Writes the image in a `data:` URL (RFC 2397). Returns the name of its file.
 
         Raises:
-          BadDataError: it is not base64.
-          StorageError: it cannot be written.
+          BadDataError: the URL is not base64.
+          StorageError: the image cannot be written.
         """
         head, _, content = address.partition(",")
         if ";base64" not in head.lower():
@@ -56,7 +56,7 @@ class EmbeddedImages:
         return self.waiting
 
     def keep(self) -> None:
-        """Moves what was saved into the folder. Raises StorageError: it cannot be moved."""
+        """Moves the saved images into the folder. Raises StorageError if that fails."""
         if self.waiting is None:
             return
         try:
@@ -67,7 +67,7 @@ class EmbeddedImages:
         self.made = []
 
     def close(self) -> None:
-        """Removes what was not kept, and the folders that were made for it."""
+        """Removes images that were not kept, and the folders that were created for them."""
         if self.waiting is not None:
             shutil.rmtree(self.waiting, ignore_errors=True)
             for folder in self.made:

@@ -1,10 +1,9 @@
-"""What to do about a line that is not a record, and a folder that is not a file of them."""
+"""Hints for error messages: what to do about a line that is not an example, and a folder that is not a file."""
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from palitune.data.formats.json_lines import JOINED, RECORD
 from palitune.data.invisible_characters import is_address, shown
@@ -31,15 +30,15 @@ RENAMED = {
 }
 
 
-def of_keys(fields: dict[str, Any]) -> str:
-    """Of a record without a key that it needs."""
+def of_keys(fields: Mapping[str, object]) -> str:
+    """Returns a hint for an example without a key that it needs."""
     keys = ", ".join(shown(name) for name in list(fields)[:MOST_KEYS]) or "none"
     more = f" and {len(fields) - MOST_KEYS} more" if len(fields) > MOST_KEYS else ""
     return f"Its keys are {keys}{more}. palitune convert FILE reads other names"
 
 
 def of_value(key: str, value: object) -> str:
-    """Of a value that is not text."""
+    """Returns a hint for a value that is not text."""
     if key != "suffix":
         return RECORD
     renamed = of_label(json.dumps(value)) if isinstance(value, (bool, int, float)) else None
@@ -47,12 +46,12 @@ def of_value(key: str, value: object) -> str:
 
 
 def of_long_value(key: str, value: str) -> str | None:
-    """Of a text that is too long."""
+    """Returns a hint for a text that is too long."""
     return "Write the image into a file, and name that" if key == "image" and is_address(value) else None
 
 
 def of_folder(folder: Path) -> str:
-    """Of a folder where a file of records is asked for."""
+    """Returns a hint for a folder where a data file is expected."""
     try:
         inside = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in KINDS)
     except OSError:
@@ -63,7 +62,7 @@ def of_folder(folder: Path) -> str:
 
 
 def of_missing(path: Path) -> str | None:
-    """Of a file or folder that is not here, and is where the stages are run."""
+    """Returns a hint for a file or folder that does not exist here, but in the folder of the stages."""
     try:
         inside = not path.is_absolute() and (PLAYGROUND / path).exists()
     except OSError:  # a name that is too long by now
@@ -72,13 +71,13 @@ def of_missing(path: Path) -> str | None:
 
 
 def of_label(label: str) -> str | None:
-    """Of a label that is neither yes nor no and may mean one of them."""
+    """Returns a hint for a label that is neither yes nor no, but may mean one of them."""
     pair = RENAMED.get(plain(label).lower())
     return f"palitune convert FILE --rename {pair}" if pair and plain(label) not in ("yes", "no") else None
 
 
 def of_columns(columns: Sequence[str]) -> str:
-    """Of a line of another number of columns than 2 and 5."""
+    """Returns a hint for a line whose number of columns is neither 2 nor 5."""
     if any("\ufeff" in column for column in columns):
         return f"{JOINED} There is a byte-order mark (BOM) in it"
     if len(columns) in (3, 6) and columns[0].isdigit():

@@ -10,7 +10,7 @@ from palitune.errors import BadDataError
 
 
 def read_json(path: Path, options: Options) -> object:
-    """A file that is one JSON value. Raises as `text_files.read_text`, and BadDataError for broken JSON."""
+    """Returns the value of a file that is one JSON value. Raises as `read_text`, and BadDataError for broken JSON."""
     try:
         return json.loads(text_files.read_text(path, options), **json_lines.STRICT)
     except json.JSONDecodeError as error:
@@ -25,7 +25,7 @@ def read_json(path: Path, options: Options) -> object:
 
 
 def read_lists(path: Path, options: Options, *keys: str) -> Fields:
-    """A file that is one JSON object with lists under these keys. Raises as `read_json`."""
+    """Returns the value of a file that is one JSON object with lists under these keys. Raises as `read_json`."""
     found = read_json(path, options)
     if not isinstance(found, dict) or not all(isinstance(found.get(key), list) for key in keys):
         there = f"; there are {', '.join(map(str, found))[:200] or 'none'}" if isinstance(found, dict) else ""
@@ -34,7 +34,7 @@ def read_lists(path: Path, options: Options, *keys: str) -> Fields:
 
 
 def entries(found: Fields, key: str, path: Path, *wanted: str) -> Iterator[tuple[str, Fields]]:
-    """The objects of one of these lists, each with texts or numbers under the wanted keys. Raises BadDataError."""
+    """Yields the objects of one of these lists; raises BadDataError if one has no text or number at a wanted key."""
     for number, entry in enumerate(found[key], 1):
         where = f"{path}: {key} {number}"
         if not isinstance(entry, dict):
@@ -48,7 +48,7 @@ def entries(found: Fields, key: str, path: Path, *wanted: str) -> Iterator[tuple
 
 
 def by_number(found: Fields, key: str, path: Path, number: str, name: str) -> dict[str | int, Fields]:
-    """Objects by their number. Raises as `entries`, and BadDataError: two of one number with different names."""
+    """Returns objects by number. Raises as `entries`, and BadDataError if two of one number have different names."""
     by_number: dict[str | int, Fields] = {}
     for where, entry in entries(found, key, path, number, name):
         if by_number.setdefault(entry[number], entry)[name] != entry[name]:

@@ -1,8 +1,7 @@
-"""Records as JSON or TSV, with palitune's own keys or somebody else's."""
+"""The formats "jsonl" and "tsv": examples with palitune's own keys or with other ones, also as one JSON list."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from palitune.data.formats import column_roles, json_documents, json_lines, source_labels, text_files, tsv
 from palitune.data.formats.options import Fields, Found, Options
@@ -10,7 +9,7 @@ from palitune.errors import BadDataError
 
 
 def read(path: Path, options: Options) -> Found:
-    """JSON's objects, a line each or in one list. Raises MissingInputError or BadDataError: it cannot be read."""
+    """Yields JSON objects, of lines or of one list. Raises MissingInputError or BadDataError if it cannot be read."""
     if text_files.starts_with(path, "[", options):
         return _records(_listed(path, options), options)
     return _records(_lines(path, options), options)
@@ -39,7 +38,7 @@ def _lines(path: Path, options: Options) -> Found:
 
 
 def read_tsv(path: Path, options: Options) -> Found:
-    """Lines of image and label, and a model's answer where it is there. Raises as `read`."""
+    """Yields lines of image and label, with a model's answer if it is there. Raises as `read`."""
     for where, line in text_files.read_lines(path, options):
         try:
             record, said = tsv.parse_answered(line, where)
@@ -82,7 +81,7 @@ def _record(fields: Fields, where: str, options: Options) -> Fields | None:
     return source_labels.with_rest({"prefix": prefix, "suffix": label, "image": image}, rest, where, options)
 
 
-def _label(value: Any, where: str, options: Options) -> str | None:
+def _label(value: object, where: str, options: Options) -> str | None:
     if isinstance(value, list) and len(value) > 1:
         said = [source_labels.label_text(one.get("answer") if isinstance(one, dict) else one) for one in value]
         if None not in said:
@@ -95,5 +94,5 @@ def _label(value: Any, where: str, options: Options) -> str | None:
     return label
 
 
-def _shown(value: Any) -> str:
+def _shown(value: object) -> str:
     return repr(value)[:80] if not isinstance(value, (list, dict)) else f"{type(value).__name__} of {len(value)}"

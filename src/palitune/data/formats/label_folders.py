@@ -1,4 +1,4 @@
-"""A folder of images for each label, and what else a folder may hold: parts of a split, files of records."""
+"""The format "folders": a folder of images for each label; and other folders, of subsets or data files."""
 
 import os
 import re
@@ -36,22 +36,22 @@ SIDECARS = (".txt", ".caption", ".json", ".xml")  # of an image of the same name
 
 
 def is_rubbish(name: str) -> bool:
-    """Whether this is what systems and programs leave in folders, or hidden."""
+    """Returns whether a file is hidden, or is one that systems and programs leave in folders."""
     return RUBBISH.match(name) is not None
 
 
 def has_known_name(path: Path) -> bool:
-    """Whether the extension is one of images that palitune reads."""
+    """Returns whether the extension is one of an image that palitune reads."""
     return path.suffix.lower() in IMAGES
 
 
 def is_image(path: Path) -> bool:
-    """Whether `read` takes a file for an image."""
+    """Returns whether `read` takes a file for an image."""
     return has_known_name(path) or _sniffed(path) == "image"
 
 
 def _shown(path: Path) -> str:
-    """A path for messages: bytes that are not UTF-8 as they are written in shells."""
+    """Returns a path for messages, with bytes that are not UTF-8 as shells write them."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
@@ -68,7 +68,7 @@ def _data_files(path: Path) -> list[Path]:
 
 
 def _has_images(path: Path, deep: bool = True) -> bool:
-    """Whether some file in it has an image's name, or content where it has no extension."""
+    """Returns whether a folder has an image, by its name, or by its content if it has no extension."""
     for folder, folders, names in os.walk(path):
         folders[:] = [name for name in folders if not is_rubbish(name)] if deep else []
         paths = (Path(folder, name) for name in names if not is_rubbish(name))
@@ -78,10 +78,10 @@ def _has_images(path: Path, deep: bool = True) -> bool:
 
 
 def source_of(path: Path) -> Path:
-    """What a folder is to be read as: itself, or the one file of records in it.
+    """Returns what to read for a folder: the folder itself, or the only data file in it.
 
     Raises:
-      BadDataError: it has several parts, or several files of records, with the commands that read one of them.
+      BadDataError: it has several subsets or several data files; the hint has the commands that read each of them.
     """
     folders = [one for one in _folders(path) if _has_images(one) or _data_files(one)]
     parts = [one for one in folders if PARTS.match(one.name) or (said_by(one.name) and _inner(one))]
@@ -108,14 +108,14 @@ def source_of(path: Path) -> Path:
 
 
 def _inner(folder: Path) -> set[str]:
-    """The folders with images in one that has no image of its own, as names that compare."""
+    """Returns the names of the folders with images in a folder without images of its own, in lower case."""
     if _has_images(folder, deep=False):
         return set()
     return {one.name.casefold() for one in _folders(folder) if _has_images(one)}
 
 
 def _require_labels(path: Path, folders: Sequence[Path]) -> None:
-    """Raises BadDataError if folders look like parts, folds or months: each has the same folders of images."""
+    """Raises BadDataError if folders look like subsets, folds or months, because each has the same inner folders."""
     inner = [_inner(one) for one in folders]
     if len(folders) > 1 and all(inner) and len(set.union(*inner)) > 1 and set.intersection(*inner):
         same = listed(sorted(set.intersection(*inner)))
@@ -130,7 +130,7 @@ def _commands(sources: Sequence[Path]) -> str:
 
 
 def read(path: Path, options: Options) -> Found:
-    """The images of each label's folder, at any depth.
+    """Yields the images of each label's folder, at any depth.
 
     Raises:
       MissingInputError, BadDataError: it is not a folder, cannot be read, or has no images in folders.
@@ -180,7 +180,7 @@ def _encodable(name: str, file: Path, options: Options) -> bool:
 
 
 def _files(folder: Path, options: Options) -> Iterator[Path]:
-    """All files below a folder but what is rubbish; links to folders are not followed."""
+    """Yields all files below a folder, without rubbish; links to folders are not followed."""
 
     def unreadable(error: OSError) -> None:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=str(error.filename)) from None
@@ -199,7 +199,7 @@ def _files(folder: Path, options: Options) -> Iterator[Path]:
 
 
 def _left_out(file: Path, name: str, options: Options, as_image: str, beside: bool = False) -> None:
-    """Counts a file that gives no record: as a loss where it is an image or belongs to one."""
+    """Counts a file that is not an example: as a loss if it is an image or belongs to one."""
     kind = _sniffed(file)
     if kind == "image" and as_image:
         options.lose(as_image, _shown(file), hint="Put it into a folder that is named by its label")
@@ -213,7 +213,7 @@ def _left_out(file: Path, name: str, options: Options, as_image: str, beside: bo
 
 
 def _sniffed(file: Path) -> str:
-    """What a file is by its content: "image", "other" for images and videos that are not read, or "" for the rest."""
+    """Returns "image" by the content of a file, "other" for other images and videos, and "" for the rest."""
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             return ""
@@ -234,7 +234,7 @@ def _sniffed(file: Path) -> str:
 def write(
     found: Found, target: Path, images: ImageFolders, options: Options, check: Callable[[], None] = lambda: None
 ) -> int:
-    """Copies images into folders named by their labels; all appears at once or nothing does. Returns their number.
+    """Copies images into folders named by their labels, all or none. Returns their number.
 
     Args:
       check: called before the folder appears; what it raises keeps it from that.
@@ -279,7 +279,7 @@ def write(
 
 
 def _place(fields: Fields, where: str, images: ImageFolders, options: Options) -> tuple[Path, str] | None:
-    """An image's file, and where it goes; None where it cannot."""
+    """Returns the file of an image and its new place; None if it has none."""
     label, name = fields["suffix"], fields["image"]
     base = Path(name.replace("\\", "/")).name
     if NO_NAME.search(label) or is_rubbish(label) or len(label.encode()) > LONGEST_NAME:

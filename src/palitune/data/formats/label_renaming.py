@@ -1,13 +1,14 @@
-"""Labels by other names."""
+"""Labels renamed, by pairs such as OK=yes."""
 
 import re
 from collections.abc import Iterable
 
 
 def pair(text: str) -> tuple[str, str]:
-    r"""The two names in `OLD=NEW`: the last = parts them, and one that is a label's own is written \=.
+    r"""Returns the two names in `OLD=NEW`. The last = separates them; a label's own = is written \=.
 
-    Raises ValueError: it is nothing of the kind.
+    Raises:
+      ValueError: the text is not such a pair.
     """
     found = re.fullmatch(r"(.*)(?<!\\)=(.*)", text, re.S)
     if not found or not found[1] or not found[2]:
@@ -16,14 +17,15 @@ def pair(text: str) -> tuple[str, str]:
 
 
 class Renaming:
-    """Which label becomes which.
+    """The new names of labels.
 
     Attributes:
-      unused: names that no label had so far.
+      names: the new name of each label that is renamed.
+      unused: those of them that have not been found so far.
     """
 
     def __init__(self, pairs: Iterable[tuple[str, str]] = ()) -> None:
-        """Raises ValueError: one label is to become two."""
+        """Raises ValueError if one label has two new names."""
         self.names: dict[str, str] = {}
         for old, new in pairs:
             if self.names.setdefault(old, new) != new:
@@ -31,7 +33,7 @@ class Renaming:
         self.unused = set(self.names)
 
     def __call__(self, label: str) -> str:
-        """A label's other name, or itself; true and false are found in any case, and 1.0 as 1."""
+        """Returns the new name of a label, or the label itself; true and false match in any case, and 1.0 matches 1."""
         old = self._found(label)
         if old is None:
             return label

@@ -1,16 +1,16 @@
-"""Label Studio's exports, JSON and JSON-MIN. https://labelstud.io/guide/export"""
+"""The format "labelstudio": Label Studio's exports JSON and JSON-MIN (https://labelstud.io/guide/export)."""
 
 import re
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune.data.formats import column_roles, json_documents, source_labels
 from palitune.data.formats.options import OWN, Fields, Found, Lists, Options
 from palitune.errors import BadDataError
 
-# What Label Studio keeps of a task for itself, and JSON-MIN puts beside the data.
+# Label Studio's own keys of a task, which JSON-MIN puts beside the data.
 BOOKS = frozenset(
     """annotations completions predictions drafts data id meta created_at updated_at inner_id total_annotations
     cancelled_annotations total_predictions comment_count unresolved_comment_count last_comment_updated_at project
@@ -19,7 +19,7 @@ BOOKS = frozenset(
     annotations_results annotations_ids predictions_score predictions_results predictions_model_versions
     storage_filename ground_truth was_cancelled""".split()  # noqa: SIM905
 )
-# What says that a list of objects is an export.
+# Keys by which a list of objects is recognised as an export.
 MARKS = frozenset(("annotations", "completions", "data", "annotation_id", "annotator", "lead_time"))
 # Kinds of controls whose value is a label of the whole image, and where it is.
 READ = {
@@ -35,7 +35,7 @@ TRUTH = "Mark one annotation of each task as ground truth"
 
 
 class Result(NamedTuple):
-    """What one control says of a task; `label` is None where palitune has no place for it."""
+    """What one control says about a task; `label` is None if it is not the label of a whole image."""
 
     control: str
     kind: str
@@ -44,7 +44,7 @@ class Result(NamedTuple):
 
 
 def read(path: Path, options: Options) -> Found:
-    """The labelled tasks. Raises MissingInputError or BadDataError: it cannot be read, or is something else."""
+    """Yields the labelled tasks. Raises MissingInputError or BadDataError if the file cannot be read, or is another."""
     tasks = json_documents.read_json(path, options)
     if not isinstance(tasks, list):
         raise BadDataError("Label Studio's export is a list of tasks", where=str(path))
@@ -92,7 +92,7 @@ def _fields(data: Fields, own: Fields, label: str, where: str, options: Options)
 
 
 def _upload(image: str, where: str) -> str:
-    """An image's path behind the addresses that Label Studio's server gives it; other names are as they are."""
+    """Returns the path of an image, without the address that Label Studio's server gives it."""
     if not re.match(r"(https?://[^/]*)?/data/", image):
         return image
     try:
@@ -105,7 +105,7 @@ def _upload(image: str, where: str) -> str:
 
 
 def address(image: str) -> str:
-    """A name that `read` finds again: one that looks like the server's is given as its local file."""
+    """Returns a name that `read` turns back into `image`, also if that looks like an address of the server."""
     return f"/data/local-files/?d={urllib.parse.quote(image)}" if image.startswith("/data/") else image
 
 
@@ -113,7 +113,7 @@ def address(image: str) -> str:
 
 
 def _annotations(task: Fields, where: str) -> list[Fields]:
-    """What counts of a task: nothing that was cancelled, and where there is ground truth nothing else."""
+    """Returns the annotations of a task that count: ground truth if there is any, else all that were not cancelled."""
     found = _listed(task.get("annotations", task.get("completions")), where)
     valid = [one for one in found if not one.get("was_cancelled")]
     return [one for one in valid if one.get("ground_truth") is True] or valid
@@ -148,7 +148,7 @@ def _result(control: str, kind: str, value: Fields, where: str) -> Result:
 
 
 def _only_control(tasks: list[Fields], path: Path) -> str | None:
-    """The control that gives the label; None where there is none. Raises BadDataError: it may be one of several."""
+    """Returns the control that gives the label, or None. Raises BadDataError if there are several."""
     counts: dict[tuple[str, str], int] = {}
     for number, task in enumerate(tasks, 1):
         where = f"{path}: task {number}"
@@ -167,7 +167,7 @@ def _only_control(tasks: list[Fields], path: Path) -> str | None:
 
 
 def _annotated(task: Fields, control: str | None, where: str, options: Options) -> str | None:
-    """The label that a task's annotations agree on; None where there is none."""
+    """Returns the label on which the annotations of a task agree; None if there is none."""
     given = _annotations(task, where)
     results = [result for each in given for result in _results(each, where)]
     said: list[str] = []
@@ -194,8 +194,8 @@ def _annotated(task: Fields, control: str | None, where: str, options: Options) 
     return None
 
 
-def _listed(value: Any, where: str) -> list[Fields]:
-    """A list of objects, which may be missing."""
+def _listed(value: object, where: str) -> list[Fields]:
+    """Returns a list of objects, empty if it is missing. Raises BadDataError if it is something else."""
     if value is None:
         return []
     if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
@@ -235,7 +235,7 @@ def _minimal(tasks: list[Fields], path: Path, options: Options) -> Found:
             yield where, fields
 
 
-def _minimal_label(value: Any, where: str, options: Options) -> str | None:
+def _minimal_label(value: object, where: str, options: Options) -> str | None:
     if isinstance(value, dict) and "choices" in value:
         value = value["choices"]
     if value in (None, "", []):
@@ -250,6 +250,7 @@ def _minimal_label(value: Any, where: str, options: Options) -> str | None:
 
 
 def write(found: list[tuple[str, Fields]]) -> Lists:
+    """Returns the list of tasks; their own numbers are kept if all have different ones."""
     numbers = [fields.get("id") for _, fields in found]
     own = all(type(number) is int for number in numbers) and len(set(numbers)) == len(numbers)
     kept = (*OWN, "id") if own else OWN
@@ -267,7 +268,7 @@ def write(found: list[tuple[str, Fields]]) -> Lists:
 
 
 def _may_ask(fields: Fields) -> bool:
-    """Whether another key would be taken for the question."""
+    """Returns whether another key would be taken for the question."""
     return any(key.lower() in tier for tier in column_roles.PREFIXES for key in fields if key not in OWN)
 
 

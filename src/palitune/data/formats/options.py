@@ -18,34 +18,49 @@ OWN = ("image", "prefix", "suffix")
 
 
 class Options(NamedTuple):
-    """What a format may need to be told."""
+    """How the columns and answers of a source are read, and what happens to what cannot be carried over.
 
-    image: str | None = None  # columns of a table, or keys of tasks
-    label: str | None = None  # also the control of Label Studio
+    Attributes:
+      image: the column of a table, or the key of a task, that names the image.
+      label: the same for the label; also the control of Label Studio.
+      prefix: the same for the question.
+      annotations: the second file of VQA.
+      embedded: where images go that are embedded in the source.
+      losses: counts what cannot be carried over; without it, the first loss is an error.
+      majority: of several people's answers, take the most frequent one.
+      turns: make an example of each question of a chat.
+      encoding: the encoding of text files; None recognises it.
+      formulas: leave cells of a CSV as they are, also those that look like formulas.
+      numbers: whether "id" is the source's own count of its tasks.
+    """
+
+    image: str | None = None
+    label: str | None = None
     prefix: str | None = None
-    annotations: Path | None = None  # the second file of VQA
-    embedded: EmbeddedImages | None = None  # where images go that are inside of the file
-    losses: Losses | None = None  # what cannot be carried over is counted here; without it the first one is an error
-    majority: bool = False  # of several people's answers the most frequent
-    turns: bool = False  # a record for each question of a chat
+    annotations: Path | None = None
+    embedded: EmbeddedImages | None = None
+    losses: Losses | None = None
+    majority: bool = False
+    turns: bool = False
     encoding: str | None = None
-    formulas: bool = False  # cells of a CSV are what they are
-    numbers: bool = False  # "id" is the source's own count of its tasks
+    formulas: bool = False
+    numbers: bool = False
 
     def lose(self, what: str, where: str, detail: str = "", hint: str = "", missing: bool = False) -> None:
-        """Counts what cannot be carried over. Raises BadDataError or MissingInputError where nobody counts."""
+        """Counts something that cannot be carried over. Without `losses`, raises BadDataError or MissingInputError."""
         if self.losses is None:
             error = MissingInputError if missing else BadDataError
             raise error(f"{what}: {detail}" if detail else what, where=where, hint=hint or None)
         self.losses.add(what, where, detail, hint, missing)
 
     def remark(self, what: str, where: str, detail: str = "", hint: str = "") -> None:
+        """Counts something that the user should know, and that loses nothing."""
         if self.losses is not None:
             self.losses.remark(what, where, detail, hint)
 
 
 def lose_rest(fields: Fields, kind: str, room: tuple[str, ...], where: str, options: Options) -> None:
-    """Loses what a format has no place for."""
+    """Counts as a loss what a format has no room for: the question, and keys other than those in `room`."""
     if fields.get("prefix") and "prefix" not in room:
         options.lose(f"{kind} has no room for questions", where, fields["prefix"][:80])
     more = [key for key in fields if key not in OWN and key not in room]

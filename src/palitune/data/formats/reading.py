@@ -1,4 +1,4 @@
-"""Other people's formats, read into fields of records (`foreign.Fields`)."""
+"""Reads any format as the fields of examples (`options.Fields`), and checks them."""
 
 import math
 from collections.abc import Callable
@@ -38,21 +38,21 @@ READERS: dict[str, Callable[[Path, Options], Found]] = {
 
 
 def read(path: Path, kind: str, options: Options) -> Found:
-    """The records of a file or folder, each with where it is.
+    """Yields the fields of each example in a file or folder, with where it is.
 
     Raises:
-      MissingInputError, BadDataError: it cannot be read, or is not of this format.
+      MissingInputError, BadDataError: it cannot be read, or is not in this format.
     """
     return READERS[kind](path, options)
 
 
 def settled(found: Found, names: Renaming, source: str, options: Options) -> Found:
-    """Sound records, their labels by other names; yes and no come out in lower case.
+    """Yields the sound examples, with their labels renamed, and yes and no in lower case.
 
-    Images inside of the data are written out. What is no record is lost.
+    Embedded images are written into files. What is not an example is counted as a loss.
 
     Raises:
-      BadDataError: there is no record at all.
+      BadDataError: there is no example at all.
     """
     sound = 0
     for where, fields in found:
@@ -76,7 +76,7 @@ def settled(found: Found, names: Renaming, source: str, options: Options) -> Fou
 
 
 def _problem(fields: Fields) -> tuple[str, str] | None:
-    """Why fields are no record: a kind, and a detail."""
+    """Returns why fields are not an example (a kind of loss and a detail), or None."""
     for key in ("image", "suffix"):
         value = fields.get(key)
         if not isinstance(value, str) or not value.strip():
@@ -109,7 +109,7 @@ def _depth(value: Any) -> int:
 
 
 def _image(image: str, where: str, options: Options) -> str | None:
-    """The name of an image; what is inside of the data is written out. None where that cannot be."""
+    """Returns the name of an image, and writes an embedded one into a file; None if that is not possible."""
     if image.startswith("data:"):
         if options.embedded is None:
             raise UsageError("images are embedded: say with --pictures FOLDER where they go", where=where)

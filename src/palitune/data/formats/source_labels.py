@@ -10,7 +10,7 @@ NO_VALUES = ("", "nan", "<na>", "#n/a", "null")  # what tables say where there i
 
 
 def label_text(value: object) -> str | None:
-    """A label as text, whatever kind of value says it; None for one that says nothing, or is no single label."""
+    """Returns a label of any JSON type as text; None if it is empty, or not a single label."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, (int, float)):
@@ -21,10 +21,10 @@ def label_text(value: object) -> str | None:
 
 
 def agreed_label(values: list[str], what: str, where: str, options: Options, hint: str = "") -> str | None:
-    """The label that several sources agree on, or with `majority` the most frequent; None where it is lost.
+    """Returns the label on which several people agree, or with `majority` the most frequent; None if it is lost.
 
     Args:
-      what: the kind of loss.
+      what: the kind of loss, for the message.
     """
     counts = Counter(value.strip() for value in values).most_common()
     if len(counts) == 1:
@@ -41,7 +41,7 @@ def agreed_label(values: list[str], what: str, where: str, options: Options, hin
 
 
 def with_rest(fields: Fields, rest: Mapping[str, object], where: str, options: Options) -> Fields:
-    """Fields with what else was there; a key that has another meaning in records is lost."""
+    """Returns `fields` with the other keys of the source; a key that has another meaning in an example is lost."""
     for key, value in rest.items():
         if key not in OWN:
             fields[key] = value

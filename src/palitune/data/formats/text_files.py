@@ -15,7 +15,7 @@ MARK = "\ufeff"  # a byte-order mark, which joined files have in their middle to
 
 
 def head_of(path: Path) -> bytes:
-    """First bytes of a file. Raises MissingInputError: it cannot be read."""
+    """Returns the first bytes of a file. Raises MissingInputError if it cannot be read."""
     require_file(path)
     try:
         with path.open("rb") as file:
@@ -25,11 +25,11 @@ def head_of(path: Path) -> bytes:
 
 
 def encoding_of(path: Path, options: Options) -> str:
-    """The encoding of a text: what was asked for, what its byte-order mark says, or UTF-8.
+    """Returns the encoding of a text file: the one that was asked for, the one of its byte-order mark, or UTF-8.
 
     Raises:
-      BadDataError: by its first bytes it is something else than text.
-      UsageError: there is no such encoding.
+      BadDataError: by its first bytes, the file is not text.
+      UsageError: there is no encoding of this name.
     """
     head = head_of(path)
     found = file_signatures.recognised(head)
@@ -50,10 +50,10 @@ def encoding_of(path: Path, options: Options) -> str:
 
 
 def read_text(path: Path, options: Options) -> str:
-    """A whole file.
+    """Returns the text of a whole file.
 
     Raises:
-      MissingInputError, BadDataError: it cannot be read, is too large, is no text, or in another encoding.
+      MissingInputError, BadDataError: it cannot be read, is too large, is not text, or has another encoding.
     """
     encoding = encoding_of(path, options)
     try:
@@ -76,7 +76,7 @@ def _not(encoding: str) -> str:
 
 
 def other_encoding(line: bytes) -> str:
-    """What to do about a line that is not in UTF-8."""
+    """Returns what to do about a line that is not UTF-8."""
     try:
         line.decode("cp932")
     except UnicodeError:
@@ -85,7 +85,7 @@ def other_encoding(line: bytes) -> str:
 
 
 def read_lines(path: Path, options: Options) -> Iterator[tuple[str, str]]:
-    """The lines that are not empty, with `file:line`; those that are no text are lost. Raises as `read_text`."""
+    """Yields lines that are not empty, with `file:line`; lines that are not text are lost. Raises as `read_text`."""
     encoding = encoding_of(path, options)
     if encoding != "utf-8-sig":
         for number, line in enumerate(read_text(path, options).split("\n"), 1):
@@ -115,7 +115,7 @@ def read_lines(path: Path, options: Options) -> Iterator[tuple[str, str]]:
 
 
 def starts_with(path: Path, character: str, options: Options) -> bool:
-    """Whether the first character that is no blank is this one. Raises as `read_text`."""
+    """Returns whether the first character other than blanks is this one. Raises as `read_text`."""
     encoding = encoding_of(path, options)
     start = head_of(path).decode(encoding, "replace").removeprefix(MARK)
     return start.lstrip().startswith(character)

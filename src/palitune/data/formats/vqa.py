@@ -1,7 +1,6 @@
-"""VQA v2: questions, and answers in the same or another file. https://visualqa.org/vqa_v1_download.html"""
+"""The format "vqa": VQA v2 questions, with answers in the same or another file (https://visualqa.org/download.html)."""
 
 from pathlib import Path
-from typing import Any
 
 from palitune.data.formats import coco, json_documents, source_labels
 from palitune.data.formats.options import Fields, Found, Lists, Options
@@ -13,7 +12,7 @@ Number = str | int
 
 
 def read(path: Path, options: Options) -> Found:
-    """The questions with their answers. Raises MissingInputError or BadDataError: it cannot be read."""
+    """Yields the questions with their answers. Raises MissingInputError or BadDataError if a file cannot be read."""
     found = json_documents.read_lists(path, options, "questions")
     if options.annotations is None and "annotations" not in found:
         raise BadDataError("the answers are in another file", where=str(path), hint="Name it with --annotations")
@@ -46,7 +45,7 @@ def read(path: Path, options: Options) -> Found:
             options.lose("an answer has no question", several[0][0], f"question {number}")
 
 
-def _image(entry: Fields, images: dict[Number, Fields], part: Any, where: str, options: Options) -> str | None:
+def _image(entry: Fields, images: dict[Number, Fields], part: object, where: str, options: Options) -> str | None:
     number = entry.get("image_id")
     if isinstance(number, (str, int)) and number in images:
         return str(images[number]["file_name"])
@@ -61,7 +60,7 @@ def _image(entry: Fields, images: dict[Number, Fields], part: Any, where: str, o
 def _answer(
     annotations: list[tuple[str, Fields]], number: Number, where: str, options: Options
 ) -> tuple[str, Fields] | None:
-    """The answer that counts, and what else was said with it: the format's own choice, or what everybody says."""
+    """Returns the answer and its other keys: the answer that the format chooses, or the one on which all agree."""
     if not annotations:
         options.lose("a question has no answer", where, f"question {number}")
         return None
@@ -93,7 +92,7 @@ def _said(entry: Fields, where: str, options: Options) -> list[str]:
 
 
 def write(found: list[tuple[str, Fields]]) -> Lists:
-    """The lists of a file of questions and answers."""
+    """Returns the lists of a file of questions and answers."""
     numbers, images = coco.numbered(found)
     asked = (
         {"question_id": number, "image_id": numbers[one["image"]], "question": one.get("prefix") or ""}

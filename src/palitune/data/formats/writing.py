@@ -1,4 +1,4 @@
-"""Fields of records, written in other people's formats."""
+"""Writes the fields of examples in any format."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,10 +13,11 @@ from palitune.errors import BadDataError
 
 
 def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None = None) -> Iterator[str]:
-    """The text of a format that is lines, or one value; each with its end. What has no room is lost.
+    """Yields the text of a file in a format, piece by piece. What the format has no room for is counted as a loss.
 
     Args:
-      embed: where the images are that "messages" is to contain; without it, it names them.
+      kind: the format, one of `reading.FORMATS` other than "folders".
+      embed: where the images are that are put into "messages"; without it, the images are named.
     """
     if kind == "jsonl":
         return (f"{to_json(fields)}\n" for _, fields in found)
@@ -35,7 +36,7 @@ def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None 
 
 
 def _as_json(lists: Lists) -> Iterator[str]:
-    """One JSON object with lists, or the one list without a name, an item at a time."""
+    """Yields one JSON object with lists, or the one list whose name is empty, an item at a time."""
     margin = "" if "" in lists else " "
     if margin:
         yield "{"
@@ -68,7 +69,7 @@ def _answer(record: Example, fields: Fields) -> str:
 
 
 def _is_answered(fields: Fields) -> bool:
-    """Whether a model's answer is with a record, and five columns hold it as it is."""
+    """Returns whether an example has a model's answer that five columns of TSV can hold."""
     p_yes, answer = fields.get("p_yes"), fields.get("answer")
     if not isinstance(answer, str) or isinstance(p_yes, bool) or not isinstance(p_yes, (int, float)):
         return False

@@ -49,7 +49,7 @@ fi
 part environment make_environment "$repository" dev
 if [ "${1:-}" = --faults ]; then
   shift
-  exec pytest tests/faults tests/test_records.py tests/test_split.py --faults -rP "$@"
+  exec pytest tests/faults tests/test_example_files.py tests/test_splitter.py --faults -rP "$@"
 fi
 part "format, lint and types" checks
 if [ "${1:-}" = --all ]; then

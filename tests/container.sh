@@ -95,7 +95,7 @@ tail -n 1 "$work/stopped.log"
 ' || fail "the container is not closed"
 
 say "bin/test.sh, some of it"
-[ $# -gt 0 ] || set -- tests/test_records.py tests/test_images.py tests/test_checkpoint.py tests/test_delta.py \
+[ $# -gt 0 ] || set -- tests/test_example_files.py tests/test_images.py tests/test_checkpoint.py tests/test_delta.py \
   tests/test_convert.py tests/test_features.py tests/test_doctor.py
 "$PALITUNE_ENGINE" run --rm --init --read-only --tmpfs /tmp --shm-size 64m --user "$SUDO_UID:$SUDO_GID" \
   --env HOME=/tmp --env PALITUNE_HOME= --env USER=somebody --mount "type=bind,source=$clone,target=/palitune" --workdir /palitune \

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Run
-from test_judge import BLOCKS
+from test_confusion import BLOCKS
 
 from palitune.data.demo import dataset
 from palitune.data.example import Example

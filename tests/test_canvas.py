@@ -24,10 +24,10 @@ def test_what_no_font_has_is_spelled_out(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert "no font here has 可" in reason
     assert canvas.reason() is None
     labels = ["可", "不可😀", "$x$", "a\u202eb"]
-    one = metrics.judged(labels * 3, (labels * 4)[1:13], [None] * 12, labels)
+    one = metrics.outcomes_of(labels * 3, (labels * 4)[1:13], [None] * 12, labels)
     assert set(curves.draw(one, {}, before=one)) == {"confusion"}
     Image.new("RGB", (8, 8)).save(tmp_path / "日本.png")
-    plots.sheet(tmp_path / "sheet.png", [plots.Shot(tmp_path / "日本.png", "可", "$", "写真/日本.png", 0.5)])
+    plots.sheet(tmp_path / "sheet.png", [plots.SheetImage(tmp_path / "日本.png", "可", "$", "写真/日本.png", 0.5)])
     assert canvas.reason() is not None
 
 
@@ -61,7 +61,7 @@ def test_losses_stand_at_plain_numbers(losses: tuple[float, ...], expected: set[
 
 def test_thousands_of_classes() -> None:
     names = [f"c{i}" for i in range(3_000)]
-    one = metrics.judged(names, names[::-1], [None] * len(names), names)
+    one = metrics.outcomes_of(names, names[::-1], [None] * len(names), names)
     assert len(curves.draw(one, {})["confusion"]) < 300_000
     assert "and 2950 more classes" in metrics.classification(one)
 
@@ -72,13 +72,13 @@ def embedded(content: str) -> list[bytes]:
 
 def test_only_pixels_are_embedded(tmp_path: Path) -> None:
     """Not a link's target, not what is no image, and not what hides behind an image's end."""
-    judged = metrics.judged(["yes", "no"], ["yes", "yes"], [None, None], ("yes", "no"))
+    outcomes = metrics.outcomes_of(["yes", "no"], ["yes", "yes"], [None, None], ("yes", "no"))
     records = [Example.of("a.png", label="yes"), Example.of("b.png", label="no")]
     image, losses = tmp_path / "image.png", tmp_path / "loss.png"
     Image.fromarray(np.zeros((9, 9, 3), np.uint8)).save(image)
 
     def made() -> str:
-        one = summary.summarize("t", {}, records, judged)
+        one = summary.summarize("t", {}, records, outcomes)
         one.losses = losses
         return page.html(one, {})
 

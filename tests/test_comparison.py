@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from palitune.evaluate import comparison, metrics
-from palitune.evaluate.metrics import Judged
+from palitune.evaluate.metrics import Outcomes
 
 
 @pytest.mark.parametrize(
@@ -16,13 +16,13 @@ def test_mcnemar(won: int, lost: int, p: float) -> None:
     assert comparison.mcnemar(won, lost) == pytest.approx(p)
 
 
-def judged(answers: str, labels: str = "yyyynnnn") -> Judged:
+def outcomes_of(answers: str, labels: str = "yyyynnnn") -> Outcomes:
     names = {"y": "yes", "n": "no"}
-    return Judged(tuple(names[x] for x in labels), tuple(names[x] for x in answers))
+    return Outcomes(tuple(names[x] for x in labels), tuple(names[x] for x in answers))
 
 
 def test_flips_and_who_gained() -> None:
-    found = comparison.compare(judged("yynnnnny"), judged("yyynnnny"))
+    found = comparison.compare(outcomes_of("yynnnnny"), outcomes_of("yyynnnny"))
     assert found.flips == [comparison.Flip(2, "no", "yes", True)]
     assert (found.won, found.lost, found.warning) == (1, 0, None)
 
@@ -46,12 +46,12 @@ def test_flips_and_who_gained() -> None:
     ],
 )
 def test_the_warning_that_matters(before: str, after: str, warning: str | None) -> None:
-    assert comparison.compare(judged(before), judged(after)).warning == warning
+    assert comparison.compare(outcomes_of(before), outcomes_of(after)).warning == warning
 
 
 def test_many_answers_that_turned_are_more_than_chance() -> None:
     labels = "yyyynnnn" * 3
-    found = comparison.compare(judged("yynnnnnn" * 3, labels), judged("yyyynnyy" * 3, labels))
+    found = comparison.compare(outcomes_of("yynnnnnn" * 3, labels), outcomes_of("yyyynnyy" * 3, labels))
     assert found.warning is not None
     assert found.warning.endswith("it learned to say yes (yes answers: 6 before, 18 after)")
     assert found.is_noise  # of accuracy, which hides it
@@ -61,9 +61,9 @@ def test_differences_that_are_noise_and_that_are_not() -> None:
     rng = np.random.default_rng(0)
     labels = rng.choice(["yes", "no"], 300).tolist()
 
-    def model(right: float) -> Judged:
+    def model(right: float) -> Outcomes:
         said = [one if rng.random() < right else {"yes": "no", "no": "yes"}[one] for one in labels]
-        return metrics.judged(labels, said, [None], ("yes", "no"))
+        return metrics.outcomes_of(labels, said, [None], ("yes", "no"))
 
     first, same, better = model(0.7), model(0.7), model(0.95)
     noise, gain = comparison.differences(first, [same, better], "balanced_accuracy", 300)
@@ -82,8 +82,8 @@ def test_words_follow_from_the_interval_and_the_interval_from_the_test() -> None
         for lost in range(25):
             count = won + lost + 7
             labels = ("yes",) * count
-            first = Judged(labels, ("no",) * won + ("yes",) * (count - won))
-            second = Judged(labels, ("yes",) * won + ("no",) * lost + ("yes",) * 7)
+            first = Outcomes(labels, ("no",) * won + ("yes",) * (count - won))
+            second = Outcomes(labels, ("yes",) * won + ("no",) * lost + ("yes",) * 7)
             found = comparison.compare(first, second)
             made = comparison.change(first, second, found, "accuracy")
             assert made.value == pytest.approx((won - lost) / count)
@@ -91,5 +91,5 @@ def test_words_follow_from_the_interval_and_the_interval_from_the_test() -> None
             assert made.high is not None
             assert made.low <= made.value <= made.high
             assert (made.low <= 0 <= made.high) == (comparison.mcnemar(won, lost) >= 0.05)
-            verdict = comparison.SAME if won == lost == 0 else comparison.NOISE if found.is_noise else comparison.REAL
-            assert made.verdict == found.verdict == verdict
+            expected = comparison.SAME if won == lost == 0 else comparison.NOISE if found.is_noise else comparison.REAL
+            assert made.significance == found.significance == expected

@@ -54,15 +54,15 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     kept = run("palitune", "filter", path.name, "--quiet", cwd=tmp_path).stdout
     assert kept == lines[1] + "\n"
     for typed in (None, labels, (plain(label), "青")):
-        judged = answer_files.read(path, typed, quiet=True).judged
-        assert judged.right.tolist() == [True, False, True]
-        counts = judged.counts
+        outcomes = answer_files.read(path, typed, quiet=True).outcomes
+        assert outcomes.right.tolist() == [True, False, True]
+        counts = outcomes.counts
         assert {counts.tp, counts.tn} == {1}
         assert counts.fp + counts.fn == 1
 
 
-def both(labels: Sequence[str], classes: Sequence[str]) -> metrics.Judged:
-    return metrics.judged(labels, ["a b", "c"], [0.9, 0.1], classes)
+def both(labels: Sequence[str], classes: Sequence[str]) -> metrics.Outcomes:
+    return metrics.outcomes_of(labels, ["a b", "c"], [0.9, 0.1], classes)
 
 
 def test_classes_and_labels_may_be_written_differently() -> None:

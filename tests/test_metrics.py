@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from palitune.evaluate import metrics
-from palitune.evaluate.metrics import Judged
+from palitune.evaluate.metrics import Outcomes
 
 SETS = 1_000
 
@@ -34,7 +34,7 @@ def test_figures_of_two_classes_equal_scikit_learn() -> None:
     for number in range(SETS):
         classes = (("yes", "no"), ("OK", "NG"))[number % 2]
         labels, said, p = drawn(rng, classes)
-        found = metrics.figures(metrics.judged(labels, said, p.tolist(), classes))
+        found = metrics.figures(metrics.outcomes_of(labels, said, p.tolist(), classes))
         truth, answers = np.array(labels) == classes[0], np.array(said) == classes[0]
         both = 0 < truth.sum() < len(truth)
         assert close(found["accuracy"], sk.accuracy_score(truth, answers))
@@ -55,7 +55,7 @@ def test_figures_of_several_classes_equal_scikit_learn() -> None:
     classes = ("food", "drug", "toy")
     for _ in range(SETS):
         labels, said, p = drawn(rng, classes)
-        found = metrics.figures(metrics.judged(labels, said, p.tolist(), classes))
+        found = metrics.figures(metrics.outcomes_of(labels, said, p.tolist(), classes))
         assert close(found["accuracy"], sk.accuracy_score(labels, said))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of answers that are no class
@@ -86,7 +86,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     for _ in range(200):
         labels = rng.choice(["yes", "no"], 60).tolist()
         said = [label if rng.random() < 0.8 else {"yes": "no", "no": "yes"}[label] for label in labels]
-        found = metrics.with_intervals(metrics.judged(labels, said, [None], ("yes", "no")), 200, only="accuracy")
+        found = metrics.with_intervals(metrics.outcomes_of(labels, said, [None], ("yes", "no")), 200, only="accuracy")
         low, high = found["accuracy"].low, found["accuracy"].high
         assert low is not None
         assert high is not None
@@ -95,7 +95,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
 
 
 def test_ten_of_ten_is_not_certain() -> None:
-    one = metrics.judged(["yes"] * 5 + ["no"] * 5, ["yes"] * 5 + ["no"] * 5, [0.9] * 5 + [0.1] * 5, ("yes", "no"))
+    one = metrics.outcomes_of(["yes"] * 5 + ["no"] * 5, ["yes"] * 5 + ["no"] * 5, [0.9] * 5 + [0.1] * 5, ("yes", "no"))
     found = metrics.with_intervals(one)
     assert found["accuracy"].value == 1.0
     assert found["accuracy"].low == pytest.approx(0.722, abs=1e-3)  # Wilson's
@@ -113,7 +113,7 @@ def test_ten_of_ten_is_not_certain() -> None:
     ],
 )
 def test_sets_that_tell_little_say_so(labels: list[str], answers: list[str], remark: str) -> None:
-    one = metrics.judged(labels, answers, [0.5] * len(labels), ("yes", "no"))
+    one = metrics.outcomes_of(labels, answers, [0.5] * len(labels), ("yes", "no"))
     assert any(remark in line for line in metrics.remarks(one))
     assert set(metrics.with_intervals(one, 50)) == set(metrics.NAMES)
     metrics.classification(one)
@@ -122,11 +122,11 @@ def test_sets_that_tell_little_say_so(labels: list[str], answers: list[str], rem
 def test_the_same_seed_gives_the_same_intervals() -> None:
     rng = np.random.default_rng(4)
     labels, said, p = drawn(rng, ("yes", "no"))
-    one = metrics.judged(labels, said, p.tolist(), ("yes", "no"))
+    one = metrics.outcomes_of(labels, said, p.tolist(), ("yes", "no"))
     assert metrics.with_intervals(one, 100) == metrics.with_intervals(one, 100)
 
 
 def test_always_the_same() -> None:
-    one = Judged(("yes", "no", "no"), ("no", "no", "no"))
+    one = Outcomes(("yes", "no", "no"), ("no", "no", "no"))
     assert metrics.figures(metrics.always("yes", one))["accuracy"] == pytest.approx(1 / 3)
     assert metrics.figures(metrics.always("no", one))["balanced_accuracy"] == 0.5

@@ -84,7 +84,7 @@ def test_a_page_needs_nothing_else(run: Run, answers: Path) -> None:
     assert "4 of them answered wrong" in content
     assert "McNemar" in content
     assert "format GIF" in content
-    assert "no picture" not in content
+    assert "no image" not in content
     again = run("palitune", "report", "after.tsv", "-o", "page.html", cwd=answers)
     assert again.returncode == 73
 
@@ -108,9 +108,9 @@ def test_a_page_opens_without_a_complaint(run: Run, answers: Path, tmp_path: Pat
 def test_names_and_answers_cannot_become_markup(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script>"
     records = [Example.of(f"{bad}{i}", label="yes", where=f"x:{i}") for i in range(3)]
-    judged = metrics.judged(["yes", "no", "yes"], [bad, "yes", "no"], [0.2, 0.9, 0.4], ("yes", "no"))
-    made = summary.summarize(bad, {"prompt": bad}, records, judged)
-    content = page.html(made, curves.draw(judged, made.figures))
+    outcomes = metrics.outcomes_of(["yes", "no", "yes"], [bad, "yes", "no"], [0.2, 0.9, 0.4], ("yes", "no"))
+    made = summary.summarize(bad, {"prompt": bad}, records, outcomes)
+    content = page.html(made, curves.draw(outcomes, made.figures))
     assert "<script" not in content
     assert "&lt;script&gt;" in content
     assert "no picture" in content
@@ -132,7 +132,7 @@ def test_sets_that_tell_little(run: Run, tmp_path: Path, rows: str, says: str) -
     paged = run("palitune", "report", "few.tsv", cwd=tmp_path)
     assert paged.returncode == 0, paged.stderr
     assert says.replace('"', "&#34;") in (tmp_path / "report.html").read_text()
-    assert "pictures are not found" in paged.stderr
+    assert "images are not found" in paged.stderr
 
 
 def test_nothing_to_judge_is_said(run: Run, tmp_path: Path) -> None:
@@ -141,9 +141,9 @@ def test_nothing_to_judge_is_said(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 65
     assert "there are no labels here" in done.stderr
     assert not (tmp_path / "report.html").exists()
-    made = summary.summarize("empty", {}, [], metrics.judged([], [], [], ("yes", "no")))
+    made = summary.summarize("empty", {}, [], metrics.outcomes_of([], [], [], ("yes", "no")))
     assert "nothing can be said" in text.text(made)
-    assert "nothing can be said" in page.html(made, curves.draw(made.judged, made.figures))
+    assert "nothing can be said" in page.html(made, curves.draw(made.outcomes, made.figures))
 
 
 def test_json_says_what_the_text_says(run: Run, answers: Path) -> None:
@@ -279,7 +279,7 @@ def test_questions_that_tsv_does_not_tell(run: Run, tmp_path: Path) -> None:
     done = run("palitune", "compare", "a.jsonl", "b.jsonl", "--flips", cwd=tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     done = run("palitune", "compare", "a.tsv", "b.tsv", cwd=tmp_path)
-    assert "1 pictures come more than once with different answers" in done.stderr
+    assert "1 images come more than once with different answers" in done.stderr
 
 
 def test_an_interval_without_0_stands_beside_no_noise(run: Run, tmp_path: Path) -> None:

@@ -202,8 +202,8 @@ def test_adapters_of_several_sizes(workspace: Path, run: Run) -> None:
     sweep = ("--method", "lora", "--sweep", "lora-alpha=16,64", "lora-rank=8,2", "-w", "sized")
     done = learn(run, workspace, *sweep, "--quiet")
     path = "./dataset/set1/valid.jsonl"
-    judged = run("palitune", "validate", "-m", "sized", path, cwd=workspace).stdout
-    assert judged.replace(path, f"{path} (1st trained)") in done.stdout
+    outcomes = run("palitune", "validate", "-m", "sized", path, cwd=workspace).stdout
+    assert outcomes.replace(path, f"{path} (1st trained)") in done.stdout
 
 
 def test_adapters_of_other_weights(workspace: Path, run: Run) -> None:

@@ -169,14 +169,14 @@ def test_folds(tmp_path: Path) -> None:
     assert sizes == {"fold1": 14, "fold2": 14, "fold3": 13, "fold4": 13, "test": 7}
     everything = set(path.read_text().splitlines())
     held_out = set((tmp_path / "five" / "test.jsonl").read_text().splitlines())
-    judged: set[str] = set()
+    outcomes: set[str] = set()
     for number in range(1, 5):
         fold = tmp_path / "five" / f"fold{number}"
         valid, train = (set((fold / f"{name}.jsonl").read_text().splitlines()) for name in ("valid", "train"))
-        assert not valid & (train | judged)
+        assert not valid & (train | outcomes)
         assert valid | train == everything - held_out
-        judged |= valid
-    assert judged == everything - held_out
+        outcomes |= valid
+    assert outcomes == everything - held_out
     splitting.split(path, tmp_path / "five", SplitOptions(folds=2), 0, overwrite=True)
     assert sorted(os.listdir(tmp_path / "five")) == ["fold1", "fold2", "shuffle.jsonl"]
 

@@ -18,7 +18,7 @@ one that matters.
 EXAMPLES = """\
 examples:
   palitune baseline -d set1 -m pt-224
-  palitune baseline -d set1 -t trained-set1                what did learning add?
+  palitune baseline -d set1 -t trained-set1                what did fine-tuning add?
   palitune baseline -d set1 --prompts prompts.txt --json
 """
 METRICS = ("balanced_accuracy", "accuracy", "matthews", "f_measure")
@@ -26,12 +26,12 @@ METRICS = ("balanced_accuracy", "accuracy", "matthews", "f_measure")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    text = "a split in dataset/, or its folder; or a file of records to learn from, with --valid-data (set1)"
+    text = "a split in dataset/, or its folder; or a file of training examples, with --valid-data (set1)"
     parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
     parser.add_argument("--valid-data", metavar="FILE", help="records to evaluate on, where -d is not a split")
     parser.add_argument("-t", "--trained", metavar="NAME", help="a fine-tuned checkpoint to compare")
     text = (
-        "prompts to try in place of the records' own, one a line, as `palitune prompts` takes them (the records' own)"
+        "prompts to try in place of the examples' own, one a line, as `palitune prompts` takes them (the examples' own)"
     )
     parser.add_argument("--prompts", metavar="FILE", help=text)
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what is compared (%(default)s)")

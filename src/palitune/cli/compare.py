@@ -6,9 +6,9 @@ from palitune import console
 from palitune.cli import arguments, streams
 
 DESCRIPTION = """\
-Compares files of answers of 13-inference.py to the same records: each with the first. It prints the figures of all,
-which answers changed (no to yes, yes to no), McNemar's test of whether more became right than wrong, and the warning
-that matters in practice: recall rose, precision fell, so it learned to say yes.
+Compares files of answers of 13-inference.py to the same examples, each file with the first. It prints the figures of
+both, which answers changed (no to yes, yes to no), McNemar's test of whether the number of right answers changed, and
+the warning that matters in practice: recall rose, precision fell, so it learned to say yes.
 """
 EXAMPLES = """\
 examples:
@@ -21,7 +21,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; two or more")
-    text = "print only the records that changed: image, label, the first's answer, the other's, fixed or broken"
+    text = "print only examples whose answer changed: image, label, the first's answer, the other's, fixed or broken"
     parser.add_argument("--flips", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "also write a page of the last file against the first, with images"

@@ -27,7 +27,7 @@ EXAMPLES = """\
 examples:
   palitune convert table.csv --label-column allowed > dataset/data.jsonl
   palitune convert images/ --rename OK=yes NG=no > dataset/data.jsonl
-                                                   images/OK/1.jpg; learn with -i images
+                                                   images/OK/1.jpg; train with -i images
   palitune convert dataset/data.jsonl --to tsv | shuf | head -100
   palitune convert dataset/data.jsonl --to folders -o sorted
   palitune convert chats.jsonl --pictures dataset/images > dataset/data.jsonl

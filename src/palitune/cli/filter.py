@@ -1,4 +1,4 @@
-"""Stage 16: of what inference wrote, the lines to learn from."""
+"""Stage 16: of what inference wrote, the lines to train on."""
 
 import argparse
 import sys
@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> None:
                 raise BadDataError("no answer here that could be wrong", where=record.where, hint=hint)
             if not record.label:
                 continue
-            verdict = kind(said.text, record.label)
-            if verdict in args.keep:
-                found[verdict] += 1
+            outcome = kind(said.text, record.label)
+            if outcome in args.keep:
+                found[outcome] += 1
                 streams.raw(raw + b"\n")
     sys.stdout.flush()
     if not args.quiet:
-        listed = ", ".join(f"{found[verdict]} {verdict}" for verdict in args.keep)
+        listed = ", ".join(f"{found[outcome]} {outcome}" for outcome in args.keep)
         print(f"{found.total()} of {total} lines: {listed}", file=sys.stderr)

@@ -25,7 +25,7 @@ examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    parser.add_argument("files", nargs="+", metavar="FILE", help="records, JSONL or TSV; or a split, by name or folder")
+    parser.add_argument("files", nargs="+", metavar="FILE", help="data files, JSONL or TSV; or a split")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
     parser.add_argument("--all", action="store_true", help=f"name every finding, not {NAMED} of a kind")
     text = "write what can be repaired: a file, or for several FILEs a folder. What contradicts itself is left out"
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
         tokenizer_of(args.model, args.tokenizer),
         args.prompt if args.prompt is not None else PROMPT,
         MAX_ANSWER,
-        lambda items, count: tqdm(items, "looking", count, unit="pictures", leave=False, disable=silent),
+        lambda items, count: tqdm(items, "checking", count, unit="images", leave=False, disable=silent),
     )
     decoder.unreadable.clear()  # each is among the findings
     if args.json:

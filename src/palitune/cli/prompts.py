@@ -1,4 +1,4 @@
-"""Which prompt is worth learning from."""
+"""Which prompt does best before any training."""
 
 import argparse
 from pathlib import Path
@@ -42,7 +42,7 @@ def words(text: str) -> list[tuple[str, ...]]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="PROMPTS", help="a file of prompts, one a line; - is standard input")
-    text = "records with labels, JSONL or TSV; of a split the training records"
+    text = "labelled examples, JSONL or TSV; of a split, the training examples"
     parser.add_argument("-d", "--data", metavar="FILE", help=text)
     text = "what prompts are sorted by (%(default)s)"
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help=text)
@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.run.prompt_search import score_prompts
 
     if args.file == args.data == "-":
-        raise UsageError("standard input can be prompts or records, not both")
+        raise UsageError("standard input can be prompts or examples, not both")
     if len(args.labels) > 2:
         raise UsageError("prompts are scored for two labels")
     classes = tuple(args.labels)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     if not args.quiet:
         announce(opened.model)
         if own := sum(bool(record.prompt) for record in records):
-            console.note(f"{file}: {own} records ask something themselves, which is left out here")
+            console.note(f"{file}: {own} examples have prompts of their own, which are left out here")
     scored = score_prompts(
         *opened, opened.params(), records, prompts, classes=classes, batch_size=args.batch_size, quiet=args.quiet
     )

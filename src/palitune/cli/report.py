@@ -1,4 +1,4 @@
-"""What answers are worth: a page, text or JSON."""
+"""A report about answers: a page, text or JSON."""
 
 import argparse
 
@@ -23,7 +23,7 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
-    parser.add_argument("--before", metavar="FILE", help="answers of another model to the same records")
+    parser.add_argument("--before", metavar="FILE", help="answers of another model to the same examples")
     text = "the page to write (report.html); its drawings are PNG files beside it"
     parser.add_argument("-o", "--output", metavar="HTML", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")

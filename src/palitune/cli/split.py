@@ -11,7 +11,7 @@ from palitune.errors import UsageError
 INPUT = Input()
 DESCRIPTION = """\
 Shuffles a data set (JSONL or TSV) and writes NAME/{shuffle,train,valid} beside it, dataset/NAME for dataset/data.jsonl:
-some records for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
+some examples for validation, the rest for training. The order depends on --seed and on the name, so set1 and set2 are
 different splits that anybody can repeat. Lines are copied as they are, each into exactly one part.
 
 A model knows the answer for an image that it was trained on. So lines of the same image stay on one side, and so do
@@ -23,7 +23,7 @@ examples:
   ./02-shuffle_data.sh -v 20% --test 10% --stratify -n set2
                                                   a fifth and a tenth, each with the labels' shares
   ./02-shuffle_data.sh --folds 5 -n five          five splits: ./03-do_learn.py -d five/fold1
-  ./02-shuffle_data.sh --group advertiser -n set3 all records of an advertiser on one side
+  ./02-shuffle_data.sh --group advertiser -n set3 all examples of an advertiser in one part
   ./02-shuffle_data.sh --group 'image:([^/_]+)_[^/]*$' -n set5
                                                   likewise images/a_1.jpg and images/a_2.jpg
   shuf all.tsv | head -1000 | ./02-shuffle_data.sh -d - -n set4
@@ -46,20 +46,20 @@ def group(text: str) -> str:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    text = "records for validation, a number or a percentage (10)"
+    text = "examples for validation, a number or a percentage (10)"
     parser.add_argument("-v", "--validation", type=amount, metavar="N|P%", help=text)
-    text = "records for a third part, which neither teaches nor chooses (none)"
+    text = "examples for a third part, for a test at the very end (none)"
     parser.add_argument("--test", type=amount, default=(0.0, False), metavar="N|P%", help=text)
-    text = "make K splits, NAME/fold1 and so on: each record is in the validation set of one"
+    text = "make K splits, NAME/fold1 and so on: each example is in the validation set of one"
     parser.add_argument("--folds", type=values.positive_int, metavar="K", help=text)
-    text = "give every part the labels' shares of the whole, to within one record"
+    text = "give every part the labels' shares of the whole, to within one example"
     parser.add_argument("--stratify", action="store_true", help=text)
-    text = "keep records together in which this key is the same, or a part of the image's name: image:REGEX"
+    text = "keep examples together in which this key is the same, or a part of the image's name: image:REGEX"
     parser.add_argument("--group", type=group, metavar="KEY", help=text)
     text = "keep near-duplicate images on one side (auto: where images are, up to 100,000 lines)"
     parser.add_argument("--near-duplicates", choices=("auto", "together", "ignore"), default="auto", help=text)
     parser.add_argument("-n", "--name", default="set1", help="name of the split (default: %(default)s)")
-    text = "records, JSONL or TSV; - is standard input (default: %(default)s)"
+    text = "examples, JSONL or TSV; - is standard input (default: %(default)s)"
     parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help=text)
     text = "folder that image names are relative to (default: the data file's, or the one above)"
     parser.add_argument("-i", "--images", metavar="FOLDER", help=text)

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 INPUT = Input()
 DESCRIPTION = """\
-Ranks records by how much a model doubts their label, each asked of a model that has not learned from it: the data are
-parted into folds, and every fold is judged by what was learned from the others. At once by a logistic regression on
-what the image tower sees; with --learn by fine-tuning, which takes as many runs as there are folds.
+Ranks examples by how much a model doubts their label. The model has not been trained on the example: the data are
+divided into folds, and a model trained on the others answers for each. The model is a logistic regression on image
+features, which takes seconds, or with --learn a fine-tuned model for every fold.
 
-It writes lines as 13-inference.py does, the most doubtful first: image, correct, p_yes, label, answer. A wrong label
-stands near the top; so does a picture that is hard. Look at them before you change one.
+It writes lines as 13-inference.py does, the most doubtful first: image, correct, p_yes, label, answer. Wrong labels are
+near the top, and so are images that are hard. Check an image before you change its label.
 """
 EXAMPLES = """\
 examples:
@@ -102,7 +102,7 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
         console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
     if sheet is not None:
         chosen = [(doubts.records[i], doubts.answers[i]) for i in doubts.order]
-        shots = [plots.Shot(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in chosen]
+        shots = [plots.SheetImage(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in chosen]
         plots.write_sheet(sheet, shots, args.sheet, quiet=True)
     if target is not None:
         page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)

@@ -1,4 +1,4 @@
-"""Fewer records, in proportion."""
+"""Fewer examples, in proportion."""
 
 import argparse
 import sys

@@ -26,7 +26,7 @@ examples:
   palitune threshold -m trained-set1                               what is stored
   palitune threshold --remove -m trained-set1                      as likely as not again
 """
-FEW = 100  # records
+FEW = 100  # examples
 
 
 def cost(text: str) -> tuple[float, float]:
@@ -45,7 +45,7 @@ def cost(text: str) -> tuple[float, float]:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="answers to validation records, TSV or JSONL; - is stdin"
+        "file", nargs="?", metavar="FILE", help="answers to validation examples, TSV or JSONL; - is stdin"
     )
     group = parser.add_argument_group("what it is chosen for").add_mutually_exclusive_group()
     text = "at least this share of its yes answers is right, and as many as possible are found"
@@ -73,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--remove needs -m NAME, and nothing else")
     elif args.file is None:
         hint = f"{console.command('inference')} -d FILE > OUT writes one"
-        raise UsageError("name a FILE of answers to validation records", hint=hint)
+        raise UsageError("name a FILE of answers to validation examples", hint=hint)
     elif not wanted and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
     else:
@@ -133,7 +133,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
         for line in chosen_lines(chosen, args.temperature):
             print(line)
         if (count := len(chosen.positive)) < FEW:
-            console.note(f"{count} records are few: another {count} may well choose otherwise")
+            console.note(f"{count} examples are few: another {count} may well choose otherwise")
     print(f"threshold: {chosen.point.threshold:.9g}")
     if args.temperature:
         print(f"temperature: {chosen.point.temperature:.6g}")

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         predictions = [line.prediction for line in chosen]
         located = answer_files.located([one.example for one in predictions], Path(args.file), **folders)
         shots = [
-            plots.Shot(one.image.path, one.label or "?", said.text, one.image.name, said.p_yes)
+            plots.SheetImage(one.image.path, one.label or "?", said.text, one.image.name, said.p_yes)
             for one, said in zip(located, predictions, strict=True)
             if one.image.path.is_file()
         ]

@@ -1,7 +1,6 @@
 """Stage 4: what a model is worth, without learning."""
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
 from palitune.cli import arguments
@@ -11,13 +10,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from palitune.data.prediction import MadeWith, Prediction
-    from palitune.evaluate.report.plots import Shot
+    from palitune.evaluate.report.plots import SheetImage
 
 DESCRIPTION = """\
-Asks a model about every record of each FILE and prints a block for each: true and false positives and negatives
-("yes" is positive), accuracy, precision, recall and F-measure. The answer is the likelier of the labels; with --decode
-the model writes freely, and what is no label counts as wrong. --report writes a page with intervals, curves and
-pictures.
+Evaluates a model on each FILE and prints a result block for it: true and false positives and negatives ("yes" is
+positive), accuracy, precision, recall and F-measure. The answer is the more likely label; with --decode the model
+writes its answer freely, and an answer that is no label counts as wrong. --report writes a page with intervals, curves
+and images.
 """
 EXAMPLES = """\
 examples:
@@ -48,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.checks import seen_in_training
     from palitune.data.labels import plain, plain_set
     from palitune.evaluate.report import page_files
-    from palitune.evaluate.report.result_block import verdict_block
+    from palitune.evaluate.report.result_block import outcome_block
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load
     from palitune.infer.predictor import Predictor, check_pictures, frames_of, tell_of_questions
@@ -74,29 +73,25 @@ def run(args: argparse.Namespace) -> None:
     for path, records in sets.items():
         predictions = predictor.predict_all(records)
         said = [one.text for one in predictions]
-        print(verdict_block(path, [record.label for record in records], said, args.labels), flush=True)
+        print(outcome_block(path, [record.label for record in records], said, args.labels), flush=True)
         everything += predictions
         if made.decode:
             known = plain_set(args.labels)
             strange = [(one.example.image.name, one.text) for one in predictions if plain(one.text) not in known]
             answering.tell_of_strangers(path, strange, args.labels, len(records))
     if sheet is not None:
-        from palitune.evaluate.report import canvas, plots
+        from palitune.evaluate.report import plots
 
-        plots.sheet(sheet, [_shot(one) for one in everything])
-        if why := canvas.reason():
-            print(f"{args.sheet}: {why}", file=sys.stderr)
-        if not args.quiet:
-            print(f"drew {args.sheet}", file=sys.stderr)
+        plots.write_sheet(sheet, [_shown(one) for one in everything], args.sheet, args.quiet)
     if target is not None:
         _report(target, everything, made, args, source)
 
 
-def _shot(one: "Prediction") -> "Shot":
-    from palitune.evaluate.report.plots import Shot
+def _shown(one: "Prediction") -> "SheetImage":
+    from palitune.evaluate.report.plots import SheetImage
 
     image = one.example.image
-    return Shot(image.path, one.example.label, one.text, image.name, one.p_yes)
+    return SheetImage(image.path, one.example.label, one.text, image.name, one.p_yes)
 
 
 def _report(
@@ -106,7 +101,7 @@ def _report(
     args: argparse.Namespace,
     source: "Path",
 ) -> None:
-    from palitune.evaluate.labelled_answers import of_predictions
+    from palitune.evaluate.outcomes import of_predictions
     from palitune.evaluate.report import page_files, summary
     from palitune.run.provenance import learning_of
 
@@ -121,6 +116,6 @@ def _report(
     if made.temperature != 1:
         facts["temperature"] = f"{made.temperature:.4g}"
     title, learned = f"{source.stem} on {', '.join(args.files)}", learning_of(str(source))
-    judged, threshold = of_predictions(predictions, args.labels), made.threshold
-    content = summary.summarize(title, facts, records, judged, threshold=threshold, learned=learned)
+    outcomes, threshold = of_predictions(predictions, args.labels), made.threshold
+    content = summary.summarize(title, facts, records, outcomes, threshold=threshold, learned=learned)
     page_files.write(target, content, args.quiet)

@@ -1,4 +1,4 @@
-"""Files of answers, as inference writes them, made ready to be judged."""
+"""Files of answers, as inference writes them, read as answers beside labels."""
 
 import collections
 import contextlib
@@ -17,7 +17,7 @@ from palitune.data.labels import LABELS, plain, plain_set
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError, PalituneError
 from palitune.evaluate import metrics
-from palitune.evaluate.metrics import Judged
+from palitune.evaluate.metrics import Outcomes
 
 MOST_CLASSES = 50
 
@@ -32,7 +32,7 @@ class Answers(NamedTuple):
 
     name: str
     predictions: list[Prediction]
-    judged: Judged
+    outcomes: Outcomes
 
     @property
     def examples(self) -> list[Example]:
@@ -63,7 +63,7 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
     classes = classes_of(found, labels, quiet)
-    return Answers(str(path), found, judge(found, classes, str(path)))
+    return Answers(str(path), found, outcomes_of(found, classes, str(path)))
 
 
 def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
@@ -109,8 +109,11 @@ def _is_of_second(found: Sequence[Prediction], classes: Sequence[str]) -> bool:
     return sum(first) < len(first) / 2 if first else sum(second) > len(second) / 2
 
 
-def judge(found: Sequence[Prediction], classes: tuple[str, ...], name: str) -> Judged:
-    """Answers to be judged. p_yes that is of the second label is turned round; what no answer follows from is left out.
+def outcomes_of(found: Sequence[Prediction], classes: tuple[str, ...], name: str) -> Outcomes:
+    """Answers beside their labels.
+
+    Where p_yes is the probability of the second label, it becomes that of the first. Where the answers do not follow
+    from p_yes, it is left out.
 
     Args:
       name: of the file, for a note on stderr about that.
@@ -119,14 +122,14 @@ def judge(found: Sequence[Prediction], classes: tuple[str, ...], name: str) -> J
     p_yes = [one.p_yes for one in found]
     if len(classes) == 2 and set(classes) <= set(answers) and _is_of_second(found, classes):
         p_yes = [None if p is None else 1 - p for p in p_yes]
-    made = metrics.judged([one.example.label for one in found], answers, p_yes, classes)
+    made = metrics.outcomes_of([one.example.label for one in found], answers, p_yes, classes)
     if made.p is None or not _contradicts(made):
         return made
     console.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
-    return metrics.judged(made.labels, answers, [None] * len(found), classes)
+    return metrics.outcomes_of(made.labels, answers, [None] * len(found), classes)
 
 
-def _contradicts(made: Judged) -> bool:
+def _contradicts(made: Outcomes) -> bool:
     """Whether any threshold of p_yes would give other answers to more than one in twenty records."""
     assert made.p is not None
     known = np.array([answer in made.classes for answer in made.answers])
@@ -141,7 +144,7 @@ def _contradicts(made: Judged) -> bool:
 def located(
     found: Iterable[Example], path: Path, images: str | None = None, allow_outside: bool = False
 ) -> list[Example]:
-    """Examples with their pictures' files; says once how many pictures are not there."""
+    """Examples with their images' files; says once how many images are not there."""
     folders, missing, result = ImageFolders.of(path, images, allow_outside), [], []
     for one in found:
         example = one
@@ -151,7 +154,7 @@ def located(
             missing.append(example)
         result.append(example)
     if missing:
-        what = f"{len(missing)} of {len(result)} pictures are not found, the first is {missing[0].image.name}"
+        what = f"{len(missing)} of {len(result)} images are not found, the first is {missing[0].image.name}"
         console.note(f"{path}: {what}; -i FOLDER names their folder")
     return result
 
@@ -159,7 +162,7 @@ def located(
 def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     """Both in the first's order, without what only one of them has, which is counted on stderr.
 
-    Records are the same whose picture, question and label are.
+    Examples are the same if their image, prompt and label are.
 
     Raises:
       BadDataError: they have no record in common, or labels differ.
@@ -178,25 +181,25 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
             raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
         names = {record.image.name for record in first.examples} & {record.image.name for record in second.examples}
-        what = f"{'no question to a picture' if names else 'no picture'} is also in {first.name}"
+        what = f"{'no question about an image' if names else 'no image'} is also in {first.name}"
         raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
         if len(pairs) < len(one.predictions):
             console.note(f"{one.name}: {len(one.predictions) - len(pairs)} records are not in the other file")
-    _tell_of_twins(first)
+    _tell_of_repeated(first)
     return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
 
 
 def _some(found: Answers, indices: Sequence[int]) -> Answers:
-    return Answers(found.name, [found.predictions[index] for index in indices], found.judged.take(indices))
+    return Answers(found.name, [found.predictions[index] for index in indices], found.outcomes.take(indices))
 
 
-def _tell_of_twins(found: Answers) -> None:
-    """Says that records cannot be told apart, where one picture has several answers."""
+def _tell_of_repeated(found: Answers) -> None:
+    """Says that examples cannot be told apart, if one image has several answers."""
     said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
     for one in found.predictions:
         example = one.example
         said[example.image.name, example.prompt, plain(example.label)].add(plain(one.text))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
-        what = f"{len(several)} pictures come more than once with different answers, the first is {several[0][0]}"
+        what = f"{len(several)} images come more than once with different answers, the first is {several[0][0]}"
         console.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")

@@ -8,7 +8,7 @@ import numpy as np
 
 from palitune.data.labels import LABELS
 from palitune.evaluate import comparison, metrics, probe
-from palitune.evaluate.metrics import NAMES, Judged
+from palitune.evaluate.metrics import NAMES, Outcomes
 from palitune.evaluate.report.text import value
 
 Features = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -20,13 +20,13 @@ class Contestant(NamedTuple):
 
     name: str
     detail: str
-    judged: Judged
+    outcomes: Outcomes
 
 
 def majority(train: Sequence[str], valid: Sequence[str]) -> Contestant:
     """Always the commonest training label."""
     common = Counter(train).most_common(1)[0][0]
-    return Contestant("majority", f"always {common}", metrics.judged(valid, [common] * len(valid), [None], LABELS))
+    return Contestant("majority", f"always {common}", metrics.outcomes_of(valid, [common] * len(valid), [None], LABELS))
 
 
 def linear_probe(
@@ -39,8 +39,8 @@ def linear_probe(
     """A logistic regression on image features, float32[N, D] and float32[M, D], of labels N and M."""
     p = probe.fit_predict(train_features, train, valid_features, LABELS, seed)[:, 0]
     said = [LABELS[0] if one >= 0.5 else LABELS[1] for one in p]
-    judged = metrics.judged(valid, said, p.tolist(), LABELS)
-    return Contestant("linear probe", "logistic regression on image features", judged)
+    outcomes = metrics.outcomes_of(valid, said, p.tolist(), LABELS)
+    return Contestant("linear probe", "logistic regression on image features", outcomes)
 
 
 def conclusion(baselines: Sequence[Contestant], tuned: Contestant | None, metric: str) -> str:
@@ -49,13 +49,13 @@ def conclusion(baselines: Sequence[Contestant], tuned: Contestant | None, metric
     Args:
       metric: the figure that is compared, one of `metrics.NAMES`.
     """
-    best = max(baselines, key=lambda one: metrics.figures(one.judged)[metric] or 0)
-    score = metrics.figures(best.judged)[metric]
-    count = len(best.judged.labels)
+    best = max(baselines, key=lambda one: metrics.figures(one.outcomes)[metric] or 0)
+    score = metrics.figures(best.outcomes)[metric]
+    count = len(best.outcomes.labels)
     if score is None:  # as where all validation examples have one label
         line = f"to beat: nothing yet, since {NAMES[metric]} cannot be computed on {count} validation records. "
         return line + "Take more of both labels, or --metric accuracy"
-    change = comparison.difference(best.judged, tuned.judged, metric) if tuned else None
+    change = comparison.difference(best.outcomes, tuned.outcomes, metric) if tuned else None
     if change is None or change.value is None:
         return f"to beat: {NAMES[metric]} {value(score)} ({best.name}) on {count} validation records"
     base = f"the best baseline's {NAMES[metric]} of {value(score)} ({best.name}) on {count} records"

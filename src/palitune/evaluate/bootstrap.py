@@ -3,15 +3,17 @@
 Axes: N records, R draws, C classes, U different probabilities. What is not defined is NaN.
 """
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from palitune.evaluate import confusion
 from palitune.evaluate.confusion import Confusion
-from palitune.evaluate.labelled_answers import Judged
+from palitune.evaluate.outcomes import Outcomes
 
-Array = np.ndarray[Any, Any]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Booleans = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int32]
 COUNTED = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews")
 BINS = 10  # of calibration, equally wide
 CELLS = 2_000_000  # of a table that is held at once: 16 MB
@@ -20,13 +22,13 @@ CELLS = 2_000_000  # of a table that is held at once: 16 MB
 class Measure:
     """`measure(draws)`: figures float64[R] of draws int[R, N], with what all draws share computed once."""
 
-    def __init__(self, one: Judged, only: str | None = None) -> None:
+    def __init__(self, one: Outcomes, only: str | None = None) -> None:
         """`only` one figure may be wanted."""
         self.one, self.only = one, only
         known = {name: code for code, name in enumerate(one.classes)}
         self.codes = np.array([known[label] for label in one.labels], int)
         if one.is_binary:
-            texts = [confusion.judged(a, b, one.classes) for a, b in zip(one.answers, one.labels, strict=True)]
+            texts = [confusion.class_of(a, b, one.classes) for a, b in zip(one.answers, one.labels, strict=True)]
         else:
             texts = [confusion.plain(answer) for answer in one.answers]
         # An answer that is none of three or more classes is one of its own.
@@ -35,7 +37,7 @@ class Measure:
             values, self.places = np.unique(one.p, return_inverse=True)
             self.different = len(values)
 
-    def __call__(self, draws: Array) -> dict[str, Array]:
+    def __call__(self, draws: Indices) -> dict[str, Floats]:
         """In pieces, so that memory does not grow with the number of draws. Of no records there is nothing."""
         count = draws.shape[1]
         if not count:
@@ -44,11 +46,11 @@ class Measure:
         pieces = [self._piece(draws[start : start + rows]) for start in range(0, len(draws), rows)]
         return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
 
-    def _piece(self, draws: Array) -> dict[str, Array]:
+    def _piece(self, draws: Indices) -> dict[str, Floats]:
         found = self._binary(draws) if self.one.is_binary else self._several(draws)
         return found if self.only is None else {name: row for name, row in found.items() if name == self.only}
 
-    def _binary(self, draws: Array) -> dict[str, Array]:
+    def _binary(self, draws: Indices) -> dict[str, Floats]:
         positive, said = (self.codes == 0)[draws], (self.said == 0)[draws]
         found = {}
         if self.only is None or self.only in COUNTED:
@@ -63,14 +65,14 @@ class Measure:
             found |= self._of_scores(draws, positive)
         return found
 
-    def _of_scores(self, draws: Array, positive: Array) -> dict[str, Array]:
+    def _of_scores(self, draws: Indices, positive: Booleans) -> dict[str, Floats]:
         assert self.one.p is not None
         roc, pr = self._areas(draws, positive)
         p = self.one.p
         brier = ((p - (self.codes == 0)) ** 2)[draws].mean(axis=1)
         return {"roc_auc": roc, "average_precision": pr, "brier": brier, "ece": calibration_errors(p[draws], positive)}
 
-    def _areas(self, draws: Array, positive: Array) -> tuple[Array, Array]:
+    def _areas(self, draws: Indices, positive: Booleans) -> tuple[Floats, Floats]:
         """Areas under ROC and under precision and recall; NaN where a draw has one class alone."""
         rows = np.arange(len(draws))[:, None] * self.different
         # The likeliest first.
@@ -89,7 +91,7 @@ class Measure:
         defined = (total > 0) & (others > 0)
         return np.where(defined, roc, np.nan), np.where(defined, pr, np.nan)
 
-    def _several(self, draws: Array) -> dict[str, Array]:
+    def _several(self, draws: Indices) -> dict[str, Floats]:
         labels, said = self.codes[draws], self.said[draws]
         right = labels == said
         found = {"accuracy": right.mean(axis=1)}
@@ -97,7 +99,7 @@ class Measure:
         shape = (len(draws), classes)
         rows = np.arange(len(draws))[:, None] * classes
 
-        def counted(codes: Array) -> Array:
+        def counted(codes: Integers) -> Integers:
             return np.bincount(codes.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
 
         true, told = counted(rows + labels), counted(rows + said)
@@ -111,7 +113,7 @@ class Measure:
         return found
 
 
-def _matthews(true: Array, told: Array, right: Array, count: int) -> Array:
+def _matthews(true: Integers, told: Integers, right: Integers, count: int) -> Floats:
     """Of counts int[R, C] of labels and of answers; NaN where every answer is the same.
 
     Source: Gorodkin, Comparing two K-category assignments by a K-category correlation coefficient, 2004.
@@ -119,11 +121,11 @@ def _matthews(true: Array, told: Array, right: Array, count: int) -> Array:
     both = right * count - (true * told).sum(1)
     labels, answers = count**2 - (true**2).sum(1), count**2 - (told**2).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        made: Array = both / np.sqrt(labels.astype(float) * answers.astype(float))
+        made: Floats = both / np.sqrt(labels.astype(float) * answers.astype(float))
     return made
 
 
-def calibration_errors(p: Array, came_true: Array) -> Array:
+def calibration_errors(p: Floats, came_true: Booleans) -> Floats:
     """Expected calibration errors float64[R] of probabilities float64[R, N] and what came true, bool[R, N].
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017, https://arxiv.org/abs/1706.04599

@@ -8,7 +8,7 @@ import numpy as np
 from palitune.evaluate import metrics
 from palitune.evaluate.bootstrap import Measure
 from palitune.evaluate.confusion import plain
-from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES, Figure, Judged, figures
+from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES, Figure, Outcomes, figures
 
 SURE = 0.05  # p-value below which a difference is called more than chance
 MCNEMAR, BOOTSTRAP = "McNemar's exact test", "paired bootstrap"
@@ -38,7 +38,7 @@ class Comparison(NamedTuple):
         return self.p_value >= SURE
 
     @property
-    def verdict(self) -> str:
+    def significance(self) -> str:
         """Of the difference in accuracy, by McNemar's test."""
         return SAME if self.won == self.lost == 0 else NOISE if self.is_noise else REAL
 
@@ -46,14 +46,14 @@ class Comparison(NamedTuple):
 class Change(NamedTuple):
     """A figure's difference with its interval, and the one test that decides of it.
 
-    The verdict follows from the interval, as the test has it: noise where it holds 0.
+    Its significance follows from the interval, as the test has it: noise where the interval contains 0.
     """
 
     value: float | None
     low: float | None
     high: float | None
     test: str  # MCNEMAR or BOOTSTRAP
-    verdict: str  # SAME, NOISE, REAL, or nothing where no interval is known
+    significance: str  # SAME, NOISE, REAL, or nothing where no interval is known
 
 
 def mcnemar(won: int, lost: int) -> float:
@@ -67,7 +67,12 @@ def mcnemar(won: int, lost: int) -> float:
     return 1.0 if won == lost else min(1.0, 2 * float(bdtr(min(won, lost), won + lost, 0.5)))
 
 
-def change(first: Judged, second: Judged, found: Comparison, metric: str) -> Change:
+def mcnemar_as_json(found: Comparison) -> dict[str, object]:
+    """McNemar's test of a comparison as JSON has it."""
+    return {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.significance}
+
+
+def change(first: Outcomes, second: Outcomes, found: Comparison, metric: str) -> Change:
     """How a figure changed. Of accuracy McNemar's test decides, of others the bootstrap of both together.
 
     Args:
@@ -80,15 +85,15 @@ def change(first: Judged, second: Judged, found: Comparison, metric: str) -> Cha
     else:
         test, one = BOOTSTRAP, difference(first, second, metric)
     if one.low is None or one.high is None:
-        verdict = ""
+        significance = ""
     elif one.low == one.high == 0:
-        verdict = SAME
+        significance = SAME
     else:
-        verdict = NOISE if one.low <= 0 <= one.high else REAL
-    return Change(one.value, one.low, one.high, test, verdict)
+        significance = NOISE if one.low <= 0 <= one.high else REAL
+    return Change(one.value, one.low, one.high, test, significance)
 
 
-def changes(first: Judged, second: Judged, found: Comparison, names: Sequence[str]) -> dict[str, Change]:
+def changes(first: Outcomes, second: Outcomes, found: Comparison, names: Sequence[str]) -> dict[str, Change]:
     """`change` of each of the named figures that both models have."""
     old, new = figures(first), figures(second)
     return {name: change(first, second, found, name) for name in names if name in old and name in new}
@@ -109,7 +114,7 @@ def _discordant(won: int, lost: int) -> tuple[float, float]:
     return total * (2 * low - 1) + 0.0, total * (2 * high - 1) + 0.0  # no -0.0
 
 
-def compare(first: Judged, second: Judged) -> Comparison:
+def compare(first: Outcomes, second: Outcomes) -> Comparison:
     """Of the same records in the same order."""
     before, after = first.right, second.right
     flips = [
@@ -121,7 +126,7 @@ def compare(first: Judged, second: Judged) -> Comparison:
     return Comparison(flips, won, lost, mcnemar(won, lost), _warning(first, second))
 
 
-def _warning(first: Judged, second: Judged) -> str | None:
+def _warning(first: Outcomes, second: Outcomes) -> str | None:
     """The mistake that a better accuracy can hide."""
     if not first.is_binary or not first.labels:
         return None
@@ -146,7 +151,7 @@ def _warning(first: Judged, second: Judged) -> str | None:
     return None
 
 
-def difference(first: Judged, second: Judged, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> Figure:
+def difference(first: Outcomes, second: Outcomes, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> Figure:
     """How much larger a figure of the second is, with the interval of a bootstrap that draws the same records of both.
 
     Where the interval holds 0 the difference is noise.
@@ -155,7 +160,7 @@ def difference(first: Judged, second: Judged, metric: str, resamples: int = RESA
 
 
 def differences(
-    first: Judged, others: Sequence[Judged], metric: str, resamples: int = RESAMPLES, seed: int = 0
+    first: Outcomes, others: Sequence[Outcomes], metric: str, resamples: int = RESAMPLES, seed: int = 0
 ) -> list[Figure]:
     """`difference` of several from the first, in the same draws."""
     drawn = metrics.draws(len(first.labels), resamples, seed)

@@ -61,7 +61,7 @@ def _ratio(numerator: int, denominator: int) -> float | None:
     return numerator / denominator if denominator else None
 
 
-def judged(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
+def class_of(answer: str, label: str, classes: Sequence[str] = CLASSES) -> str:
     """The class an answer counts as: its own, or the wrong one if it is neither."""
     said = plain(answer)
     for one in classes:

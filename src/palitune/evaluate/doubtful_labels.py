@@ -68,9 +68,9 @@ def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:
     """
     records, said, _, order, classes = doubts
     labels = [record.label for record in records]
-    judged = metrics.judged(labels, [one.text for one in said], [one.p_yes for one in said], classes)
+    outcomes = metrics.outcomes_of(labels, [one.text for one in said], [one.p_yes for one in said], classes)
     facts = {"data": data, "asked": f"{how}, each record of what was learned from the other folds of {folds}"}
-    made = summary.summarize(f"Doubted labels of {data}", facts, records, judged)
+    made = summary.summarize(f"Doubted labels of {data}", facts, records, outcomes)
     made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
     made.heading = "The most doubtful labels first"
     made.advice = "A wrong label, or an image that is hard: look before you change one."

@@ -8,20 +8,23 @@ Axes: N records, C classes.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from palitune import randomness
 from palitune.confidence_interval import wilson_interval as wilson
 from palitune.evaluate import confusion
 from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
 from palitune.evaluate.confusion import Confusion
-from palitune.evaluate.labelled_answers import Judged as Judged
-from palitune.evaluate.labelled_answers import judged as judged
+from palitune.evaluate.outcomes import Outcomes as Outcomes
+from palitune.evaluate.outcomes import outcomes_of as outcomes_of
 from palitune.evaluate.per_class import classification as classification
 
-Array = np.ndarray[Any, Any]
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+Indices = npt.NDArray[np.int32]
 RESAMPLES, FEWEST = 1_000, 100
 LARGE = 20_000_000  # records in all resamples together; large sets have narrow intervals, and fewer resamples
 CONFIDENCE = 0.95
@@ -47,12 +50,12 @@ class Figure(NamedTuple):
     high: float | None = None
 
 
-def always(answer: str, one: Judged) -> Judged:
+def always(answer: str, one: Outcomes) -> Outcomes:
     """What a model would be that says the same of everything."""
-    return Judged(one.labels, (answer,) * len(one.labels), one.classes)
+    return Outcomes(one.labels, (answer,) * len(one.labels), one.classes)
 
 
-def figures(one: Judged) -> dict[str, float | None]:
+def figures(one: Outcomes) -> dict[str, float | None]:
     """Every figure of `NAMES` that is defined for so many classes."""
     return _values(Measure(one), len(one.labels))
 
@@ -61,12 +64,12 @@ def _values(measure: Measure, count: int) -> dict[str, float | None]:
     """The figures of all records, None where one is not defined."""
     if not count:
         return dict.fromkeys(NAMES)
-    found = measure(np.arange(count)[None])
+    found = measure(np.arange(count, dtype=np.int32)[None])
     return {name: None if np.isnan(row[0]) else float(row[0]) for name, row in found.items()}
 
 
 def with_intervals(
-    one: Judged, resamples: int = RESAMPLES, seed: int = 0, only: str | None = None
+    one: Outcomes, resamples: int = RESAMPLES, seed: int = 0, only: str | None = None
 ) -> dict[str, Figure]:
     """Every figure with its interval, or one of them; the same seed gives the same ones."""
     measure = Measure(one, only)
@@ -88,8 +91,8 @@ def with_intervals(
     return found if only is None or only in found else {only: Figure(None)}
 
 
-def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Array:
-    """Bootstrap samples int[R, N] of `count` records, the same ones for the same seed; of none there are none."""
+def draws(count: int, resamples: int = RESAMPLES, seed: int = 0) -> Indices:
+    """Bootstrap samples int32[R, N] of `count` records, the same ones for the same seed; of none there are none."""
     rng = randomness.generator(seed, "bootstrap", count)
     fewer = min(resamples, max(FEWEST, LARGE // max(count, 1)))
     made = np.empty((fewer if count else 0, count), np.int32)
@@ -113,7 +116,7 @@ class Bin(NamedTuple):
     observed: float  # the share in which it came true
 
 
-def reliability(p: Array, came_true: Array) -> list[Bin]:
+def reliability(p: Floats, came_true: Booleans) -> list[Bin]:
     """How often probabilities float64[N] came true, bool[N], in bins of equal width; empty bins are left out."""
     place = np.clip((p * BINS).astype(int), 0, BINS - 1)
     count = np.bincount(place, minlength=BINS)
@@ -122,12 +125,12 @@ def reliability(p: Array, came_true: Array) -> list[Bin]:
     return [Bin(int(count[i]), predicted[i] / count[i], observed[i] / count[i]) for i in range(BINS) if count[i]]
 
 
-def calibration_error(p: Array, came_true: Array) -> float:
+def calibration_error(p: Floats, came_true: Booleans) -> float:
     """The expected calibration error: the mean distance between what was predicted and what was observed."""
     return float(calibration_errors(p[None], came_true[None])[0])
 
 
-def remarks(one: Judged) -> list[str]:
+def remarks(one: Outcomes) -> list[str]:
     """What keeps figures from saying more than they do."""
     if not one.labels:
         return ["there are no labelled records: nothing can be said"]

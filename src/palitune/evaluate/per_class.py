@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from palitune.errors import printable
 from palitune.evaluate.confusion import plain
-from palitune.evaluate.labelled_answers import Judged
+from palitune.evaluate.outcomes import Outcomes
 
 MOST = 50  # classes with a line of their own, the commonest
 HEAD = ("precision", "recall", "f1-score", "support")
 Row = tuple[float, float, float, int]
 
 
-def classification(one: Judged) -> str:
+def classification(one: Outcomes) -> str:
     """The report by class; answers that are not a class count against their label's recall. Empty without records."""
     if not one.labels:
         return ""

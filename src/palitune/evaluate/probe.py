@@ -5,18 +5,25 @@ Axes: N records, D features.
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from palitune.errors import BadDataError
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from sklearn.model_selection import GridSearchCV
+    from sklearn.pipeline import Pipeline
+
+Features = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)  # inverse of the penalty; cross-validation chooses
 FOLDS = 5
 
 
-def _regression(labels: Sequence[str], folds: int, seed: int) -> Any:
+def _regression(labels: Sequence[str], folds: int, seed: int) -> "GridSearchCV | Pipeline":
     """An estimator that chooses its penalty by the log loss of a stratified cross-validation."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -46,7 +53,7 @@ def require_classes(labels: Sequence[str], folds: int = 1, where: str | None = N
         )
 
 
-def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Array, Array]]:
+def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
     """Folds with the labels' shares: indices int[...] of what is learned from, and of what is held out."""
     from sklearn.model_selection import StratifiedKFold
 
@@ -54,14 +61,16 @@ def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Array,
     return StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
 
 
-def fit_predict(features: Array, labels: Sequence[str], others: Array, classes: Sequence[str], seed: int = 0) -> Array:
+def fit_predict(
+    features: Features, labels: Sequence[str], others: Features, classes: Sequence[str], seed: int = 0
+) -> Floats:
     """Probabilities float64[M, C] of other records' features [M, D], after a fit to float32[N, D] and N labels."""
     require_classes(labels)
     model = _regression(labels, FOLDS, seed).fit(features, np.array(labels))
     return _columns(model.predict_proba(others), list(model.classes_), classes)
 
 
-def out_of_fold(features: Array, labels: Sequence[str], folds: int, classes: Sequence[str], seed: int = 0) -> Array:
+def out_of_fold(features: Features, labels: Sequence[str], folds: int, classes: Sequence[str], seed: int = 0) -> Floats:
     """Probabilities float64[N, C] of every record by a fit that has not seen it.
 
     Raises:
@@ -75,7 +84,7 @@ def out_of_fold(features: Array, labels: Sequence[str], folds: int, classes: Seq
     return found
 
 
-def _columns(p: Array, found: Sequence[str], classes: Sequence[str]) -> Array:
+def _columns(p: Floats, found: Sequence[str], classes: Sequence[str]) -> Floats:
     """Columns in the order of the classes; one that was not among the labels has probability 0."""
     return np.stack(
         [p[:, found.index(name)] if name in found else np.zeros(len(p)) for name in classes],

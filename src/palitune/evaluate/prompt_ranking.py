@@ -10,7 +10,7 @@ import numpy as np
 from palitune.data.formats.lines import LONGEST
 from palitune.errors import BadDataError, MissingInputError
 from palitune.evaluate import comparison, metrics, threshold
-from palitune.evaluate.metrics import Figure, Judged
+from palitune.evaluate.metrics import Figure, Outcomes
 
 
 class Prompt(NamedTuple):
@@ -24,7 +24,7 @@ class Scored(NamedTuple):
     """A prompt with the answers to it."""
 
     prompt: Prompt
-    judged: Judged
+    outcomes: Outcomes
 
 
 class Row(NamedTuple):
@@ -99,24 +99,24 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
     Args:
       metric: one of `metrics.NAMES`.
     """
-    figures = [metrics.with_intervals(one.judged, only=metric)[metric] for one in scored]
-    losses = [_log_loss(one.judged) for one in scored]
+    figures = [metrics.with_intervals(one.outcomes, only=metric)[metric] for one in scored]
+    losses = [_log_loss(one.outcomes) for one in scored]
 
     def rank(i: int) -> tuple[float, float]:
         figure = figures[i].value
         return (2.0 if figure is None else -figure, losses[i])  # what has none comes last
 
     order = sorted(range(len(scored)), key=rank)
-    others = comparison.differences(scored[order[0]].judged, [scored[i].judged for i in order[1:]], metric)
+    others = comparison.differences(scored[order[0]].outcomes, [scored[i].outcomes for i in order[1:]], metric)
     rows = []
     for place, i in enumerate(order):
         behind = others[place - 1] if place else None
         noise = behind is not None and (behind.high is None or behind.high >= 0)
-        judged = scored[i].judged
-        rows.append(Row(figures[i], behind, noise, sum(said == judged.classes[0] for said in judged.answers)))
+        outcomes = scored[i].outcomes
+        rows.append(Row(figures[i], behind, noise, sum(said == outcomes.classes[0] for said in outcomes.answers)))
     return order, rows
 
 
-def _log_loss(judged: Judged) -> float:
-    assert judged.p is not None  # prompts are scored, and never decoded
-    return threshold.log_loss(judged.p, np.array([label == judged.classes[0] for label in judged.labels]))
+def _log_loss(outcomes: Outcomes) -> float:
+    assert outcomes.p is not None  # prompts are scored, and never decoded
+    return threshold.log_loss(outcomes.p, np.array([label == outcomes.classes[0] for label in outcomes.labels]))

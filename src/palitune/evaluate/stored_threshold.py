@@ -18,7 +18,7 @@ from palitune.data.labels import plain
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError, MissingInputError, printable
 from palitune.evaluate import answer_files, threshold
-from palitune.evaluate.threshold import Array, Goal
+from palitune.evaluate.threshold import Booleans, Floats, Goal
 
 LONGEST = 1_000  # characters of what a threshold was chosen for
 
@@ -37,8 +37,8 @@ class Chosen(NamedTuple):
     """
 
     file: str
-    scores: Array
-    positive: Array
+    scores: Floats
+    positive: Booleans
     before: OperatingPoint
     point: OperatingPoint
     log_odds: tuple[float, float]
@@ -98,16 +98,16 @@ def choose(
       MissingInputError, BadDataError: no such file, no probabilities, one label only, or no threshold reaches the goal.
     """
     found = answer_files.read(path, labels, quiet)
-    classes = found.judged.classes
-    if found.judged.p is None:
+    classes = found.outcomes.classes
+    if found.outcomes.p is None:
         what = "the lines have no p_yes that their answers follow from"
-        what = what if found.judged.is_binary else "a threshold is for two labels"
+        what = what if found.outcomes.is_binary else "a threshold is for two labels"
         raise BadDataError(what, where=file, hint="Answers as palitune inference writes them are needed")
     mark = _mark(checkpoint) if checkpoint else ""
     stored = _usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
     written = _written_with(path, file, written_with, stored, checkpoint, quiet)
-    scores = log_odds(found.judged.p) * written
-    positive = np.array([label == classes[0] for label in found.judged.labels], bool)
+    scores = log_odds(found.outcomes.p) * written
+    positive = np.array([label == classes[0] for label in found.outcomes.labels], bool)
     before = stored.point if stored else OperatingPoint()
     place = place_before = _log_odds_of(before)
     chosen = stored.chosen if stored else "as likely as not"

@@ -3,15 +3,17 @@
 Axes: N records.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError
 from palitune.evaluate.confusion import Confusion
 
-Array = np.ndarray[Any, Any]
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
 COLDEST, HOTTEST = 0.05, 20.0
 MOST_CERTAIN = float(log_odds(np.array(1.0)))  # beyond it six digits tell nothing
 
@@ -40,7 +42,7 @@ class Choice(NamedTuple):
     counts: Confusion
 
 
-def choose(scores: Array, positive: Array, goal: Goal) -> Choice:
+def choose(scores: Floats, positive: Booleans, goal: Goal) -> Choice:
     """The threshold that reaches a goal, halfway between the two records' scores that it parts.
 
     Precision asks for the highest recall among thresholds that reach it, recall for the highest precision.
@@ -72,7 +74,7 @@ def choose(scores: Array, positive: Array, goal: Goal) -> Choice:
     return max(options, key=lambda o: (o.counts.f_measure or 0, -abs(o.log_odds)))
 
 
-def _options(scores: Array, positive: Array) -> list[Choice]:
+def _options(scores: Floats, positive: Booleans) -> list[Choice]:
     """A threshold between every two neighbouring scores, one below all of them and, where there is room, one above."""
     order = np.argsort(-scores, kind="stable")
     ranked, hits = scores[order], np.cumsum(positive[order])
@@ -89,7 +91,7 @@ def _options(scores: Array, positive: Array) -> list[Choice]:
     return found
 
 
-def at(scores: Array, positive: Array, threshold: float) -> Confusion:
+def at(scores: Floats, positive: Booleans, threshold: float) -> Confusion:
     """What a threshold on log-odds gives."""
     said = scores >= threshold
     tp, fp = int((said & positive).sum()), int((said & ~positive).sum())
@@ -101,7 +103,7 @@ def to_probability(value: float, temperature: float = 1.0) -> float:
     return float(1 / (1 + np.exp(-value / temperature))) if value > -np.inf else 0.0
 
 
-def temperature(scores: Array, positive: Array) -> float:
+def temperature(scores: Floats, positive: Booleans) -> float:
     """What log-odds float64[N] are divided by so that probabilities are as likely as they say: the least log loss.
 
     Of a set in which every answer is right at a threshold of 0.5 that would be endless certainty: its targets are a
@@ -130,7 +132,7 @@ def temperature(scores: Array, positive: Array) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def log_loss(p: Array, positive: Array) -> float:
+def log_loss(p: Floats, positive: Booleans) -> float:
     """The mean negative log-likelihood of labels bool[N] under probabilities float64[N]."""
     scores = log_odds(p)
     return float((np.logaddexp(0, scores) - positive * scores).mean())

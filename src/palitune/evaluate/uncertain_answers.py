@@ -44,8 +44,8 @@ def most_uncertain(
             raise BadDataError("no answer here", where=example.where, hint=answer_files.ask_first())
         lines.append(Line(raw, said))
     predictions = [line.prediction for line in lines]
-    judged = answer_files.judge(predictions, answer_files.classes_of(predictions, labels, quiet), file)
-    order = doubtful(judged, threshold_of(judged) if threshold is None else threshold)
+    outcomes = answer_files.outcomes_of(predictions, answer_files.classes_of(predictions, labels, quiet), file)
+    order = doubtful(outcomes, threshold_of(outcomes) if threshold is None else threshold)
     if not order:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=file)
     return [lines[index] for index in order[:number]]

@@ -13,7 +13,7 @@ from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith
 from palitune.evaluate import baseline, probe
 from palitune.evaluate.baseline import Contestant
-from palitune.evaluate.labelled_answers import of_predictions
+from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.prompt_ranking import Prompt, ranked
 from palitune.infer import probe_features
 from palitune.infer.answering import made_with
@@ -75,8 +75,8 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
     if prompts is None:
         own = manifest.prompt(model.path, PROMPT)
         predictor = Predictor(model, images, MadeWith(LABELS, prompt=own), quiet=quiet)
-        judged = of_predictions(predictor.predict_all(split.valid, params=params), LABELS)
-        return Contestant("zero-shot", _questions(split.valid, own), judged)
+        outcomes = of_predictions(predictor.predict_all(split.valid, params=params), LABELS)
+        return Contestant("zero-shot", _questions(split.valid, own), outcomes)
     if (count := sum(bool(record.prompt) for record in split.valid)) and not quiet:
         what = f"--prompts takes the place of the questions of {count} of {len(split.valid)} records"
         console.note(f"{what}: without it they are asked their own")
@@ -86,7 +86,7 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
         chosen = prompts[order[0]]
     (zero,) = score_prompts(model, images, params, split.valid, [chosen], quiet=quiet)
     detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
-    return Contestant("zero-shot", detail, zero.judged)
+    return Contestant("zero-shot", detail, zero.outcomes)
 
 
 def _questions(records: Sequence[Example], prompt: str) -> str:

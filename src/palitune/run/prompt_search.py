@@ -55,5 +55,5 @@ def score_prompts(
                 p.append(float(probabilities.probabilities(scores)[0]))
                 bar.update()
             said = [classes[0] if one >= 0.5 else classes[1] for one in p]
-            found.append(Scored(prompt, metrics.judged(labels, said, p, classes)))
+            found.append(Scored(prompt, metrics.outcomes_of(labels, said, p, classes)))
     return found

@@ -14,7 +14,7 @@ from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
 from palitune.evaluate import confusion
-from palitune.evaluate.labelled_answers import of_predictions
+from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
 from palitune.infer.predictor import Predictor, check_pictures
@@ -101,6 +101,6 @@ class Verdicts:
         learned = learning_of(str(folder.target))
         before = of_predictions(self.first[path], LABELS) if self.first else None
         title = f"{folder.target.stem} on {path}"
-        judged = of_predictions(self.last[path], LABELS)
-        made = summary.summarize(title, {"data": str(path)}, records, judged, before, 0.5, learned=learned)
+        outcomes = of_predictions(self.last[path], LABELS)
+        made = summary.summarize(title, {"data": str(path)}, records, outcomes, before, 0.5, learned=learned)
         page_files.write(folder.report, made, quiet)

@@ -17,7 +17,7 @@ def baseline_lines(found: Sequence[Contestant], metric: str) -> list[str]:
     shown = [name for name in OTHERS if name != metric]
     table = [["", NAMES[metric], "95 %", *(NAMES[name] for name in shown), ""]]
     for one in found:
-        figures = metrics.with_intervals(one.judged)
+        figures = metrics.with_intervals(one.outcomes)
         main = figures[metric]
         rest = [value(figures[name].value if name in figures else None) for name in shown]
         detail = one.detail if len(one.detail) <= WIDEST else f"{one.detail[: WIDEST - 2]} …"
@@ -31,7 +31,7 @@ def as_json(found: Sequence[Contestant], metric: str, conclusion: str) -> dict[s
         {
             "name": one.name,
             "detail": one.detail,
-            "figures": {name: figure._asdict() for name, figure in metrics.with_intervals(one.judged).items()},
+            "figures": {name: figure._asdict() for name, figure in metrics.with_intervals(one.outcomes).items()},
         }
         for one in found
     ]

@@ -26,10 +26,10 @@ without_font: set[str] = set()  # characters that were spelled out since `reason
 
 @contextlib.contextmanager
 def styled(names: Iterable[str] = ()) -> Iterator[None]:
-    """Within, drawings look the same everywhere; `$` in a label is a dollar.
+    """Within it, drawings have the same style everywhere; `$` in a label is a dollar.
 
     Args:
-      names: what will be drawn of data; a system's fonts are looked through only where they are needed.
+      names: what will be drawn of data; a system's fonts are searched only if they are needed.
 
     Raises:
       ConfigurationError: matplotlib cannot draw.

@@ -12,15 +12,23 @@ METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", 
 
 
 def comparison_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
-    """Figures of both with the verdict on each difference, how answers changed, and McNemar's test."""
+    """Figures of both with whether each difference is more than chance, how answers changed, and McNemar's test."""
     lines = [f"{after.name} against {before.name}, {len(after.examples)} records"]
-    old, new = metrics.figures(before.judged), metrics.figures(after.judged)
+    old, new = metrics.figures(before.outcomes), metrics.figures(after.outcomes)
     rows = [["", "before", "after", "difference", "95 %", "verdict", "by"]]
-    for name, change in comparison.changes(before.judged, after.judged, found, METRICS).items():
+    for name, change in comparison.changes(before.outcomes, after.outcomes, found, METRICS).items():
         shown = "-" if change.value is None else f"{change.value:+.4f}"
-        test = change.test if change.verdict else ""
+        test = change.test if change.significance else ""
         rows.append(
-            [metrics.NAMES[name], value(old[name]), value(new[name]), shown, _interval(change), change.verdict, test]
+            [
+                metrics.NAMES[name],
+                value(old[name]),
+                value(new[name]),
+                shown,
+                _interval(change),
+                change.significance,
+                test,
+            ]
         )
     lines += aligned(rows)
     directions = collections.Counter(_direction(flip.before, flip.after) for flip in found.flips)
@@ -29,7 +37,7 @@ def comparison_lines(before: Answers, after: Answers, found: Comparison) -> list
         lines.append(f"{direction}: {count}, of which {fixed} are right now")
     lines.append(
         f"right now and wrong before: {found.won}, the other way: {found.lost}; McNemar's p = {found.p_value:.3g}"
-        + f": the difference in accuracy is {found.verdict}"
+        + f": the difference in accuracy is {found.significance}"
     )
     return lines + ([f"WARNING: {found.warning}"] if found.warning else [])
 
@@ -39,7 +47,7 @@ def flip_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
     lines = []
     for flip in found.flips:
         record = after.examples[flip.record]
-        was = before.judged.right[flip.record]
+        was = before.outcomes.right[flip.record]
         outcome = "fixed" if flip.is_better else "broken" if was else "wrong still"
         lines.append(f"{record.image.name}\t{record.label}\t{flip.before}\t{flip.after}\t{outcome}")
     return lines
@@ -47,14 +55,14 @@ def flip_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
 
 def as_json(before: Answers, after: Answers, found: Comparison) -> dict[str, object]:
     """Everything about a comparison, as JSON has it."""
-    changes = comparison.changes(before.judged, after.judged, found, METRICS)
+    changes = comparison.changes(before.outcomes, after.outcomes, found, METRICS)
     return {
         "before": before.name,
         "after": after.name,
         "records": len(after.examples),
-        "figures": {"before": metrics.figures(before.judged), "after": metrics.figures(after.judged)},
-        "differences": {name: change._asdict() for name, change in changes.items()},
-        "mcnemar": {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict},
+        "figures": {"before": metrics.figures(before.outcomes), "after": metrics.figures(after.outcomes)},
+        "differences": {name: _change_as_json(change) for name, change in changes.items()},
+        "mcnemar": comparison.mcnemar_as_json(found),
         "flips": [
             {
                 "image": after.examples[flip.record].image.name,
@@ -67,6 +75,11 @@ def as_json(before: Answers, after: Answers, found: Comparison) -> dict[str, obj
         ],
         "warning": found.warning,
     }
+
+
+def _change_as_json(change: Change) -> dict[str, object]:
+    value, low, high, test, significance = change
+    return {"value": value, "low": low, "high": high, "test": test, "verdict": significance}
 
 
 def _direction(before: str, after: str) -> str:

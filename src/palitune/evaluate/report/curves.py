@@ -1,23 +1,27 @@
 """Confusion matrix, ROC, precision-recall and reliability as PNG."""
 
 from collections import Counter
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
 
 from palitune.evaluate.confusion import plain
-from palitune.evaluate.metrics import Figure, Judged, reliability
+from palitune.evaluate.metrics import Figure, Outcomes, reliability
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import Figure as Drawing
 from palitune.evaluate.report.canvas import png
 from palitune.evaluate.report.plots import RATE, TRAIN, VALID
 
+Floats = npt.NDArray[np.float64]
+Booleans = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 SIDE = 4.2  # inches
 MOST_CLASSES = 20  # in a confusion matrix, the commonest
 
 
 def draw(
-    one: Judged, figures: dict[str, Figure], threshold: float | None = None, before: Judged | None = None
+    one: Outcomes, figures: dict[str, Figure], threshold: float | None = None, before: Outcomes | None = None
 ) -> dict[str, bytes]:
     """PNG by name: "confusion" always, "roc", "pr" and "reliability" where probabilities and both classes are there.
 
@@ -32,7 +36,9 @@ def draw(
         return _drawn(one, figures, threshold, before)
 
 
-def _drawn(one: Judged, figures: dict[str, Figure], threshold: float | None, before: Judged | None) -> dict[str, bytes]:
+def _drawn(
+    one: Outcomes, figures: dict[str, Figure], threshold: float | None, before: Outcomes | None
+) -> dict[str, bytes]:
     drawn = {"confusion": _confusion(one, before)} if one.labels else {}
     positive = np.array([label == one.classes[0] for label in one.labels], bool)
     if one.p is not None and positive.any() and not positive.all():
@@ -47,7 +53,7 @@ def _drawn(one: Judged, figures: dict[str, Figure], threshold: float | None, bef
     return drawn
 
 
-def _axes(title: str, x: str, y: str) -> tuple[Drawing, Any]:
+def _axes(title: str, x: str, y: str) -> tuple[Drawing, Axes]:
     drawing = Drawing(figsize=(SIDE, SIDE), layout="tight")
     axes = drawing.subplots()
     axes.set(title=title, xlabel=x, ylabel=y, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
@@ -62,7 +68,7 @@ def _with_interval(name: str, figure: Figure | None) -> str:
     return f"{name} {figure.value:.3f}{interval}"
 
 
-def _confusion(one: Judged, before: Judged | None) -> bytes:
+def _confusion(one: Outcomes, before: Outcomes | None) -> bytes:
     several = [one] if before is None else [before, one]
     titles = ["confusion matrix"] if before is None else ["confusion matrix, before", "confusion matrix, after"]
     counted = [_matrix(each) for each in several]
@@ -84,7 +90,7 @@ def _confusion(one: Judged, before: Judged | None) -> bytes:
     return png(drawing)
 
 
-def _matrix(one: Judged) -> tuple[np.ndarray[Any, Any], list[str], list[str]]:
+def _matrix(one: Outcomes) -> tuple[Counts, list[str], list[str]]:
     """Counts int[L, A] of labels and answers, with the names of both; what is rare is counted together."""
     there = Counter(one.labels)
     labels = list(one.classes)
@@ -104,7 +110,7 @@ def _matrix(one: Judged) -> tuple[np.ndarray[Any, Any], list[str], list[str]]:
     return matrix[: len(labels), : len(answers)], labels, answers
 
 
-def _roc(p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], threshold: float | None) -> bytes:
+def _roc(p: Floats, positive: Booleans, figures: dict[str, Figure], threshold: float | None) -> bytes:
     true, false = _passed(p, positive)
     true, false = true / true[-1], false / false[-1]
     drawing, axes = _axes("ROC", "false positive rate", "recall (true positive rate)")
@@ -118,7 +124,7 @@ def _roc(p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], thr
     return png(drawing)
 
 
-def _passed(p: np.ndarray[Any, Any], positive: Any) -> tuple[Any, Any]:
+def _passed(p: Floats, positive: Booleans) -> tuple[Counts, Counts]:
     """Positives and negatives that are at least as likely as each probability, int[U + 1] from none to all."""
     order = np.argsort(-p, kind="stable")
     ends = np.flatnonzero(np.diff(p[order], append=-1.0))
@@ -126,9 +132,7 @@ def _passed(p: np.ndarray[Any, Any], positive: Any) -> tuple[Any, Any]:
     return np.concatenate([[0], true]), np.concatenate([[0], ends + 1 - true])
 
 
-def _precision_recall(
-    p: np.ndarray[Any, Any], positive: Any, figures: dict[str, Figure], threshold: float | None
-) -> bytes:
+def _precision_recall(p: Floats, positive: Booleans, figures: dict[str, Figure], threshold: float | None) -> bytes:
     true, false = _passed(p, positive)
     recall, precision = true[::-1] / true[-1], np.append((true[1:] / (true + false)[1:])[::-1], 1.0)
     drawing, axes = _axes("precision and recall", "recall", "precision")
@@ -142,7 +146,7 @@ def _precision_recall(
     return png(drawing)
 
 
-def _reliability(p: np.ndarray[Any, Any], came_true: Any, figures: dict[str, Figure], what: str) -> bytes:
+def _reliability(p: Floats, came_true: Booleans, figures: dict[str, Figure], what: str) -> bytes:
     bins = reliability(p, came_true)
     drawing, axes = _axes("reliability", what, "how often that came true")
     axes.plot([0, 1], [0, 1], "--", color=RATE, linewidth=1)

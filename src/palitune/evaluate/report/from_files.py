@@ -44,10 +44,10 @@ def summarize_file(
     found, earlier = answer_files.read(Path(file), labels, quiet), None
     if before:
         dataset.require_data(before)
-        earlier = answer_files.read(Path(before), found.judged.classes, quiet)
+        earlier = answer_files.read(Path(before), found.outcomes.classes, quiet)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": file} | ({"before": before} if before else {})
-    threshold = summary.threshold_of(found.judged, stored.point.threshold if stored else None)
+    threshold = summary.threshold_of(found.outcomes, stored.point.threshold if stored else None)
     if stored is not None:
         facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
         if threshold != stored.point.threshold:
@@ -56,7 +56,7 @@ def summarize_file(
     if locate_images:
         records = answer_files.located(records, Path(file), images, allow_outside)
     return summary.summarize(
-        file, facts, records, found.judged, earlier.judged if earlier else None, threshold, most, learned
+        file, facts, records, found.outcomes, earlier.outcomes if earlier else None, threshold, most, learned
     )
 
 
@@ -71,9 +71,9 @@ def compare_files(
     for file in files:
         dataset.require_data(file)
     first = answer_files.read(Path(files[0]), labels, quiet)
-    others = [answer_files.read(Path(file), first.judged.classes, quiet) for file in files[1:]]
+    others = [answer_files.read(Path(file), first.outcomes.classes, quiet) for file in files[1:]]
     pairs = [answer_files.same_records(first, other) for other in others]
-    return [(before, after, comparison.compare(before.judged, after.judged)) for before, after in pairs]
+    return [(before, after, comparison.compare(before.outcomes, after.outcomes)) for before, after in pairs]
 
 
 def summarize_comparison(
@@ -82,5 +82,5 @@ def summarize_comparison(
     """The summary of the second answers against the first, with the images' files."""
     records = answer_files.located(after.examples, Path(after.name), images, allow_outside)
     facts = {"before": before.name, "after": after.name}
-    title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.judged)
-    return summary.summarize(title, facts, records, after.judged, before.judged, threshold)
+    title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.outcomes)
+    return summary.summarize(title, facts, records, after.outcomes, before.outcomes, threshold)

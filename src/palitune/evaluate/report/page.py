@@ -44,10 +44,10 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
         losses=_losses(one.losses) if one.losses else None,
         thumbnails=thumbnails,
         is_right=is_right,
-        classification=metrics.classification(one.judged),
+        classification=metrics.classification(one.outcomes),
         configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,
         changed=_changed(one),
-        wrong=sum(not right for right in one.judged.right),
+        wrong=sum(not right for right in one.outcomes.right),
         version=__version__,
     )
 
@@ -65,27 +65,27 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
 
 
 def thumbnail(item: Item) -> str | None:
-    """A small image as a data address; None where the image cannot be read."""
+    """A small image as a data address; None if the image cannot be read."""
     try:
-        picture = decoder.decode(item.record.image.path, item.record.where, most=LARGEST)
+        image = decoder.decode(item.record.image.path, item.record.where, most=LARGEST)
     except PalituneError:
         return None
-    picture.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=QUALITY)
+    image.save(buffer, "JPEG", quality=QUALITY)
     return _data(buffer.getvalue(), "jpeg")
 
 
 def _losses(path: Path) -> str | None:
-    """The drawing of a run's losses, written again from its pixels; None if the file is no image or is a link."""
+    """The drawing of a run's losses, encoded again from its pixels; None for a link or for what is not an image."""
     if path.is_symlink() or not path.is_file():
         return None
     try:
-        picture = decoder.decode(path)
+        image = decoder.decode(path)
     except PalituneError:
         return None
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return _data(buffer.getvalue(), "png")
 
 

@@ -32,7 +32,7 @@ def write(target: Path, summary: Summary, quiet: bool) -> None:
     from palitune.evaluate.report import canvas, curves, page  # matplotlib takes a second to import
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    drawings = curves.draw(summary.judged, summary.figures, summary.threshold, summary.before)
+    drawings = curves.draw(summary.outcomes, summary.figures, summary.threshold, summary.before)
     content = page.html(summary, drawings).encode("utf-8", "replace")
     for name, drawing in drawings.items():
         atomic_files.write(_beside(target, name), drawing)

@@ -1,10 +1,11 @@
-"""Verdicts as images."""
+"""Sheets of images with their answers, and the losses of a run, as PNG."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from matplotlib import ticker
+from matplotlib.axes import Axes
 
 from palitune import atomic_files, console
 from palitune.data.images import decoder
@@ -15,11 +16,11 @@ from palitune.evaluate.report.canvas import png
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"
 TRAIN, VALID, RATE = "#1f5fa8", "#c25b00", "#8a8a8a"
-LARGEST, MOST_PIXELS = 4_000_000, 240  # pixels that a shot is made of, and of its longer side
+LARGEST, MOST_PIXELS = 4_000_000, 240  # pixels that a cell is made of, and of its longer side
 PANELS, PANEL_COLUMNS = 6, 2  # attempts in one image of losses
 
 
-class Shot(NamedTuple):
+class SheetImage(NamedTuple):
     """An image of a sheet, and what the model said of it."""
 
     image: Path
@@ -29,7 +30,7 @@ class Shot(NamedTuple):
     p_yes: float | None = None
 
 
-def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
+def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> None:
     """A PNG with images and what the model said of them, wrong answers first; names and p_yes below.
 
     It holds 48; the rest is counted in the title.
@@ -38,19 +39,19 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
       StorageError: the file cannot be written.
       ConfigurationError: matplotlib cannot draw.
     """
-    shots = [Shot(*one) for one in shown]
-    wrong = [item for item in shots if not is_right(item.answer, item.label)]
-    right = [item for item in shots if is_right(item.answer, item.label)]
+    items = [SheetImage(*one) for one in shown]
+    wrong = [item for item in items if not is_right(item.answer, item.label)]
+    right = [item for item in items if is_right(item.answer, item.label)]
     chosen = (wrong + right)[: COLUMNS * ROWS]
     rows = -(-len(chosen) // COLUMNS)
     with canvas.styled(f"{one.name}{one.image.name}{one.label}{one.answer}" for one in chosen):
         # A Figure of its own draws without a display and leaves pyplot's global state alone.
         figure = canvas.Figure(figsize=(1.5 * COLUMNS, 2.0 * rows + 0.5), layout="constrained")
         figure.suptitle(
-            f"{len(shots)} images, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(shots)))
+            f"{len(items)} images, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(items)))
         )
-        for cell, shot in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
-            _shot(cell, shot)
+        for cell, item in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
+            _draw(cell, item)
         for cell in figure.axes:
             cell.set(xticks=[], yticks=[])
             if not cell.images:
@@ -58,7 +59,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | Shot]) -> None:
         atomic_files.write(path, png(figure))
 
 
-def write_sheet(path: Path, shown: Sequence[Shot], name: str, quiet: bool) -> None:
+def write_sheet(path: Path, shown: Sequence[SheetImage], name: str, quiet: bool) -> None:
     """`sheet`, with notes on stderr about the file and about characters that no font has.
 
     Args:
@@ -71,17 +72,17 @@ def write_sheet(path: Path, shown: Sequence[Shot], name: str, quiet: bool) -> No
         console.note(f"drew {name}")
 
 
-def _shot(cell: Any, shot: Shot) -> None:
-    colour = RIGHT if is_right(shot.answer, shot.label) else WRONG
-    image = decoder.decode(shot.image, most=LARGEST)
+def _draw(cell: Axes, item: SheetImage) -> None:
+    colour = RIGHT if is_right(item.answer, item.label) else WRONG
+    image = decoder.decode(item.image, most=LARGEST)
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
     cell.imshow(image)
-    answer, label = canvas.text(shot.answer, 16), canvas.text(shot.label, 16)
-    title = answer if shot.answer == shot.label else f"{answer} (is: {label})"
+    answer, label = canvas.text(item.answer, 16), canvas.text(item.label, 16)
+    title = answer if item.answer == item.label else f"{answer} (is: {label})"
     cell.set_title(title, color=colour, fontsize=max(4.5, min(10, 190 / len(title))) if title else 10)
     cell.spines[:].set(color=colour, linewidth=3)
-    likely = [] if shot.p_yes is None else [f"p_yes {shot.p_yes:.3f}"]
-    name = shot.name or shot.image.name
+    likely = [] if item.p_yes is None else [f"p_yes {item.p_yes:.3f}"]
+    name = item.name or item.image.name
     name = name if len(name) <= 24 else f"…{name[-23:]}"  # the end tells images apart
     cell.set_xlabel("\n".join([canvas.text(name, 24), *likely]), fontsize=6.5)
 
@@ -122,27 +123,27 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
         atomic_files.write(path, png(figure))
 
 
-def _all_trials(cell: Any, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
+def _all_trials(cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
     for (trial, _, _), part in parts.items():
         best = trial == winner + 1
-        looks = [(row["step"], row["valid_loss"]) for row in part if "valid_loss" in row]
-        if looks:
+        evaluations = [(row["step"], row["valid_loss"]) for row in part if "valid_loss" in row]
+        if evaluations:
             style: dict[str, Any] = {"color": RIGHT, "zorder": 3} if best else {"color": RATE, "alpha": 0.6}
-            cell.plot(*zip(*looks, strict=True), linewidth=2 if best else 1, **style)
+            cell.plot(*zip(*evaluations, strict=True), linewidth=2 if best else 1, **style)
     cell.set_title(f"validation loss of all trials; green is the best, trial {winner + 1}", fontsize=10)
     _name_axes(cell)
 
 
-def _losses_of(cell: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _losses_of(cell: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
     steps = [(row["step"], row["train_loss"]) for row in rows if "train_loss" in row]
-    looks = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
+    evaluations = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
     if steps:
         numbers, values = zip(*steps, strict=True)
         cell.plot(numbers, values, ".", color=TRAIN, alpha=0.25, markersize=4)
         cell.plot(numbers, _smooth(values), color=TRAIN, linewidth=1.5, label="training, smoothed")
-    if looks:
-        cell.plot(*zip(*looks, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
+    if evaluations:
+        cell.plot(*zip(*evaluations, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
     if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
         step, loss = best[-1]
         cell.plot(step, loss, "*", color=RIGHT, markersize=16, label=f"kept: {loss:.4f} at step {step}")
@@ -167,7 +168,7 @@ class _Numbers(ticker.LogFormatter):
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
-def _name_axes(cell: Any) -> None:
+def _name_axes(cell: Axes) -> None:
     cell.set(xlabel="step", ylabel="loss", yscale="log")
     cell.yaxis.set_major_formatter(_Numbers())
     cell.yaxis.set_minor_formatter(_Numbers())  # they are shown on an axis shorter than a power of ten
@@ -176,10 +177,10 @@ def _name_axes(cell: Any) -> None:
 
 def _lower_than_kept(rows: Sequence[Mapping[str, Any]], kept: float) -> tuple[int, float, str] | None:
     """Step and loss of the lowest evaluation after the first, and why it is not the kept one; None where it is."""
-    looks = [(row["valid_loss"], row["step"]) for row in rows if "valid_loss" in row and row["step"]]
-    if not looks or min(looks)[0] >= kept:
+    evaluations = [(row["valid_loss"], row["step"]) for row in rows if "valid_loss" in row and row["step"]]
+    if not evaluations or min(evaluations)[0] >= kept:
         return None
-    loss, step = min(looks)
+    loss, step = min(evaluations)
     best = [row for row in rows if row.get("best")][-1]
     why = "lower by chance alone" if best.get("as_good") else "the lowest, and not chosen by its loss"
     return step, loss, f"{loss:.4f} at step {step}: {why}"

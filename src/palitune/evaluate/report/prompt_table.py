@@ -15,7 +15,7 @@ def prompt_lines(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> 
       scored, rows: in the order of `prompt_ranking.ranked`.
       metric: what they are ranked by.
     """
-    table = [[metrics.NAMES[metric], "95 %", "behind", f"says {scored[0].judged.classes[0]}", "words", "prompt"]]
+    table = [[metrics.NAMES[metric], "95 %", "behind", f"says {scored[0].outcomes.classes[0]}", "words", "prompt"]]
     for one, row in zip(scored, rows, strict=True):
         behind = "best" if row.behind is None else value(-row.behind.value) if row.behind.value is not None else "-"
         behind += " (noise)" if row.is_noise else ""
@@ -24,7 +24,7 @@ def prompt_lines(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> 
                       "/".join(one.prompt.words), one.prompt.text])  # fmt: skip
     lines = aligned(table)
     noise = sum(row.is_noise for row in rows)
-    lines.append(f"{len(scored)} prompts, {len(scored[0].judged.labels)} records; behind is how far from the best")
+    lines.append(f"{len(scored)} prompts, {len(scored[0].outcomes.labels)} records; behind is how far from the best")
     if noise:
         lines.append(f"noise: {noise} of the others cannot be told from the best with so few records")
     return lines
@@ -39,5 +39,5 @@ def as_json(one: Scored, row: Row) -> dict[str, object]:
         "high": row.figure.high,
         "behind": None if row.behind is None or row.behind.value is None else -row.behind.value,
         "noise": row.is_noise,
-        "figures": metrics.figures(one.judged),
+        "figures": metrics.figures(one.outcomes),
     }

@@ -1,9 +1,8 @@
-"""Verdicts as text."""
+"""The result block that scripts parse, and the table of a sweep's trials."""
 
 import dataclasses
 import statistics
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from palitune.errors import printable
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
@@ -17,7 +16,7 @@ class TrialResult:
     """How one time of learning ended."""
 
     seed: int
-    changes: Mapping[str, Any]  # settings that differ between trials
+    changes: Mapping[str, object]  # settings that differ between trials
     attempts: int
     diverged: str | None = None  # why it came to no end
     step: int = 0  # where it was best
@@ -42,7 +41,7 @@ def result_block(path: str, confusion: Confusion, label: str | None = None, titl
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
 
 
-def verdict_block(
+def outcome_block(
     path: str, labels: Sequence[str], answers: Sequence[str], classes: Sequence[str], label: str | None = None
 ) -> str:
     """`result_block` of two classes, counts of right and wrong of more."""

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,14 @@ from palitune.errors import printable
 from palitune.evaluate import comparison, metrics
 from palitune.evaluate.comparison import Comparison
 from palitune.evaluate.confusion import is_right, kind, plain
-from palitune.evaluate.metrics import Figure, Judged
+from palitune.evaluate.metrics import Figure, Outcomes
 
 MOST_SLICES = 12  # of one kind
 MOST_ALWAYS = 50  # labels of which it is said what always saying them would score
 
 
 class Item(NamedTuple):
-    """A evaluated image."""
+    """An example with its answer."""
 
     record: Example
     label: str
@@ -55,7 +55,7 @@ class Summary:
 
     title: str
     facts: dict[str, str]
-    judged: Judged
+    outcomes: Outcomes
     figures: dict[str, Figure]
     always: dict[str, dict[str, float | None]]
     slices: list[Slice]
@@ -67,18 +67,18 @@ class Summary:
     heading: str = "Wrong answers, the most confident first"
     advice: str = "A wrong label is often among the first."
     leads: bool = False  # whether these images come before the figures
-    before: Judged | None = None
+    before: Outcomes | None = None
     before_figures: dict[str, Figure] | None = None
     comparison: Comparison | None = None
-    configuration: Mapping[str, Any] | None = None
+    configuration: Mapping[str, object] | None = None
     losses: Path | None = None
 
 
 class Learned(NamedTuple):
-    """How a model was made: in words, the configuration of its run, and the image of its losses."""
+    """How a model was made: in words, the configuration of its run, and the drawing of its losses."""
 
     facts: dict[str, str]
-    configuration: Mapping[str, Any] | None
+    configuration: Mapping[str, object] | None
     losses: Path | None
 
 
@@ -86,8 +86,8 @@ def summarize(
     title: str,
     facts: Mapping[str, str],
     records: Sequence[Example],
-    judged: Judged,
-    before: Judged | None = None,
+    outcomes: Outcomes,
+    before: Outcomes | None = None,
     threshold: float | None = None,
     most: int = 60,
     learned: Learned | None = None,
@@ -98,70 +98,70 @@ def summarize(
       facts: what was run; what is told of learning comes before it.
       before: other answers to the same records.
       threshold: on p_yes, where the answers have one.
-      most: wrong answers that are kept as images, and half as many uncertain ones.
+      most: wrong answers that are shown with their images, and half as many uncertain ones.
     """
-    p = [None] * len(records) if judged.p is None else judged.p.tolist()
-    if judged.p is None and judged.confidence is not None:
-        p = judged.confidence.tolist()
+    p = [None] * len(records) if outcomes.p is None else outcomes.p.tolist()
+    if outcomes.p is None and outcomes.confidence is not None:
+        p = outcomes.confidence.tolist()
     earlier = before.answers if before else [None] * len(records)
     shown = [record.with_image(printable(record.image.name)) for record in records]
-    said = [printable(answer) for answer in judged.answers]
-    items = [Item(*one) for one in zip(shown, judged.labels, said, p, earlier, strict=True)]
-    sure = [0.0] * len(items) if judged.confidence is None else judged.confidence.tolist()
+    said = [printable(answer) for answer in outcomes.answers]
+    items = [Item(*one) for one in zip(shown, outcomes.labels, said, p, earlier, strict=True)]
+    sure = [0.0] * len(items) if outcomes.confidence is None else outcomes.confidence.tolist()
     wrong = [index for index, item in enumerate(items) if not is_right(item.answer, item.label)]
     wrong.sort(key=lambda index: -sure[index])
     return Summary(
         title=title,
         facts={**(learned.facts if learned else {}), **facts},
-        judged=judged,
-        figures=metrics.with_intervals(judged),
-        always={label: metrics.figures(metrics.always(label, judged)) for label in _commonest(judged)},
+        outcomes=outcomes,
+        figures=metrics.with_intervals(outcomes),
+        always={label: metrics.figures(metrics.always(label, outcomes)) for label in _commonest(outcomes)},
         slices=_slices(items),
         items=items,
         wrong=[items[index] for index in wrong[:most]],
-        uncertain=[items[index] for index in doubtful(judged, threshold)[: most // 2]],
-        remarks=metrics.remarks(judged),
+        uncertain=[items[index] for index in doubtful(outcomes, threshold)[: most // 2]],
+        remarks=metrics.remarks(outcomes),
         threshold=threshold,
         before=before,
         before_figures=metrics.with_intervals(before) if before else None,
-        comparison=comparison.compare(before, judged) if before else None,
+        comparison=comparison.compare(before, outcomes) if before else None,
         configuration=learned.configuration if learned else None,
         losses=learned.losses if learned else None,
     )
 
 
-def _commonest(judged: Judged) -> list[str]:
+def _commonest(outcomes: Outcomes) -> list[str]:
     """The classes, of very many the commonest, in their order."""
-    counts = collections.Counter(judged.labels)
-    kept = set(sorted(judged.classes, key=lambda label: -counts[label])[:MOST_ALWAYS])
-    return [label for label in judged.classes if label in kept]
+    counts = collections.Counter(outcomes.labels)
+    kept = set(sorted(outcomes.classes, key=lambda label: -counts[label])[:MOST_ALWAYS])
+    return [label for label in outcomes.classes if label in kept]
 
 
-def threshold_of(judged: Judged, stored: float | None = None) -> float | None:
+def threshold_of(outcomes: Outcomes, stored: float | None = None) -> float | None:
     """The threshold that answers were given with: 0.5 or the stored one if they fit, else what parts them best.
 
     None where no probability is known.
     """
-    if judged.p is None:
+    if outcomes.p is None:
         return None
-    said = np.array([plain(answer) == judged.classes[0] for answer in judged.answers])
-    low = judged.p[~said].max() if (~said).any() else 0.0
-    high = judged.p[said].min() if said.any() else 1.0
+    said = np.array([plain(answer) == outcomes.classes[0] for answer in outcomes.answers])
+    low = outcomes.p[~said].max() if (~said).any() else 0.0
+    high = outcomes.p[said].min() if said.any() else 1.0
     for known in (stored, 0.5):
         if known is not None and low <= known + 1e-6 and known - 1e-6 <= high:
             return known
     return float((low + high) / 2)
 
 
-def doubtful(judged: Judged, threshold: float | None = None) -> list[int]:
+def doubtful(outcomes: Outcomes, threshold: float | None = None) -> list[int]:
     """Records by how uncertain their answers are, the most uncertain first; none where no probability is known.
 
     Of two classes the distance from the threshold in log-odds counts, of more the probability of the answer.
     """
-    if judged.p is not None:
-        distance = np.abs(log_odds(judged.p) - log_odds(np.array(0.5 if threshold is None else threshold)))
-    elif judged.confidence is not None:
-        distance = judged.confidence
+    if outcomes.p is not None:
+        distance = np.abs(log_odds(outcomes.p) - log_odds(np.array(0.5 if threshold is None else threshold)))
+    elif outcomes.confidence is not None:
+        distance = outcomes.confidence
     else:
         return []
     return [int(index) for index in np.argsort(distance, kind="stable")]
@@ -190,7 +190,7 @@ def _slices(items: Sequence[Item]) -> list[Slice]:
 
 
 def _format(name: str) -> str:
-    """Of an image, by its name, without the frame."""
+    """The format of an image, by its name without the frame."""
     ending = Path(name.partition("#")[0]).suffix.lower().removeprefix(".")
     return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or "(no ending)")
 
@@ -201,34 +201,39 @@ def _source(record: Example) -> str:
     return source if isinstance(source, str) and source else str(Path(record.image.name).parent)
 
 
-def as_json(one: Summary) -> dict[str, Any]:
+def as_json(one: Summary) -> dict[str, object]:
     """Everything in it as JSON has it."""
-    content: dict[str, Any] = {
+    content: dict[str, object] = {
         "title": one.title,
         "facts": one.facts,
         "records": len(one.items),
-        "classes": list(one.judged.classes),
+        "classes": list(one.outcomes.classes),
         "figures": {name: figure._asdict() for name, figure in one.figures.items()},
         "always": one.always,
         "slices": [part._asdict() for part in one.slices],
         "remarks": one.remarks,
         "threshold": one.threshold,
-        "wrong": [_plain(item, one.judged.classes) for item in one.wrong],
-        "uncertain": [_plain(item, one.judged.classes) for item in one.uncertain],
+        "wrong": [_plain(item, one.outcomes.classes) for item in one.wrong],
+        "uncertain": [_plain(item, one.outcomes.classes) for item in one.uncertain],
     }
-    if one.judged.is_binary:
-        content["confusion"] = dataclasses.asdict(one.judged.counts)
+    if one.outcomes.is_binary:
+        content["confusion"] = dataclasses.asdict(one.outcomes.counts)
     if one.comparison is not None and one.before_figures is not None:
         found = one.comparison
         content["before"] = {name: figure._asdict() for name, figure in one.before_figures.items()}
-        content["mcnemar"] = {"won": found.won, "lost": found.lost, "p_value": found.p_value, "verdict": found.verdict}
+        content["mcnemar"] = comparison.mcnemar_as_json(found)
         content["warning"] = found.warning
     if one.configuration is not None:
         content["configuration"] = dict(one.configuration)
     return content
 
 
-def _plain(item: Item, classes: Sequence[str]) -> dict[str, Any]:
-    found = {"image": item.record.image.name, "label": item.label, "answer": item.answer, "p_yes": item.p_yes}
-    verdict = {"kind": kind(item.answer, item.label, classes)} if len(classes) == 2 else {}
-    return found | verdict | ({} if item.before is None else {"before": item.before})
+def _plain(item: Item, classes: Sequence[str]) -> dict[str, object]:
+    found: dict[str, object] = {
+        "image": item.record.image.name,
+        "label": item.label,
+        "answer": item.answer,
+        "p_yes": item.p_yes,
+    }
+    right = {"kind": kind(item.answer, item.label, classes)} if len(classes) == 2 else {}
+    return found | right | ({} if item.before is None else {"before": item.before})

@@ -6,7 +6,7 @@ from palitune.errors import printable
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import kind
 from palitune.evaluate.metrics import NAMES, Figure
-from palitune.evaluate.report.result_block import verdict_block
+from palitune.evaluate.report.result_block import outcome_block
 from palitune.evaluate.report.summary import Item, Summary
 from palitune.tables import aligned
 
@@ -15,11 +15,11 @@ LISTED = 10  # wrong answers; pages and pipelines have all of them
 
 def text(one: Summary) -> str:
     """The block that people know, then everything else."""
-    judged = one.judged
-    parts = [verdict_block(one.title, judged.labels, judged.answers, judged.classes)]
+    outcomes = one.outcomes
+    parts = [outcome_block(one.title, outcomes.labels, outcomes.answers, outcomes.classes)]
     if one.facts:
         parts.append("\n".join(printable(f"{name}: {value}") for name, value in one.facts.items()))
-    parts += [_figures(one), metrics.classification(judged).rstrip()] if judged.labels else []
+    parts += [_figures(one), metrics.classification(outcomes).rstrip()] if outcomes.labels else []
     if one.comparison is not None:
         parts.append(_comparison(one))
     if one.slices:
@@ -29,14 +29,14 @@ def text(one: Summary) -> str:
             for s in one.slices
         ]
         parts.append("\n".join(aligned(rows)))
-    wrong = int((~judged.right).sum()) if judged.labels else 0
+    wrong = int((~outcomes.right).sum()) if outcomes.labels else 0
     for title, items, total in (
         ("wrong, most confident first", one.wrong, wrong),
         ("uncertain", one.uncertain, len(one.items)),
     ):
         if items:
             title += f" ({LISTED} of {total})" if total > len(items[:LISTED]) and len(items) >= LISTED else ""
-            parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], judged.classes)))
+            parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], outcomes.classes)))
     if one.remarks:
         parts.append("\n".join(printable(f"note: {remark}") for remark in one.remarks))
     return "\n\n".join(parts)
@@ -51,7 +51,7 @@ def value(figure: float | None) -> str:
 
 
 def _figures(one: Summary) -> str:
-    shown = one.always if one.judged.is_binary else {}
+    shown = one.always if one.outcomes.is_binary else {}
     before = one.before_figures
     head = ["", *(["before", "after"] if before else ["value"]), "95 %", *(f"always {label}" for label in shown)]
     rows = [head]
@@ -72,7 +72,7 @@ def _comparison(one: Summary) -> str:
     lines = [
         f"{len(found.flips)} answers changed, {better} of them to the right one",
         f"right now and wrong before: {found.won}, the other way: {found.lost}; "
-        f"McNemar's p = {found.p_value:.3g}: the difference in accuracy is {found.verdict}",
+        f"McNemar's p = {found.p_value:.3g}: the difference in accuracy is {found.significance}",
     ]
     return "\n".join(lines + ([printable(f"WARNING: {found.warning}")] if found.warning else []))
 
@@ -80,7 +80,7 @@ def _comparison(one: Summary) -> str:
 def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
     rows = []
     for item in items:
-        verdict = [kind(item.answer, item.label, classes)] if len(classes) == 2 else []
+        kinds = [kind(item.answer, item.label, classes)] if len(classes) == 2 else []
         p = "" if item.p_yes is None else f"{item.p_yes:.4f}"
-        rows.append([item.record.image.name, item.label[:30], item.answer[:30], p, *verdict])
+        rows.append([item.record.image.name, item.label[:30], item.answer[:30], p, *kinds])
     return aligned([["image", "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])

@@ -17,7 +17,7 @@ Booleans = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Judged:
+class Outcomes:
     """Answers to N examples, each beside its label.
 
     Attributes:
@@ -34,12 +34,12 @@ class Judged:
     p: Floats | None = None
     confidence: Floats | None = None
 
-    def take(self, indices: Sequence[int]) -> "Judged":
+    def take(self, indices: Sequence[int]) -> "Outcomes":
         """The examples at these indices, in this order."""
         chosen = np.array(indices, int)
         labels, answers = (tuple(texts[i] for i in indices) for texts in (self.labels, self.answers))
         p, confidence = (None if one is None else one[chosen] for one in (self.p, self.confidence))
-        return Judged(labels, answers, self.classes, p, confidence)
+        return Outcomes(labels, answers, self.classes, p, confidence)
 
     @property
     def is_binary(self) -> bool:
@@ -57,9 +57,9 @@ class Judged:
         return confusion.count(self.labels, self.answers, self.classes)
 
 
-def judged(
+def outcomes_of(
     labels: Sequence[str], answers: Sequence[str], p_yes: Sequence[float | None], classes: Sequence[str]
-) -> Judged:
+) -> Outcomes:
     """Labelled answers of lines that inference wrote; labels and classes become what they are compared as.
 
     Args:
@@ -75,10 +75,10 @@ def judged(
         p = known if len(classes) == 2 else None
         said_first = np.array([confusion.plain(answer) == classes[0] for answer in answers])
         confidence = np.where(said_first, known, 1 - known) if len(classes) == 2 else known
-    return Judged(tuple(labels), tuple(answers), tuple(classes), p, confidence)
+    return Outcomes(tuple(labels), tuple(answers), tuple(classes), p, confidence)
 
 
-def of_predictions(predictions: Sequence[Prediction], classes: Sequence[str]) -> Judged:
-    """Predictions of labelled examples beside their labels. The arguments are as in `judged`."""
+def of_predictions(predictions: Sequence[Prediction], classes: Sequence[str]) -> Outcomes:
+    """Predictions of labelled examples beside their labels. The arguments are as in `outcomes_of`."""
     labels = [one.target.answer or "" for one in predictions]
-    return judged(labels, [one.text for one in predictions], [one.p_yes for one in predictions], classes)
+    return outcomes_of(labels, [one.text for one in predictions], [one.p_yes for one in predictions], classes)

@@ -113,7 +113,7 @@ def test_names_and_answers_cannot_become_markup(tmp_path: Path) -> None:
     content = page.html(made, curves.draw(outcomes, made.figures))
     assert "<script" not in content
     assert "&lt;script&gt;" in content
-    assert "no picture" in content
+    assert "no image" in content
 
 
 @pytest.mark.parametrize(

@@ -62,9 +62,9 @@ def test_commands_name_record_and_model(command: tuple[str, ...], models: Path, 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_scores(wrong: float) -> None:
     scores = np.array([[1.0, 2.0], [wrong, 0.0]])
-    with pytest.raises(BadDataError, match="no number"):
+    with pytest.raises(BadDataError, match="not finite"):
         probabilities.probabilities(scores)
-    with pytest.raises(BadDataError, match=r"^data:7: a score of the model m\.npz for a\.png is no number"):
+    with pytest.raises(BadDataError, match=r"^data:7: a score of the model m\.npz for a\.png is not finite"):
         probabilities.require_finite(scores, Example.of("a.png", label="yes", where="data:7"), Path("m.npz"))
     probabilities.require_finite(scores[:1])
 

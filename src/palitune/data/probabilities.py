@@ -38,7 +38,7 @@ def require_finite(scores: Scores, example: Example | None = None, model: Path |
         by = "" if model is None else f" of the model {model}"
         hint = "Its parameters are damaged, or too large for --dtype: download or learn it again"
         where = None if example is None else example.where
-        raise BadDataError(f"a score{by}{of} is no number, so there is no answer", where=where, hint=hint)
+        raise BadDataError(f"a score{by}{of} is not finite, so there is no answer", where=where, hint=hint)
 
 
 def pooled(p: Array, pool: str) -> Array:

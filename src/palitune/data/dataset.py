@@ -69,9 +69,9 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         raise UsageError(f"-d {name!r} names no data")
     for one in filter(None, (name, validation)):
         files.require_text(one)
-    folder, judging = Path(name), Path(validation) if validation else None
+    folder, validation_file = Path(name), Path(validation) if validation else None
     if folder.is_file():
-        return folder, judging
+        return folder, validation_file
     if folder.suffix.lower() in (".tsv", ".jsonl", ".csv", ".json"):
         raise MissingInputError("no such file", where=name, hint=error_hints.of_missing(folder))
     inside = Path("dataset") / folder
@@ -94,7 +94,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
                 hint = error_hints.of_missing(folder) or hint
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
-    return found[0], judging or found[1]
+    return found[0], validation_file or found[1]
 
 
 def every_file(names: Sequence[str]) -> list[Path]:

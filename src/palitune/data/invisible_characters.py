@@ -1,4 +1,4 @@
-"""Invisible characters in a text, and other reasons why no file has a name that looks right."""
+"""Invisible characters in a text, and other reasons why no file has a name that seems right."""
 
 import re
 import unicodedata
@@ -39,7 +39,7 @@ def is_address(name: str) -> bool:
 
 
 def why_missing(name: str) -> str | None:
-    r"""Returns what may be wrong with the name of an image that does not exist; None if the name looks right.
+    r"""Returns what may be wrong with the name of an image that does not exist; None if nothing is wrong with the name.
 
     For example, JSON reads `"images\new.jpg"` as a name with a line break in it.
     """

@@ -29,4 +29,4 @@ def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None
     except (MissingInputError, KeyError):
         if model:
             raise
-        return None  # data can be looked at before there is a model
+        return None  # data can be checked before there is a model

@@ -54,12 +54,12 @@ def check_examples(
     asked: dict[Hashable, Example] = {}  # of each image and prompt
     for path, examples in files.items():
         for example in examples:
-            picture = identity(example)
-            home, earlier = first.setdefault(picture, (path, example))
+            shown = identity(example)
+            home, earlier = first.setdefault(shown, (path, example))
             if home != path:
                 what = f"{example.image.name} is also in {earlier.where}: evaluation needs other images than training"
                 yield Finding("error", "leak", example.where, what)
-            before = asked.setdefault((picture, example.prompt), example)
+            before = asked.setdefault((shown, example.prompt), example)
             if before is not example and before.label != example.label:
                 what = f'{example.image.name} is "{example.label}" here and "{before.label}" in {before.where}'
                 yield Finding("error", "two labels", example.where, what)

@@ -82,20 +82,20 @@ def _written(
     kept = renamed = 0
     with atomic_files.replacing(target) as file:
         for (_, _, raw), example in one.entries:
-            picture = report.identity(example)
+            shown = report.identity(example)
             other = report.repaired.get((one.path, example.image.name))
             if example.image.path in report.unusable and other is None:
                 dropped["picture"] += 1
             elif example.label not in LABELS and has_labels:
                 dropped["label"] += 1
-            elif len(labels[picture, example.prompt]) > 1:
+            elif len(labels[shown, example.prompt]) > 1:
                 dropped["two labels"] += 1
-            elif homes[picture] != one.path:
+            elif homes[shown] != one.path:
                 dropped["leak"] += 1
-            elif (picture, example.prompt) in seen:
+            elif (shown, example.prompt) in seen:
                 dropped["twice"] += 1
             else:
-                seen.add((picture, example.prompt))
+                seen.add((shown, example.prompt))
                 kept += 1
                 renamed += other is not None
                 file.write((raw if other is None else _renamed(raw, example, other)) + b"\n")

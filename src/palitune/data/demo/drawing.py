@@ -84,8 +84,8 @@ def random_size(rng: np.random.Generator) -> tuple[int, int]:
 def draw(scene: Scene, size: tuple[int, int], rng: np.random.Generator, turn: float = 0.0) -> Image.Image:
     """An RGB image of `scene`, `size` (width, height) in pixels, with its badge turned by `turn` degrees."""
     width, height = size
-    picture = Image.new("RGB", size, BACKGROUNDS[scene.background])
-    pen = ImageDraw.Draw(picture)
+    drawn = Image.new("RGB", size, BACKGROUNDS[scene.background])
+    pen = ImageDraw.Draw(drawn)
     _draw_text(pen, scene, size)
     side = min(width, height)
     x, y = scene.product_at[0] * width, scene.product_at[1] * height
@@ -95,7 +95,7 @@ def draw(scene: Scene, size: tuple[int, int], rng: np.random.Generator, turn: fl
     if outline:
         pen.polygon(outline, fill=COLOURS[scene.badge_colour], outline=(255, 255, 255))
     noise = rng.normal(0, 3, (height, width, 1))
-    return Image.fromarray(np.clip(np.asarray(picture) + noise, 0, 255).astype(np.uint8))
+    return Image.fromarray(np.clip(np.asarray(drawn) + noise, 0, 255).astype(np.uint8))
 
 
 def _draw_text(pen: ImageDraw.ImageDraw, scene: Scene, size: tuple[int, int]) -> None:

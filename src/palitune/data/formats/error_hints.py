@@ -20,7 +20,7 @@ MOST_KEYS = 8  # of a record, named in a message
 PLAYGROUND = Path("playground")
 KINDS = (".jsonl", ".tsv", ".csv", ".json")
 # The second column of answers, as inference writes it and as spreadsheets of other languages save it, in capitals.
-VERDICTS = frozenset(
+CORRECT_CELLS = frozenset(
     {"", "TRUE", "FALSE", "WAHR", "FALSCH", "VRAI", "FAUX", "VERDADERO", "FALSO", "VERO", "VERDADEIRO"}
     | {"WAAR", "ONWAAR", "PRAWDA", "FAŁSZ", "ИСТИНА", "ЛОЖЬ"}
 )
@@ -85,6 +85,6 @@ def of_columns(columns: Sequence[str]) -> str:
     if len(columns) > 1:
         return TSV
     cells = re.split("[,;]", columns[0], maxsplit=2)
-    if len(cells) > 2 and cells[1].strip().upper() in VERDICTS - {""}:
+    if len(cells) > 2 and cells[1].strip().upper() in CORRECT_CELLS - {""}:
         return f"Save it with tabs between the columns. {TSV}"
     return CONVERT if len(cells) > 1 or columns[0].lstrip().startswith("[") else TSV

@@ -51,7 +51,7 @@ def parse_object(text: str, where: str) -> dict[str, Any]:
         if end != len(text):
             hint = _of_rest(text[end:])
             raise ValueError(f"something follows its end, at column {end + 1}")
-        # As many colons as keys: none of them was lost to another of the same name. Else it is looked at closely.
+        # As many colons as keys: none of them was lost to another of the same name. Else it is parsed again.
         if type(fields) is dict and len(fields) != text.count(":"):
             fields, _ = _scan_once(text, 0)
     except (ValueError, RecursionError, StopIteration) as error:

@@ -91,7 +91,7 @@ def _problem(fields: Fields) -> tuple[str, str] | None:
     if any(isinstance(value, (dict, list)) and _depth(value) > DEEPEST for value in fields.values()):
         return f"a value is nested more than {DEEPEST} levels deep", ""
     if any(isinstance(value, float) and not math.isfinite(value) for value in fields.values()):
-        return "a value is no number", ""
+        return "a value is not a number", ""
     try:
         to_json(fields).encode()
     except (UnicodeEncodeError, ValueError):

@@ -46,7 +46,7 @@ def _columns(text: str, where: str, labelled: bool) -> tuple[str, str, float | N
     elif len(columns) == 5:
         name, correct, share, suffix, answer = columns
         p_yes = _share(share)
-        if correct.upper() not in error_hints.VERDICTS or p_yes is None:
+        if correct.upper() not in error_hints.CORRECT_CELLS or p_yes is None:
             _refuse_head(name, suffix, where)
             raise BadDataError(
                 "of five columns the second is True or False and the third a number from 0 to 1",

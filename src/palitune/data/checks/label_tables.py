@@ -2,15 +2,17 @@
 
 import collections
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from palitune.tables import aligned
 
 MOST_LABELS = 20  # shown of one file
 
 
-def share_table(names: Sequence[str], before: Any, after: Any = None) -> str:
-    """Counts of yes and no by column, and what they become. Values are int8[N, C] as in `columns.Table`."""
+def share_table(names: Sequence[str], before: NDArray[np.int8], after: NDArray[np.int8] | None = None) -> str:
+    """Counts of yes and no by column, and what they become. Values are int8[N, C] as in `label_counts.Table`."""
     head = ["column", "yes", "no", "other", "yes share"]
     both = [before] if after is None else [before, after]
     rows = [head if after is None else [*head, "->", *head[1:]]]

@@ -1,4 +1,4 @@
-"""How many of the records that a model is asked about it has learned from."""
+"""How many of the examples that a model is asked about were in its training data."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -9,35 +9,36 @@ from palitune.data.example import Example
 
 
 class TrainedImageCounter:
-    """Counts records whose images a checkpoint has learned from, and says so on stderr."""
+    """Counts examples with images that a checkpoint was trained on, and says so on stderr."""
 
     def __init__(self, checkpoint: Path, quiet: bool = False) -> None:
-        """Raises BadDataError as `manifest.read`."""
+        """Reads which images the checkpoint was trained on. Raises BadDataError as `manifest.read`."""
         self.known, self.name, self.quiet = trained_images.read(checkpoint), checkpoint.stem, quiet
-        self.records = self.seen = 0
+        self.examples = self.seen = 0
 
     def watch(self, asked: Iterable[Example]) -> Iterator[Example]:
-        """The records, counted as they go by; each has its image's file."""
-        for record in asked:
-            self.add(record)
-            yield record
+        """Yields the examples, and counts them; each must have the path of its image."""
+        for example in asked:
+            self.add(example)
+            yield example
 
-    def add(self, record: Example) -> None:
-        self.records += 1
-        self.seen += trained_images.count(self.known, [record.image.path])
+    def add(self, example: Example) -> None:
+        """Counts one example."""
+        self.examples += 1
+        self.seen += trained_images.count(self.known, [example.image.path])
 
     def tell(self, where: str) -> None:
-        """One line about `where`, if there is something to say; then it counts again."""
+        """Prints a line about the examples of `where` if the checkpoint was trained on any, and counts from 0 again."""
         if self.seen and not self.quiet:
             least = "" if self.known.is_all else "at least "
-            what = f"{self.name} has learned from {least}{self.seen} of these {self.records} images"
+            what = f"{self.name} has learned from {least}{self.seen} of these {self.examples} images"
             print(f"{where}: {what}: how it does on them is not how it does on new ones", file=sys.stderr, flush=True)
-        self.records = self.seen = 0
+        self.examples = self.seen = 0
 
 
 def tell(checkpoint: Path, where: str, asked: Iterable[Example], quiet: bool = False) -> None:
-    """Says how many of some records' images a checkpoint has learned from, if it has from any."""
-    overlap = TrainedImageCounter(checkpoint, quiet)
-    for record in asked:
-        overlap.add(record)
-    overlap.tell(where)
+    """Prints how many of some examples have images that a checkpoint was trained on, if there are any."""
+    counter = TrainedImageCounter(checkpoint, quiet)
+    for example in asked:
+        counter.add(example)
+    counter.tell(where)

@@ -7,7 +7,7 @@ import base64
 import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune.data.formats import json_lines, source_labels, text_files
 from palitune.data.formats.json_lines import to_json
@@ -119,19 +119,20 @@ def _chat(messages: list[object]) -> Chat:
     return Chat("\n".join(system), images, turns)
 
 
-def _message(message: Any) -> tuple[str, list[str], list[str]]:
+def _message(message: object) -> tuple[str, list[str], list[str]]:
     """Returns role, texts and images of a message. Raises _LostError if an example cannot hold it."""
-    role, content = (message.get("role"), message.get("content")) if isinstance(message, dict) else (None, None)
+    fields: Fields = message if isinstance(message, dict) else {}
+    role, content = fields.get("role"), fields.get("content")
     if role in ("tool", "function") or (
-        role == "assistant" and (message.get("tool_calls") or "function_call" in message)
+        role == "assistant" and (fields.get("tool_calls") or "function_call" in fields)
     ):
         raise _LostError("a chat calls tools", "")
     if role not in (*SYSTEM, "user", "assistant"):
         raise _LostError("a message needs a role: system, user or assistant", repr(role)[:80])
-    other = [key for key, value in message.items() if key not in KNOWN and value not in (None, [], "", False)]
+    other = [key for key, value in fields.items() if key not in KNOWN and value not in (None, [], "", False)]
     if other:
         raise _LostError("a message has keys that a record has no place for", ", ".join(other)[:80])
-    if message.get("weight") == 0:
+    if fields.get("weight") == 0:
         raise _LostError("an answer is not to be learned (weight 0)", "")
     parts = [{"type": "text", "text": content}] if isinstance(content, str) else content
     if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):

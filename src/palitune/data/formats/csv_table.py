@@ -6,7 +6,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from palitune.data.formats import column_roles, source_labels, text_files
 from palitune.data.formats.json_lines import to_json
@@ -155,7 +155,7 @@ def _record(cells: dict[str, str], chosen: column_roles.Roles, where: str, optio
 
 
 class _Nameless:
-    """Columns without a name: those of trailing commas, and the row numbers of pandas. Any other is a loss."""
+    """Columns without a name: those of trailing commas, and the row numbers of pandas. Other ones are losses."""
 
     def __init__(self, columns: Sequence[int], options: Options) -> None:
         self.columns, self.options = columns, options
@@ -198,8 +198,8 @@ def lines(found: Found, options: Options) -> Iterator[str]:
     # Most readers end a line at a carriage return, which `csv` does not quote by itself; nor does it quote blanks.
     cells = itertools.chain(heads.values(), *(row.values() for row in rows))
     odd = any("\r" in cell or cell != cell.strip() for cell in cells)
-    quoting: Any = {"quoting": csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL}
-    writer = csv.DictWriter(_Echo(), list(heads), restval="", lineterminator="\n", **quoting)
+    quoting: Literal[0, 1] = csv.QUOTE_ALL if odd else csv.QUOTE_MINIMAL
+    writer = csv.DictWriter(_Echo(), list(heads), restval="", lineterminator="\n", quoting=quoting)
     yield str(writer.writerow(heads))
     for row in rows:
         yield str(writer.writerow(row))

@@ -3,11 +3,12 @@
 import collections
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 from palitune.errors import BadDataError
 
+Fields = dict[str, Any]  # a JSON object
 DEEPEST = 100  # objects and lists inside of each other
 RECORD = 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}'
 BACKSLASH = r"JSON reads a backslash as the beginning of an escape: write / or \\ in names like images\\a.jpg"
@@ -26,7 +27,7 @@ def _finite(text: str) -> float:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
         counts = collections.Counter(name for name, _ in pairs)
@@ -42,7 +43,7 @@ _scan = json.JSONDecoder(**_numbers).scan_once  # type: ignore[attr-defined]
 _scan_once = json.JSONDecoder(**STRICT).scan_once  # type: ignore[attr-defined]
 
 
-def parse_object(text: str, where: str) -> dict[str, Any]:
+def parse_object(text: str, where: str) -> Fields:
     """Raises BadDataError: broken JSON, no object, too deep, or a key that is there twice."""
     hint = None
     try:
@@ -95,13 +96,13 @@ def _of_error(detail: str, text: str) -> str | None:
     return None
 
 
-def _is_deeper(fields: dict[str, Any]) -> bool:
+def _is_deeper(fields: Mapping[str, object]) -> bool:
     """Whether there is something `DEEPEST` levels down."""
-    level: list[Any] = [fields]
+    level: list[object] = [fields]
     for _ in range(DEEPEST):
-        inner: list[Any] = []
+        inner: list[object] = []
         for one in level:
-            values: Iterable[Any] = one.values() if isinstance(one, dict) else one
+            values = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
             inner += [value for value in values if isinstance(value, (dict, list))]
         if not inner:
             return False
@@ -109,6 +110,6 @@ def _is_deeper(fields: dict[str, Any]) -> bool:
     return True
 
 
-def to_json(fields: dict[str, Any]) -> str:
+def to_json(fields: object) -> str:
     """A line of JSONL."""
     return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

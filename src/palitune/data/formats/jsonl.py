@@ -5,7 +5,7 @@ from typing import Any
 
 from palitune.data.example import Example, simple
 from palitune.data.formats import error_hints
-from palitune.data.formats.json_lines import RECORD, parse_object
+from palitune.data.formats.json_lines import RECORD, Fields, parse_object
 from palitune.data.formats.lines import LONGEST
 from palitune.data.labels import LABELS, canonical
 from palitune.data.prediction import Prediction
@@ -38,7 +38,7 @@ def prediction(example: Example) -> Prediction | None:
     return Prediction(example, example.target, answer, p_yes)
 
 
-def _text(fields: dict[str, Any], key: str, where: str) -> str:
+def _text(fields: Fields, key: str, where: str) -> str:
     value = fields.get(key)
     if type(value) is str and 0 < len(value) <= LONGEST and (key == "prefix" or not value.isspace()):
         return value
@@ -55,7 +55,7 @@ def _text(fields: dict[str, Any], key: str, where: str) -> str:
     return value
 
 
-def _check_characters(fields: dict[str, Any], where: str) -> None:
+def _check_characters(fields: Fields, where: str) -> None:
     """What JSON can write with \\u and no file's name can hold."""
     for key in ("image", "suffix", "prefix"):
         value = fields.get(key) or ""

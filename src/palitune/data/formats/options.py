@@ -5,13 +5,13 @@ Fields are a dictionary with `image`, `suffix`, `prefix` if there is a question,
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.embedded_images import EmbeddedImages
+from palitune.data.formats.json_lines import Fields as Fields
 from palitune.errors import BadDataError, MissingInputError
 
-Fields = dict[str, Any]
 Lists = dict[str, Iterable[object]]  # the lists of one JSON object, by key
 Found = Iterator[tuple[str, Fields]]  # where an example is, for messages, and its fields
 OWN = ("image", "prefix", "suffix")

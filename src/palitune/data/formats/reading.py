@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from palitune.data.formats import (
     chat_messages,
@@ -99,7 +98,7 @@ def _problem(fields: Fields) -> tuple[str, str] | None:
     return None
 
 
-def _depth(value: Any) -> int:
+def _depth(value: object) -> int:
     level, depth = [value], 0
     while level and depth <= DEEPEST:
         depth += 1

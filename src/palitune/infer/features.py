@@ -19,6 +19,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from palitune import atomic_files, files, trees
@@ -34,7 +35,7 @@ BATCH_SIZE = 8
 CRC_BYTES = 4
 LONGEST_WAIT = 64  # images that wait for one whose features are missing, before an incomplete batch is computed
 REMEMBERED = 100_000  # names of files
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 def key(config: SiglipSizes, digests: Mapping[str, str], dtype: Any) -> str:

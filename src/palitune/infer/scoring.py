@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
@@ -26,7 +27,7 @@ from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
 MOST_LABELS = 1000
-Array = np.ndarray[Any, Any]
+Array = NDArray[Any]
 
 
 class LabelTree(NamedTuple):

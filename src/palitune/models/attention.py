@@ -4,16 +4,24 @@ Axes: B batch, K key/value heads, Q queries of one key head, S keys, H head widt
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
+# Queries, keys, values, probabilities, the soft-cap's derivative and the result, for the backward pass.
+Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None, jax.Array]
 MASKED_LOGIT = -2.3819763e38  # google-deepmind/gemma, modules.py: K_MASK
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
-def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, softcap: float | None) -> jax.Array:
+def attend(
+    q: Float[Array, "B K Q H"],
+    k: Float[Array, "B S K H"],
+    v: Float[Array, "B S K H"],
+    mask: Bool[Array, "B Q S"] | None,
+    softcap: float | None,
+) -> Float[Array, "B K Q H"]:
     """softmax(q k) v, with the softmax in float32.
 
     The derivative of the softmax takes its row sums from the result, as FlashAttention does
@@ -31,7 +39,9 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, sof
     return _forward(q, k, v, mask, softcap)[0]
 
 
-def _forward(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, softcap: float | None) -> Any:
+def _forward(
+    q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, softcap: float | None
+) -> tuple[jax.Array, Residuals]:
     logits = jnp.einsum("BKQH,BSKH->BKQS", q, k, preferred_element_type=jnp.float32)
     slope = None
     if softcap:
@@ -44,8 +54,10 @@ def _forward(q: jax.Array, k: jax.Array, v: jax.Array, mask: jax.Array | None, s
     return out, (q, k, v, p, slope, out)
 
 
-def _backward(softcap: float | None, kept: Any, d_out: jax.Array) -> Any:
-    q, k, v, p, slope, out = kept
+def _backward(
+    softcap: float | None, residuals: Residuals, d_out: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array, None]:
+    q, k, v, p, slope, out = residuals
     d_p = jnp.einsum("BKQH,BSKH->BKQS", d_out, v, preferred_element_type=jnp.float32)
     row_sums = jnp.sum(d_out.astype(jnp.float32) * out.astype(jnp.float32), axis=-1, keepdims=True)
     d_logits = p.astype(jnp.float32) * (d_p - row_sums)

@@ -8,20 +8,22 @@ stacked on axis 0, `final_norm/scale`. One linen module describes ONE layer; `hi
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from palitune.models import lora
+from palitune.models.arrays import AnyArray, Params
 from palitune.models.attention import attend
 from palitune.models.spec import GemmaSpec
 
-Params = Mapping[str, Any]
-Cache = tuple[jax.Array, jax.Array]  # keys and values, each [L, B, S, K, H]
-Angles = tuple[jax.Array, jax.Array]  # `rope_angles`
+# Keys and values of every layer, [L, B, S, K, H] each; without L inside of a layer.
+Cache = tuple[Float[Array, "*L B S K H"], Float[Array, "*L B S K H"]]
+Angles = tuple[Float32[Array, "B T 1 half"], Float32[Array, "B T 1 half"]]  # `rope_angles`
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
 KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
@@ -35,10 +37,15 @@ class Context(NamedTuple):
     """What all layers of one kind take beside their input."""
 
     angles: Angles
-    mask: jax.Array  # bool[B, T, S], true where a query may see a key
+    mask: Bool[Array, "B T S"]  # true where a query may see a key
 
 
-def contexts(config: GemmaSpec, positions: jax.Array, mask: jax.Array, keys: jax.Array | None = None) -> list[Context]:
+def contexts(
+    config: GemmaSpec,
+    positions: Int[Array, "B T"],
+    mask: Bool[Array, "B T S"],
+    keys: Int[Array, "B S"] | None = None,
+) -> list[Context]:
     """The context of each kind of layer.
 
     Args:
@@ -64,7 +71,7 @@ def context_of(kinds: list[Context], layer: jax.Array | int) -> Context:
     return jax.tree.map(lambda *of_kinds: jnp.stack(of_kinds)[kind], *kinds)
 
 
-def rope_angles(head_dim: int, base: float, positions: jax.Array) -> Angles:
+def rope_angles(head_dim: int, base: float, positions: Int[AnyArray, "B T"]) -> Angles:
     """Sine and cosine, float32[B, T, 1, H/2] each, of rotary position embeddings at `int[B, T]`.
 
     Source: https://arxiv.org/abs/2104.09864
@@ -75,8 +82,8 @@ def rope_angles(head_dim: int, base: float, positions: jax.Array) -> Angles:
     return jnp.sin(radians), jnp.cos(radians)
 
 
-def apply_rope(x: jax.Array, angles: Angles) -> jax.Array:
-    """Rotates x `[B, T, heads, H]`, in float32."""
+def apply_rope(x: Float[Array, "B T heads H"], angles: Angles) -> Float32[Array, "B T heads H"]:
+    """x rotated by its positions' angles, in float32."""
     sin, cos = angles
     first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
     return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
@@ -86,7 +93,7 @@ class RMSNorm(nn.Module):
     """Root-mean-square norm in float32, scaled by 1 + `scale`, in the input's dtype; NaN of what is too large."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*any D"]) -> Float[Array, "*any D"]:
         scale = self.param("scale", nn.initializers.zeros_init(), (x.shape[-1],))
         x32 = x.astype(jnp.float32)
         variance = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
@@ -120,7 +127,7 @@ class Einsum(nn.Module):
         return y + _adapt(self, self.equation, "w", x, self.dropout)
 
 
-def _take(x: jax.Array, rows: jax.Array | None) -> jax.Array:
+def _take(x: Shaped[Array, "B T *rest"], rows: Int[Array, "B Q"] | None) -> Shaped[Array, "B _ *rest"]:
     """Rows `int[B, Q]` of axis 1 of `x` `[B, T, ...]`; all of them without `rows`."""
     if rows is None:
         return x
@@ -151,11 +158,11 @@ class Attention(nn.Module):
 
     def __call__(
         self,
-        x: jax.Array,
+        x: Float[Array, "B T D"],
         context: Context,
         cache: tuple[Cache, jax.Array] | None,
-        rows: jax.Array | None,
-    ) -> tuple[jax.Array, Cache]:
+        rows: Int[Array, "B Q"] | None,
+    ) -> tuple[Float[Array, "B _ D"], Cache]:
         """x `[B, T, D]`, and the context of the layer's kind.
 
         Without a cache S is T. With one, of one layer `[B, S, K, H]` each, and `int[B, T]`, the new keys and values go
@@ -220,7 +227,7 @@ class FeedForward(nn.Module):
     dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         width, hidden = self.config.width, self.config.mlp_dim
         gating = self.param("gating_einsum", _fan_in((1,), (0, 2)), (2, width, hidden)).astype(x.dtype)
         linear = self.param("linear", _fan_in((0,), (1,)), (hidden, width)).astype(x.dtype)
@@ -261,11 +268,11 @@ class Block(nn.Module):
 
     def __call__(
         self,
-        x: jax.Array,
+        x: Float[Array, "B T D"],
         context: Context,
         cache: tuple[Cache, jax.Array] | None = None,
-        rows: jax.Array | None = None,
-    ) -> tuple[jax.Array, Cache]:
+        rows: Int[Array, "B Q"] | None = None,
+    ) -> tuple[Float[Array, "B _ D"], Cache]:
         """Arguments as of `Attention.__call__`; returns the new x and this layer's keys and values."""
         y, keys_and_values = self.attn(self.pre_attention_norm(x), context, cache, rows)
         x = _take(x, rows) + (self.post_attention_norm(y) if self.config.post_norms else y)
@@ -288,7 +295,9 @@ def init(config: GemmaSpec, key: jax.Array) -> dict[str, Any]:
     }
 
 
-def embed(config: GemmaSpec, params: Params, tokens: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def embed(
+    config: GemmaSpec, params: Params, tokens: Int[AnyArray, "B T"], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "B T D"]:
     """Token embeddings `dtype`[B, T, D] of `int[B, T]`, scaled by sqrt(D)."""
     table = params["embedder"]["input_embedding"]
     return jnp.take(table, tokens, axis=0).astype(dtype) * jnp.sqrt(config.width).astype(dtype)
@@ -297,12 +306,12 @@ def embed(config: GemmaSpec, params: Params, tokens: jax.Array, dtype: Any = jnp
 def hidden_states(
     config: GemmaSpec,
     params: Params,
-    x: jax.Array,
-    mask: jax.Array,
-    positions: jax.Array | None = None,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B T S"],
+    positions: Int[Array, "B T"] | None = None,
     cache: Cache | None = None,
     dropout: Dropout | None = None,
-) -> tuple[jax.Array, Cache]:
+) -> tuple[Float[Array, "B T D"], Cache]:
     """All layers and the final norm.
 
     Args:
@@ -336,8 +345,13 @@ def hidden_states(
 
 
 def selected_states(
-    config: GemmaSpec, params: Params, x: jax.Array, mask: jax.Array, positions: jax.Array, rows: jax.Array
-) -> jax.Array:
+    config: GemmaSpec,
+    params: Params,
+    x: Float[Array, "B T D"],
+    mask: Bool[Array, "B T T"],
+    positions: Int[Array, "B T"],
+    rows: Int[Array, "B Q"],
+) -> Float[Array, "B Q D"]:
     """`hidden_states` at a few places, without keys and values: the last layer computes nothing but them.
 
     Args:
@@ -361,13 +375,13 @@ def selected_states(
     return final_norm(params, layer(config.depth - 1, x, rows))
 
 
-def final_norm(params: Params, x: jax.Array) -> jax.Array:
+def final_norm(params: Params, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
     """The norm after the last layer, `[B, T, D]`."""
     normed: Any = RMSNorm().apply({"params": params["final_norm"]}, x)
     return normed
 
 
-def logits(params: Params, x: jax.Array) -> jax.Array:
+def logits(params: Params, x: Float[Array, "*any D"]) -> Float32[Array, "*any V"]:
     """Vocabulary logits float32[..., V] of hidden states [..., D]: the embedding table is the output layer."""
     table = params["embedder"]["input_embedding"].astype(x.dtype)
     return jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)

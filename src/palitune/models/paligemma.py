@@ -5,16 +5,16 @@ Axes: B batch, H W image size in pixels, N image tokens, T text tokens, M = N + 
 Everything here is a pure function of parameters and arrays: no file, no device mesh, no optimizer.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int, Num
 
 from palitune.models import gemma, siglip
+from palitune.models.arrays import AnyArray, Params
 from palitune.models.spec import ModelSpec
-
-Params = Mapping[str, Any]
 
 
 def init(config: ModelSpec, key: jax.Array) -> dict[str, Any]:
@@ -23,15 +23,22 @@ def init(config: ModelSpec, key: jax.Array) -> dict[str, Any]:
     return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}
 
 
-def image_tokens(config: ModelSpec, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def image_tokens(
+    config: ModelSpec,
+    params: Params,
+    image: Float[AnyArray, "B H W 3"] | Float[AnyArray, "B N D"],
+    dtype: DTypeLike = jnp.float32,
+) -> Float[Array, "B N D"]:
     """`dtype`[B, N, D] of images float[B, H, W, 3], or of image features [B, N, D] that were computed before.
 
     Of the parameters only `img` is used, and only for images.
     """
-    return image.astype(dtype) if image.ndim == 3 else siglip.image_tokens(config.img, params["img"], image, dtype)
+    return (
+        jnp.asarray(image, dtype) if image.ndim == 3 else siglip.image_tokens(config.img, params["img"], image, dtype)
+    )
 
 
-def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
+def attention_mask(mask_input: Bool[AnyArray, "B M"], mask_ar: Int[AnyArray, "B M"]) -> Bool[Array, "B M M"]:
     """Which token may attend to which, `bool[B, M, M]` (query, key).
 
     A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
@@ -52,11 +59,11 @@ def attention_mask(mask_input: jax.Array, mask_ar: jax.Array) -> jax.Array:
 def sequence(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_ar: jax.Array,
-    mask_input: jax.Array | None = None,
-) -> tuple[jax.Array, jax.Array]:
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_ar: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"] | None = None,
+) -> tuple[Float[Array, "B M D"], Bool[Array, "B M M"]]:
     """What the language model's layers take: image and text tokens [B, M, D] and who sees whom, bool[B, M, M].
 
     Arguments as of `hidden_states`.
@@ -72,12 +79,12 @@ def sequence(
 def hidden_states(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_ar: jax.Array,
-    mask_input: jax.Array | None = None,
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_ar: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"] | None = None,
     dropout: gemma.Dropout | None = None,
-) -> jax.Array:
+) -> Float[Array, "B T D"]:
     """The language model's last hidden states at the text tokens.
 
     Args:
@@ -98,12 +105,12 @@ def hidden_states(
 def forward(
     config: ModelSpec,
     params: Params,
-    image: jax.Array,
-    text: jax.Array,
-    mask_ar: jax.Array,
-    mask_input: jax.Array | None = None,
-    dtype: Any = jnp.float32,
-) -> jax.Array:
+    image: Float[AnyArray, "B H W 3"] | Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_ar: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"] | None = None,
+    dtype: DTypeLike = jnp.float32,
+) -> Float32[Array, "B T V"]:
     """Logits float32[B, T, V] at every text token, for images float[B, H, W, 3] in [-1, 1].
 
     Training does not call this: at PaliGemma's vocabulary of 257,152 it is the largest tensor of all.
@@ -115,19 +122,19 @@ def forward(
 class Branches(NamedTuple):
     """Continuations of a prompt as a tree: K tokens, each behind the prompt or behind another of them."""
 
-    tokens: Any  # int32[K]
-    depth: Any  # int32[K]: 0 right behind the prompt, then 1, 2 …
-    sees: Any  # bool[K, K]: (token, itself or one that it follows)
+    tokens: Int[AnyArray, " K"]
+    depth: Int[AnyArray, " K"]  # 0 right behind the prompt, then 1, 2 …
+    sees: Bool[AnyArray, "K K"]  # (token, itself or one that it follows)
 
 
 def branched_states(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_input: jax.Array,
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
     branches: Branches,
-) -> jax.Array:
+) -> Float[Array, "B _ D"]:
     """Hidden states at the end of a prompt and all along its continuations, in one pass.
 
     Args:
@@ -160,11 +167,11 @@ def branched_states(
 def prefill(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_input: jax.Array,
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
     cache_size: int,
-) -> tuple[jax.Array, gemma.Cache, jax.Array]:
+) -> tuple[Float32[Array, "B V"], gemma.Cache, Int[Array, " B"]]:
     """Runs the prompt and opens the key/value cache.
 
     Args:
@@ -186,8 +193,8 @@ def prefill(
 
 
 def extend(
-    config: ModelSpec, params: Params, cache: gemma.Cache, token: jax.Array, length: jax.Array
-) -> tuple[jax.Array, gemma.Cache]:
+    config: ModelSpec, params: Params, cache: gemma.Cache, token: Int[Array, " B"], length: Int[Array, " B"]
+) -> tuple[Float32[Array, "B V"], gemma.Cache]:
     """One more token for every example: tokens int[B] at rows int[B]; returns logits float32[B, V] and the cache."""
     x = gemma.embed(config.llm, params["llm"], token[:, None], cache[0].dtype)
     # Rows beyond an example's own length hold padding of the prompt or nothing yet.

@@ -7,27 +7,27 @@ The parameter tree is big_vision's (`models/vit.py`), because the published chec
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
+from palitune.models.arrays import AnyArray, Params
 from palitune.models.attention import attend
 from palitune.models.sizes import SiglipSizes
-
-Params = Mapping[str, Any]
 
 
 class Stem(nn.Module):
     """Patches with their positions: `[B, H, W, 3]` to `[B, N, C]`."""
 
     config: SiglipSizes
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> jax.Array:
+    def __call__(self, image: Float[AnyArray, "B H W 3"]) -> Float[Array, "B N C"]:
         c = self.config
         patch = (c.patch_size, c.patch_size)
         x = nn.Conv(c.width, patch, strides=patch, padding="VALID", name="embedding", dtype=self.dtype)(image)
@@ -40,10 +40,10 @@ class MlpBlock(nn.Module):
     """Two dense layers with a GELU between them: `[B, N, C]` to the same."""
 
     config: SiglipSizes
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         inits: dict[str, Any] = {
             "kernel_init": nn.initializers.xavier_uniform(),
             "bias_init": nn.initializers.normal(1e-6),
@@ -57,10 +57,10 @@ class Attention(nn.Module):
     """Multi-head self-attention: `[B, N, C]` to the same. Its parameters are those of Flax's module."""
 
     config: SiglipSizes
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         c = self.config
         heads = (c.num_heads, c.width // c.num_heads)
         init: Any = nn.initializers.xavier_uniform()
@@ -78,10 +78,10 @@ class Block(nn.Module):
     """One pre-norm transformer block: `[B, N, C]` to the same."""
 
     config: SiglipSizes
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         # LayerNorm takes its mean and variance in float32 whatever the dtype.
         y = nn.LayerNorm(dtype=self.dtype)(x)
         x = x + Attention(self.config, self.dtype, name="MultiHeadDotProductAttention_0")(y)
@@ -102,14 +102,16 @@ def init(config: SiglipSizes, key: jax.Array) -> dict[str, Any]:
     return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, "head": head}
 
 
-def stem(config: SiglipSizes, params: Params, image: jax.Array, dtype: Any) -> jax.Array:
+def stem(
+    config: SiglipSizes, params: Params, image: Float[AnyArray, "B H W 3"], dtype: DTypeLike
+) -> Float[Array, "B N C"]:
     """Patches of float[B, H, W, 3] with their positions, `dtype`[B, N, C]."""
     weights = {name: params[name] for name in ("embedding", "pos_embedding")}
     x: Any = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
     return x
 
 
-def head(config: SiglipSizes, params: Params, x: jax.Array) -> jax.Array:
+def head(config: SiglipSizes, params: Params, x: Float[Array, "B N C"]) -> Float[Array, "B N D"]:
     """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D].
 
     A sum of squares that overflows gives NaN: LayerNorm makes the same tokens, those of its bias, of every image of it.
@@ -121,7 +123,9 @@ def head(config: SiglipSizes, params: Params, x: jax.Array) -> jax.Array:
     return tokens
 
 
-def image_tokens(config: SiglipSizes, params: Params, image: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
+def image_tokens(
+    config: SiglipSizes, params: Params, image: Float[AnyArray, "B H W 3"], dtype: DTypeLike = jnp.float32
+) -> Float[Array, "B N D"]:
     """Image tokens for the language model.
 
     Args:

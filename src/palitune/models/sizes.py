@@ -9,13 +9,14 @@ Sources: big_vision's `models/ppp/gemma.py` and `models/vit.py`, whose parameter
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from palitune.errors import ConfigurationError
 
 Axes = Mapping[str, str]  # parameter path → its axes: names of sizes, or numbers
 
 
+@runtime_checkable
 class Shaped(Protocol):
     """Anything with a shape: an array, an array in a file, or a description of one."""
 

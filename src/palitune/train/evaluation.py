@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
@@ -103,7 +104,7 @@ class Evaluator:
 
     def _batch(
         self, params: Mapping[str, Any], chosen: list[int], size: int, shown: Iterator[Any]
-    ) -> tuple[np.ndarray[Any, Any], ...]:
+    ) -> tuple[NDArray[Any], ...]:
         # A short last batch is filled up, so that one program serves all.
         extra = size - len(chosen)
         filled = chosen + chosen[-1:] * extra

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune import randomness
 from palitune.checkpoint import run_state
@@ -30,7 +31,7 @@ BLOCK = 4096  # values of a schedule that are computed together
 LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
 
 Flat = Mapping[str, Any]
-Pictures = Callable[[Path, str | None], np.ndarray[Any, Any]]  # what a batch takes for a picture's file
+Pictures = Callable[[Path, str | None], NDArray[Any]]  # what a batch takes for a picture's file
 
 
 def steps_of(config: TrainingConfig) -> int:

@@ -4,14 +4,16 @@ Axes: B batch, K loss tokens, M = B * K of them together, T text tokens, N image
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
 from palitune.models import paligemma
+from palitune.models.arrays import AnyArray, Params
 from palitune.models.gemma import Dropout
 from palitune.models.spec import ModelSpec
 
@@ -19,15 +21,15 @@ from palitune.models.spec import ModelSpec
 class Loss(NamedTuple):
     """What the loss tokens of a batch say."""
 
-    value: jax.Array  # float32[]
-    accuracy: jax.Array  # float32[]: share of the loss tokens that are the likeliest ones
+    value: Float32[Array, ""]
+    accuracy: Float32[Array, ""]  # share of the loss tokens that are the likeliest ones
 
 
 def loss(
     config: ModelSpec,
-    params: Mapping[str, Any],
+    params: Params,
     batch: Batch,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     chunks: int = 1,
     smoothing: float = 0.0,
     dropout: Dropout | None = None,
@@ -39,7 +41,13 @@ def loss(
     return mean_loss(chosen, params["llm"]["embedder"]["input_embedding"], batch, chunks, smoothing)
 
 
-def mean_loss(hidden: jax.Array, table: jax.Array, batch: Batch, chunks: int = 1, smoothing: float = 0.0) -> Loss:
+def mean_loss(
+    hidden: Float[Array, "B K D"],
+    table: Float[AnyArray, "V D"],
+    batch: Batch,
+    chunks: int = 1,
+    smoothing: float = 0.0,
+) -> Loss:
     """Of the hidden states [B, K, D] where the loss counts: logits are [B, K, V] and never [B, T, V].
 
     An example's weight, its class's for instance, is that of its tokens: it counts in the loss, not in the accuracy.
@@ -55,8 +63,12 @@ def mean_loss(hidden: jax.Array, table: jax.Array, batch: Batch, chunks: int = 1
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
 def token_losses(
-    hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int = 1, smoothing: float = 0.0
-) -> tuple[jax.Array, jax.Array]:
+    hidden: Float[Array, "M D"],
+    table: Float[AnyArray, "V D"],
+    targets: Int[AnyArray, " M"],
+    chunks: int = 1,
+    smoothing: float = 0.0,
+) -> tuple[Float32[Array, " M"], Float32[Array, " M"]]:
     """Cross-entropy float32[M] of hidden states [M, D] against the embedding table [V, D] and targets int[M].
 
     Beside it float32[M], 1 where no other token is likelier than the target. With `smoothing` that share of every
@@ -67,18 +79,18 @@ def token_losses(
     return _forward(hidden, table, targets, chunks, smoothing)[0]
 
 
-def _logits(hidden: jax.Array, rows: jax.Array) -> jax.Array:
+def _logits(hidden: jax.Array, rows: AnyArray) -> jax.Array:
     return jnp.einsum("MD,VD->MV", hidden, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
 
 
-def _piece(table: jax.Array, chunk: Any, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _piece(table: AnyArray, chunk: Any, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rows of one chunk of the table, the number of its first row, and which of the rows no earlier chunk had."""
     size = -(-table.shape[0] // chunks)
     start = jnp.minimum(chunk * size, table.shape[0] - size)
     return jax.lax.dynamic_slice_in_dim(table, start, size), start, start + jnp.arange(size) >= chunk * size
 
 
-def _forward(hidden: jax.Array, table: jax.Array, targets: jax.Array, chunks: int, smoothing: float) -> Any:
+def _forward(hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float) -> Any:
     if chunks == 1:
         logits = _logits(hidden, table)
         normalizer = jax.nn.logsumexp(logits, axis=-1)

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import sentencepiece
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from palitune import trees
@@ -71,7 +72,7 @@ def train_tokenizer(path: Path, seed: int) -> None:
     path.write_bytes(model.getvalue())
 
 
-def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], np.ndarray[Any, Any]]:
+def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], NDArray[Any]]:
     """`count` scenes and their images, float16[count, S, S, 3] in [-1, 1]."""
     size = CONFIG.img.image_size
     scenes = [drawing.random_scene(rng) for _ in range(count)]
@@ -84,7 +85,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
 
 def exercises(
     scenes: list[drawing.Scene],
-    pixels: np.ndarray[Any, Any],
+    pixels: NDArray[Any],
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> Iterator[batches.Batch]:
@@ -101,7 +102,7 @@ def exercises(
         yield batches.training(pixels[chosen].astype(np.float32), texts, LONGEST_ANSWER)
 
 
-def targets(scenes: list[drawing.Scene]) -> np.ndarray[Any, Any]:
+def targets(scenes: list[drawing.Scene]) -> NDArray[Any]:
     """What each scene shows as class numbers, int32[count, len(CLASSES)]."""
     rows = [[values.index(getattr(scene, name)) for name, values in CLASSES.items()] for scene in scenes]
     return np.array(rows, np.int32)
@@ -113,7 +114,7 @@ def optimizer(rate: float, steps: int) -> optax.GradientTransformation:
 
 
 def train_tower(
-    params: Any, scenes: list[drawing.Scene], pixels: np.ndarray[Any, Any], steps: int, rng: np.random.Generator
+    params: Any, scenes: list[drawing.Scene], pixels: NDArray[Any], steps: int, rng: np.random.Generator
 ) -> Any:
     """Trains the image encoder alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
 

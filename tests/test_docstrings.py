@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src/palitune"
-NEEDED = 0.87  # share of what is public that has a docstring; it may only rise
+NEEDED = 0.95  # share of what is public that has a docstring
 Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 

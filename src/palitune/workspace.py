@@ -79,10 +79,12 @@ def compiled() -> Path | None:
 
 
 def cache() -> Path:
+    """Returns the folder of downloads and of what can be computed again."""
     return root() / "cache"
 
 
 def checkpoints() -> Path:
+    """Returns the folder of trained models."""
     return root() / "checkpoints"
 
 

@@ -27,6 +27,7 @@ MEMBER = "manifest.json"  # inside the archive
 
 
 def path_of(checkpoint: Path) -> Path:
+    """Returns where the manifest of a checkpoint is."""
     return checkpoint.with_suffix(".json")
 
 

@@ -42,6 +42,7 @@ class Stored(NamedTuple):
 
 
 def path_of(checkpoint: Path) -> Path:
+    """Returns where the operating point of a checkpoint is."""
     return checkpoint.with_suffix(".threshold.json")
 
 

@@ -15,11 +15,13 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune aggregate` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune aggregate` with the arguments that were given."""
     from pathlib import Path
 
     from palitune.evaluate.report import aggregate

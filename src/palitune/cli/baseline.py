@@ -25,6 +25,7 @@ METRICS = ("balanced_accuracy", "accuracy", "matthews", "f_measure")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune baseline` to its parser."""
     parser.epilog = EXAMPLES
     text = "a split in dataset/, or its folder; or a file of training examples, with --valid-data (set1)"
     parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
@@ -42,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune baseline` with the arguments that were given."""
     from palitune import workspace
     from palitune.data.labels import LABELS
     from palitune.errors import UsageError

@@ -19,6 +19,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune compare` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; two or more")
     text = "print only examples whose answer changed: image, label, the first's answer, the other's, fixed or broken"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune compare` with the arguments that were given."""
     from palitune.errors import UsageError, printable
     from palitune.evaluate.report import comparison_text, from_files, page_files
 

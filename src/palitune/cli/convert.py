@@ -35,6 +35,7 @@ examples:
 
 
 def renaming(text: str) -> tuple[str, str]:
+    """Returns a label and its new name, of OLD=NEW."""
     from palitune.data.formats import label_renaming
 
     try:
@@ -44,6 +45,7 @@ def renaming(text: str) -> tuple[str, str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune convert` to its parser."""
     parser.epilog = EXAMPLES
     # What argparse takes for a number and not for an option: -1=negative is a label's new name.
     parser._negative_number_matcher = re.compile(r"-\d.*|-\.\d+")
@@ -81,6 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune convert` with the arguments that were given."""
     from palitune.cli import streams
     from palitune.data.formats.convert import Conversion, convert
     from palitune.data.formats.options import Options

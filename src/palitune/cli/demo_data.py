@@ -17,6 +17,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune demo-data` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("-o", "--output", default="dataset", metavar="FOLDER", help="(default: %(default)s)")
     parser.add_argument(
@@ -27,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune demo-data` with the arguments that were given."""
     from collections import Counter
     from pathlib import Path
 

@@ -16,11 +16,13 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune doctor` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune doctor` with the arguments that were given."""
     from palitune.run import machine
 
     found = machine.examined()

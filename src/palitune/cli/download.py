@@ -32,6 +32,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune download` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("--model", default="tiny", metavar="NAME", help="name of the model (default: %(default)s)")
     parser.add_argument(
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune download` with the arguments that were given."""
     import difflib
 
     from palitune import workspace

@@ -19,6 +19,7 @@ KINDS = ("fp", "fn", "tn", "tp")
 
 
 def kinds(text: str) -> tuple[str, ...]:
+    """Returns kinds of answers, separated by commas: some of KINDS."""
     chosen = tuple(text.lower().split(","))
     for kind in chosen:
         if kind not in KINDS:
@@ -27,6 +28,7 @@ def kinds(text: str) -> tuple[str, ...]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune filter` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="answers, TSV or JSONL (-)")
     text = "which lines to write, some of fp,fn,tn,tp (fp,fn)"
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune filter` with the arguments that were given."""
     from collections import Counter
     from pathlib import Path
 

@@ -49,6 +49,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune inference` to its parser."""
     parser.epilog = EXAMPLES
     text = "records, JSONL or TSV; - is standard input"
     parser.add_argument("-d", "--data", metavar="FILE", help=text)
@@ -65,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune inference` with the arguments that were given."""
     from palitune import workspace
     from palitune.data.checks import seen_in_training
     from palitune.infer import answering

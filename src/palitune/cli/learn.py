@@ -40,6 +40,7 @@ config.json. `palitune merge` makes one whole file of what was learned and its b
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune learn` to its parser."""
     parser.epilog = EXAMPLES
     text = "a split in dataset/, or its folder; or a file of records, JSONL or TSV (set1)"
     parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
@@ -81,6 +82,7 @@ def _add_safety(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune learn` with the arguments that were given."""
     from palitune.errors import UsageError
 
     for option in ("resume", "tensorboard", "save_every", "report"):

@@ -24,6 +24,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune lint` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="data files, JSONL or TSV; or a split")
     parser.add_argument("--json", action="store_true", help="everything as one JSON object")
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune lint` with the arguments that were given."""
     from tqdm import tqdm
 
     from palitune.config import MAX_PIXELS, PROMPT

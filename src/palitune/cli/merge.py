@@ -64,6 +64,7 @@ class Adapted:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune merge` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("-m", "--model", metavar="NAME", help="a path, or a bare name in checkpoints/")
     parser.add_argument(
@@ -75,6 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune merge` with the arguments that were given."""
     import jax.numpy as jnp
 
     from palitune import workspace

@@ -53,6 +53,7 @@ def _up_to(most: int, text: str) -> int:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune plan` to its parser."""
     parser.epilog = EXAMPLES
     which = parser.add_mutually_exclusive_group()
     text = "a published size, FAMILY-RESOLUTION (default: paligemma-3b-224)"
@@ -73,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune plan` with the arguments that were given."""
     from tqdm import tqdm
 
     from palitune.errors import UsageError

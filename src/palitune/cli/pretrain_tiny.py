@@ -18,6 +18,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune pretrain-tiny` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("-o", "--output", required=True, metavar="FOLDER", help="where to write the model")
     parser.add_argument(
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune pretrain-tiny` with the arguments that were given."""
     from pathlib import Path
 
     import numpy as np

@@ -40,6 +40,7 @@ def words(text: str) -> list[tuple[str, ...]]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune prompts` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="PROMPTS", help="a file of prompts, one a line; - is standard input")
     text = "labelled examples, JSONL or TSV; of a split, the training examples"
@@ -56,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune prompts` with the arguments that were given."""
     from palitune import workspace
     from palitune.evaluate.prompt_ranking import ranked, read_prompts
     from palitune.evaluate.report import prompt_table

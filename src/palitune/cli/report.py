@@ -21,6 +21,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune report` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
     parser.add_argument("--before", metavar="FILE", help="answers of another model to the same examples")
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune report` with the arguments that were given."""
     from palitune import workspace
     from palitune.errors import UsageError
     from palitune.evaluate import stored_threshold

@@ -31,6 +31,7 @@ examples:
 
 
 def amount(text: str) -> tuple[float, bool]:
+    """Returns a number, and whether it is a percentage."""
     found = re.fullmatch(r"(-?\d{1,12})|(\d{1,3}(?:\.\d+)?)%", text)
     if not found or (found[2] and float(found[2]) >= 100):
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number of records nor a percentage like 10%")
@@ -38,6 +39,7 @@ def amount(text: str) -> tuple[float, bool]:
 
 
 def group(text: str) -> str:
+    """Returns a key, or image:REGEX with a regular expression that compiles."""
     what, colon, expression = text.partition(":")
     if what == "image" and colon:
         values.expression(expression)
@@ -45,6 +47,7 @@ def group(text: str) -> str:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune split` to its parser."""
     parser.epilog = EXAMPLES
     text = "examples for validation, a number or a percentage (10)"
     parser.add_argument("-v", "--validation", type=amount, metavar="N|P%", help=text)
@@ -71,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune split` with the arguments that were given."""
     from pathlib import Path
 
     from palitune.data.formats import error_hints

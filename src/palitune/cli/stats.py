@@ -16,6 +16,7 @@ examples:
 
 
 def names(text: str) -> list[str]:
+    """Returns different names of columns, separated by commas."""
     chosen = text.split(",")
     if not all(chosen) or len(set(chosen)) < len(chosen):
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of different names")
@@ -23,6 +24,7 @@ def names(text: str) -> list[str]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune stats` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="JSONL, TSV or CSV; - is standard input")
     parser.add_argument("--columns", type=names, metavar="A,B", help="columns to count (all that say yes or no)")
@@ -30,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune stats` with the arguments that were given."""
     from pathlib import Path
 
     from palitune.data.checks import label_counts

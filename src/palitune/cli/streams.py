@@ -42,6 +42,7 @@ class Shown:
             stream.reconfigure(errors="palitune.escaped")
 
     def write(self, text: str) -> int:
+        """Writes a text, with unprintable characters escaped."""
         try:
             self.stream.write(self._plain(text))
         except (OSError, ValueError) as error:  # ValueError where it is closed
@@ -51,6 +52,7 @@ class Shown:
         return len(text)
 
     def flush(self) -> None:
+        """Flushes the stream."""
         failed, self.failed = self.failed, None
         try:
             if failed is not None:
@@ -61,6 +63,7 @@ class Shown:
                 raise
 
     def writelines(self, lines: Any) -> None:
+        """Writes several texts as `write` does."""
         for line in lines:
             self.write(line)
 

@@ -31,6 +31,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune suspect` to its parser."""
     parser.epilog = EXAMPLES
     text = "records with labels, JSONL or TSV; of a split the training records"
     parser.add_argument("-d", "--data", metavar="FILE", help=text)
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune suspect` with the arguments that were given."""
     import functools
 
     from palitune import workspace

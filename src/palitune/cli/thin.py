@@ -19,6 +19,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune thin` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="JSONL, TSV or CSV; - is standard input")
     text = "columns to balance (all that say yes or no)"
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune thin` with the arguments that were given."""
     from pathlib import Path
 
     from palitune import atomic_files, workspace

@@ -30,6 +30,7 @@ FEW = 100  # examples
 
 
 def cost(text: str) -> tuple[float, float]:
+    """Returns the costs of a false positive and of a false negative, of a text like fp=10,fn=1."""
     parts = dict(part.partition("=")[::2] for part in text.lower().split(","))
     if set(parts) != {"fp", "fn"}:
         raise argparse.ArgumentTypeError(f"{text!r} is not like fp=10,fn=1")
@@ -43,6 +44,7 @@ def cost(text: str) -> tuple[float, float]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune threshold` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="answers to validation examples, TSV or JSONL; - is stdin"
@@ -64,6 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune threshold` with the arguments that were given."""
     from palitune.errors import UsageError
 
     wanted = any(value is not None for value in (args.precision, args.recall, args.cost)) or args.f_measure

@@ -21,6 +21,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune train` to its parser."""
     learn.add_arguments(parser)
     parser.epilog = EXAMPLES
 

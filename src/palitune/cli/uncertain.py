@@ -17,6 +17,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune uncertain` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
     parser.add_argument("-n", "--number", type=values.positive_int, metavar="N", help="how many lines (all)")
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune uncertain` with the arguments that were given."""
     from pathlib import Path
 
     from palitune import workspace

@@ -27,6 +27,7 @@ examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune validate` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of records, JSONL or TSV")
     parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune validate` with the arguments that were given."""
     from pathlib import Path
 
     from palitune import workspace

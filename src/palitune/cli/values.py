@@ -15,6 +15,7 @@ MOST_FOLDS = 100
 
 
 def positive_int(text: str) -> int:
+    """Returns a whole number from 1."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 1")
@@ -24,10 +25,12 @@ def positive_int(text: str) -> int:
 
 
 def non_negative_int(text: str) -> int:
+    """Returns a whole number from 0."""
     return 0 if text == "0" else positive_int(text)
 
 
 def prompt(text: str) -> str:
+    """Returns a prompt that is not too long."""
     if len(text) > LONGEST:
         raise argparse.ArgumentTypeError(f"{len(text)} characters, {LONGEST} are allowed")
     try:
@@ -38,6 +41,7 @@ def prompt(text: str) -> str:
 
 
 def seed(text: str) -> int:
+    """Returns a seed from 0 to 2³² - 1."""
     value = int(text)
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and {2**32 - 1}")
@@ -45,6 +49,7 @@ def seed(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
+    """Returns a number above 0 that float32 can hold."""
     value = float(text)
     if not 1.2e-38 < value < 3.4e38:  # float32 has no room for others
         raise argparse.ArgumentTypeError(f"{text} is not a number above 0 that can be computed with")
@@ -52,6 +57,7 @@ def positive_float(text: str) -> float:
 
 
 def folds(text: str) -> int:
+    """Returns a number of folds."""
     value = positive_int(text)
     if not 2 <= value <= MOST_FOLDS:
         raise argparse.ArgumentTypeError(f"{text} is not between 2 and {MOST_FOLDS}")
@@ -59,6 +65,7 @@ def folds(text: str) -> int:
 
 
 def chunks(text: str) -> int:
+    """Returns a number of chunks of a batch."""
     value = positive_int(text)
     if value > MOST_CHUNKS:
         raise argparse.ArgumentTypeError(f"{text} is more than {MOST_CHUNKS}")
@@ -66,6 +73,7 @@ def chunks(text: str) -> int:
 
 
 def share(text: str) -> float:
+    """Returns a share of at least 0 and below 1."""
     value = float(text)
     if not 0 <= value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not at least 0 and below 1")
@@ -73,6 +81,7 @@ def share(text: str) -> float:
 
 
 def probability(text: str) -> float:
+    """Returns a probability from 0 to 1."""
     value = float(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
@@ -80,6 +89,7 @@ def probability(text: str) -> float:
 
 
 def labels(text: str) -> tuple[str, ...]:
+    """Returns two or more different labels, separated by commas."""
     names = [name.strip() for name in text.split(",")]
     names = [name.lower() if name.lower() in LABELS else name for name in names]  # as records are read
     if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
@@ -90,6 +100,7 @@ def labels(text: str) -> tuple[str, ...]:
 
 
 def augmentations(text: str) -> tuple[str, ...]:
+    """Returns kinds of augmentation, separated by commas."""
     kinds = tuple(text.split(","))
     for kind in kinds:
         if kind not in AUGMENTATIONS:
@@ -98,12 +109,14 @@ def augmentations(text: str) -> tuple[str, ...]:
 
 
 def frames(text: str) -> str:
+    """Returns which frame of an animated image is used."""
     if text not in ("first", "middle", "last") and not re.fullmatch(r"\d{1,9}", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no frame: first, middle, last or a number from 0")
     return text
 
 
 def any_frames(text: str) -> str:
+    """Returns which frame of an animated image is used, or "all"."""
     try:
         return text if text == "all" else frames(text)
     except argparse.ArgumentTypeError as error:
@@ -111,6 +124,7 @@ def any_frames(text: str) -> str:
 
 
 def expression(text: str) -> str:
+    """Returns a regular expression that Python can compile."""
     try:
         re.compile(text)
     except re.error as error:

@@ -25,6 +25,7 @@ DRAWN = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of `palitune verify` to its parser."""
     parser.epilog = EXAMPLES
     text = "a path, a bare name in checkpoints/, or a downloaded model's name"
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=text)
@@ -37,6 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
+    """Runs `palitune verify` with the arguments that were given."""
     from palitune.errors import BadDataError, UsageError
 
     if args.checkpoint is None:

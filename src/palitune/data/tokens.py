@@ -69,6 +69,7 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
+        """The number of tokens that the tokenizer knows."""
         return int(self.model.vocab_size())
 
     def prompt(self, prefix: str, where: str | None = None) -> Text:

@@ -26,14 +26,17 @@ class Confusion:
 
     @property
     def accuracy(self) -> float | None:
+        """The share of right answers; None without any."""
         return _ratio(self.tp + self.tn, self.tp + self.tn + self.fp + self.fn)
 
     @property
     def precision(self) -> float | None:
+        """The share of right ones among the answers yes; None without any."""
         return _ratio(self.tp, self.tp + self.fp)
 
     @property
     def recall(self) -> float | None:
+        """The share of the examples with the label yes that were answered yes; None without any."""
         return _ratio(self.tp, self.tp + self.fn)
 
     @property

@@ -18,6 +18,7 @@ LONG = 1 << 30  # bytes from which on reading takes long enough for a progress b
 
 
 def path_of(file: Path) -> Path:
+    """Returns where the checksum of a file is kept."""
     return file.with_name(f"{file.name}.sha256")
 
 

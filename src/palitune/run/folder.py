@@ -96,6 +96,7 @@ class RunFolder:
         atomic_files.check_space(self.path, size, "this run")
 
     def write_config(self, content: Mapping[str, Any]) -> None:
+        """Writes the configuration of the run as config.json."""
         self.begun = True
         atomic_files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())
 
@@ -187,6 +188,7 @@ class Metrics:
         atomic_files.write(self.folder.table, text.getvalue().encode())
 
     def close(self) -> None:
+        """Closes the file of metrics."""
         self.file.close()
 
 

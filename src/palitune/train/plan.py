@@ -58,6 +58,7 @@ class Memory(NamedTuple):
 
     @property
     def peak(self) -> int:
+        """The most bytes on the device during a step."""
         return self.weights + self.optimizer + self.temporaries
 
 

@@ -35,6 +35,7 @@ class Comparison(NamedTuple):
 
     @property
     def is_noise(self) -> bool:
+        """Whether McNemar's test finds the difference in accuracy no more than chance."""
         return self.p_value >= SURE
 
     @property

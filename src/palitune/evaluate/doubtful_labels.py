@@ -73,5 +73,5 @@ def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:
     made = summary.summarize(f"Doubted labels of {data}", facts, records, outcomes)
     made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
     made.heading = "The most doubtful labels first"
-    made.advice = "A wrong label, or an image that is hard: look before you change one."
+    made.advice = "A wrong label, or an image that is hard: check before you change one."
     return made

@@ -35,10 +35,12 @@ class Published(NamedTuple):
 
     @property
     def page(self) -> str:
+        """The address of the model's page, where its licence is accepted."""
         return f"https://www.kaggle.com/models/{'/'.join(self.handle.split('/')[:2])}"
 
     @property
     def sizes(self) -> ModelSpec:
+        """The model's sizes."""
         return spec.published(self.family, self.resolution)
 
 
@@ -68,6 +70,7 @@ def short(name: str) -> str:
 
 
 def folder(cache: Path) -> Path:
+    """The folder of downloaded models."""
     return cache / "models"
 
 

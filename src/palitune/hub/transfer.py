@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tqdm import tqdm
@@ -16,6 +16,9 @@ from tqdm import tqdm
 from palitune import atomic_files, files
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
 from palitune.hub import checksum
+
+if TYPE_CHECKING:
+    from requests import RequestException, Response
 
 TIMEOUTS = (10, 30)  # seconds to connect, seconds without a byte
 SLICE = 1 << 20  # bytes
@@ -74,8 +77,8 @@ def refused(status: int, what: str, url: str) -> PalituneError:
     return NetworkError(said, where=url, hint="Try again later: what has arrived is kept")
 
 
-def is_offline(error: Any) -> bool:
-    """Whether nobody was there at all: a network that is not there, for which waiting does not help."""
+def is_offline(error: "RequestException") -> bool:
+    """Whether no connection could be made at all, so that waiting does not help."""
     import urllib3.exceptions
     from requests.exceptions import ProxyError
 
@@ -191,7 +194,7 @@ def _wanted(partial: Path) -> dict[str, str]:
     return headers
 
 
-def _receive(answer: Any, partial: Path, silent: bool) -> str | None:
+def _receive(answer: "Response", partial: Path, silent: bool) -> str | None:
     start = size(partial) if answer.status_code == 206 else 0
     if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         return "another part than the one asked for"

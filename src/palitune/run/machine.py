@@ -8,7 +8,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from palitune import __version__, jax_environment, workspace
 from palitune.console import command
@@ -40,14 +40,50 @@ print(json.dumps([
 CARDS = ("name", "driver_version", "memory.total", "memory.free")  # of nvidia-smi; memory in MiB
 
 
-def examined() -> dict[str, Any]:
+class Device(TypedDict):
+    """A device of JAX's; the memory that it may take is in bytes."""
+
+    platform: str
+    kind: str
+    memory_limit: int | None
+
+
+class Folder(TypedDict):
+    """Free bytes for a folder, and whether it can be written to."""
+
+    free: int
+    writable: bool
+
+
+class Findings(TypedDict):
+    """What is known of a machine. Sizes are in bytes."""
+
+    palitune: str
+    python: str
+    system: str
+    container: bool
+    packages: dict[str, str]
+    devices: list[Device]
+    devices_error: str | None
+    cards: list[dict[str, str]]
+    settings: dict[str, str]
+    memory: dict[str, int] | None
+    shared_memory: int | None
+    folders: dict[str, Folder]
+    models: dict[str, bool]
+    credentials: str | None
+    big_vision: str | None
+    problems: list[str]
+
+
+def examined() -> Findings:
     """Versions, devices, settings, memory, folders, models, where credentials come from, and problems, by name."""
     found = _found()
     found["problems"] = _problems(found)
     return found
 
 
-def _found() -> dict[str, Any]:
+def _found() -> Findings:
     cache, checkpoints = workspace.cache(), workspace.checkpoints()
     was = jax_environment.found()  # before we add our own
     settings = {name: was[name] for name in SETTINGS if name in was}
@@ -68,6 +104,7 @@ def _found() -> dict[str, Any]:
         "models": _models(cache),
         "credentials": kaggle.credentials(),
         "big_vision": _big_vision(cache / "big_vision"),
+        "problems": [],
     }
 
 
@@ -97,7 +134,7 @@ def _cards() -> list[dict[str, str]]:
     return [dict(zip(CARDS, row, strict=True)) for row in rows if len(row) == len(CARDS)]
 
 
-def _devices() -> tuple[list[dict[str, Any]], str | None]:
+def _devices() -> tuple[list[Device], str | None]:
     """JAX's devices, with what it may take of their memory (bytes); or why there are none.
 
     In a process of its own: a flag that XLA does not know ends the one that it is read in.
@@ -110,7 +147,7 @@ def _devices() -> tuple[list[dict[str, Any]], str | None]:
         done = subprocess.run(
             asking, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False
         )
-        found: list[dict[str, Any]] = json.loads(done.stdout)
+        found: list[Device] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
         return [], "it does not answer within two minutes"
     except ValueError:
@@ -130,7 +167,7 @@ def _memory() -> dict[str, int] | None:
         return None
 
 
-def _folder(folder: Path) -> dict[str, Any]:
+def _folder(folder: Path) -> Folder:
     there = folder
     while not there.is_dir() and there != there.parent:
         there = there.parent
@@ -147,7 +184,7 @@ def _big_vision(folder: Path) -> str | None:
     return str(folder) if (folder / "big_vision").is_dir() else None
 
 
-def _problems(found: dict[str, Any]) -> list[str]:
+def _problems(found: Findings) -> list[str]:
     """What is likely to go wrong, and what to do about it."""
     problems = []
     on_gpu = any(device["platform"] != "cpu" for device in found["devices"])
@@ -170,7 +207,7 @@ def _problems(found: dict[str, Any]) -> list[str]:
     return problems
 
 
-def screen(found: dict[str, Any]) -> str:
+def screen(found: Findings) -> str:
     """What was examined, as one screen of text."""
 
     def gigabytes(count: int | None) -> str:
@@ -184,7 +221,7 @@ def screen(found: dict[str, Any]) -> str:
         f"{card['name']}, driver {card['driver_version']}, {card['memory.free']} of {card['memory.total']} MiB free"
         for card in found["cards"]
     ]
-    memory = found["memory"] or {"free": None, "total": None}
+    free, total = (found["memory"] or {}).get("free"), (found["memory"] or {}).get("total")
     shared = f", {gigabytes(found['shared_memory'])} of /dev/shm" if found["shared_memory"] else ""
     models = [f"{name}{' (SHA-256 kept)' if kept else ''}" for name, kept in found["models"].items()]
     lines = [
@@ -193,7 +230,7 @@ def screen(found: dict[str, Any]) -> str:
         ("devices", ", ".join(devices) or "none"),
         *(("card", card) for card in cards or ["none that nvidia-smi knows"]),
         ("settings", ", ".join(f"{name}={value}" for name, value in found["settings"].items()) or "palitune's own"),
-        ("memory", f"{gigabytes(memory['free'])} of {gigabytes(memory['total'])} free{shared}"),
+        ("memory", f"{gigabytes(free)} of {gigabytes(total)} free{shared}"),
         *(("disk", f"{gigabytes(state['free'])} free for {folder}") for folder, state in found["folders"].items()),
         ("models", ", ".join(models) or f"none: {command('download')}"),
         ("credentials", f"Kaggle's, from {found['credentials']}" if found["credentials"] else "none"),

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+import jax
 
 from palitune.data.images.loader import ImageLoader
 from palitune.infer.features import Features
@@ -16,7 +18,7 @@ class Opened(NamedTuple):
     model: Model
     images: ImageLoader | Features
 
-    def params(self) -> Mapping[str, Any]:
+    def params(self) -> Mapping[str, jax.Array]:
         """The parameters on the device, without the image encoder's where image features are used."""
         return shown_params(self.model, self.images)
 

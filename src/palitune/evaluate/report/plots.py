@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict, cast
 
 from matplotlib import ticker
 from matplotlib.axes import Axes
@@ -87,7 +87,30 @@ def _draw(cell: Axes, item: SheetImage) -> None:
     cell.set_xlabel("\n".join([canvas.text(name, 24), *likely]), fontsize=6.5)
 
 
-def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> None:
+# A line of a run's metrics, as far as the drawing needs it.
+MetricsRow = TypedDict(
+    "MetricsRow",
+    {
+        "trial": int,
+        "pass": int,
+        "attempt": int,
+        "step": int,
+        "train_loss": float,
+        "valid_loss": float,
+        "learning_rate": float,
+        "best": bool,
+        "as_good": bool,
+        "event": str,
+    },
+    total=False,
+)
+
+
+def _metrics_row(row: Mapping[str, object]) -> MetricsRow:
+    return cast(MetricsRow, row)
+
+
+def losses(path: Path, rows: Sequence[Mapping[str, object]], winner: int = 0) -> None:
     """A PNG of a run's metrics (`checkpoint.run_folder.Metrics`): losses and learning rate over the steps.
 
     Every attempt of the best trial has a panel, the last ones if they are many, with marks where it was best and where
@@ -99,8 +122,8 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
     Raises:
       StorageError: the file cannot be written.
     """
-    parts: dict[tuple[int, int, int], list[Mapping[str, Any]]] = {}
-    for row in rows:
+    parts: dict[tuple[int, int, int], list[MetricsRow]] = {}
+    for row in map(_metrics_row, rows):
         if "trial" in row:
             parts.setdefault((row["trial"], row["pass"], row["attempt"]), []).append(row)
     own = [(place, part) for place, part in parts.items() if place[0] == winner + 1][-PANELS:]
@@ -123,18 +146,20 @@ def losses(path: Path, rows: Sequence[Mapping[str, Any]], winner: int = 0) -> No
         atomic_files.write(path, png(figure))
 
 
-def _all_trials(cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[Mapping[str, Any]]], winner: int) -> None:
+def _all_trials(cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[MetricsRow]], winner: int) -> None:
     for (trial, _, _), part in parts.items():
         best = trial == winner + 1
         evaluations = [(row["step"], row["valid_loss"]) for row in part if "valid_loss" in row]
         if evaluations:
-            style: dict[str, Any] = {"color": RIGHT, "zorder": 3} if best else {"color": RATE, "alpha": 0.6}
-            cell.plot(*zip(*evaluations, strict=True), linewidth=2 if best else 1, **style)
+            color, alpha, order = (RIGHT, 1.0, 3) if best else (RATE, 0.6, 2)
+            cell.plot(
+                *zip(*evaluations, strict=True), linewidth=2 if best else 1, color=color, alpha=alpha, zorder=order
+            )
     cell.set_title(f"validation loss of all trials; green is the best, trial {winner + 1}", fontsize=10)
     _name_axes(cell)
 
 
-def _losses_of(cell: Axes, rows: Sequence[Mapping[str, Any]]) -> None:
+def _losses_of(cell: Axes, rows: Sequence[MetricsRow]) -> None:
     steps = [(row["step"], row["train_loss"]) for row in rows if "train_loss" in row]
     evaluations = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
@@ -175,7 +200,7 @@ def _name_axes(cell: Axes) -> None:
     cell.grid(alpha=0.3)
 
 
-def _lower_than_kept(rows: Sequence[Mapping[str, Any]], kept: float) -> tuple[int, float, str] | None:
+def _lower_than_kept(rows: Sequence[MetricsRow], kept: float) -> tuple[int, float, str] | None:
     """Step and loss of the lowest evaluation after the first, and why it is not the kept one; None where it is."""
     evaluations = [(row["valid_loss"], row["step"]) for row in rows if "valid_loss" in row and row["step"]]
     if not evaluations or min(evaluations)[0] >= kept:

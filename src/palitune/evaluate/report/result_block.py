@@ -25,6 +25,7 @@ class TrialResult:
     ratios: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
     def is_better(self, other: "TrialResult") -> bool:
+        """Whether the score is higher, or with the same score the validation loss lower."""
         return (self.score, -self.loss) > (other.score, -other.loss)
 
 

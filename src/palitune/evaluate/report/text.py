@@ -43,10 +43,12 @@ def text(one: Summary) -> str:
 
 
 def between(low: float | None, high: float | None) -> str:
+    """An interval with three decimals; empty where there is none."""
     return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
 
 
 def value(figure: float | None) -> str:
+    """A figure with four decimals; - where it is not defined."""
     return "-" if figure is None else f"{figure:.4f}"
 
 

@@ -44,6 +44,23 @@ def load(
     return found
 
 
+def read(
+    path: str | Path, *, images: str | None = None, allow_outside: bool = False, labelled: bool = False
+) -> list[Example]:
+    """All examples of a file of JSONL or TSV, each with its image's file; labels may be anything.
+
+    Args:
+      images, allow_outside: as in `load`.
+      labelled: every example needs a label.
+
+    Raises:
+      MissingInputError, BadDataError: naming the line.
+    """
+    folders = ImageFolders.of(Path(path), images, allow_outside)
+    found = example_files.stream(Path(path), labelled)
+    return [one.with_image(path=folders.locate(one.image.name, one.where)) for one in found]
+
+
 def learning_file(name: str) -> str:
     """A file of records, or what a split's name (or folder) has to learn from. Raises as `data_files`."""
     if name == "-" or Path(name).is_file():

@@ -62,6 +62,12 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     return records
 
 
+def demo_data(folder: str | Path = "dataset", count: int = COUNT, seed: int = 0) -> Path:
+    """Draws the demo's advertisements as `make` does, and returns the file that lists them."""
+    make(Path(folder), count, seed)
+    return Path(folder) / "data.jsonl"
+
+
 def _mark(data: Path, count: int, seed: int) -> bytes:
     """Returns what identifies this data set, so that another one, or one that the user changed, is not replaced."""
     return f"{count} {seed} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode()

@@ -9,8 +9,8 @@ from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import Confusion
-from palitune.evaluate.labelled_answers import Judged, of_predictions
 from palitune.evaluate.metrics import NAMES, Figure
+from palitune.evaluate.outcomes import Outcomes, of_predictions
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -25,7 +25,7 @@ class Evaluation:
       unlabelled: predictions of examples without a label, which are left out.
     """
 
-    answers: Judged
+    answers: Outcomes
     figures: dict[str, Figure]
     made: MadeWith | None
     unlabelled: int

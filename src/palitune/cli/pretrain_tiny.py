@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)
-    params = pretrain(folder, pictures=args.pictures, tower_steps=args.tower_steps, steps=args.steps, seed=args.seed)
+    params = pretrain(folder, images=args.pictures, encoder_steps=args.tower_steps, steps=args.steps, seed=args.seed)
     npz.save(folder / "tiny.npz", {name: array.astype(np.float16) for name, array in params.items()})
     if not args.quiet:
         print(f"saved {folder / 'tiny.npz'}", file=sys.stderr)

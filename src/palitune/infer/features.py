@@ -59,12 +59,12 @@ class Features:
         self,
         config: SiglipSizes,
         folder: Path,
-        tower: Callable[[], Mapping[str, Any]],
+        encoder: Callable[[], Mapping[str, Any]],
         dtype: Any,
         quiet: bool,
         how: Decoding = decoder.DEFAULT,
     ) -> None:
-        self.config, self.folder, self.tower, self.dtype, self.quiet = config, folder, tower, dtype, quiet
+        self.config, self.folder, self.encoder, self.dtype, self.quiet = config, folder, encoder, dtype, quiet
         self.how = how
         self.shape = (config.num_patches, config.num_classes)
         self.names: dict[tuple[Path, int | None], str] = {}
@@ -119,26 +119,26 @@ class Features:
         # By file, of which several records may show the same.
         different = list({(one.path, one.frame): one for one in wanted}.values())
         silent = self.quiet or not sys.stderr.isatty()
-        found = tqdm(self.prefetch(different), "looking", len(different), unit="pictures", leave=False, disable=silent)
+        found = tqdm(self.prefetch(different), "encoding", len(different), unit="images", leave=False, disable=silent)
         loader.raise_all([one for one in found if isinstance(one, PalituneError)])
 
     def problems(self, wanted: Iterable[ImageRequest]) -> Iterator[PalituneError]:
         """What is wrong with images, without computing anything: what is known is right, the rest is decoded."""
 
-        def look(one: ImageRequest) -> None:
+        def examine(one: ImageRequest) -> None:
             if self._read(self._name(one)) is None:
                 decoder.decode(one.path, one.where, self.how, one.frame)
 
-        return (found for found in loader.prefetch(look, wanted) if isinstance(found, PalituneError))
+        return (found for found in loader.prefetch(examine, wanted) if isinstance(found, PalituneError))
 
     def _encoder(self) -> Callable[[list[Array]], Array]:
-        tower = trees.unflatten(self.tower())["img"]
+        params = trees.unflatten(self.encoder())["img"]
         encode = jax.jit(functools.partial(siglip.image_tokens, self.config, dtype=self.dtype))
 
         def encoded(pixels: list[Array]) -> Array:
             # A short last batch is filled up, so that one program serves all.
             filled = pixels + pixels[-1:] * (BATCH_SIZE - len(pixels))
-            return np.asarray(encode(tower, np.stack(filled)).astype(np.float16))
+            return np.asarray(encode(params, np.stack(filled)).astype(np.float16))
 
         return encoded
 

@@ -29,7 +29,7 @@ from palitune.models.spec import ModelSpec
 from palitune.train.parameters import ON_HOST, is_finite, resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
-TOWER = "img/"
+IMAGE_ENCODER = "img/"
 
 
 class Model(NamedTuple):
@@ -55,9 +55,9 @@ class Model(NamedTuple):
         """Flat parameters on the device, array by array."""
         return {path: self.place(path) for path in self.checkpoint if wanted(path)}
 
-    def tower(self) -> dict[str, Any]:
+    def image_encoder(self) -> dict[str, Any]:
         """Flat parameters of the image encoder."""
-        return self.params(lambda path: path.startswith(TOWER))
+        return self.params(lambda path: path.startswith(IMAGE_ENCODER))
 
 
 def set_up_jax() -> None:
@@ -197,14 +197,14 @@ def image_source(
     how = decoding(model.path, frames, max_pixels)
     if not features:
         return ImageLoader(model.sizes.img.image_size, limit, how)
-    digests = model.checkpoint.digests(lambda path: path.startswith(TOWER))
+    digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
     folder = workspace.cache() / "features" / features_key(model.sizes.img, digests, model.dtype)
-    return Features(model.sizes.img, folder, model.tower, model.dtype, quiet, how)
+    return Features(model.sizes.img, folder, model.image_encoder, model.dtype, quiet, how)
 
 
 def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, Any]:
     """The parameters that are still needed for what the model is shown: image features need no image encoder."""
-    return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(TOWER))
+    return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(IMAGE_ENCODER))
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, Any], dict[str, Any]]:

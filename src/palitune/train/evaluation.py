@@ -54,20 +54,20 @@ class Evaluator:
         config: ModelSpec,
         records: Sequence[Example],
         texts: Sequence[Text],
-        pictures: ImageSource,
+        images: ImageSource,
         dtype: Any,
         chunks: int = 1,
         labels: Sequence[int] = (),
     ) -> None:
         """`labels` are the first tokens that answers may have beside those of the texts."""
-        self.records, self.texts, self.pictures = records, texts, pictures
+        self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
         lengths = [len(text.ids) - 1 for text in texts]
         self.groups = list(batches.groups(lengths, BATCH_SIZE, config.img.num_patches))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
-        def look(params: Mapping[str, Any], batch: Batch) -> Any:
+        def measure(params: Mapping[str, Any], batch: Batch) -> Any:
             tree = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, tree, batch.image, dtype)
             hidden = paligemma.hidden_states(config, tree, zimg, batch.text, batch.mask_ar, batch.mask_input)
@@ -80,12 +80,12 @@ class Evaluator:
             shape = batch.weights.shape
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
 
-        self.look = look
+        self.measure = measure
 
     def __call__(self, params: Mapping[str, Any]) -> Evaluation:
         """`params` is flat."""
         shown = raise_first(
-            self.pictures.prefetch(ImageRequest(record.image.path, record.where) for record in self.records)
+            self.images.prefetch(ImageRequest(record.image.path, record.where) for record in self.records)
         )
         parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -111,7 +111,7 @@ class Evaluator:
         pixels = [next(shown) for _ in chosen]
         images = np.stack(pixels + pixels[-1:] * extra)
         batch = batches.training(images, [self.texts[i] for i in filled], self.longest)
-        losses, right, first, known = (np.asarray(value) for value in self.look(params, batch))
+        losses, right, first, known = (np.asarray(value) for value in self.measure(params, batch))
         count = len(chosen)
         return losses[:count], right[:count], batch.weights[:count], first[:count], known[:count]
 

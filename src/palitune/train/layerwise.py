@@ -165,17 +165,17 @@ def make_update(
 
     def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
         walk = Walk(transform, trainable, state, frozen, rate, key)
-        zimg, back_through_tower = _tower(config, walk, batch.image, dtype)
+        zimg, back_through_encoder = _image_encoder(config, walk, batch.image, dtype)
         loss, d_zimg = _language_model(config, walk, zimg, batch, options)
         if walk.learns("head", BLOCKS, "stem"):
-            back_through_tower(d_zimg)
+            back_through_encoder(d_zimg)
         updated = {path: leaf for leaves in walk.own.values() for path, leaf in leaves.items()}
         return {path: updated[path] for path in trainable}, walk.state, Outcome(loss.value, loss.accuracy, walk.finite)
 
     return update
 
 
-def _tower(config: ModelSpec, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+def _image_encoder(config: ModelSpec, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
     """Image tokens [B, N, D] and, where the image encoder is trainable, the function for their backward pass."""
     if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
         params = walk.tree("head", BLOCKS, "stem")

@@ -316,13 +316,13 @@ def flops(work: Work) -> int:
     keys = 2 * llm.width * llm.head_dim * llm.num_kv_heads
     last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
     logits = 2 * answers * llm.vocab_size * llm.width * (3 if method.trains_embedder else 2)
-    tower = 0
+    encoder = 0
     if not work.features:
         block = 4 * img.width**2 + 2 * img.width * img.mlp_dim
         patches = examples * img.num_patches
         once = img.depth * (2 * patches * block + 4 * patches * img.num_patches * img.width)
-        tower = once * (3 if method.trains_image_encoder else 1)
-    return count * (layers + last + logits + tower)
+        encoder = once * (3 if method.trains_image_encoder else 1)
+    return count * (layers + last + logits + encoder)
 
 
 def floor_seconds(work: Work, card: Any) -> float:

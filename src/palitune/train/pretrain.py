@@ -78,8 +78,8 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
     scenes = [drawing.random_scene(rng) for _ in range(count)]
     pixels = np.empty((count, size, size, 3), np.float16)
     for row, scene in zip(pixels, tqdm(scenes, "drawing", disable=not sys.stderr.isatty()), strict=True):
-        picture = drawing.draw(scene, drawing.random_size(rng), rng, turn=rng.uniform(-12, 12))
-        row[:] = resize.to_pixels(picture, size)
+        image = drawing.draw(scene, drawing.random_size(rng), rng, turn=rng.uniform(-12, 12))
+        row[:] = resize.to_pixels(image, size)
     return scenes, pixels
 
 
@@ -113,7 +113,7 @@ def optimizer(rate: float, steps: int) -> optax.GradientTransformation:
     return optax.adamw(schedule, weight_decay=0.03)
 
 
-def train_tower(
+def train_image_encoder(
     params: Any, scenes: list[drawing.Scene], pixels: NDArray[Any], steps: int, rng: np.random.Generator
 ) -> Any:
     """Trains the image encoder alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
@@ -150,7 +150,7 @@ def train_tower(
         images = pixels[chosen, :, :: rng.choice((-1, 1))].astype(np.float32)
         weights, state, loss = update(weights, state, images, labels[chosen])
         losses.append(loss)
-        report("tower", number, steps, losses)
+        report("image encoder", number, steps, losses)
     return weights[0]
 
 
@@ -160,14 +160,14 @@ def report(stage: str, number: int, steps: int, losses: list[Any]) -> None:
         print(f"{stage}: {number}/{steps}   loss: {mean:.4f}", file=sys.stderr, flush=True)
 
 
-def pretrain(folder: Path, *, pictures: int, tower_steps: int, steps: int, seed: int) -> dict[str, Any]:
+def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed: int) -> dict[str, Any]:
     """Trains tokenizer and model; writes `tokenizer.model` into `folder` and returns the flat float32 parameters."""
     train_tokenizer(folder / "tokenizer.model", seed)
     tokenizer = Tokenizer(folder / "tokenizer.model")
     rng = np.random.default_rng(seed)
-    scenes, pixels = draw_pool(pictures, rng)
+    scenes, pixels = draw_pool(images, rng)
     tree = paligemma.init(CONFIG, jax.random.key(seed))
-    tree["img"] = train_tower(tree["img"], scenes, pixels, tower_steps, rng)
+    tree["img"] = train_image_encoder(tree["img"], scenes, pixels, encoder_steps, rng)
     # The image encoder is frozen while the language model learns to use its output.
     trainable: Any
     trainable, frozen = trees.split(trees.flatten(tree), trees.Rules([(r"llm/.*", True), (r"img/.*", False)]))

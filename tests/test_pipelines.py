@@ -131,7 +131,7 @@ def test_bad_pictures_stop_it_before_the_first_answer_or_are_left_out(playground
         assert [line.split("\t")[0] for line in done.stdout.splitlines()] == names[:2]
         assert sum(":2: not an image" in line for line in done.stderr.splitlines()) == 1
         assert done.stderr.splitlines()[-1] == "3 of 5 records are left out"
-    assert "no picture can be used" in shell("./13-inference.py -d tmp/bad.tsv -i tmp --on-bad-image skip", 65).stderr
+    assert "no image can be used" in shell("./13-inference.py -d tmp/bad.tsv -i tmp --on-bad-image skip", 65).stderr
     shell("./13-inference.py -d all.tsv -i dataset --pool mean", 2)
     done = shell("./13-inference.py -i dataset -d - < tmp/bad.tsv", 65)
     assert done.stderr.startswith("stdin:2: not an image")

@@ -69,7 +69,7 @@ class TrialSettings(Settings):
     search: int | None = setting(
         None,
         POSITIVE,
-        "look N times for better settings in what --sweep allows, ranges lr=0.003..0.1 too (needs palitune[search])",
+        "search N times for better settings in what --sweep allows, ranges lr=0.003..0.1 too (needs palitune[search])",
         metavar="N",
     )
 
@@ -91,7 +91,7 @@ class ContinuingSettings(Settings):
     resume: bool = setting(
         False,
         Flag(),
-        "go on with the run of -w NAME, which was stopped or killed; it needs no other option",
+        "continue the run of -w NAME, which was stopped or killed; it needs no other option",
         recorded=False,
     )
     source: str | None = setting(

@@ -34,7 +34,7 @@ RATES = ", ".join(f"{name} {method.learning_rate}" for name, method in METHODS.i
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PassSettings(Settings):
-    """How long a run is, what it is shown, and how it looks after itself."""
+    """How long a run is, what it is trained on, and how it is evaluated and restarted."""
 
     TITLE: ClassVar[str | None] = "a run"
 
@@ -91,7 +91,7 @@ class PassSettings(Settings):
     attempts: int = setting(
         3,
         POSITIVE,
-        "how often to begin again from the base when learning diverges; at half the rate from the third on",
+        "how often to restart from the base when training diverges; at half the rate from the third on",
         metavar="N",
     )
 

@@ -20,7 +20,7 @@ def root() -> Path:
 
     `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
     (a clone of the repository); else the clone whose numbered stage was called; else the current folder. What is found
-    by looking, and belongs to another user, is ignored with a note.
+    by this search, and belongs to another user, is ignored with a note.
     """
     if home := os.environ.get("PALITUNE_HOME"):
         return Path(home)

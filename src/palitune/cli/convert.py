@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
         overwrite=args.overwrite,
         drop=args.drop,
         rename=args.rename,
-        pictures=args.pictures,
+        embedded_to=args.pictures,
         embed=args.embed,
         images=args.images,
         allow_outside=args.allow_outside,

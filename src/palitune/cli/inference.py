@@ -34,15 +34,15 @@ two, and of more than two the answer's own; JSONL then has that of each label to
 
 A threshold or a temperature that `palitune threshold` stored with the model is used.
 
-All pictures are looked at before the model is asked, and every bad one is named. With --on-bad-image skip they are
+All images are checked before the model runs, and every unusable one is named. With --on-bad-image skip they are
 named on the way and left out, and standard input is answered while it comes, however long it is.
 """
 EXAMPLES = """\
 examples:
   ./13-inference.py -l checkpoints/x.npz -d tmp/splitted-ab.tsv -i dataset -b 4 | tee tmp/out-ab.tsv
-  ./13-inference.py -l x -d tmp/all.tsv --resume tmp/out.tsv       write tmp/out.tsv, or go on with it
+  ./13-inference.py -l x -d tmp/all.tsv --resume tmp/out.tsv       write tmp/out.tsv, or continue it
   ./13-inference.py -d tmp/all.tsv | grep -v '\\bTrue\\b.*\\byes$'    all but the true positives
-  ls dataset/images | ./13-inference.py -d - -i dataset/images      pictures without labels
+  ls dataset/images | ./13-inference.py -d - -i dataset/images      images without labels
 
 --resume trusts OUT: that its lines are of the same model and prompt, no line tells.
 """
@@ -94,7 +94,7 @@ def run(args: argparse.Namespace) -> None:
         known.tell(args.data)
     asked.tell_of_more()
     if asked.left_out and not written:
-        raise BadDataError("no picture can be used", where=args.data, hint=FOLDER)
+        raise BadDataError("no image can be used", where=args.data, hint=FOLDER)
     if asked.left_out and not args.quiet:
         print(f"{asked.left_out} of {written + asked.left_out} records are left out", file=sys.stderr)
 
@@ -108,7 +108,7 @@ class Asked:
 
     def __init__(self, args: argparse.Namespace, out: IO[bytes] | None) -> None:
         """Args:
-        out: the file that is gone on with.
+        out: the file that is continued.
         """
         from palitune import workspace
         from palitune.data.formats.lines import STDIN
@@ -121,11 +121,11 @@ class Asked:
             self.file = workspace.copied_stdin(Path(self.scratch.name))
         if out is not None:
             self.done, self.passed = _resumed(Path(args.resume), out, args, self._read)
-        self.left_out = self.passed - self.done  # without an answer, because of their pictures
+        self.left_out = self.passed - self.done  # without an answer, because of their images
         self.told: collections.Counter[str] = collections.Counter()  # problems by kind
 
     def tell(self, problem: PalituneError) -> None:
-        """Says what is wrong with a picture, `NAMED` times of a kind; what to do is said once, at the end."""
+        """Says what is wrong with an image, `NAMED` times of a kind; what to do is said once, at the end."""
         self.left_out += 1
         self.told[problem.kind] += 1
         if self.told[problem.kind] <= NAMED:
@@ -156,7 +156,7 @@ class Asked:
 
 
 def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.Namespace) -> int:
-    """The number of records, all of whose pictures can be used. Names those that cannot.
+    """The number of records, if all of their images can be used; names those that cannot.
 
     Raises:
       BadDataError: there were some; or a record that TSV cannot hold.
@@ -171,7 +171,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
     def counted() -> "Iterator[Example]":
         nonlocal count
         silent = args.quiet or not sys.stderr.isatty()
-        for record in tqdm(asked, "checking", unit="pictures", leave=False, disable=silent):
+        for record in tqdm(asked, "checking", unit="images", leave=False, disable=silent):
             if not args.jsonl:
                 to_tsv(record)
             count += 1
@@ -205,7 +205,7 @@ def _write(
     unknown, known = 0, plain_set(args.labels)
     with Lines(out) as write:
         try:
-            for one in tqdm(predictions, "answering", total, unit="pictures", leave=False, disable=silent):
+            for one in tqdm(predictions, "answering", total, unit="images", leave=False, disable=silent):
                 write(_line(one, args))
                 count += 1
                 if args.decode and plain(one.text) not in known:
@@ -213,7 +213,7 @@ def _write(
                 unknown += bool(one.example.label) and plain(one.example.label) not in known
         except Stopped as stopped:
             if args.resume:
-                stopped.hint = "go on with the same command"
+                stopped.hint = "continue with the same command"
             raise
     if not args.quiet:
         tell_of_strangers(args.data, strange, args.labels, count)
@@ -233,11 +233,11 @@ def _line(one: "Prediction", args: argparse.Namespace) -> str:
     if not args.jsonl:
         return to_answer(record, correct, p_yes, one.text)
     fields = dict(record.fields) or {"image": record.image.name, **({"suffix": record.label} if record.label else {})}
-    verdict = {"correct": correct} if record.label else {}
+    marked = {"correct": correct} if record.label else {}
     said = {"p_yes": round(p_yes, 6), "answer": one.text}
     if tuple(args.labels) != LABELS:
         said["p"] = {label: round(p, 6) for label, p in zip(args.labels, one.probabilities or (), strict=True)}
-    return to_json(fields | verdict | said)
+    return to_json(fields | marked | said)
 
 
 class Lines:
@@ -283,7 +283,7 @@ def _resumed(
 ) -> tuple[int, int]:
     """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
 
-    With --on-bad-image skip records may be without a line, as those are whose pictures are bad. Nothing is changed
+    With --on-bad-image skip records may be without a line, as those are whose images are unusable. Nothing is changed
     before all of it is understood.
 
     Args:

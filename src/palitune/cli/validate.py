@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune validate` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="files of records, JSONL or TSV")
-    parser.add_argument("--sheet", metavar="PNG", help="also draw the pictures with their answers, wrong ones first")
+    parser.add_argument("--sheet", metavar="PNG", help="also draw the images with their answers, wrong ones first")
     text = "also write a page about all FILEs together, as `palitune report` does"
     parser.add_argument("--report", metavar="HTML", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --sheet and --report replace files")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     shown = image_source(model, **arguments.image_options(args))
     sets = {path: dataset.load(Path(path), **arguments.folder_options(args), labels=args.labels) for path in args.files}
     frames = frames_of(decoding(source, args.frames, args.max_pixels), args.frames, args.most_frames, args.pool)
-    status(f"looking at the images of {sum(map(len, sets.values()))} records", args.quiet)
+    status(f"checking the images of {sum(map(len, sets.values()))} records", args.quiet)
     check_pictures(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)

@@ -10,8 +10,8 @@ from palitune.cli import streams, values
 
 DESCRIPTION = """\
 Runs a checkpoint through palitune and through big_vision's own PaliGemma, on the same images and in float32, and
-prints how far image tokens and logits are apart, what each writes by greedy decoding, and a verdict. Without images
-it draws four advertisements. Ends with 0 if both agree and with 65 if they do not.
+prints how far image tokens and logits are apart, what each writes by greedy decoding, and whether they agree. Without
+images it draws four advertisements. Ends with 0 if both agree and with 65 if they do not.
 
 big_vision is not part of palitune: bin/install-big_vision.sh fetches it into cache/ once (the container's image has
 it). Float32 takes 4 bytes a parameter: 12 GB for a 3B model, of main memory with JAX_PLATFORMS=cpu.
@@ -103,14 +103,14 @@ def _compared(args: argparse.Namespace) -> list[Any]:
         for name in names:
             if not Path(name).is_file():
                 raise MissingInputError("no such image", where=name or "''")
-        pictures = [decoder.load(Path(name), model.sizes.img.image_size) for name in names]
+        images = [decoder.load(Path(name), model.sizes.img.image_size) for name in names]
     names = args.images or [Path(name).name for name in names]
     # Every parameter as float32, which both then compute in.
     params = {path: np.asarray(model.checkpoint[path]).astype(np.float32) for path in model.checkpoint}
     compare = Comparer(model.sizes, reference, model.tokenizer.eos)
     rows = []
     silent = args.quiet or not sys.stderr.isatty()
-    for name, pixels in zip(tqdm(names, "comparing", unit="pictures", disable=silent), pictures, strict=True):
+    for name, pixels in zip(tqdm(names, "comparing", unit="images", disable=silent), images, strict=True):
         found = compare(params, pixels, asked, suffix)
         answers = (model.tokenizer.answer(tokens.tolist()) for tokens in (found.ours, found.theirs))
         rows.append((name, found, *answers))

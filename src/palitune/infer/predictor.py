@@ -1,4 +1,4 @@
-"""A model that is asked about examples: `Predictor.predict`, and what is looked at before."""
+"""A model that predicts targets of examples: `Predictor.predict`, and the checks before it."""
 
 import collections
 import functools
@@ -54,12 +54,12 @@ def located(
 
 
 def picture_problems(
-    asked: Iterable[Example], images: ImageFolders, pictures: ImageSource, frames: "Frames"
+    asked: Iterable[Example], images: ImageFolders, source: ImageSource, frames: "Frames"
 ) -> list[PalituneError]:
     """What is wrong with examples' images, by line; the device is not used."""
     found: list[PalituneError] = []
     expanded = _requests(_pairs(located(asked, images, found.append)), frames, found.append)
-    found += list(pictures.problems(one for _, _, several in expanded for one in several))
+    found += list(source.problems(one for _, _, several in expanded for one in several))
     return sorted(found, key=lambda problem: int((problem.where or "0").rpartition(":")[2]))
 
 
@@ -76,7 +76,7 @@ class Frames(NamedTuple):
     pool: str = "worst"  # worst (least sure of yes), mean or best
 
 
-def check_pictures(sets: Iterable[Sequence[Example]], pictures: ImageSource, frames: Frames | None = None) -> None:
+def check_pictures(sets: Iterable[Sequence[Example]], source: ImageSource, frames: Frames | None = None) -> None:
     """Checks every image of some sets, so that nothing is found out halfway.
 
     Raises:
@@ -86,7 +86,7 @@ def check_pictures(sets: Iterable[Sequence[Example]], pictures: ImageSource, fra
     asked = _pairs(record for found in sets for record in found)
     wanted = [one for _, _, several in _requests(asked, frames, problems.append) for one in several]
     raise_all(problems)
-    pictures.check(wanted)
+    source.check(wanted)
 
 
 def frames_of(

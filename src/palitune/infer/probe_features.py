@@ -22,5 +22,5 @@ def features(records: Sequence[Example], shown: ImageSource, quiet: bool = False
     """float32[N, D], from the image features of N records' images; computed where they are missing."""
     silent = quiet or not sys.stderr.isatty()
     tokens = raise_first(shown.prefetch(ImageRequest(record.image.path, record.where) for record in records))
-    bar = tqdm(tokens, "looking", len(records), unit="pictures", leave=False, disable=silent)
+    bar = tqdm(tokens, "encoding", len(records), unit="images", leave=False, disable=silent)
     return np.stack([feature(one) for one in bar])

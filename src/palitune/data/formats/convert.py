@@ -41,7 +41,7 @@ class Conversion:
     overwrite: bool
     drop: bool
     rename: Sequence[tuple[str, str]]
-    pictures: str | None
+    embedded_to: str | None
     embed: bool
     images: str | None
     allow_outside: bool
@@ -82,7 +82,7 @@ def convert(wanted: Conversion, emit: Callable[[bytes], None]) -> Converted:
         raise UsageError(f"--rename: {error}") from None
     source = _source(wanted)
     losses = Losses(wanted.drop)
-    embedded = EmbeddedImages(Path(wanted.pictures)) if wanted.pictures else None
+    embedded = EmbeddedImages(Path(wanted.embedded_to)) if wanted.embedded_to else None
     options = wanted.options._replace(losses=losses, embedded=embedded)
     kind = wanted.kind or detection.detect(source, options)
     _check(wanted, kind)

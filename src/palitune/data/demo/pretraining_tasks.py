@@ -91,7 +91,7 @@ def yes_no_question(scene: Scene, rng: np.random.Generator) -> tuple[str, str]:
 def _laws() -> dict[str, tuple[str, str, bool]]:
     """Name: (field of a scene, its value, whether the law demands it; else it forbids it).
 
-    Laws are mostly about the shape of the badge, so that the model attends to the badge when it is asked about a new law.
+    Laws are mostly about the shape of the badge, so that the model attends to it when asked about a new law.
     """
     subjects = [("badge", badge) for badge in ASKED_BADGES] * 3
     subjects += [("product", product) for product in PRODUCTS]

@@ -8,7 +8,7 @@ from conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "palitune"
 FILES = sorted(SOURCE.rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, COMMAND_LINE = 350, 60, 3_300  # lines
+LONGEST_FILE, LONGEST_FUNCTION, COMMAND_LINE = 350, 60, 3_250  # lines
 # Files that do not keep a rule yet. The lists may only become shorter.
 LONG_FILES = {"models/gemma.py"}
 KNOW_ARGUMENTS = {"run/reproduce.py", "run/setup.py", "run/sweep.py", "run/verdicts.py"}

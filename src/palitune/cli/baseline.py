@@ -4,7 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from palitune.cli import arguments, streams, values
+from palitune import streams
+from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
 from palitune.data import dataset
 

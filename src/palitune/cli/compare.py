@@ -2,8 +2,8 @@
 
 import argparse
 
-from palitune import console
-from palitune.cli import arguments, streams
+from palitune import console, streams
+from palitune.cli import arguments
 
 DESCRIPTION = """\
 Compares files of answers of 13-inference.py to the same examples, each file with the first. It prints the figures of

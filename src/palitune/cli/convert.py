@@ -84,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune convert` with the arguments that were given."""
-    from palitune.cli import streams
+    from palitune import streams
     from palitune.data.formats.convert import Conversion, convert
     from palitune.data.formats.options import Options
 

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     from collections import Counter
     from pathlib import Path
 
-    from palitune.cli import streams
+    from palitune import streams
     from palitune.data.example_files import Reader
     from palitune.errors import BadDataError
     from palitune.evaluate.confusion import kind

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from palitune import append_file, files
-from palitune.cli import arguments, streams, values
+from palitune import append_file, files, streams
+from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
 from palitune.data import dataset
 from palitune.data.image_folders import ImageFolders

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from palitune.cli import arguments, streams, values
+from palitune import streams
+from palitune.cli import arguments, values
 from palitune.data import dataset
 from palitune.errors import NAMED, printable
 

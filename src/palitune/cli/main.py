@@ -10,8 +10,8 @@ import traceback
 import warnings
 from typing import Any, NoReturn
 
-from palitune import __version__, console, jax_environment
-from palitune.cli import inputs, streams
+from palitune import __version__, console, jax_environment, streams
+from palitune.cli import inputs
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,

@@ -3,8 +3,8 @@
 import argparse
 from pathlib import Path
 
-from palitune import console
-from palitune.cli import arguments, streams, values
+from palitune import console, streams
+from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
 from palitune.data import dataset
 from palitune.errors import UsageError

@@ -2,7 +2,8 @@
 
 import argparse
 
-from palitune.cli import arguments, streams, values
+from palitune import streams
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying

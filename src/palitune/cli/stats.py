@@ -2,7 +2,7 @@
 
 import argparse
 
-from palitune.cli import streams
+from palitune import streams
 
 DESCRIPTION = """\
 Counts yes and no in every column that says one of them in each line (true, false, 1 and 0 too), or in --columns. FILE

@@ -36,8 +36,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune thin` with the arguments that were given."""
     from pathlib import Path
 
-    from palitune import atomic_files, workspace
-    from palitune.cli import streams
+    from palitune import atomic_files, streams, workspace
     from palitune.data.checks import label_counts, thinning
     from palitune.data.checks.label_tables import share_table
 

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from palitune.cli import arguments, streams, values
+from palitune import streams
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Writes the lines of FILE, of 13-inference.py, that the model was least sure of, the most uncertain first, as they are.

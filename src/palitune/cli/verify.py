@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from palitune.cli import streams, values
+from palitune import streams
+from palitune.cli import values
 
 DESCRIPTION = """\
 Runs a checkpoint through palitune and through big_vision's own PaliGemma, on the same images and in float32, and

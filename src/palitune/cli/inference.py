@@ -68,6 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune inference` with the arguments that were given."""
     from palitune import workspace
+    from palitune.data.answer_source import AnswerSource
     from palitune.data.checks import seen_in_training
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load
@@ -86,11 +87,15 @@ def run(args: argparse.Namespace) -> None:
             if asked.done:
                 print(f"{args.resume}: {asked.done} lines are there already", file=sys.stderr)
         made = answering.made_with(model, **arguments.answering_options(args))
+        source_of = AnswerSource.of_file(Path(args.resume), made) if args.resume else AnswerSource.of_stdout()
         predictor = Predictor(model, shown, made, frames=frames, batch_size=args.batch_size, quiet=args.quiet)
         known = seen_in_training.TrainedImageCounter(source, args.quiet)
         located_ones = known.watch(located(asked, images, asked.tell))
         found = predictor.predict(located_ones, asked.tell)
-        written = asked.done + _write(found, total, out, args)
+        try:
+            written = asked.done + _write(found, total, out, args)
+        finally:
+            source_of.write(made)
         known.tell(args.data)
     asked.tell_of_more()
     if asked.left_out and not written:

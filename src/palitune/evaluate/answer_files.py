@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import console
-from palitune.data import example_files
+from palitune.data import answer_source, example_files
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.invisible_characters import shown
 from palitune.data.labels import LABELS, plain, plain_set
-from palitune.data.prediction import Prediction
+from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError, PalituneError
 from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Outcomes
@@ -33,6 +33,7 @@ class Answers(NamedTuple):
     name: str
     predictions: list[Prediction]
     outcomes: Outcomes
+    made: MadeWith | None = None
 
     @property
     def examples(self) -> list[Example]:
@@ -62,8 +63,11 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
         console.note(f"{path}: {unlabelled} lines without a label are left out")
     if not found:
         raise BadDataError("there are no labels here", where=str(path), hint="Unlabelled answers: palitune uncertain")
+    made = answer_source.read(path, quiet)
+    if made is not None:
+        found = [one._replace(made=made) for one in found]
     classes = classes_of(found, labels, quiet)
-    return Answers(str(path), found, outcomes_of(found, classes, str(path)))
+    return Answers(str(path), found, outcomes_of(found, classes, str(path)), made)
 
 
 def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
@@ -80,6 +84,8 @@ def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet
                 what = f"label {shown(one.example.label)} is none of {', '.join(typed)}"
                 raise BadDataError(what, where=one.example.where, hint="--labels names others")
         return tuple(map(plain, typed))
+    if (made := made_with(found)) is not None and there <= plain_set(made.labels or ()):
+        return tuple(dict.fromkeys(map(plain, made.labels or ())))
     if there <= set(LABELS) and (there or {plain(one.text) for one in found} <= set(LABELS)):
         return LABELS
     scores = found[0].example.fields.get("p")
@@ -95,6 +101,30 @@ def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet
     if len(names) == 2 and not quiet and any(one.text for one in found):
         console.note(f"labels {','.join(names)}, the first is the positive one; --labels says otherwise")
     return tuple(names) if len(names) > 1 else (*names, "(other)")
+
+
+def made_with(found: Sequence[Prediction]) -> MadeWith | None:
+    """What all predictions were made with; None where that is unknown, as in files without a file beside them."""
+    return found[0].made if found else None
+
+
+def threshold_of(found: Sequence[Prediction], classes: Sequence[str]) -> float | None:
+    """The threshold on the probability of the first of two classes that predictions were made with, if it is known."""
+    made = made_with(found)
+    if made is None or made.decode or len(made.labels or ()) != 2:
+        return None
+    labels = tuple(map(plain, made.labels or ()))
+    if labels == tuple(classes):
+        return made.threshold
+    return 1 - made.threshold if labels == tuple(classes)[::-1] else None
+
+
+def _is_reversed(found: Sequence[Prediction], classes: Sequence[str], answers: Sequence[str]) -> bool:
+    """Whether p_yes is the probability of the second of two classes: as is known, or else as the answers tell."""
+    made = made_with(found)
+    if made is not None and made.labels:
+        return plain(made.labels[0]) == classes[1]
+    return set(classes) <= set(answers) and _is_of_second(found, classes)
 
 
 def _is_of_second(found: Sequence[Prediction], classes: Sequence[str]) -> bool:
@@ -120,10 +150,13 @@ def outcomes_of(found: Sequence[Prediction], classes: tuple[str, ...], name: str
     """
     answers = [plain(one.text) for one in found]
     p_yes = [one.p_yes for one in found]
-    if len(classes) == 2 and set(classes) <= set(answers) and _is_of_second(found, classes):
+    known = made_with(found)
+    if known is not None and len(known.labels or ()) > 2:
+        p_yes = [None] * len(found) if len(classes) == 2 else p_yes  # it is the answer's, whichever that is
+    elif len(classes) == 2 and _is_reversed(found, classes, answers):
         p_yes = [None if p is None else 1 - p for p in p_yes]
     made = metrics.outcomes_of([one.example.label for one in found], answers, p_yes, classes)
-    if made.p is None or not _contradicts(made):
+    if made.p is None or (known is not None and not known.decode) or not _contradicts(made):
         return made
     console.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
     return metrics.outcomes_of(made.labels, answers, [None] * len(found), classes)
@@ -191,7 +224,9 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
 
 
 def _some(found: Answers, indices: Sequence[int]) -> Answers:
-    return Answers(found.name, [found.predictions[index] for index in indices], found.outcomes.take(indices))
+    return Answers(
+        found.name, [found.predictions[index] for index in indices], found.outcomes.take(indices), found.made
+    )
 
 
 def _tell_of_repeated(found: Answers) -> None:

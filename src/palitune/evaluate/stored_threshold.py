@@ -105,6 +105,8 @@ def choose(
         raise BadDataError(what, where=file, hint="Answers as palitune inference writes them are needed")
     mark = _mark(checkpoint) if checkpoint else ""
     stored = _usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
+    if written_with is None and found.made is not None:
+        written_with = found.made.temperature
     written = _written_with(path, file, written_with, stored, checkpoint, quiet)
     scores = log_odds(found.outcomes.p) * written
     positive = np.array([label == classes[0] for label in found.outcomes.labels], bool)

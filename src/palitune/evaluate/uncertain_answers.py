@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data import dataset
+from palitune.data import answer_source, dataset
 from palitune.data.example_files import Reader
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
@@ -43,8 +43,11 @@ def most_uncertain(
         if said is None:
             raise BadDataError("no answer here", where=example.where, hint=answer_files.ask_first())
         lines.append(Line(raw, said))
-    predictions = [line.prediction for line in lines]
+    made = answer_source.read(Path(file), quiet)
+    predictions = [line.prediction._replace(made=made) for line in lines]
     outcomes = answer_files.outcomes_of(predictions, answer_files.classes_of(predictions, labels, quiet), file)
+    if threshold is None:
+        threshold = answer_files.threshold_of(predictions, outcomes.classes)
     order = doubtful(outcomes, threshold_of(outcomes) if threshold is None else threshold)
     if not order:
         raise BadDataError("the lines have no p_yes that their answers follow from", where=file)

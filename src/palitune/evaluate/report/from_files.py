@@ -47,7 +47,10 @@ def summarize_file(
         earlier = answer_files.read(Path(before), found.outcomes.classes, quiet)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": file} | ({"before": before} if before else {})
-    threshold = summary.threshold_of(found.outcomes, stored.point.threshold if stored else None)
+    facts |= _facts_of(found)
+    threshold = answer_files.threshold_of(found.predictions, found.outcomes.classes)
+    if threshold is None:
+        threshold = summary.threshold_of(found.outcomes, stored.point.threshold if stored else None)
     if stored is not None:
         facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
         if threshold != stored.point.threshold:
@@ -58,6 +61,17 @@ def summarize_file(
     return summary.summarize(
         file, facts, records, found.outcomes, earlier.outcomes if earlier else None, threshold, most, learned
     )
+
+
+def _facts_of(answers: Answers) -> dict[str, str]:
+    """What the answers were made with, in words, where that is known."""
+    made = answers.made
+    if made is None:
+        return {}
+    facts = {"answered by": made.model, "labels": ", ".join(made.labels or ())}
+    if made.decode:
+        return facts | {"answers are": "written freely"}
+    return facts | ({"threshold": f"{made.threshold:.4g}"} if answers.outcomes.is_binary else {})
 
 
 def compare_files(
@@ -82,5 +96,7 @@ def summarize_comparison(
     """The summary of the second answers against the first, with the images' files."""
     records = answer_files.located(after.examples, Path(after.name), images, allow_outside)
     facts = {"before": before.name, "after": after.name}
-    title, threshold = f"{after.name} against {before.name}", summary.threshold_of(after.outcomes)
+    title = f"{after.name} against {before.name}"
+    threshold = answer_files.threshold_of(after.predictions, after.outcomes.classes)
+    threshold = summary.threshold_of(after.outcomes) if threshold is None else threshold
     return summary.summarize(title, facts, records, after.outcomes, before.outcomes, threshold)

@@ -1,0 +1,93 @@
+"""What a file of answers was made with, in a hidden file beside it: `.OUT.made.json` for `OUT`.
+
+The lines themselves stay as they are, for `cut`, `grep`, `sort` and `head`. The file beside them holds the SHA-256 of
+the answers, so that it is not taken for other content: lines that were edited, sorted or added make it void.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import stat
+from pathlib import Path
+
+from palitune import atomic_files, console
+from palitune.data.prediction import MadeWith
+from palitune.errors import PalituneError
+
+VERSION = 1
+LARGEST = 1 << 20  # bytes of a file beside answers
+
+
+def beside(path: Path) -> Path:
+    """Where it is told what the answers in a file were made with; hidden, so that `tmp/out-*` does not find it."""
+    return path.with_name(f".{path.name}.made.json")
+
+
+def read(path: Path, quiet: bool = False) -> MadeWith | None:
+    """What the answers in a file were made with; None where nothing tells, or what tells is about other content.
+
+    Args:
+      quiet: do not say on stderr that the answers have changed since.
+    """
+    try:
+        if not path.is_file() or beside(path).stat().st_size > LARGEST:
+            return None
+        content = json.loads(beside(path).read_bytes())
+        made, known = content["made"], content["sha256"]
+        if content["version"] != VERSION or not isinstance(made["labels"], list):
+            return None
+        labels = tuple(str(label) for label in made["labels"])
+        threshold, temperature = float(made["threshold"]), float(made["temperature"])
+        model, mark, prompt = (str(made[name]) for name in ("model", "mark", "prompt"))
+        if known != _sha256(path):
+            if not quiet:
+                what = "the answers have changed since they were written, so what they were made with is not known"
+                console.note(f"{path}: {what}")
+            return None
+        return MadeWith(labels, threshold, temperature, model, mark, prompt, bool(made["decode"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@dataclasses.dataclass
+class AnswerSource:
+    """Says beside a file of answers what they were made with, once all of them are written.
+
+    Attributes:
+      path: the file; None where there is none, as of a pipe, or where it has answers of something unknown.
+    """
+
+    path: Path | None
+
+    @classmethod
+    def of_file(cls, path: Path, made: MadeWith) -> "AnswerSource":
+        """Of a file that lines are added to: what is there already must have been made with the same."""
+        with contextlib.suppress(OSError):
+            if path.stat().st_size and read(path, quiet=True) != made:
+                return cls(None)
+        return cls(path)
+
+    @classmethod
+    def of_stdout(cls) -> "AnswerSource":
+        """Of standard output, where that is a new file; on Linux its name is known."""
+        with contextlib.suppress(OSError, ValueError):
+            facts = os.fstat(1)
+            path = Path(os.readlink("/proc/self/fd/1"))
+            if stat.S_ISREG(facts.st_mode) and facts.st_size == 0 and path.samefile("/proc/self/fd/1"):
+                return cls(path)
+        return cls(None)
+
+    def write(self, made: MadeWith) -> None:
+        """Writes the file beside the answers; where it cannot be written, the answers do without."""
+        if self.path is None:
+            return
+        with contextlib.suppress(PalituneError, OSError):
+            content = {"version": VERSION, "sha256": _sha256(self.path), "made": made._asdict()}
+            atomic_files.write(beside(self.path), json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,7 +20,7 @@ from palitune.checkpoint import manifest, npz, operating_point, run_state, verif
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 from palitune.run.folder import RunFolder, read_config
-from palitune.run.trainer import Progress, Training
+from palitune.run.trainer import Progress, Trainer
 
 ARRAY = np.arange(12, dtype=np.float32).reshape(3, 4)
 BILLION = 1_000_000_000
@@ -356,12 +356,12 @@ def test_facts_of_another_shape_are_bad_data(change: Callable[[dict[str, Any]], 
     for wrong in (False, True):
         if wrong:
             change(facts)
-        journal = SimpleNamespace(folder=RunFolder(tmp_path / "a.npz"), blocks=[], total=0)
-        training = Training(None, {}, None, None, journal, None, None, None)  # type: ignore[arg-type]
+        log = SimpleNamespace(folder=RunFolder(tmp_path / "a.npz"), blocks=[], total=0)
+        trainer = Trainer(None, {}, None, None, log, None, None, None)  # type: ignore[arg-type]
         saved = run_state.Saved({"start": {}, "kept": {}}, facts)
         if wrong:
             with pytest.raises(BadDataError, match=r"state\.npz: the saved state of this run is invalid"):
-                training.resume(saved)
+                trainer.resume(saved)
         else:
-            training.resume(saved)
-            assert journal.total == 3
+            trainer.resume(saved)
+            assert log.total == 3

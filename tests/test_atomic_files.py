@@ -14,7 +14,8 @@ import pytest
 
 from palitune import atomic_files, files, locks
 from palitune.errors import OutputExistsError, StorageError
-from palitune.run.folder import Metrics, RunFolder
+from palitune.run.folder import RunFolder
+from palitune.run.metrics_log import MetricsLog
 
 PRECIOUS = b"three years of work\n"
 REFUSED = ("EINVAL", "EPERM", "EACCES", "ENOTSUP", "ENOSYS")
@@ -45,7 +46,7 @@ def test_what_a_network_folder_refuses_is_done_without(
     path.write_bytes(b"old")
     with refusing(monkeypatch, call, code, folders) as seen:
         atomic_files.write(path, b"new")
-        with contextlib.closing(Metrics(RunFolder(tmp_path / "a.npz"))) as metrics:
+        with contextlib.closing(MetricsLog(RunFolder(tmp_path / "a.npz"))) as metrics:
             metrics.add({"step": 1})
             assert metrics.sync() == len(b'{"step": 1}\n')
     assert bool(seen) == (call == "fsync")
@@ -179,7 +180,7 @@ def test_metrics_never_reach_what_shares_their_name(link: bool, tmp_path: Path) 
         folder.metrics.symlink_to(copy)
     else:
         folder.metrics.hardlink_to(copy)
-    with contextlib.closing(Metrics(folder, len(line))) as metrics:
+    with contextlib.closing(MetricsLog(folder, len(line))) as metrics:
         metrics.add({"step": 2})
     assert copy.read_bytes() == line * 2
     assert folder.metrics.read_bytes() == line + b'{"step": 2}\n'

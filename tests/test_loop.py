@@ -1,5 +1,6 @@
 """An attempt at learning on a golden model: repeatable, resumable at every step, and ended when it goes astray."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax.numpy as jnp
@@ -18,7 +19,7 @@ from palitune.errors import DivergedError
 from palitune.method import METHODS
 from palitune.train import guard, loop, step
 from palitune.train.evaluation import Evaluation, Evaluator
-from palitune.train.loop import Attempt, Best, Course, Row
+from palitune.train.loop import Attempt, Best, Row, TrainingSetup
 
 ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 
@@ -65,7 +66,7 @@ class School:
         texts = loop.examples_of(records, Letters(), settings.prompt)
         self.start = chosen
         self.records = records
-        self.course = Course(
+        self.setup = TrainingSetup(
             step=step.make_step(golden.sizes, transform, jnp.float32, options),
             transform=transform,
             options=options,
@@ -82,7 +83,7 @@ class School:
 
     def attempt(self, rate: float = 0.03, **changes: Any) -> Attempt:
         return Attempt(
-            self.course._replace(**changes), dict(self.start), rate, warmup=1, patience=self.settings.patience
+            self.setup._replace(**changes), dict(self.start), rate, warmup=1, patience=self.settings.patience
         )
 
     def feed(self, attempt: Attempt) -> Any:
@@ -91,9 +92,11 @@ class School:
         return loop.training_batches(self.records, texts, ImageLoader(56), settings, "1st", attempt.count)
 
     def learn(self, attempt: Attempt) -> list[Row]:
-        rows: list[Row] = []
-        attempt.learn(self.feed(attempt), rows.append)
-        return rows
+        return list(attempt.rows(self.feed(attempt)))
+
+    def watch(self, attempt: Attempt, feed: Any, observe: Callable[[Row], None]) -> None:
+        for row in attempt.rows(feed):
+            observe(row)
 
 
 def seen(loss: float, right: list[bool] | None = None, spread: float = 0.0) -> Evaluation:
@@ -240,7 +243,7 @@ def test_a_second_pass_has_to_surpass_the_first(golden: Golden, records: list[Ex
     school = School(golden, records)
     first = Best(0, -1.0, 1.0, {}, {"sentinel": np.zeros(1)})
     attempt = Attempt(
-        school.course._replace(evaluate=lambda params: seen(1.5)),
+        school.setup._replace(evaluate=lambda params: seen(1.5)),
         dict(school.start),
         0.003,
         warmup=1,
@@ -274,7 +277,7 @@ def test_resumed_at_every_step_it_ends_the_same(
                 raise InterruptedError
 
         with pytest.raises(InterruptedError):
-            first.learn(school.feed(first), observe)
+            school.watch(first, school.feed(first), observe)
         saved = run_state.load(tmp_path / "state.npz")
         second = school.attempt()
         second.restore(saved.arrays, saved.facts)
@@ -302,7 +305,7 @@ def test_a_loss_that_is_not_finite_ends_learning(golden: Golden, records: list[E
         before.update({path: np.array(leaf) for path, leaf in attempt.trainable.items()})
 
     with pytest.raises(DivergedError, match=r"step 3 of 5 \(loss nan\)"):
-        attempt.learn(feed, observe)
+        school.watch(attempt, feed, observe)
     for path, leaf in attempt.trainable.items():
         assert np.array_equal(leaf, before[path])  # the update was not made
 

@@ -115,7 +115,7 @@ def test_other_data_is_not_taken_for_the_run_s(workspace: Path, noted: object, r
             for option, message in (
                 ('"speed": 1', "the option speed is none of learning's"),
                 ('"write": "x"', "the option write is none of learning's"),
-                ('"batch_size": "two"', "invalid positive_int value"),
+                ('"batch_size": "two"', "batch_size cannot be 'two': 'two' is not a whole number"),
                 ('"batch_size": [[2]]', "batch_size cannot be [[2]]"),
                 ('"features": "no"', "features cannot be 'no'"),
                 ('"weight_decay": [3]', "weight_decay cannot be [3]"),
@@ -188,7 +188,7 @@ def test_the_best_of_several(workspace: Path, run: Run) -> None:
 
 def test_the_best_weights_may_be_on_the_disk(workspace: Path, run: Run) -> None:
     """As with a model that is large beside the memory: the same comes out of it."""
-    code = "import palitune.run.courses as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
+    code = "import palitune.run.training_setup as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
     options = ["-2", "--repeat", "2", "--evaluate-every", "1", "--quiet"]
     learn(run, workspace, *options, "-w", "in-memory")
     done = run("python", "-c", code.format([*QUICK, *options, "-w", "on-disk"]), cwd=workspace)

@@ -11,7 +11,8 @@ from conftest import Run
 
 from palitune.checkpoint import trained_images
 from palitune.checkpoint.trained_images import Known
-from palitune.run.verdicts import whole_of
+from palitune.config import RunConfig
+from palitune.run.evaluation import whole_of
 
 OWN = "is there a cross in the image?"
 
@@ -81,21 +82,21 @@ def test_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_whole_set_is_the_one_that_both_parts_come_from(tmp_path: Path) -> None:
-    args = Namespace(images=None, allow_outside=False, quiet=False)
+    config = RunConfig()
     shown: Any = Namespace(check=lambda wanted: list(wanted))
     (tmp_path / "a.png").write_bytes(b"")
     line = '{"image": "a.png", "prefix": "", "suffix": "yes"}\n'
     train, valid, whole, test = (tmp_path / f"{name}.jsonl" for name in ("train", "valid", "shuffle", "test"))
     for path in (train, valid):
         path.write_text(line)
-    assert whole_of(train, valid, args, shown) == {}
+    assert whole_of(train, valid, config, shown) == {}
     whole.write_text(line * 2)
-    assert [len(records) for records in whole_of(train, valid, args, shown).values()] == [2]
-    assert whole_of(train, tmp_path / "other" / "valid.jsonl", args, shown) == {}
-    assert whole_of(train, None, args, shown) == {}
-    assert whole_of(train, tmp_path / "mine.jsonl", args, shown) == {}
+    assert [len(records) for records in whole_of(train, valid, config, shown).values()] == [2]
+    assert whole_of(train, tmp_path / "other" / "valid.jsonl", config, shown) == {}
+    assert whole_of(train, None, config, shown) == {}
+    assert whole_of(train, tmp_path / "mine.jsonl", config, shown) == {}
     test.write_text(line)  # kept aside: no run looks at it
-    assert whole_of(train, valid, args, shown) == {}
+    assert whole_of(train, valid, config, shown) == {}
     test.unlink()
     whole.write_text('{"image": "a.png", "suffix": "maybe"}\n')  # no run depends on it
-    assert whole_of(train, valid, args, shown) == {}
+    assert whole_of(train, valid, config, shown) == {}

@@ -15,6 +15,9 @@ _INTERFACE = {
     "Evaluation": "palitune.evaluate.evaluation",
     "demo_data": "palitune.data.demo.dataset",
     "read": "palitune.data.dataset",
+    "RunConfig": "palitune.config",
+    "RunResult": "palitune.run.setup",
+    "learn": "palitune.run.setup",
 }
 
 

@@ -24,6 +24,11 @@ def command(name: str) -> str:
     return f"./{stage}" if stage is not None and os.path.isfile(stage) else f"palitune {name}"
 
 
+def is_watched() -> bool:
+    """Whether somebody sees progress bars: at a terminal, or in a notebook."""
+    return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())
+
+
 def status(text: str, quiet: bool = False) -> None:
     """Says on stderr what begins now. Only at a terminal: a script gets its lines when everything has been checked."""
     if not quiet and sys.stderr is not None and sys.stderr.isatty():

@@ -122,3 +122,16 @@ class DivergedError(PalituneError):
     """Training diverged, and no model was written."""
 
     exit_code = 79
+
+
+class Stopped(BaseException):
+    """A signal asks to end. It is no Exception, so that half-written files are cleaned up on the way out.
+
+    Attributes:
+      number: of the signal.
+      hint: how to go on, where that can be.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.hint: str | None = None

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from palitune.errors import UsageError
-from palitune.value_kinds import Flag, Kind, Rules, suggestion
+from palitune.value_kinds import Flag, Kind, suggestion
 
 T = TypeVar("T")
+G = TypeVar("G", bound="Settings")
 KEY = "setting"  # of a field's metadata
 
 
@@ -119,12 +120,15 @@ class Settings:
             object.__setattr__(self, one.name, checked)
         object.__setattr__(self, "given", frozenset(given))
 
+    @classmethod
+    def of(cls: "type[G]", options: Mapping[str, object]) -> "G":
+        """The group with these settings, by name, all of which somebody has asked for. Raises UsageError."""
+        values: dict[str, Any] = dict(options)
+        return cls(**values, given=frozenset(values))
+
     def options(self) -> dict[str, object]:
         """The settings that were given, by name."""
         return {one.name: getattr(self, one.name) for one in settings_of(type(self)) if one.name in self.given}
-
-
-G = TypeVar("G", bound=Settings)
 
 
 def settings_of(group: type[Settings]) -> list[Setting]:
@@ -156,8 +160,3 @@ def checked(known: Mapping[str, Setting], options: Mapping[str, object], of: str
         except ValueError as error:
             raise ValueError(f"the option {name} cannot be {value!r:.60}: {error}") from None
     return values
-
-
-def is_repeated(one: Setting) -> bool:
-    """Whether an option may be typed several times, each time with one more value."""
-    return isinstance(one.details.kind, Rules)

@@ -15,7 +15,8 @@ import pytest
 from palitune import atomic_files
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.errors import StorageError
-from palitune.run.folder import Metrics, RunFolder
+from palitune.run.folder import RunFolder
+from palitune.run.metrics_log import MetricsLog
 
 OLD: dict[str, npt.NDArray[Any]] = {"a": np.arange(30_000, dtype=np.float32), "b": np.ones((3, 4), np.float16)}
 NEW = {path: array + 1 for path, array in OLD.items()}
@@ -74,7 +75,7 @@ def configuration(folder: RunFolder, arrays: dict[str, Any], text: str) -> None:
 
 
 def metrics(folder: RunFolder, arrays: dict[str, Any], text: str) -> None:
-    with contextlib.closing(Metrics(folder)) as book:
+    with contextlib.closing(MetricsLog(folder)) as book:
         book.add({"step": 1, "text": text})
         book.sync()
         book.write_table()

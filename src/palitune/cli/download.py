@@ -55,8 +55,7 @@ def run(args: argparse.Namespace) -> None:
     import difflib
 
     from palitune import workspace
-    from palitune.cli.main import Stopped
-    from palitune.errors import UsageError
+    from palitune.errors import Stopped, UsageError
     from palitune.hub import catalogue
 
     name = catalogue.short(args.model)

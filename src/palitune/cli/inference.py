@@ -200,7 +200,7 @@ def _write(
     """The number of lines, which go to `out` or else to standard output."""
     from tqdm import tqdm
 
-    from palitune.cli.main import Stopped
+    from palitune.errors import Stopped
     from palitune.infer.answering import tell_of_strangers
 
     # Lines on a terminal are progress enough.

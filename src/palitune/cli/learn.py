@@ -1,9 +1,12 @@
 """Stage 3: learning, judged before and after."""
 
 import argparse
+import os
+import sys
 
-from palitune.cli import arguments, values
+from palitune.cli import arguments
 from palitune.cli.inputs import Input
+from palitune.config import RunConfig
 
 INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
@@ -42,55 +45,15 @@ config.json. `palitune merge` makes one whole file of what was learned and its b
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune learn` to its parser."""
     parser.epilog = EXAMPLES
-    text = "a split in dataset/, or its folder; or a file of records, JSONL or TSV (set1)"
-    parser.add_argument("-d", "--data", default="set1", metavar="DATA", help=text)
-    text = "what judges while it learns, where -d is no split (default: the records that it learns from)"
-    parser.add_argument("--valid-data", metavar="FILE", help=text)
-    text = "save the result: a bare name goes into checkpoints/"
-    parser.add_argument("-w", "-s", "--write", metavar="NAME", help=text)
-    parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint and its run")
-    text = "also write NAME.run/report.html: the validation set before and after, with curves and pictures"
-    parser.add_argument("--report", action="store_true", help=text)
-    parser.add_argument("--seed", type=values.seed, help="another seed shows the examples in another order (0)")
-    arguments.add_run(parser)
-    _add_lottery(parser)
-    _add_safety(parser)
-    arguments.add_method(parser)
-    arguments.add_model(parser)
-    arguments.add_records(parser)
-
-
-def _add_lottery(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("several times in one process; the best is kept")
-    group.add_argument("--repeat", type=values.positive_int, default=1, metavar="N", help="from N seeds (1)")
-    text = "for each of several values, e.g. lr=0.01,0.03 batch=2,8; names are those of the options here"
-    group.add_argument("--sweep", nargs="+", metavar="NAME=V,V", help=text)
-    text = "look N times for better settings in what --sweep allows, ranges lr=0.003..0.1 too (needs palitune[search])"
-    group.add_argument("--search", type=values.positive_int, metavar="N", help=text)
-
-
-def _add_safety(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("going on and starting over")
-    text = "steps between two saved states of the run; 0 saves none (every ten minutes)"
-    group.add_argument("--save-every", type=values.non_negative_int, metavar="N", help=text)
-    text = "go on with the run of -w NAME, which was stopped or killed; it needs no other option"
-    group.add_argument("--resume", action="store_true", help=text)
-    text = "everything as in a run's config.json, but what is typed beside it"
-    group.add_argument("--from", dest="source", metavar="FILE", help=text)
-    text = "write the metrics for TensorBoard too (needs palitune[tensorboard])"
-    group.add_argument("--tensorboard", action="store_true", help=text)
+    arguments.add(parser, RunConfig)
 
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune learn` with the arguments that were given."""
-    from palitune.errors import UsageError
-
-    for option in ("resume", "tensorboard", "save_every", "report"):
-        if getattr(args, option) and args.write is None:
-            raise UsageError(f"--{option.replace('_', '-')} needs -w NAME: without it nothing is saved")
-    if args.resume and (args.overwrite or args.source):
-        raise UsageError("--resume goes on with a run as it is: leave out --overwrite and --from")
+    config = arguments.read(RunConfig, args)
 
     from palitune.run import setup
 
-    setup.run(args)
+    program = os.path.basename(sys.argv[0])
+    program = "palitune learn" if program == "palitune" else f"./{program}"
+    setup.learn(config, program=program, command=sys.argv[1:])

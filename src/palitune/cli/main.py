@@ -11,12 +11,14 @@ import warnings
 from typing import Any, NoReturn
 
 from palitune import __version__, console, jax_environment, streams
+from palitune.cli import arguments as options
 from palitune.cli import inputs
 from palitune.errors import (
     ConfigurationError,
     MissingInputError,
     PalituneError,
     ResumableError,
+    Stopped,
     StorageError,
     UsageError,
     printable,
@@ -79,14 +81,6 @@ signals: list[int] = []  # that have asked to end
 STOP_INTERVAL = 0.5  # seconds; longer than any clean-up takes
 
 
-class Stopped(BaseException):
-    """A signal asks to end. An exception, so that half-written files are cleaned up on the way out."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        self.hint: str | None = None  # how to go on, where that can be
-
-
 class Parser(argparse.ArgumentParser):
     """argparse's parser, with one line for a mistake instead of the whole usage."""
 
@@ -125,10 +119,7 @@ def _read(command: str | None, arguments: list[str]) -> tuple[object, argparse.N
         inputs.accept_by_place(parser, read)
     parser.add_argument("--quiet", action="store_true", help="no progress and no notes, only results and errors")
     parser.add_argument("--debug", action="store_true", help="show where an error came from")
-    args = parser.parse_args(arguments)
-    # Parsed once more without defaults: what is there then was typed.
-    bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
-    args.typed = {option for option, value in bare.items() if value is not None}
+    args = options.parse(parser, arguments)
     if read is not None:
         try:
             inputs.settle(args, read)

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from palitune.cli import arguments
 from palitune.cli.inputs import Input
 
 INPUT = Input("model", "-m", "CHECKPOINT")
@@ -63,6 +62,9 @@ class Adapted:
         return merged
 
 
+SAVE_DTYPES = ("float32", "bfloat16", "float16")
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune merge` to its parser."""
     parser.epilog = EXAMPLES
@@ -71,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-w", "--write", required=True, metavar="NAME", help="where to save; a bare name in checkpoints/"
     )
     text = "of weights that had an adapter (default: float32, in which nothing is lost)"
-    parser.add_argument("--save-dtype", choices=arguments.SAVE_DTYPES, default="float32", help=text)
+    parser.add_argument("--save-dtype", choices=SAVE_DTYPES, default="float32", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint")
 
 

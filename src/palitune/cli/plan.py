@@ -1,13 +1,16 @@
 """What fits: memory and time by method and batch size, before a weight is loaded."""
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
 from typing import Any
 
 from palitune.cli import arguments, values
+from palitune.learning_settings import LearningSettings
 from palitune.method import METHODS
+from palitune.settings import settings_of
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -70,7 +73,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)
     parser.add_argument("--estimate", action="store_true", help="estimate even where the step can be compiled")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    arguments.add_method(parser, planning=True)
+    # The batch sizes are those of --batches; other settings that change no memory are left out.
+    arguments.add(
+        parser, LearningSettings, [one.name for one in settings_of(LearningSettings) if not one.details.memory]
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -98,20 +104,21 @@ def run(args: argparse.Namespace) -> None:
     name, work = _work(args)
     sharding = cards.placement(card) if compiling else None
     rows, largest = [], {}
-    if args.method is None and any(getattr(args, name, None) is not None for name in arguments.NEEDS_METHOD):
+    settings = arguments.read(LearningSettings, args)
+    alone = "method" in settings.given
+    if not alone and any(one.name in settings.given and one.details.method for one in settings_of(LearningSettings)):
         raise UsageError("options of one method need --method")
-    methods = [args.method] if args.method else list(METHODS)
-    if args.method is None and (args.clip_global or (args.accumulate or 1) > 1):
+    methods = [settings.method] if alone else list(METHODS)
+    if not alone and (settings.clip_global or settings.accumulate > 1):
         methods = [name for name in methods if METHODS[name].holds_whole_gradient]
     silent = args.quiet or not sys.stderr.isatty()
     bar = tqdm(total=len(methods) * len(args.batches), desc="planning", leave=False, disable=silent)
     for method in methods:
-        args.method = method
-        chosen = _with(args, work)
+        chosen = _with(dataclasses.replace(settings, method=method), work)
         largest[method] = plan.largest_batch(chosen, room)
         for size in args.batches:
             each = plan.with_batch(chosen, size)
-            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, args.keep or 0) * 10**6)
+            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, settings.keep) * 10**6)
             memory = plan.measure(each, keep, sharding) if compiling else plan.estimate(each, keep)
             rows.append(_row(each, method, size, memory, room, card))
             bar.update()
@@ -176,11 +183,12 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
     return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
 
 
-def _with(args: argparse.Namespace, work: Any) -> Any:
-    """The work with what was typed, for the method that `args` names now."""
-    from palitune.config import PROMPT
+def _with(settings: LearningSettings, work: Any) -> Any:
+    """The work with these settings."""
+    from palitune.config import require_effect, training
 
-    config = arguments.configured(args, PROMPT)
+    require_effect(settings)
+    config = training(settings)
     return work._replace(config=config, features=work.features and not METHODS[config.method].trains_image_encoder)
 
 

@@ -10,6 +10,9 @@ from palitune.cli.inputs import Input
 from palitune.data import dataset
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from palitune.data.example import Example
     from palitune.data.probabilities import Array
     from palitune.evaluate.doubtful_labels import Doubts
 
@@ -53,8 +56,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune suspect` with the arguments that were given."""
-    import functools
-
     from palitune import workspace
     from palitune.data import example_files
     from palitune.data.checks import seen_in_training
@@ -84,8 +85,7 @@ def run(args: argparse.Namespace) -> None:
     source = workspace.checkpoint_to_read(args.model)
     seen_in_training.tell(source, args.data, found, args.quiet)
     if args.learn:
-        fold = functools.partial(_one_fold, args)
-        p = out_of_fold.by_fine_tuning(found, classes, args.folds, args.seed, args.quiet, fold)
+        p = _by_fine_tuning(found, classes, args)
     else:
         opened = open_model(source, *arguments.opening(args), args.quiet)
         p = out_of_fold.by_linear_probe(found, opened, classes, args.folds, args.seed, args.quiet)
@@ -113,46 +113,16 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
         streams.line(one)
 
 
-def _one_fold(args: argparse.Namespace, train: Path, valid: Path, target: Path) -> "Array":
-    """Learns from one file; probabilities float64[M, 2] of the other."""
-    import contextlib
-    import io
+def _by_fine_tuning(found: "Sequence[Example]", classes: tuple[str, ...], args: argparse.Namespace) -> "Array":
+    """Probabilities of models that were fine-tuned with the options typed here."""
     import signal
 
-    import numpy as np
+    from palitune.cli.main import signals
+    from palitune.config import RunConfig
+    from palitune.errors import ResumableError, Stopped
+    from palitune.run import out_of_fold
 
-    from palitune.checkpoint import manifest
-    from palitune.cli import learn
-    from palitune.cli.main import Parser, Stopped, signals
-    from palitune.config import PROMPT
-    from palitune.data.labels import LABELS
-    from palitune.data.prediction import MadeWith
-    from palitune.errors import ResumableError
-    from palitune.infer.loading import image_source, load
-    from palitune.infer.predictor import Predictor
-    from palitune.run import setup
-
-    parser = Parser(prog="palitune suspect --learn")
-    learn.add_arguments(parser)
-    # Learning must not see the held-out labels, not even to choose its best step.
-    typed = ["-d", str(train), "-w", str(target), "--seed", str(args.seed), "--save-every", "0", "--allow-outside"]
-    typed += ["-i", str(Path(train.root))]
-    for option in ("model", "tokenizer", "dtype", "allocator", "prompt", "frames", "max_pixels", "examples",
-                   "learning_rate"):  # fmt: skip
-        if getattr(args, option) is not None:
-            typed += [f"--{option.replace('_', '-')}={getattr(args, option)}"]
-    typed += [] if args.features else ["--no-features"]
-    own = parser.parse_args(typed)
-    own.quiet, own.debug, own.typed = True, args.debug, {"data", "write"}
-    with contextlib.redirect_stdout(io.StringIO()):
-        try:
-            setup.run(own)
-        except ResumableError:  # one fold could go on, and all of them cannot
-            raise Stopped(signals[-1] if signals else signal.SIGINT) from None
-    path = target.with_suffix(".npz")
-    model = load(path, **arguments.model_options(args))
-    shown = image_source(model, **arguments.image_options(args))
-    made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
-    held_out = dataset.load(valid, images=own.images, allow_outside=True)
-    predictions = Predictor(model, shown, made, quiet=True).predict_all(held_out)
-    return np.array([one.probabilities for one in predictions])
+    try:
+        return out_of_fold.by_fine_tuning(found, classes, args.folds, arguments.read(RunConfig, args))
+    except ResumableError:  # one fold could go on, and all of them cannot
+        raise Stopped(signals[-1] if signals else signal.SIGINT) from None

@@ -4,10 +4,7 @@ One process at a time may hold it.
 """
 
 import contextlib
-import csv
-import io
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,15 +13,7 @@ from typing import Any
 
 from palitune import atomic_files, files, locks
 from palitune.checkpoint import manifest
-from palitune.errors import BadDataError, MissingInputError, StorageError
-
-# The first five are the names that hosted fine-tuning services use.
-COLUMNS = (
-    *("step", "train_loss", "train_accuracy", "valid_loss", "valid_mean_token_accuracy"),
-    *("valid_accuracy", "valid_balanced_accuracy", "valid_precision", "valid_recall", "valid_f_measure"),
-    *("learning_rate", "trial", "pass", "attempt", "best"),
-)
-
+from palitune.errors import BadDataError, MissingInputError
 
 MOST = 64 << 20  # bytes of a run's configuration, which names every record's source
 LONGEST_LINE = 1 << 20  # bytes of a line of the metrics
@@ -134,67 +123,3 @@ def read_config(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadDataError(f"not the configuration of a run ({error})", where=str(path)) from None
     return dict(content)
-
-
-class Metrics:
-    """`metrics.jsonl`, a line for every step, and the same as a table, `metrics.csv`."""
-
-    def __init__(self, folder: RunFolder, size: int = 0) -> None:
-        """Goes on after `size` bytes; what was written after them is made again.
-
-        Raises:
-          StorageError: the file cannot be written.
-          BadDataError: what is there is not what a run wrote.
-        """
-        self.folder = folder
-        kept = b""
-        try:
-            if size:
-                with files.open_to_read(folder.metrics) as earlier:
-                    kept = earlier.read(size)
-            self.rows: list[dict[str, Any]] = [json.loads(line) for line in kept.splitlines()]
-            if len(kept) != size or not all(isinstance(row, dict) for row in self.rows):
-                raise ValueError
-        except (OSError, ValueError, RecursionError):
-            hint = "Start the run anew with --overwrite"
-            raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
-        # A new file, whatever is at this name: a link leads to something else, and a copy of the run may share it.
-        atomic_files.write(folder.metrics, kept)
-        self.file = files.open_to_append(folder.metrics)
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Values that are None or no number are left out."""
-        kept = {
-            key: value
-            for key, value in row.items()
-            if value is not None and not (isinstance(value, float) and not math.isfinite(value))
-        }
-        self.rows.append(kept)
-        with _storage(self.folder.metrics):
-            self.file.write(json.dumps(kept).encode() + b"\n")
-
-    def sync(self) -> int:
-        """Makes what was written last, and returns its size in bytes."""
-        with _storage(self.folder.metrics):
-            with files.optional():
-                os.fsync(self.file.fileno())
-            return os.fstat(self.file.fileno()).st_size
-
-    def write_table(self) -> None:
-        text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
-        table.writeheader()
-        table.writerows(row for row in self.rows if "event" not in row)
-        atomic_files.write(self.folder.table, text.getvalue().encode())
-
-    def close(self) -> None:
-        """Closes the file of metrics."""
-        self.file.close()
-
-
-@contextmanager
-def _storage(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StorageError(f"cannot write: {error.strerror or error}", where=str(path)) from error

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,15 +12,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interrupt:
-    """While it is entered, a first signal only sets `wanted`; a second one ends the process at once."""
+    """While it is entered, a first signal only sets `wanted`; a second one ends the process at once.
+
+    Python receives signals in the main thread alone: in another, as a notebook may use, nothing is changed.
+    """
 
     def __init__(self) -> None:
         self.wanted: int | None = None
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
-        for number in SIGNALS:
-            self.before[number] = signal.signal(number, self._receive)
+        if threading.current_thread() is threading.main_thread():
+            self.before = {number: signal.signal(number, self._receive) for number in SIGNALS}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

@@ -3,26 +3,31 @@
 Axes: N examples, M held-out examples, C classes.
 """
 
+import contextlib
+import dataclasses
+import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from palitune import console
+from palitune.checkpoint import manifest
+from palitune.config import PROMPT, RunConfig
+from palitune.data import dataset
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
 from palitune.data.labels import LABELS
+from palitune.data.prediction import MadeWith
 from palitune.data.probabilities import Array
 from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.loading import announce
-from palitune.infer.predictor import check_pictures
-from palitune.run.opening import Opened
-
-# Learns from a file, writes a checkpoint at a path, and gives probabilities float64[M, 2] of another file's examples.
-LearnFold = Callable[[Path, Path, Path], Array]
+from palitune.infer.predictor import Predictor, check_pictures
+from palitune.run import setup
+from palitune.run.opening import Opened, open_model
 
 
 def by_linear_probe(
@@ -40,26 +45,44 @@ def by_linear_probe(
     return probe.out_of_fold(features, [record.label for record in records], folds, classes, seed)
 
 
-def by_fine_tuning(
-    records: Sequence[Example], classes: tuple[str, ...], folds: int, seed: int, quiet: bool, learn: LearnFold
-) -> Array:
+def by_fine_tuning(records: Sequence[Example], classes: tuple[str, ...], folds: int, config: RunConfig) -> Array:
     """Probabilities float64[N, 2] by fine-tuning a model for every fold.
+
+    Args:
+      config: settings of model, prompt, images and learning; where examples come from, and where models go, is added.
 
     Raises:
       UsageError: the labels are not yes and no.
+      ResumableError: stopped by a signal.
     """
     if classes != LABELS:
         raise UsageError("learning takes yes and no: leave out --learn for other labels")
     p = np.zeros((len(records), 2))
     with tempfile.TemporaryDirectory() as scratch:
-        parts = probe.parts([record.label for record in records], folds, seed)
+        parts = probe.parts([record.label for record in records], folds, config.seed)
         for number, (learned, held_out) in enumerate(parts, 1):
-            if not quiet:
+            if not config.quiet:
                 console.note(f"fold {number} of {folds}: learning from {len(learned)} records")
             train = _file(Path(scratch) / f"train{number}.jsonl", [records[i] for i in learned])
             valid = _file(Path(scratch) / f"valid{number}.jsonl", [records[i] for i in held_out])
-            p[held_out] = learn(train, valid, Path(scratch) / f"fold{number}")
+            p[held_out] = _one_fold(config, train, valid, Path(scratch) / f"fold{number}")
     return p
+
+
+def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Array:
+    """Learns from one file; probabilities float64[M, 2] of the other's M examples."""
+    # Learning must not see the held-out labels, not even to choose its best step: its own examples evaluate it.
+    own = dataclasses.replace(
+        config, data=str(train), write=str(target), save_every=0, images=train.root, allow_outside=True, quiet=True
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        path = setup.learn(own).checkpoint
+    assert path is not None
+    opened = open_model(path, own, own, quiet=True)
+    made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
+    held_out = dataset.load(valid, images=own.images, allow_outside=True)
+    predictions = Predictor(opened.model, opened.images, made, quiet=True).predict_all(held_out)
+    return np.array([one.probabilities for one in predictions])
 
 
 def _file(path: Path, records: Sequence[Example]) -> Path:

@@ -1,72 +1,125 @@
-"""A run of learning from what was typed to what is saved: everything is looked at before anything costs time."""
+"""A run of learning, from its settings to what is saved: `palitune.learn` and the stages call `learn`."""
 
-import argparse
-import copy
+import contextlib
 import dataclasses
 import operator
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from palitune import atomic_files, workspace
 from palitune.checkpoint import delta, manifest, run_state, trained_images
-from palitune.cli import arguments
-from palitune.cli.main import Stopped
-from palitune.config import PROMPT, TrainingConfig
-from palitune.console import status
+from palitune.config import RunConfig
 from palitune.data import dataset
-from palitune.data.checks import findings, seen_in_training
-from palitune.data.example import Example
-from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, UsageError
-from palitune.evaluate.report.result_block import trial_table
-from palitune.infer.loading import Model, announce, files_of, image_source, load, shown_params
-from palitune.infer.predictor import check_pictures, tell_of_questions
+from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
+from palitune.evaluate.confusion import Confusion
+from palitune.evaluate.report.result_block import TrialResult, trial_table
+from palitune.infer.loading import shown_params
 from palitune.method import METHODS
-from palitune.models import lora
-from palitune.run import reproduce, sweep
-from palitune.run.courses import Courses
+from palitune.run import preparation, reproduce
+from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
-from palitune.run.journal import Journal
-from palitune.run.trainer import PASSES, Training
-from palitune.run.verdicts import UNTRAINED, Verdicts, whole_of
-from palitune.train.plan import parameters
+from palitune.run.preparation import Preparation
+from palitune.run.run_log import RunLog
+from palitune.run.trainer import PASSES, Trainer
+
+NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
 
 
-def run(args: argparse.Namespace) -> None:
-    """Learns, in a folder of the run's own where there is something to save."""
-    if args.write is None:
-        _learn(reproduce.replayed(args), None)
-        if not args.quiet:
-            print("nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+      checkpoint: what was saved, and None where nothing was.
+      before: confusion matrices before learning, by file; empty for a run that was resumed after that.
+      after: confusion matrices of what was learned, by file; empty for a run that had come to its end earlier.
+      metrics: a row for every step and every event, with the names of the columns of metrics.csv.
+      trials: how each trial ended.
+      best: the number of the best trial, from 0.
+    """
+
+    checkpoint: Path | None
+    before: dict[Path, Confusion]
+    after: dict[Path, Confusion]
+    metrics: list[dict[str, Any]]
+    trials: list[TrialResult]
+    best: int | None
+
+
+def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequence[str] = ()) -> RunResult:
+    """Learns as the settings say, in a folder of the run's own where there is something to save.
+
+    Args:
+      program: the command that a hint names to go on.
+      command: what was typed, which config.json records.
+
+    Raises:
+      UsageError: settings that contradict each other.
+      BadDataError, MissingInputError, ConfigurationError, StorageError: data, model or room are not as they should be.
+      OutputExistsError: a checkpoint or another run is in the way, or at work.
+      DivergedError: every attempt diverged.
+      ResumableError: stopped by a signal, with everything saved that resuming takes.
+    """
+    _require_name(config)
+    with _run_folder(config, f"{program} --resume -w {shlex.quote(config.write or '')}") as folder:
+        if folder is not None and _is_over(config, folder):
+            return RunResult(folder.target, {}, {}, [], [], None)
+        run = preparation.prepare(reproduce.completed(config, _recorded(config, folder)), folder, command)
+        saved = _saved(config, folder)
+        if folder is not None and not config.resume:
+            folder.clear()
+            folder.write_config(run.facts)
+        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log:
+            evaluator = SetEvaluator(run.model, run.images, run.config.prompt, run.sets, run.whole, log)
+            trainer = _trainer(run, config, log, evaluator, saved)
+            try:
+                trainer.learn()
+            except DivergedError:
+                log.draw(None)
+                trainer.finish("failed")
+                raise
+            result = _finished(run, config, log, evaluator, trainer)
+    if not config.quiet:
+        said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None
+        print(said or "nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
+    return result
+
+
+def _require_name(config: RunConfig) -> None:
+    """Raises UsageError for settings that have no effect without a name, or with --resume."""
+    for name in NEEDS_NAME:
+        if getattr(config, name) and config.write is None:
+            raise UsageError(f"--{name.replace('_', '-')} needs -w NAME: without it nothing is saved")
+    if config.resume and (config.overwrite or config.source or config.recipe):
+        raise UsageError("--resume goes on with a run as it is: leave out --overwrite, --from and --config")
+
+
+@contextlib.contextmanager
+def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
+    """The folder of the run, kept from other processes; None where nothing is saved.
+
+    Args:
+      again: the command that goes on with the run, for whoever stops it.
+    """
+    if config.write is None:
+        yield None
         return
-    folder = RunFolder(workspace.checkpoint_to_write(args.write))
-    program = "palitune learn" if Path(sys.argv[0]).name == "palitune" else f"./{Path(sys.argv[0]).name}"
-    again = f"{program} --resume -w {shlex.quote(args.write)}"
-    if args.resume:
-        reproduce.require_run(folder, args.write)
+    folder = RunFolder(workspace.checkpoint_to_write(config.write))
+    if config.resume:
+        reproduce.require_run(folder, config.write)
     else:
-        _check_free(folder, args.overwrite, again)  # before anything is made
+        _require_free(folder, config.overwrite, again)  # before anything is made
     atomic_files.check_writable(folder.target)
     with folder.held():
-        if not args.resume:
-            _check_free(folder, args.overwrite, again)  # and once more, now that nobody else can
+        if not config.resume:
+            _require_free(folder, config.overwrite, again)  # and once more, now that nobody else can
         folder.clean()
-        folder.begun = args.resume
-        if args.resume and end_of(folder) is not None:
-            folder.clean_state()
-            if end_of(folder) == "failed":
-                hint = "Start another, with --overwrite or of another name"
-                raise DivergedError("this run diverged in every attempt", where=str(folder.path), hint=hint)
-            if not folder.target.exists():
-                hint = "Learn again with --overwrite"
-                what = "this run has come to its end, and its checkpoint is no longer there"
-                raise MissingInputError(what, where=str(folder.target), hint=hint)
-            print(f"{folder.target}: this run has come to its end", file=sys.stderr)
-            return
+        folder.begun = config.resume
         try:
-            _learn(reproduce.replayed(args, folder.config if args.resume else None), folder)
+            yield folder
         except ResumableError as error:
             raise ResumableError(error.what, hint=f"Go on with {again}") from None
         except Stopped as stopped:
@@ -75,7 +128,7 @@ def run(args: argparse.Namespace) -> None:
             raise
 
 
-def _check_free(folder: RunFolder, overwrite: bool, again: str) -> None:
+def _require_free(folder: RunFolder, overwrite: bool, again: str) -> None:
     """Raises OutputExistsError if a checkpoint, or a run that can go on, would be replaced unasked."""
     if folder.config.exists() and end_of(folder) is None and not overwrite:
         hint = f"Go on with it: {again}. Or use another name with -w, or --overwrite"
@@ -83,200 +136,86 @@ def _check_free(folder: RunFolder, overwrite: bool, again: str) -> None:
     workspace.check_free(folder.target, overwrite)
 
 
-def _learn(args: argparse.Namespace, folder: RunFolder | None) -> None:
-    """Looks at everything, then learns."""
-    plan = _planned(args, folder)
-    saved = run_state.load(folder.state) if args.resume and folder is not None and folder.state.is_file() else None
-    if folder is not None and not args.resume:
-        folder.clear()
-        folder.write_config(plan.facts)
-    size = 0
-    if saved is not None and folder is not None:
-        with run_state.understood(folder.state):
-            size = max(0, operator.index(saved.facts["metrics"]))
-    journal = Journal(folder, args.quiet, args.tensorboard, size)
-    try:
-        _run(plan, args, journal, saved)
-    finally:
-        journal.close()
-    if folder is not None and not args.quiet:
-        print(f"saved {folder.target}; the run is in {folder.path}", file=sys.stderr)
+def _is_over(config: RunConfig, folder: RunFolder) -> bool:
+    """Whether the run to go on with has come to its end, which is said on stderr.
+
+    Raises:
+      DivergedError: that end was none that saved anything.
+      MissingInputError: what it saved is no longer there.
+    """
+    if not config.resume or end_of(folder) is None:
+        return False
+    folder.clean_state()
+    if end_of(folder) == "failed":
+        hint = "Start another, with --overwrite or of another name"
+        raise DivergedError("this run diverged in every attempt", where=str(folder.path), hint=hint)
+    if not folder.target.exists():
+        what = "this run has come to its end, and its checkpoint is no longer there"
+        raise MissingInputError(what, where=str(folder.target), hint="Learn again with --overwrite")
+    print(f"{folder.target}: this run has come to its end", file=sys.stderr)
+    return True
 
 
-class Planned(NamedTuple):
-    """A run that nothing speaks against."""
-
-    model: Model
-    shown: Any  # what the model is shown for a picture
-    sets: dict[Path, list[Example]]
-    whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
-    data: Path
-    courses: Courses
-    trials: sweep.Trials
-    configured: Callable[[sweep.Trial], TrainingConfig]
-    config: TrainingConfig  # of the first trial, for what all have in common
-    facts: dict[str, Any]  # what the run depends on
+def _recorded(config: RunConfig, folder: RunFolder | None) -> Path | None:
+    return folder.config if folder is not None and config.resume else None
 
 
-def _planned(args: argparse.Namespace, folder: RunFolder | None) -> Planned:
-    """Raises a PalituneError for everything that can be wrong with options, model, data and room."""
-    typed, args = args, copy.copy(args)  # what is derived below is no option: another method derives other values
-    train_file, valid_file = dataset.data_files(args.data, args.valid_data)
-    source = workspace.checkpoint_to_read(args.model)
-    settings = sweep.settings_of(args.sweep or [], bool(args.search))
-    trials = sweep.Trials(args.seed or 0, args.repeat, settings, args.search)
-    prompt = manifest.prompt(source, PROMPT)
-    args.frames = args.frames or manifest.frames(source, "middle")
-    sets = {
-        path: dataset.load(path, images=args.images, allow_outside=args.allow_outside)
-        for path in (train_file, valid_file)
-        if path is not None
-    }
-    train, valid = sets[train_file], sets[valid_file or train_file]
-    if args.prompt is None and len(own := {record.prompt for record in train}) == 1:
-        prompt = own.pop() or prompt  # the only question that is learned is the model's own from then on
-    for trial in trials.known():  # what is wrong with the options alone is said before a model is opened
-        _configured(args, trial, prompt, len(train))
-    model = load(source, tokenizer=args.tokenizer, dtype=args.dtype, allocator=args.allocator, quiet=args.quiet)
-    if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
-        raise UsageError(f"-w {args.write} would replace the model that it learns from")
-
-    def configured(trial: sweep.Trial) -> TrainingConfig:
-        config = _configured(args, trial, prompt, len(train))
-        return _go_on_with_adapters(model.checkpoint, args, config)
-
-    configs = [configured(trial) for trial in trials.known()]
-    # A trainable image encoder needs pixels, and so do images that augmentation changes.
-    pixels = METHODS[configs[0].method].trains_image_encoder or any(config.augment for config in configs)
-    args.features = args.features and not pixels
-    shown = image_source(
-        model, features=args.features, frames=args.frames, max_pixels=args.max_pixels, quiet=args.quiet
-    )
-    courses = Courses(model, shown, train, valid, configs[0], folder)
-    status("compiling a training step, to see whether it fits", args.quiet)
-    _check(courses, configs, folder, args)
-    status(f"looking at the images of {sum(map(len, sets.values()))} records", args.quiet)
-    check_pictures(sets.values(), shown)
-    whole = whole_of(train_file, valid_file, args, shown)
-    if not args.quiet:
-        if valid_file is None:
-            print(f"{train_file} also judges: --valid-data FILE names what is not learned from", file=sys.stderr)
-        _tell_of_data(sets, train_file)
-        if valid_file is not None:
-            seen_in_training.tell(source, str(valid_file), valid)
-        tell_of_questions(sets.values(), args.prompt, args.quiet)
-        _tell_of_length(args, len(train), configs[0].examples)
-        announce(model)
-    facts = reproduce.facts(typed, args.model or workspace.latest_model(), model, configs[0], sets)
-    facts["resolved"] = {"features": args.features, "frames": args.frames, "dtype": str(model.dtype)}
-    return Planned(model, shown, sets, whole, train_file, courses, trials, configured, configs[0], facts)
+def _saved(config: RunConfig, folder: RunFolder | None) -> run_state.Saved | None:
+    """The state to go on from, where there is one. Raises BadDataError."""
+    return run_state.load(folder.state) if folder is not None and config.resume and folder.state.is_file() else None
 
 
-def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
-    """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
-    found: dict[str, list[findings.Finding]] = {}
-    for finding in findings.check_examples(sets, lambda record: record.image.path.resolve()):
-        found.setdefault(finding.check, []).append(finding)
-    for check, several in found.items():
-        more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
-        print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in findings.expectations(sets, lambda path: path == train_file):
-        print(line, file=sys.stderr)
+def _size_of_metrics(folder: RunFolder | None, saved: run_state.Saved | None) -> int:
+    """Bytes of the metrics that belong to a saved state. Raises BadDataError."""
+    if folder is None or saved is None:
+        return 0
+    with run_state.understood(folder.state):
+        return max(0, operator.index(saved.facts["metrics"]))
 
 
-def _tell_of_length(args: argparse.Namespace, records: int, examples: int) -> None:
-    """Says how often records are shown, where nothing was typed about it."""
-    if args.epochs is None and args.examples is None:
-        each = examples / records
-        what = f"{records} records, of which a pass shows {examples} examples: each record {each:.3g} times"
-        print(f"{what}; -t N shows it N times", file=sys.stderr)
-
-
-def _run(plan: Planned, args: argparse.Namespace, journal: Journal, saved: run_state.Saved | None) -> None:
-    """Judges, learns, and judges what was learned."""
-    model, config = plan.model, plan.config
-    judge = Verdicts(model, plan.shown, config.prompt, plan.sets, plan.whole, journal)
-
+def _trainer(
+    run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, saved: run_state.Saved | None
+) -> Trainer:
+    """What trains; the model has been evaluated before learning, if the run was not resumed after that."""
+    model = run.model
     known = trained_images.with_more(
-        trained_images.read(model.path), (record.image.path for record in plan.sets[plan.data])
+        trained_images.read(model.path), (record.image.path for record in run.sets[run.data])
     )
 
     def describe(content: Mapping[str, Any]) -> str:
-        learned_from = plan.data.parent if plan.data.stem in dataset.PARTS else plan.data
+        learned_from = run.data.parent if run.data.stem in dataset.PARTS else run.data
         base = delta.describe(model.checkpoint, model.path.stem)
         return manifest.text(base=base, data=str(learned_from), learned=trained_images.as_json(known), **content)
 
-    params = shown_params(model, plan.shown)
+    params = shown_params(model, run.images)
     if saved is None:
-        journal.note(f"evaluating {sum(map(len, plan.sets.values()))} records before learning")
-        judge(params, UNTRAINED)
-    trainable = METHODS[config.method].trainable
+        log.note(f"evaluating {sum(map(len, run.sets.values()))} records before learning")
+        evaluator(params, UNTRAINED)
+    trainable = METHODS[run.config.method].trainable
     frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
-    del params
-    training = Training(plan.courses, frozen, plan.trials, plan.configured, journal, judge, describe, args.save_every)
+    trainer = Trainer(run.setups, frozen, run.trials, run.configured, log, evaluator, describe, config.save_every)
     if saved is not None:
-        training.resume(saved)
-    elif args.resume:
-        journal.note("no state of this run had been saved: it begins from the start")
-    try:
-        training()
-    except DivergedError:
-        journal.draw(None)
-        training.finish("failed")
-        raise
-    progress = training.progress
-    if plan.trials.count > 1 and training.kept is not None:
-        journal.block(trial_table(progress.results, progress.winner, config.select))
-        judge(training.all_params(training.kept), f"{PASSES[config.second_pass]} trained")
-    journal.draw(progress.winner)
-    training.finish("finished")
-    if args.report and journal.folder is not None:
-        judge.report(journal.folder, args.quiet)
+        trainer.resume(saved)
+    elif config.resume:
+        log.note("no state of this run had been saved: it begins from the start")
+    return trainer
 
 
-def _configured(args: argparse.Namespace, trial: sweep.Trial, prompt: str, count: int) -> TrainingConfig:
-    """The configuration of a trial on `count` records. Raises UsageError where its settings contradict each other."""
-    args = sweep.changed(args, trial)
-    config = arguments.configured(args, prompt)
-    if args.epochs is not None:
-        if args.examples is not None:
-            raise UsageError("--epochs and --examples both say how long a pass is: leave one out")
-        config = dataclasses.replace(config, examples=args.epochs * count)
-    if config.examples < config.batch_size * config.accumulate:
-        one = f"one batch of {config.batch_size}" + (f" x {config.accumulate}" if config.accumulate > 1 else "")
-        said = (
-            f"-t {args.epochs}: {config.examples} examples are" if args.epochs else f"--examples {config.examples} is"
-        )
-        raise UsageError(f"{said} less than {one}")
-    return config
-
-
-def _go_on_with_adapters(
-    checkpoint: Mapping[str, Any], args: argparse.Namespace, config: TrainingConfig
-) -> TrainingConfig:
-    """The configuration with the adapters that the checkpoint has, if it has some.
-
-    Raises:
-      UsageError: others were asked for.
-    """
-    if not METHODS[config.method].adds_adapters or not (adapted := lora.adapted(checkpoint)):
-        return config
-    if typed := [name for name in ("lora_rank", "lora_alpha", "lora_targets") if getattr(args, name) is not None]:
-        option = f"--{typed[0].replace('_', '-')}"
-        hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
-        raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
-    rank, alpha = checkpoint[adapted[0] + lora.A].shape[-1], checkpoint[adapted[0] + lora.ALPHA][0]
-    return dataclasses.replace(config, lora_rank=int(rank), lora_alpha=float(alpha))
-
-
-def _check(
-    courses: Courses, configs: Sequence[TrainingConfig], folder: RunFolder | None, args: argparse.Namespace
-) -> None:
-    """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
-    learning = list(parameters(courses.work(configs[0]))[0])
-    for config in configs:
-        arguments.check_rules(config, learning)
-    checkpoint, state = courses.sizes(configs[0])
-    if folder is not None:
-        # While a file is written, the one that it replaces is still there.
-        folder.check_space(2 * checkpoint + (0 if args.save_every == 0 else 2 * state))
+def _finished(run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, trainer: Trainer) -> RunResult:
+    """Evaluates the best of several trials, and writes what a run has at its end."""
+    progress, folder = trainer.progress, log.folder
+    if run.trials.count > 1 and trainer.kept is not None:
+        log.block(trial_table(progress.results, progress.winner, run.config.select))
+        evaluator(trainer.all_params(trainer.kept), f"{PASSES[run.config.second_pass]} trained")
+    log.draw(progress.winner)
+    trainer.finish("finished")
+    if config.report and folder is not None:
+        evaluator.report(folder, config.quiet)
+    return RunResult(
+        folder.target if folder is not None else None,
+        {path: counted(found) for path, found in (evaluator.first or {}).items()},
+        {path: counted(found) for path, found in evaluator.last.items()},
+        log.metrics.rows,
+        progress.results,
+        progress.winner,
+    )

@@ -1,28 +1,29 @@
-"""Learning as a person asks for it: some trials, each of one or two passes, each tried again when it diverges.
+"""A run of training: some trials, each of one or two passes, each begun again when it diverges.
 
-What was best is kept, and a run can be taken up again at any step.
+What was best is kept, and a run can be resumed at any step.
 """
 
 import contextlib
 import dataclasses
 import operator
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.config import TrainingConfig
+from palitune.data.batches import Batch
 from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.infer.loading import learning_params
 from palitune.models import lora
-from palitune.run.courses import Courses
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
-from palitune.run.journal import Journal
+from palitune.run.run_log import RunLog
 from palitune.run.sweep import Trial, Trials
+from palitune.run.training_setup import TrainingSetups
 from palitune.train import loop, schedule
 from palitune.train.loop import Attempt, Best, Row
 
@@ -42,7 +43,7 @@ class Progress:
     passed: dict[str, Any] | None = None  # what the pass before was at its best, the arrays aside
 
     def check(self) -> None:
-        """Raises ValueError or TypeError for numbers that are none, as only a file can have them."""
+        """Raises ValueError or TypeError for numbers that only a damaged file can have."""
         for value in (self.number, self.failures, self.attempts, self.winner or 0):
             if operator.index(value) < 0:
                 raise ValueError(f"{value} is no count")
@@ -52,209 +53,229 @@ class Progress:
             Best(**self.passed, arrays={})
 
 
-class Training:
+class Trainer:
     """One run, from where it stands to its end.
 
     Attributes:
-      frozen: what does not learn, on the device.
+      frozen: the frozen parameters, on the device.
       start: what the second pass begins with; None before it.
       kept: what the best trial so far has learned.
+      config: of the trial at hand.
     """
 
     def __init__(
         self,
-        courses: Courses,
+        setups: TrainingSetups,
         frozen: dict[str, Any],
         trials: Trials,
         configured: Callable[[Trial], TrainingConfig],
-        journal: Journal,
-        judge: Callable[[Mapping[str, Any], str], None],
-        describe: Callable[[Any], str],
+        log: RunLog,
+        evaluate: Callable[[Mapping[str, Any], str], None],
+        describe: Callable[[Mapping[str, Any]], str],
         save_every: int | None,
     ) -> None:
         """Args:
         configured: the configuration of a trial.
-        judge: prints the result blocks of all parameters under a label.
+        evaluate: prints the result blocks of all parameters under a label.
         describe: the manifest of arrays learned under a configuration.
         save_every: steps between saved states; 0 is never, None by the clock.
         """
-        self.courses, self.frozen, self.trials, self.configured = courses, frozen, trials, configured
-        self.journal, self.judge, self.describe, self.save_every = journal, judge, describe, save_every
-        self.folder: RunFolder | None = journal.folder
+        self.setups, self.frozen, self.trials, self.configured = setups, frozen, trials, configured
+        self.log, self.evaluate, self.describe, self.save_every = log, evaluate, describe, save_every
+        self.folder: RunFolder | None = log.folder
         self.progress = Progress()
         self.start: Mapping[str, Any] | None = None
         self.kept: Mapping[str, Any] | None = None
+        self.config: TrainingConfig | None = None
+        self.trial: Trial | None = None
         self.interrupt = Interrupt()
         self.saved_at = time.monotonic()
         self.resumed: run_state.Saved | None = None
 
-    def __call__(self) -> None:
-        """Everything that is left; what was best is saved and judged.
+    def learn(self) -> None:
+        """Takes every step that is left. What was best is saved, and evaluated after each pass of a single trial.
 
         Raises:
           DivergedError: no trial came to an end.
           ResumableError: stopped on request.
         """
-        p, count = self.progress, self.trials.count
-        while len(p.results) < count:
-            trial = self.trials.next([None if result.diverged else result.score for result in p.results])
-            self.learn_trial(trial, self.configured(trial))
-            p.number = p.failures = p.attempts = 0
-            p.passed = self.start = None
-        if p.winner is None:
-            raise DivergedError(f"all {count} trials diverged; no model was saved", hint=loop.ADVICE)
-
-    def learn_trial(self, trial: Trial, config: TrainingConfig) -> None:
-        p, count = self.progress, self.trials.count
-        if count > 1:
-            changes = "".join(f", {name} {value}" for name, value in trial.changes.items())
-            self.journal.note(f"trial {len(p.results) + 1} of {count}: seed {trial.seed}{changes}")
-        best = Best(**p.passed, arrays=self.start) if p.passed and self.start else None
-        passes = 2 if config.second_pass else 1
-        while p.number < passes:
+        while (attempt := self._next_attempt()) is not None:
+            steps = loop.steps_of(attempt.setup.config)
             try:
-                best = self.learn_pass(config, best)
+                with self._at_work(attempt, steps) as feed:
+                    for row in attempt.rows(feed):
+                        self._observe(attempt, row, steps)
             except DivergedError as error:
-                if count == 1:
-                    raise self.nothing_saved(error) from None
-                self.journal.note(error.what)
-                p.results.append(TrialResult(trial.seed, trial.changes, p.attempts, diverged=error.what))
-                return
-            p.number += 1
-            p.failures = 0
-            self.start, p.passed = best.arrays, best.facts()
-            if count == 1:
-                # At once and after each pass, so that nothing that comes later can cost what was learned.
-                self.save(config, best.arrays)
-                self.judge(self.all_params(best.arrays), f"{PASSES[p.number - 1]} trained")
-        assert best is not None
-        p.results.append(
-            TrialResult(
-                trial.seed, trial.changes, p.attempts, None, best.step, best.score, best.loss, dict(best.ratios)
-            )
-        )
-        if p.winner is None or p.results[-1].is_better(p.results[p.winner]):
-            p.winner = len(p.results) - 1
-            adapters = {path: leaf for path, leaf in self.frozen.items() if lora.is_adapter(path)}
-            self.kept = {**adapters, **best.arrays}  # with what this trial had beside what learned
-            if count > 1:
-                self.save(config, best.arrays)
+                self._diverged(attempt, error)
+            else:
+                self._end_pass(attempt)
+            del attempt  # before the next one takes as much memory
+        if self.progress.winner is None:
+            raise DivergedError(f"all {self.trials.count} trials diverged; no model was saved", hint=loop.ADVICE)
 
-    def nothing_saved(self, error: DivergedError) -> DivergedError:
-        saved = self.folder is not None and self.progress.number
-        kept = (
-            f"{self.folder.target} has what the first pass learned" if saved and self.folder else "no model was saved"
-        )
-        return DivergedError(f"{error.what}; {kept}", hint=error.hint)
-
-    def all_params(self, learned: Mapping[str, Any]) -> dict[str, Any]:
-        return {**self.frozen, **{path: jnp.asarray(learned[path]) for path in learned}}
-
-    def learn_pass(self, config: TrainingConfig, best: Best | None) -> Best:
-        """One pass, in as many attempts as it takes and the configuration allows."""
+    def _next_attempt(self) -> Attempt | None:
+        """What comes next: an attempt at a pass of a trial, the one that was saved, or nothing more."""
         p = self.progress
-        rate = config.learning_rate if p.number == 0 else config.second_learning_rate or config.learning_rate / 10
-        while True:
-            attempt = self.attempt(config, best, rate * 0.5 ** max(0, p.failures - 1))
-            try:
-                self.watch(attempt, config)
-            except DivergedError as error:
-                facts = {"step": attempt.count, "highest_learning_rate": attempt.learning_rate, "what": error.what}
-                self.journal.event("diverged", **self.place(), **facts)
-                p.failures += 1
-                if p.failures >= config.attempts:
-                    again = f", attempt {p.failures} of {p.failures}" if p.failures > 1 else ""
-                    raise DivergedError(error.what + again, hint=error.hint) from None
-                slower = " at half the learning rate" if p.failures > 1 else ""
-                self.journal.note(f"{error.what}; begun again with another order of the examples{slower}")
-                del attempt  # before the next one takes as much memory
-                continue
-            assert attempt.best is not None
-            if attempt.is_no_better and p.number == 0:
-                self.journal.note("the validation loss is no lower than before learning: look at the data and the rate")
-            elif attempt.best.step == 0:
-                self.journal.note("the second pass found nothing better: what the first learned stays")
-            return attempt.best
+        if len(p.results) == self.trials.count:
+            return None
+        if self.trial is None or self.config is None:
+            self.trial = self.trials.next([None if result.diverged else result.score for result in p.results])
+            self.config = self.configured(self.trial)
+            if self.trials.count > 1:
+                changes = "".join(f", {name} {value}" for name, value in self.trial.changes.items())
+                number = f"{len(p.results) + 1} of {self.trials.count}"
+                self.log.note(f"trial {number}: seed {self.trial.seed}{changes}")
+        return self._attempt(self.config)
 
-    def attempt(self, config: TrainingConfig, best: Best | None, rate: float) -> Attempt:
+    def _attempt(self, config: TrainingConfig) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
         p = self.progress
-        base, more = learning_params(self.courses.model, config)
-        own = self.courses.model.checkpoint
+        base, more = learning_params(self.setups.model, config)
+        own = self.setups.model.checkpoint
         # Without what an earlier trial had beside its adapters.
-        resting = {path: leaf for path, leaf in self.frozen.items() if path in own or not lora.is_adapter(path)}
-        self.frozen = resting | more
+        self.frozen = {path: leaf for path, leaf in self.frozen.items() if path in own or not lora.is_adapter(path)}
+        self.frozen |= more
         if self.start is not None:
             base = {path: self.start[path] for path in base}
-        patience = config.patience if p.number == 0 or config.second_patience < 0 else config.second_patience
-        warmup = schedule.warmup_steps(loop.steps_of(config), config.warmup)
-        if best is not None:
-            best = dataclasses.replace(best, step=0)
+        first = p.number == 0
+        rate = config.learning_rate if first else config.second_learning_rate or config.learning_rate / 10
         attempt = Attempt(
-            self.courses.course(config, self.frozen), base, rate, warmup=warmup, patience=patience, best=best
+            self.setups.of(config, self.frozen),
+            base,
+            rate * 0.5 ** max(0, p.failures - 1),
+            warmup=schedule.warmup_steps(loop.steps_of(config), config.warmup),
+            patience=config.patience if first or config.second_patience < 0 else config.second_patience,
+            best=Best(**{**p.passed, "step": 0}, arrays=self.start) if p.passed and self.start else None,
         )
-        if self.resumed is not None:
-            assert self.folder is not None
-            with run_state.understood(self.folder.state):
-                attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
-            self.resumed = None
-            place = ", ".join(f"{key} {value}" for key, value in self.place().items())
-            self.journal.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
-        else:
+        if self.resumed is None:
             p.attempts += 1
+            return attempt
+        assert self.folder is not None
+        with run_state.understood(self.folder.state):
+            attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
+        self.resumed = None
+        place = ", ".join(f"{key} {value}" for key, value in self.place().items())
+        self.log.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
         return attempt
 
-    def watch(self, attempt: Attempt, config: TrainingConfig) -> None:
-        """Takes the steps of an attempt, writes each down, and saves where that is due or asked for."""
-        p, steps = self.progress, loop.steps_of(config)
+    @contextlib.contextmanager
+    def _at_work(self, attempt: Attempt, steps: int) -> Iterator[Iterator[Batch]]:
+        """The batches that an attempt still has to take, while signals wait for the end of a step."""
+        p, config = self.progress, attempt.setup.config
         name = PASSES[p.number]
         order = name if not p.failures else f"{name}, attempt {p.failures + 1}"
-
-        def observe(row: Row) -> None:
-            try:
-                self.journal.row(row, steps, self.place())
-            except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
-                if self.save_every != 0:
-                    self.save_state(attempt)
-                if self.interrupt.wanted is None:
-                    raise
-            last = attempt.is_over(steps)
-            if self.interrupt.wanted is not None or (not last and self.is_save_due(row.step)):
-                self.save_state(attempt)
-            if self.interrupt.wanted is not None:
-                self.journal.draw(p.winner)
-                raise ResumableError(f"stopped at step {row.step} of {steps}, and saved")
-
-        self.journal.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
+        self.log.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
         try:
             with self.interrupt if self.folder is not None else contextlib.nullcontext():
-                attempt.learn(self.courses.batches(config, order, attempt.count), observe)
+                yield self.setups.batches(config, order, attempt.count)
             if attempt.count < steps:
-                looks = f"{attempt.stalled} looks without a better one"
-                self.journal.note(f"the {name} pass ends at step {attempt.count} of {steps}: {looks}")
+                without = f"{attempt.stalled} evaluations without a better one"
+                self.log.note(f"the {name} pass ends at step {attempt.count} of {steps}: {without}")
             if self.save_every != 0:
-                self.save_state(attempt)  # what comes next, judging and writing, takes time too
+                self.save_state(attempt)  # what comes next, evaluating and writing, takes time too
         finally:
-            self.journal.close_bar()
-        self.journal.total += steps
+            self.log.close_bar()
+        self.log.total += steps
 
-    def place(self) -> dict[str, Any]:
-        """Trial, pass and attempt that are at work, as the metrics name them."""
+    def _observe(self, attempt: Attempt, row: Row, steps: int) -> None:
+        """Writes a step down, and saves the state where that is due. Raises ResumableError where a signal asked."""
+        try:
+            self.log.row(row, steps, self.place())
+        except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
+            if self.save_every != 0:
+                self.save_state(attempt)
+            if self.interrupt.wanted is None:
+                raise
+        last = attempt.is_over(steps)
+        if self.interrupt.wanted is not None or (not last and self.is_save_due(row.step)):
+            self.save_state(attempt)
+        if self.interrupt.wanted is not None:
+            self.log.draw(self.progress.winner)
+            raise ResumableError(f"stopped at step {row.step} of {steps}, and saved")
+
+    def _diverged(self, attempt: Attempt, error: DivergedError) -> None:
+        """Counts an attempt that diverged. Raises DivergedError where it was the last one of the only trial."""
+        p, most = self.progress, attempt.setup.config.attempts
+        facts = {"step": attempt.count, "highest_learning_rate": attempt.learning_rate, "what": error.what}
+        self.log.event("diverged", **self.place(), **facts)
+        p.failures += 1
+        if p.failures < most:
+            slower = " at half the learning rate" if p.failures > 1 else ""
+            self.log.note(f"{error.what}; begun again with another order of the examples{slower}")
+            return
+        what = error.what + (f", attempt {p.failures} of {p.failures}" if p.failures > 1 else "")
+        if self.trials.count == 1:
+            saved = p.number and self.folder is not None
+            kept = f"{self.folder.target} has what the first pass learned" if saved and self.folder else None
+            raise DivergedError(f"{what}; {kept or 'no model was saved'}", hint=error.hint) from None
+        self.log.note(what)
+        self._end_trial(TrialResult(self._seed, self._changes, p.attempts, diverged=what))
+
+    def _end_pass(self, attempt: Attempt) -> None:
+        """Goes on to the next pass, or ends the trial."""
+        p, best, config = self.progress, attempt.best, attempt.setup.config
+        assert best is not None
+        if attempt.is_no_better and p.number == 0:
+            self.log.note("the validation loss is no lower than before learning: look at the data and the rate")
+        elif best.step == 0:
+            self.log.note("the second pass found nothing better: what the first learned stays")
+        p.number += 1
+        p.failures = 0
+        self.start, p.passed = best.arrays, best.facts()
+        alone = self.trials.count == 1
+        if alone:
+            # At once and after each pass, so that nothing that comes later can cost what was learned.
+            self.save(config, best.arrays)
+            self.evaluate(self.all_params(best.arrays), f"{PASSES[p.number - 1]} trained")
+        if p.number < (2 if config.second_pass else 1):
+            return
+        result = TrialResult(
+            self._seed, self._changes, p.attempts, None, best.step, best.score, best.loss, dict(best.ratios)
+        )
+        if p.winner is None or result.is_better(p.results[p.winner]):
+            p.winner = len(p.results)
+            adapters = {path: leaf for path, leaf in self.frozen.items() if lora.is_adapter(path)}
+            self.kept = {**adapters, **best.arrays}  # with what this trial had beside its trainable parameters
+            if not alone:
+                self.save(config, best.arrays)
+        self._end_trial(result)
+
+    def _end_trial(self, result: TrialResult) -> None:
+        p = self.progress
+        p.results.append(result)
+        p.number = p.failures = p.attempts = 0
+        p.passed = self.start = self.trial = self.config = None
+
+    @property
+    def _seed(self) -> int:
+        return self.trial.seed if self.trial else 0
+
+    @property
+    def _changes(self) -> Mapping[str, object]:
+        return self.trial.changes if self.trial else {}
+
+    def all_params(self, learned: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters on the device: the frozen ones, and those that were learned."""
+        return {**self.frozen, **{path: jnp.asarray(learned[path]) for path in learned}}
+
+    def place(self) -> dict[str, int]:
+        """The trial, pass and attempt at work, counted from 1, as the metrics name them."""
         p = self.progress
         return {"trial": len(p.results) + 1, "pass": p.number + 1, "attempt": p.failures + 1}
 
     # What is saved ----------------------------------------------------------------------------------------------------
 
     def save(self, config: TrainingConfig, learned: Mapping[str, Any]) -> None:
-        """Writes the checkpoint: what differs from the base, and where it comes from."""
+        """Writes the checkpoint: what differs from the base, and where it comes from. Raises StorageError."""
         if self.folder is None:
             return
-        changed = self.courses.changed(config, self.frozen, learned)
+        changed = self.setups.changed(config, self.frozen, learned)
         content = self.describe({"config": config.as_json(), "dtypes": {p: a.dtype for p, a in changed.items()}})
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 
     def is_save_due(self, step: int) -> bool:
+        """Whether the state is to be saved after a step."""
         if self.folder is None or step == 0 or self.save_every == 0:
             return False
         if self.save_every is None:
@@ -262,7 +283,8 @@ class Training:
         return step % self.save_every == 0
 
     def save_state(self, attempt: Attempt) -> None:
-        if self.folder is None or self.journal.metrics is None:
+        """Writes everything that resuming takes, where there is a folder for it. Raises StorageError."""
+        if self.folder is None:
             return
         best = attempt.best
         arrays = {
@@ -275,15 +297,19 @@ class Training:
         facts = {
             "progress": dataclasses.asdict(self.progress),
             "attempt": attempt.facts(),
-            "metrics": self.journal.metrics.sync(),
-            "blocks": self.journal.blocks,
-            "total": self.journal.total,
+            "metrics": self.log.metrics.sync(),
+            "blocks": self.log.blocks,
+            "total": self.log.total,
         }
         run_state.save(self.folder.state, arrays, facts)
         self.saved_at = time.monotonic()
 
     def resume(self, saved: run_state.Saved) -> None:
-        """Puts everything where it was when the state was saved; the attempt follows when it is wanted."""
+        """Puts everything where it was when the state was saved; the attempt follows when it is wanted.
+
+        Raises:
+          BadDataError: the state is none that was saved.
+        """
         assert self.folder is not None
         with run_state.understood(self.folder.state):
             facts = dict(saved.facts["progress"])
@@ -292,14 +318,14 @@ class Training:
             self.progress.check()
             self.start = saved.arrays["start"] or None
             self.kept = saved.arrays["kept"] or None
-            self.journal.blocks = [str(block) for block in saved.facts["blocks"]]
-            self.journal.total = int(saved.facts["total"])
+            self.log.blocks = [str(block) for block in saved.facts["blocks"]]
+            self.log.total = int(saved.facts["total"])
         self.resumed = saved
 
     def finish(self, event: str) -> None:
-        """Marks the run as ended, "finished" or "failed", and removes what only going on would need."""
+        """Marks the run as ended, "finished" or "failed", and removes what only resuming would need."""
         winner = self.progress.winner
-        self.journal.event(event, winner=None if winner is None else winner + 1)
-        if self.folder is not None and self.journal.metrics is not None:
-            self.journal.metrics.sync()
+        self.log.event(event, winner=None if winner is None else winner + 1)
+        if self.folder is not None:
+            self.log.metrics.sync()
             self.folder.clean_state()

@@ -86,8 +86,8 @@ def training_batches(
         yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
 
 
-class Course(NamedTuple):
-    """What all attempts at a pass share: the compiled step, the weights that rest, and how results are looked at."""
+class TrainingSetup(NamedTuple):
+    """What all attempts at a pass share: the compiled step, frozen parameters, and how results are evaluated."""
 
     step: Step
     transform: Any
@@ -111,7 +111,7 @@ class Row(NamedTuple):
     loss: float  # nan at step 0
     accuracy: float
     evaluation: Evaluation | None
-    ratios: Mapping[str, float | None]  # what the course measures of the evaluation
+    ratios: Mapping[str, float | None]  # what the setup measures of the evaluation
     is_best: bool
     remarks: list[str]
     is_as_good: bool = False  # the best, though another had a lower loss: by no more than chance
@@ -156,15 +156,15 @@ def is_as_good(losses: Sequence[float], lowest: Sequence[float]) -> bool:
 
 
 class Attempt:
-    """Where an attempt stands: everything that taking it up again needs, beside what its course has.
+    """Where an attempt stands: everything that taking it up again needs, beside what its setup has.
 
-    Raises, from `learn`:
+    Raises, from `rows`:
       DivergedError: the guard has seen enough.
     """
 
     def __init__(
         self,
-        course: Course,
+        setup: TrainingSetup,
         start: MutableMapping[str, Any],
         learning_rate: float,
         *,
@@ -176,11 +176,11 @@ class Attempt:
         start: what learns, as it is before the first step; taken over and emptied, to have it in memory only once.
         best: what has to be surpassed.
         """
-        self.course, self.learning_rate, self.patience = course, learning_rate, patience
+        self.setup, self.learning_rate, self.patience = setup, learning_rate, patience
         # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
         place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
-        self.trainable: Flat = {path: place(start.pop(path), course.weights_dtype) for path in list(start)}
-        self.state = init_state(course.transform, self.trainable, course.options, learning_rate, course.config.seed)
+        self.trainable: Flat = {path: place(start.pop(path), setup.weights_dtype) for path in list(start)}
+        self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed)
         self.count = 0  # steps made
         self.stalled = 0  # evaluations since the best one
         self.losses: list[float] = []  # of the steps since the last evaluation
@@ -221,26 +221,24 @@ class Attempt:
         self.guard = Guard(**facts["guard"])
         self.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
 
-    def learn(self, feed: Iterable[batches.Batch], observe: Callable[[Row], None]) -> None:
-        """The steps that are left; `observe` is told of each when everything about it is settled."""
-        config = self.course.config
+    def rows(self, feed: Iterable[batches.Batch]) -> Iterator[Row]:
+        """Takes the steps that are left, each when its row is asked for; everything about a row's step is settled."""
+        config = self.setup.config
         steps = steps_of(config)
         rate = schedule.make(config.schedule, steps, self.learning_rate, config.warmup)
         if self.count == 0 and self.guard.first_valid is None:
-            observe(self._evaluated(0, 0.0, math.nan, math.nan))
+            yield self._evaluated(0, 0.0, math.nan, math.nan)
         for batch, now in zip(feed, _values(rate, self.count + 1, steps), strict=True):
             if self.is_over(steps):
                 return
-            self.trainable, self.state, outcome = self.course.step(
-                self.trainable, self.state, self.course.frozen, batch
-            )
+            self.trainable, self.state, outcome = self.setup.step(self.trainable, self.state, self.setup.frozen, batch)
             self.count += 1
             loss, accuracy, finite = (value.item() for value in jax.device_get(outcome))
             self.losses.append(loss)
             self._end_if(self.guard.step(loss, finite), steps)
             known = (self.count, now, loss, accuracy)
-            due = self.count % self.course.interval == 0 or self.count == steps
-            observe(self._evaluated(*known) if due else Row(*known, None, {}, False, []))
+            due = self.count % self.setup.interval == 0 or self.count == steps
+            yield self._evaluated(*known) if due else Row(*known, None, {}, False, [])
 
     @property
     def is_no_better(self) -> bool:
@@ -252,19 +250,19 @@ class Attempt:
         return self.count >= steps or bool(self.patience and self.stalled >= self.patience)
 
     def _evaluated(self, step: int, rate: float, loss: float, accuracy: float) -> Row:
-        course = self.course
-        found = course.evaluate({**course.frozen, **self.result})
+        setup = self.setup
+        found = setup.evaluate({**setup.frozen, **self.result})
         train_loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses = []
-        steps = steps_of(course.config)
+        steps = steps_of(setup.config)
         last = step == steps
         self._end_if(self.guard.evaluated(found.loss, train_loss, last, found.is_lost), steps)
-        ratios = course.measure(found)
-        score = found_score(course.config.select, found.loss, ratios)
+        ratios = setup.measure(found)
+        score = found_score(setup.config.select, found.loss, ratios)
         better = self.count > 0 and self._is_best(score, found)
         if better:
-            self.best = Best(self.count, score, found.loss, ratios, course.keep(self.result))
-        remarks = self.guard.remarks(course.words(found.first), course.right_words, last)
+            self.best = Best(self.count, score, found.loss, ratios, setup.keep(self.result))
+        remarks = self.guard.remarks(setup.words(found.first), setup.right_words, last)
         return Row(step, rate, loss, accuracy, found, ratios, better, remarks, better and self.is_as_good)
 
     def _is_best(self, score: float, found: Evaluation) -> bool:
@@ -274,7 +272,7 @@ class Attempt:
         """
         self.is_as_good = False
         surpasses = self.best is None or self.best.is_worse_than(score, found.loss)
-        if self.course.config.select != "loss":
+        if self.setup.config.select != "loss":
             self.stalled = 0 if surpasses else self.stalled + 1
             return surpasses
         first = not self.lowest and self.best is not None  # of a pass that has an earlier one to surpass

@@ -3,7 +3,7 @@
 import pytest
 
 from palitune.evaluate.report import plots
-from palitune.run.journal import Journal
+from palitune.run.run_log import RunLog
 from palitune.train.evaluation import Evaluation
 from palitune.train.loop import Row
 
@@ -14,11 +14,11 @@ def row(step: int, loss: float, is_best: bool, is_as_good: bool = False) -> Row:
 
 
 def test_why_a_worse_evaluation_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    journal = Journal(None, quiet=False, tensorboard=False)
-    journal.open_bar("1st training", 4, 2, 0)
+    log = RunLog(None, quiet=False, tensorboard=False)
+    log.open_bar("1st training", 4, 2, 0)
     for one in (row(1, 0.07, True), row(2, 0.09, False), row(3, 0.072, True, True)):
-        journal.row(one, 4, {"trial": 1, "pass": 1, "attempt": 1})
-    journal.close()
+        log.row(one, 4, {"trial": 1, "pass": 1, "attempt": 1})
+    log.close()
     said = capsys.readouterr().err.splitlines()
     endings = [line.partition("accuracy: 1.0000   accuracy: 1.0000")[2].strip() for line in said]
     assert endings == ["kept", "", "kept (as good as the lowest loss within chance, and later)"]

@@ -1,32 +1,34 @@
-"""What a run says and writes down while it learns: lines, a progress bar, metrics, a picture, results."""
+"""What a run says and writes down while it learns: lines, a progress bar, metrics, a plot, results."""
 
 import math
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
-from palitune import atomic_files
+from palitune import atomic_files, console
 from palitune.errors import ConfigurationError
-from palitune.run.folder import Metrics, RunFolder
+from palitune.run.folder import RunFolder
+from palitune.run.metrics_log import MetricsLog
 from palitune.train import loop
 from palitune.train.loop import Row
 
 TABLE_SECONDS = 10.0  # between two versions of the table while learning, which is written whole
 
 
-class Journal:
-    """Lines on stdout, notes on stderr; the rest into a run's folder, if there is one."""
+class RunLog:
+    """Prints lines to stdout and notes to stderr, and writes the rest into a run's folder, if there is one."""
 
     def __init__(self, folder: RunFolder | None, quiet: bool, tensorboard: bool, size: int = 0) -> None:
-        """`size` is that of the metrics that a run goes on after (`Metrics`)."""
+        """`size` is that of the metrics that a run goes on after (`MetricsLog`)."""
         self.folder, self.quiet = folder, quiet
-        self.metrics = Metrics(folder, size) if folder is not None else None
+        self.metrics = MetricsLog(folder, size)
         self.blocks: list[str] = []
-        self.bar: Any = None
-        self.board: Any = None
+        self.bar: tqdm[NoReturn] | None = None
+        self.size = 0  # examples to a step
+        self.board: Any = None  # tensorboardX's SummaryWriter
         self.written = -TABLE_SECONDS  # when the table was
         self.total = 0  # steps of passes that are over, for TensorBoard
         if tensorboard and folder is not None:
@@ -47,13 +49,14 @@ class Journal:
 
     def open_bar(self, name: str, steps: int, size: int, done: int) -> None:
         """A progress bar in examples, on a terminal."""
-        silent = self.quiet or not sys.stderr.isatty()
+        silent = self.quiet or not console.is_watched()
         self.bar = tqdm(
             total=steps * size, initial=done * size, desc=name, unit="examples", leave=False, disable=silent
         )
         self.size = size
 
     def close_bar(self) -> None:
+        """Removes the progress bar."""
         if self.bar is not None:
             self.bar.close()
 
@@ -67,11 +70,11 @@ class Journal:
             values["best"] = row.is_best
             values |= {"as_good": True} if row.is_as_good else {}
         values["learning_rate"] = row.learning_rate
-        self._add(values | dict(place))
-        if found is not None and self.metrics is not None and time.monotonic() - self.written >= TABLE_SECONDS:
+        self.metrics.add(values | dict(place))
+        if found is not None and time.monotonic() - self.written >= TABLE_SECONDS:
             self.metrics.write_table()
             self.written = time.monotonic()
-        if row.step:
+        if row.step and self.bar is not None:
             self.bar.update(self.size)
         if row.step and loop.is_line_due(row.step, steps):
             with tqdm.external_write_mode():
@@ -93,11 +96,7 @@ class Journal:
 
     def event(self, name: str, **facts: Any) -> None:
         """Something that is no step: an attempt that diverged, the end."""
-        self._add({"event": name, **facts})
-
-    def _add(self, row: Mapping[str, Any]) -> None:
-        if self.metrics is not None:
-            self.metrics.add(row)
+        self.metrics.add({"event": name, **facts})
 
     def block(self, text: str) -> None:
         """A result, on stdout and in the folder."""
@@ -107,17 +106,23 @@ class Journal:
             atomic_files.write(self.folder.blocks, "".join(f"{block}\n" for block in self.blocks).encode())
 
     def draw(self, winner: int | None) -> None:
-        """The table and the picture of all losses so far; `winner` is the best trial, from 0."""
-        if self.folder is None or self.metrics is None:
+        """Writes the table, and the plot of all losses so far; `winner` is the best trial, from 0."""
+        if self.folder is None:
             return
         from palitune.evaluate.report import plots
 
         self.metrics.write_table()
         plots.losses(self.folder.picture, self.metrics.rows, winner or 0)
 
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Closes every file."""
         self.close_bar()
-        if self.metrics is not None:
-            self.metrics.close()
+        self.metrics.close()
         if self.board is not None:
             self.board.close()

@@ -1,11 +1,11 @@
-"""What a model says of the sets that a run learns from and is evaluated by, and of the set that they are parts of."""
+"""Evaluations before and after learning: of the sets that a run learns from and is evaluated on, and of the whole."""
 
-import argparse
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from palitune.config import RunConfig
 from palitune.data import dataset
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
@@ -14,18 +14,19 @@ from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
 from palitune.evaluate import confusion
+from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
 from palitune.infer.predictor import Predictor, check_pictures
 from palitune.run.folder import RunFolder
-from palitune.run.journal import Journal
+from palitune.run.run_log import RunLog
 
 UNTRAINED = "zero trained"
 
 
 def whole_of(
-    train_file: Path, valid_file: Path | None, args: argparse.Namespace, shown: ImageSource
+    train_file: Path, valid_file: Path | None, config: RunConfig, shown: ImageSource
 ) -> dict[Path, list[Example]]:
     """The set that a split's two parts were made from, as `palitune split` leaves it beside them; else nothing.
 
@@ -39,17 +40,28 @@ def whole_of(
     if not path.is_file():
         return {}
     try:
-        records = dataset.load(path, images=args.images, allow_outside=args.allow_outside)
+        records = dataset.load(path, images=config.images, allow_outside=config.allow_outside)
         check_pictures([records], shown)
     except PalituneError as error:
-        if not args.quiet:  # no part of the run depends on it
+        if not config.quiet:  # no part of the run depends on it
             print(f"{path} is left out: {error}", file=sys.stderr)
         return {}
     return {path: records}
 
 
-class Verdicts:
-    """Prints and keeps the result blocks of parameters on some sets of records, and on the one they are parts of."""
+def counted(predictions: Sequence[Prediction]) -> Confusion:
+    """The confusion matrix of predictions of examples with labels."""
+    labels = [one.example.label for one in predictions]
+    return confusion.count(labels, [one.text for one in predictions], LABELS)
+
+
+class SetEvaluator:
+    """Prints and keeps the result blocks of parameters on some sets, and on the one that they are parts of.
+
+    Attributes:
+      first: evaluations before learning, by file; None where the run was resumed after them.
+      last: the latest evaluations, by file.
+    """
 
     def __init__(
         self,
@@ -58,17 +70,16 @@ class Verdicts:
         prompt: str,
         sets: Mapping[Path, Sequence[Example]],
         whole: Mapping[Path, Sequence[Example]],
-        journal: Journal,
+        log: RunLog,
     ) -> None:
-        self.sets, self.whole, self.journal = sets, whole, journal
+        self.sets, self.whole, self.log = sets, whole, log
         made = MadeWith(LABELS, prompt=prompt, model=model.path.stem)
-        self.predictor = Predictor(model, shown, made, quiet=journal.quiet)
-        self.first: dict[Path, list[Prediction]] | None = (
-            None  # before learning; of a run that was taken up again unknown
-        )
+        self.predictor = Predictor(model, shown, made, quiet=log.quiet)
+        self.first: dict[Path, list[Prediction]] | None = None
         self.last: dict[Path, list[Prediction]] = {}
 
     def __call__(self, params: Mapping[str, Any], label: str) -> None:
+        """Evaluates all parameters of a model, and prints a block for every set under a label."""
         self.last = {}
         known: dict[tuple[Path, str], Prediction] = {}  # by what decides it
         for path, records in self.sets.items():
@@ -88,12 +99,10 @@ class Verdicts:
 
     def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:
         named = str(path) if path.is_absolute() else f"./{path}"
-        labels = [one.example.label for one in predictions]
-        counted = confusion.count(labels, [one.text for one in predictions], LABELS)
-        self.journal.block(result_block(named, counted, label))
+        self.log.block(result_block(named, counted(predictions), label))
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
-        """A page about the last set, which is the one that judges, before and after."""
+        """Writes a page about the validation set, before and after. Raises StorageError."""
         from palitune.evaluate.report import page_files, summary
         from palitune.run.provenance import learning_of
 

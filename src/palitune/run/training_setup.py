@@ -1,6 +1,6 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -9,6 +9,7 @@ import numpy as np
 from palitune.checkpoint import delta, npz
 from palitune.config import TrainingConfig
 from palitune.data import batches
+from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.evaluate import confusion
 from palitune.infer.features import Features
@@ -18,7 +19,7 @@ from palitune.models import lora
 from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
-from palitune.train.loop import Course
+from palitune.train.loop import TrainingSetup
 from palitune.train.parameters import is_finite
 from palitune.train.step import init_state
 
@@ -42,8 +43,8 @@ NOT_COMPILED = (
 )
 
 
-class Courses:
-    """Courses for configurations of one method on one model; what can be shared is."""
+class TrainingSetups:
+    """Training setups for configurations of one method on one model, which share what they can."""
 
     def __init__(
         self,
@@ -65,6 +66,7 @@ class Courses:
         self._prepared: dict[str, plan.Prepared] = {}
 
     def work(self, config: TrainingConfig) -> plan.Work:
+        """What decides how much memory a step needs."""
         model = self.model
         length, answer = batches.longest(self.train_texts)
         stored = {path: model.checkpoint[path] for path in model.checkpoint}
@@ -87,9 +89,10 @@ class Courses:
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
         ) + 2 * checkpoint
 
-    def course(self, config: TrainingConfig, frozen: Mapping[str, Any]) -> Course:
+    def of(self, config: TrainingConfig, frozen: Mapping[str, Any]) -> TrainingSetup:
+        """The setup of a configuration, with the parameters that it freezes. Raises as `prepared`."""
         prepared = self.prepared(config)
-        return Course(
+        return TrainingSetup(
             step=prepared.step,
             transform=prepared.transform,
             options=prepared.options,
@@ -112,6 +115,7 @@ class Courses:
         return {name: getattr(counted, name) for name in RATIOS}
 
     def words(self, tokens: Sequence[int]) -> list[str]:
+        """The text of each token."""
         return [self.model.tokenizer.answer([token]) for token in tokens]
 
     def keep(self, learned: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -135,7 +139,7 @@ class Courses:
         result |= {path: learned[path] for path in learned if METHODS[config.method].trainable(path)}
         return dict(sorted(result.items()))
 
-    def batches(self, config: TrainingConfig, name: str, start: int) -> Any:
+    def batches(self, config: TrainingConfig, name: str, start: int) -> Iterator[Batch]:
         """A pass's batches after the first `start`."""
         return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
 

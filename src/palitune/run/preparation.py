@@ -1,0 +1,201 @@
+"""Everything about a run that can be checked before it costs time: settings, model, data, and room for it all."""
+
+import dataclasses
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from palitune import path_patterns, workspace
+from palitune.checkpoint import manifest
+from palitune.config import PROMPT, RunConfig, TrainingConfig, require_effect, training
+from palitune.console import status
+from palitune.data import dataset
+from palitune.data.checks import findings, seen_in_training
+from palitune.data.example import Example
+from palitune.data.images.loader import ImageLoader
+from palitune.errors import UsageError
+from palitune.infer.features import Features
+from palitune.infer.loading import Model, announce, files_of, image_source, load
+from palitune.infer.predictor import check_pictures, tell_of_questions
+from palitune.method import METHODS
+from palitune.models import lora
+from palitune.run import reproduce
+from palitune.run.evaluation import whole_of
+from palitune.run.folder import RunFolder
+from palitune.run.reproduce import Asked
+from palitune.run.sweep import Trial, Trials
+from palitune.run.training_setup import TrainingSetups
+from palitune.train.plan import parameters
+
+RULES = ("weight_decay", "learning_rate_scale")
+NEW_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
+
+
+@dataclasses.dataclass(frozen=True)
+class Configured:
+    """What the trials of a run have in common when their configurations are made."""
+
+    config: RunConfig
+    prompt: str
+    frames: str
+    count: int  # of training examples in the data
+    checkpoint: Mapping[str, Any] | None = None  # parameters by path; None before a model is opened
+
+    def __call__(self, trial: Trial) -> TrainingConfig:
+        """The configuration of a trial. Raises UsageError where its settings contradict each other or the model."""
+        own = trial.of(self.config)
+        require_effect(own)
+        examples = self._examples(own)
+        made = training(own, prompt=self.prompt, frames=self.frames, **examples)
+        if made.examples < made.batch_size * made.accumulate:
+            one = f"one batch of {made.batch_size}" + (f" x {made.accumulate}" if made.accumulate > 1 else "")
+            shown = f"--examples {made.examples} is"
+            if own.epochs:
+                shown = f"-t {own.epochs}: {made.examples} examples are"
+            raise UsageError(f"{shown} less than {one}")
+        return made if self.checkpoint is None else _with_adapters(made, own, self.checkpoint)
+
+    def _examples(self, own: RunConfig) -> dict[str, int]:
+        if own.epochs is None:
+            return {}
+        if own.examples is not None:
+            raise UsageError("--epochs and --examples both say how long a pass is: leave one out")
+        return {"examples": own.epochs * self.count}
+
+
+def _with_adapters(made: TrainingConfig, own: RunConfig, checkpoint: Mapping[str, Any]) -> TrainingConfig:
+    """The configuration with the adapters that the checkpoint has, if it has some.
+
+    Raises:
+      UsageError: others were asked for.
+    """
+    if not METHODS[made.method].adds_adapters or not (adapted := lora.adapted(checkpoint)):
+        return made
+    if given := [name for name in NEW_ADAPTERS if name in own.given]:
+        option = f"--{given[0].replace('_', '-')}"
+        hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
+        raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
+    rank, alpha = checkpoint[adapted[0] + lora.A].shape[-1], checkpoint[adapted[0] + lora.ALPHA][0]
+    return dataclasses.replace(made, lora_rank=int(rank), lora_alpha=float(alpha))
+
+
+class Preparation(NamedTuple):
+    """A run that nothing speaks against."""
+
+    model: Model
+    images: ImageLoader | Features  # what the model is shown for an image
+    sets: dict[Path, list[Example]]
+    whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
+    data: Path
+    setups: TrainingSetups
+    trials: Trials
+    configured: Configured
+    config: TrainingConfig  # of the first trial, for what all have in common
+    facts: dict[str, Any]  # what the run depends on: the content of config.json
+
+
+def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> Preparation:
+    """Looks at everything that can be wrong with settings, model, data and room. Raises a PalituneError for it."""
+    config = asked.config
+    train_file, valid_file = dataset.data_files(config.data, config.valid_data)
+    source = workspace.checkpoint_to_read(config.model)
+    trials = Trials(config)
+    frames = config.frames or manifest.frames(source, "middle")
+    sets = {
+        path: dataset.load(path, images=config.images, allow_outside=config.allow_outside)
+        for path in (train_file, valid_file)
+        if path is not None
+    }
+    train, valid = sets[train_file], sets[valid_file or train_file]
+    configured = Configured(config, _prompt(config, source, train), frames, len(train))
+    for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
+        configured(trial)
+    model = load(source, tokenizer=config.tokenizer, dtype=config.dtype, allocator=config.allocator, quiet=config.quiet)
+    if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
+        raise UsageError(f"-w {config.write} would replace the model that it learns from")
+    configured = dataclasses.replace(configured, checkpoint=model.checkpoint)
+    configs = [configured(trial) for trial in trials.known()]
+    # A trainable image encoder needs pixels, and so do images that augmentation changes.
+    pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
+    features = config.features and not pixels
+    images = image_source(model, features=features, frames=frames, max_pixels=config.max_pixels, quiet=config.quiet)
+    setups = TrainingSetups(model, images, train, valid, configs[0], folder)
+    status("compiling a training step, to see whether it fits", config.quiet)
+    _require_room(setups, configs, folder, config.save_every)
+    status(f"looking at the images of {sum(map(len, sets.values()))} records", config.quiet)
+    check_pictures(sets.values(), images)
+    whole = whole_of(train_file, valid_file, config, images)
+    if not config.quiet:
+        _tell(config, sets, train_file, valid_file, configs[0], source)
+        announce(model)
+    name = config.model or workspace.latest_model()
+    facts = reproduce.facts(asked, name, model, configs[0], sets, command)
+    facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
+    return Preparation(model, images, sets, whole, train_file, setups, trials, configured, configs[0], facts)
+
+
+def _prompt(config: RunConfig, source: Path, train: Sequence[Example]) -> str:
+    """The question where an example has none of its own."""
+    if config.prompt is not None:
+        return config.prompt
+    usual = manifest.prompt(source, PROMPT)
+    own = {record.prompt for record in train}
+    # The only question that is learned is the model's own from then on.
+    return own.pop() or usual if len(own) == 1 else usual
+
+
+def _require_room(
+    setups: TrainingSetups, configs: Sequence[TrainingConfig], folder: RunFolder | None, save_every: int | None
+) -> None:
+    """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
+    trainable = list(parameters(setups.work(configs[0]))[0])
+    for config in configs:
+        require_matches(config, trainable)
+    checkpoint, state = setups.sizes(configs[0])
+    if folder is not None:
+        # While a file is written, the one that it replaces is still there.
+        folder.check_space(2 * checkpoint + (0 if save_every == 0 else 2 * state))
+
+
+def require_matches(config: TrainingConfig, trainable: Sequence[str]) -> None:
+    """Raises UsageError if a rule over paths matches no trainable parameter."""
+    for name in RULES:
+        for pattern, _ in getattr(config, name):
+            if not any(path_patterns.compiled(pattern).matches(path) for path in trainable):
+                hint = f"Trainable are {', '.join(trainable[:4])}{' …' if len(trainable) > 4 else ''}"
+                raise UsageError(f"--{name.replace('_', '-')} {pattern}: no trainable parameter matches", hint=hint)
+
+
+def _tell(
+    config: RunConfig,
+    sets: Mapping[Path, Sequence[Example]],
+    train_file: Path,
+    valid_file: Path | None,
+    made: TrainingConfig,
+    source: Path,
+) -> None:
+    """Says on stderr what a person should know of the data before learning from it."""
+    if valid_file is None:
+        what = f"{train_file} is also what the model is evaluated on"
+        print(f"{what}: --valid-data FILE names examples that are not learned from", file=sys.stderr)
+    _tell_of_data(sets, train_file)
+    if valid_file is not None:
+        seen_in_training.tell(source, str(valid_file), sets[valid_file])
+    tell_of_questions(sets.values(), config.prompt, config.quiet)
+    if config.epochs is None and config.examples is None:
+        count = len(sets[train_file])
+        what = f"{count} records, of which a pass shows {made.examples} examples"
+        print(f"{what}: each record {made.examples / count:.3g} times; -t N shows it N times", file=sys.stderr)
+
+
+def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
+    """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
+    found: dict[str, list[findings.Finding]] = {}
+    for finding in findings.check_examples(sets, lambda record: record.image.path.resolve()):
+        found.setdefault(finding.check, []).append(finding)
+    for check, several in found.items():
+        more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
+        print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
+    for line in findings.expectations(sets, lambda path: path == train_file):
+        print(line, file=sys.stderr)

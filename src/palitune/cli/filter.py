@@ -41,25 +41,17 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune import streams
-    from palitune.data.example_files import Reader
-    from palitune.errors import BadDataError
-    from palitune.evaluate.confusion import kind
+    from palitune.evaluate.outcome_lines import outcome_lines
 
     if args.files == ["-"] and sys.stdin is not None and sys.stdin.isatty() and not args.quiet:
         console.note("answers are read from the keyboard, since no FILE was named: Ctrl-D ends them")
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:
-        for (_, _, raw), (record, said) in Reader(Path(file), labelled=False).answered():
+        for outcome, raw in outcome_lines(Path(file)):
             total += 1
-            if said is None:
-                hint = f"Ask a model first: {console.command('inference')} -d FILE | {console.command('filter')}"
-                raise BadDataError("no answer here that could be wrong", where=record.where, hint=hint)
-            if not record.label:
-                continue
-            outcome = kind(said.text, record.label)
             if outcome in args.keep:
-                found[outcome] += 1
+                found[str(outcome)] += 1
                 streams.raw(raw + b"\n")
     sys.stdout.flush()
     if not args.quiet:

@@ -36,19 +36,12 @@ def run(args: argparse.Namespace) -> None:
     from pathlib import Path
 
     from palitune.data.checks import label_counts
-    from palitune.data.checks.label_tables import share_table
+    from palitune.data.checks.label_tables import share_counts, share_table
 
     for file in args.files:
         table = label_counts.read(Path(file), args.columns)
         if args.json:
-            counts = {
-                name: {
-                    "yes": int((column == 1).sum()),
-                    "no": int((column == 0).sum()),
-                    "other": int((column < 0).sum()),
-                }
-                for name, column in zip(table.names, table.values.T, strict=True)
-            }
+            counts = share_counts(table.names, table.values)
             streams.document({"file": file, "records": len(table.lines), "columns": counts})
         else:
             head = f"{file}:\n" if len(args.files) > 1 else ""

@@ -29,6 +29,14 @@ def share_table(names: Sequence[str], before: NDArray[np.int8], after: NDArray[n
     return "\n".join(lines)
 
 
+def share_counts(names: Sequence[str], values: NDArray[np.int8]) -> dict[str, dict[str, int]]:
+    """Numbers of yes, no and other values by column, as JSON has them. Values are as in `share_table`."""
+    return {
+        name: {"yes": int((column == 1).sum()), "no": int((column == 0).sum()), "other": int((column < 0).sum())}
+        for name, column in zip(names, values.T, strict=True)
+    }
+
+
 def label_table(sets: Mapping[str, Sequence[str]]) -> str:
     """How often each label is there, by file."""
     rows = [["file", "label", "records", "share"]]

@@ -90,7 +90,7 @@ def test_a_run_is_made_again_from_its_configuration(workspace: Path, noted: obje
 
 def test_other_data_is_not_taken_for_the_run_s(workspace: Path, noted: object, run: Run, tmp_path: Path) -> None:
     config = json.loads((workspace / "checkpoints/noted.run/config.json").read_text())
-    for part, message in (("sha256", "its lines have changed"), ("pictures", "its pictures have changed")):
+    for part, message in (("sha256", "its lines have changed"), ("pictures", "its images have changed")):
         changed = json.loads(json.dumps(config))
         changed["data"]["train.jsonl"][part] = "0" * 64
         (tmp_path / "config.json").write_text(json.dumps(changed))
@@ -261,7 +261,7 @@ def test_a_diverged_attempt_is_made_again(workspace: Path, run: Run) -> None:
 def test_an_attempt_that_diverges_is_saved_by_the_next(workspace: Path, run: Run) -> None:
     """At this rate learning fails until it has been halved often enough."""
     done = learn(run, workspace, "-r", "30000", "-w", "saved", "--attempts", "20")
-    assert "begun again with another order of the examples at half the learning rate" in done.stderr
+    assert "restarted with another order of the examples at half the learning rate" in done.stderr
     assert (workspace / "checkpoints/saved.npz").exists()
     rows = [json.loads(line) for line in (workspace / "checkpoints/saved.run/metrics.jsonl").read_text().splitlines()]
     assert rows[-1] == {"event": "finished", "winner": 1}

@@ -228,7 +228,7 @@ def test_a_lock_that_nobody_holds_is_taken(tmp_path: Path) -> None:
 def test_there_has_to_be_a_run_to_go_on_with(workspace: Path, run: Run) -> None:
     done = run("palitune", "learn", "--resume", "-w", "never", cwd=workspace)
     assert done.returncode == MissingInputError.exit_code
-    assert "there is no run never to go on with. Start it without --resume" in done.stderr
+    assert "there is no run never to resume. Start it without --resume" in done.stderr
     done = run("palitune", "learn", "--resume", "-w", "passes", cwd=workspace)
     assert (done.returncode, done.stdout) == (0, "")
     assert "this run has come to its end" in done.stderr

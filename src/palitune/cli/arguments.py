@@ -95,19 +95,19 @@ def _adder(group: type[Settings]) -> Callable[[argparse.ArgumentParser], None]:
 add_model, add_answering, add_folder = _adder(ModelSettings), _adder(AnsweringSettings), _adder(FolderSettings)
 
 
-def add_records(parser: argparse.ArgumentParser, judging: bool = False) -> None:
-    """How examples are turned into questions. `judging` as in `add_pictures`."""
+def add_records(parser: argparse.ArgumentParser, evaluation: bool = False) -> None:
+    """How examples are turned into questions. `evaluation` as in `add_images`."""
     add(parser, PromptSettings)
-    add_pictures(parser, judging)
+    add_images(parser, evaluation)
 
 
-def add_pictures(parser: argparse.ArgumentParser, judging: bool = False) -> None:
+def add_images(parser: argparse.ArgumentParser, evaluation: bool = False) -> None:
     """Where images are, and how they are read.
 
     Args:
-      judging: several frames of one image can be evaluated.
+      evaluation: several frames of one image can be evaluated.
     """
-    add(parser, EvaluatedImageSettings if judging else ImageSettings)
+    add(parser, EvaluatedImageSettings if evaluation else ImageSettings)
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
@@ -136,7 +136,7 @@ def model_options(args: argparse.Namespace) -> ModelOptions:
 
 
 class ImageOptions(TypedDict):
-    """What `infer.loading.image_source` takes of the options of `add_model` and `add_pictures`."""
+    """What `infer.loading.image_source` takes of the options of `add_model` and `add_images`."""
 
     features: bool
     frames: str | None
@@ -183,5 +183,5 @@ def folder_options(args: argparse.Namespace) -> FolderOptions:
 
 
 def opening(args: argparse.Namespace) -> tuple[ModelSettings, ImageSettings]:
-    """What `run.opening.open_model` takes of the options of `add_model` and `add_pictures`, as typed."""
+    """What `run.opening.open_model` takes of the options of `add_model` and `add_images`, as typed."""
     return read(ModelSettings, args), read(ImageSettings, args)

@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=values.seed, default=0, help="of the cross-validation (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_model(parser)
-    arguments.add_pictures(parser)
+    arguments.add_images(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "write JSONL: all keys of a record, with correct, p_yes and answer"
     parser.add_argument("--jsonl", action="store_true", help=text)
     arguments.add_model(parser)
-    arguments.add_records(parser, judging=True)
+    arguments.add_records(parser, evaluation=True)
     arguments.add_answering(parser)
 
 
@@ -169,7 +169,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
     from tqdm import tqdm
 
     from palitune.data.formats.tsv import to_tsv
-    from palitune.infer.predictor import picture_problems
+    from palitune.infer.predictor import image_problems
 
     count = 0
 
@@ -182,7 +182,7 @@ def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.
             count += 1
             yield record
 
-    problems = picture_problems(counted(), images, shown, frames)
+    problems = image_problems(counted(), images, shown, frames)
     if not problems:
         return count
     hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
@@ -201,7 +201,7 @@ def _write(
     from tqdm import tqdm
 
     from palitune.errors import Stopped
-    from palitune.infer.answering import tell_of_strangers
+    from palitune.infer.answering import tell_of_other_answers
 
     # Lines on a terminal are progress enough.
     silent = args.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not args.resume)
@@ -221,7 +221,7 @@ def _write(
                 stopped.hint = "continue with the same command"
             raise
     if not args.quiet:
-        tell_of_strangers(args.data, strange, args.labels, count)
+        tell_of_other_answers(args.data, strange, args.labels, count)
         if unknown:
             what = f"{unknown} of {count} labels are none of {', '.join(args.labels)}, so their answers are wrong"
             print(f"{args.data}: {what}; --labels names others", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Stage 3: learning, judged before and after."""
+"""Stage 3: training, with an evaluation before and after."""
 
 import argparse
 import os
@@ -10,15 +10,15 @@ from palitune.config import RunConfig
 
 INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
-Fine-tunes a model on dataset/SET/train.jsonl and judges it on train.jsonl, valid.jsonl and all of it (shuffle.jsonl)
+Fine-tunes a model on dataset/SET/train.jsonl and evaluates it on train.jsonl, valid.jsonl and all of it (shuffle.jsonl)
 before and after.
 
-Learning is a lottery: a run can fail, so keep it short, look at the blocks it prints, and run it again with another
+A run can fail, so keep it short, check the result blocks that it prints, and run it again with another
 --seed, prompt or data. When the "trained" block of train.jsonl says accuracy 1.0, learning has converged; what the
 model is worth is what the block of valid.jsonl says. --repeat and --sweep learn several times and keep the best.
 
-While it learns, valid.jsonl is looked at again and again, and the weights of the best look are what is kept. A run
-whose loss runs away begins again from the base, and ends with exit code 79 when all --attempts fail. With -w, Ctrl-C
+During training the model is evaluated on valid.jsonl, and the weights of the best evaluation are kept. A run whose
+loss diverges restarts from the base, and ends with exit code 79 when all --attempts fail. With -w, Ctrl-C
 saves the run and ends with exit code 75; --resume goes on, after a crash too. A run that cannot fit into memory is
 refused before it starts (`palitune plan` shows what fits).
 """
@@ -35,7 +35,7 @@ examples:
   ./03-do_learn.py --from ../checkpoints/best.run/config.json --balance weights -w other
                                                   the same run but for one option
   ./03-do_learn.py -d set1 --method full --learning-rate-scale 'img/.*=0.1'
-                                                  every parameter, the image tower at a tenth of the rate
+                                                  every parameter, the image encoder at a tenth of the rate
 
 NAME.npz holds what was learned and which base it belongs to, NAME.run/ how it was learned: metrics.csv, loss.png,
 config.json. `palitune merge` makes one whole file of what was learned and its base.

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-m", "-l", "--model", metavar="NAME", help="whose tokens are counted (the latest downloaded)")
     parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help="the question where a prefix is empty")
-    arguments.add_pictures(parser)
+    arguments.add_images(parser)
 
 
 def run(args: argparse.Namespace) -> None:

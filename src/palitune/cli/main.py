@@ -50,7 +50,7 @@ COMMANDS = {
     "merge": ("merge", "make one whole checkpoint of a trained one and its base"),
     "doctor": ("doctor", "what this machine has of what palitune needs, and what is likely to go wrong"),
     "verify": ("verify", "hold a checkpoint to the reference implementation"),
-    "pretrain-tiny": ("pretrain_tiny", "make the tiny model anew from its seed"),
+    "pretrain-tiny": ("pretrain_tiny", "make the tiny model again from its seed"),
 }
 EPILOGUE = """\
 the main job:
@@ -64,7 +64,7 @@ checkpoints/ and cache/ are those of the repository that the command runs in, el
 PALITUNE_HOME names another place for both
 
 exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 output exists, 74 disk,
-  75 stopped, go on with --resume, 77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
+  75 stopped, continue with --resume, 77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
 # Commands that import JAX, which takes a second or more.
 ASKING = ("learn", "train", "validate", "inference", "prompts", "baseline", "suspect", "verify", "pretrain-tiny")

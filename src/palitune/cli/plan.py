@@ -26,10 +26,10 @@ examples:
   palitune plan --checkpoint trained-set1 --card rtx3060-12gb --batches 2,8
   palitune plan --vram 24 --json | jq '.rows[] | select(.fits)'
 
-columns: weights as they are on the device (what learns in float32, but 16 bit for full), the optimizer's state,
+columns: weights as they are on the device (trainable ones in float32, but in 16 bit for full), the optimizer's state,
 activations and everything else that a step makes and drops, the peak of all three before --keep fills what is left,
 operations that an update cannot do without, and how long the card takes for them at full speed. Memory is that of one
-batch, operations are those of a whole update (--accumulate). The features of frozen image towers come from the cache.
+batch, operations are those of a whole update (--accumulate). The features of frozen image encoders come from the cache.
 
 A card of your own is a JSON file: {"name": "mine", "compute_capability": "8.9", "multiprocessors": 46,
 "memory": 12878086144, "bandwidth": 504000000000, "l2": 37748736, "clock": 2.475, "shared_memory": 102400,
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prompt-length", type=tokens, default=20, metavar="N", help="tokens (20)")
     parser.add_argument("--answer-length", type=tokens, default=1, metavar="N", help="tokens (1)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
-    text = "count the image tower in, which rests in cache/features/ otherwise"
+    text = "include the image encoder, whose features otherwise come from cache/features/"
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)
     parser.add_argument("--estimate", action="store_true", help="estimate even where the step can be compiled")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments.add_labels(parser)
     arguments.add_model(parser)
-    arguments.add_pictures(parser)
+    arguments.add_images(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.prompt_ranking import ranked, read_prompts
     from palitune.evaluate.report import prompt_table
     from palitune.infer.loading import announce
-    from palitune.infer.predictor import check_pictures
+    from palitune.infer.predictor import check_images
     from palitune.run.opening import open_model
     from palitune.run.prompt_search import score_prompts
 
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     file = dataset.learning_file(args.data)
     opened = open_model(workspace.checkpoint_to_read(args.model), *arguments.opening(args), args.quiet)
     records = dataset.load(Path(file), **arguments.folder_options(args), labels=classes)
-    check_pictures([records], opened.images)
+    check_images([records], opened.images)
     if not args.quiet:
         announce(opened.model)
         if own := sum(bool(record.prompt) for record in records):

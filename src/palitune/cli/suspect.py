@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--examples", type=values.positive_int, metavar="N", help=text)
     text = "with --learn: the highest learning rate (0.03)"
     parser.add_argument("-r", "--learning-rate", type=values.positive_float, metavar="R", help=text)
-    parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful pictures")
+    parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful images")
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with them")
     parser.add_argument("--overwrite", action="store_true", help="let -o and --sheet replace files")
     arguments.add_classes(parser)

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--report", metavar="HTML", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --sheet and --report replace files")
     arguments.add_model(parser)
-    arguments.add_records(parser, judging=True)
+    arguments.add_records(parser, evaluation=True)
     arguments.add_answering(parser)
 
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.report.result_block import outcome_block
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load
-    from palitune.infer.predictor import Predictor, check_pictures, frames_of, tell_of_questions
+    from palitune.infer.predictor import Predictor, check_images, frames_of, tell_of_questions
 
     target = page_files.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     sets = {path: dataset.load(Path(path), **arguments.folder_options(args), labels=args.labels) for path in args.files}
     frames = frames_of(decoding(source, args.frames, args.max_pixels), args.frames, args.most_frames, args.pool)
     status(f"checking the images of {sum(map(len, sets.values()))} records", args.quiet)
-    check_pictures(sets.values(), shown, frames)
+    check_images(sets.values(), shown, frames)
     if not args.quiet:
         announce(model)
     tell_of_questions(sets.values(), args.prompt, args.quiet)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> None:
         if made.decode:
             known = plain_set(args.labels)
             strange = [(one.example.image.name, one.text) for one in predictions if plain(one.text) not in known]
-            answering.tell_of_strangers(path, strange, args.labels, len(records))
+            answering.tell_of_other_answers(path, strange, args.labels, len(records))
     if sheet is not None:
         from palitune.evaluate.report import plots
 

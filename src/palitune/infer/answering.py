@@ -74,7 +74,7 @@ def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[st
     return None
 
 
-def tell_of_strangers(name: str, strange: Sequence[tuple[str, str]], labels: Sequence[str], total: int) -> None:
+def tell_of_other_answers(name: str, strange: Sequence[tuple[str, str]], labels: Sequence[str], total: int) -> None:
     """Lists on stderr what a model wrote that is not a label, as (image, answer), out of `total` answers."""
     if not strange:
         return

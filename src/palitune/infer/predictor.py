@@ -53,7 +53,7 @@ def located(
             _tell(error, on_bad)
 
 
-def picture_problems(
+def image_problems(
     asked: Iterable[Example], images: ImageFolders, source: ImageSource, frames: "Frames"
 ) -> list[PalituneError]:
     """What is wrong with examples' images, by line; the device is not used."""
@@ -76,7 +76,7 @@ class Frames(NamedTuple):
     pool: str = "worst"  # worst (least sure of yes), mean or best
 
 
-def check_pictures(sets: Iterable[Sequence[Example]], source: ImageSource, frames: Frames | None = None) -> None:
+def check_images(sets: Iterable[Sequence[Example]], source: ImageSource, frames: Frames | None = None) -> None:
     """Checks every image of some sets, so that nothing is found out halfway.
 
     Raises:

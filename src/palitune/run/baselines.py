@@ -18,7 +18,7 @@ from palitune.evaluate.prompt_ranking import Prompt, ranked
 from palitune.infer import probe_features
 from palitune.infer.answering import made_with
 from palitune.infer.loading import announce
-from palitune.infer.predictor import Predictor, check_pictures
+from palitune.infer.predictor import Predictor, check_images
 from palitune.run.opening import Opened
 from palitune.run.prompt_search import score_prompts
 
@@ -58,7 +58,7 @@ def contestants(
     opened = open_model(base)
     labels, truth = [record.label for record in split.train], [record.label for record in split.valid]
     probe.require_classes(labels, where=str(split.train_file))
-    check_pictures([split.train, split.valid], opened.images)
+    check_images([split.train, split.valid], opened.images)
     if not quiet:
         announce(opened.model)
     seen_in_training.tell(base, str(split.valid_file), split.valid, quiet)

@@ -18,7 +18,7 @@ from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
-from palitune.infer.predictor import Predictor, check_pictures
+from palitune.infer.predictor import Predictor, check_images
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
 
@@ -41,7 +41,7 @@ def whole_of(
         return {}
     try:
         records = dataset.load(path, images=config.images, allow_outside=config.allow_outside)
-        check_pictures([records], shown)
+        check_images([records], shown)
     except PalituneError as error:
         if not config.quiet:  # no part of the run depends on it
             print(f"{path} is left out: {error}", file=sys.stderr)

@@ -30,7 +30,7 @@ class RunFolder:
         self.best = self.path / "best.npz"
         self.metrics = self.path / "metrics.jsonl"
         self.table = self.path / "metrics.csv"
-        self.picture = self.path / "loss.png"
+        self.losses = self.path / "loss.png"
         self.blocks = self.path / "results.txt"
         self.report = self.path / "report.html"
         self.lock = self.path / "lock"
@@ -38,7 +38,7 @@ class RunFolder:
 
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
-        inside = [self.config, self.state, self.best, self.metrics, self.table, self.picture, self.blocks, self.report]
+        inside = [self.config, self.state, self.best, self.metrics, self.table, self.losses, self.blocks, self.report]
         return [self.target, manifest.path_of(self.target), *inside]
 
     @contextmanager

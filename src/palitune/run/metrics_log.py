@@ -50,7 +50,7 @@ class MetricsLog:
             if len(kept) != size or not all(isinstance(row, dict) for row in self.rows):
                 raise ValueError
         except (OSError, ValueError, RecursionError):
-            hint = "Start the run anew with --overwrite"
+            hint = "Start the run again with --overwrite"
             raise BadDataError("the metrics of this run are damaged", where=str(folder.metrics), hint=hint) from None
         # A new file, whatever is at this name: a link leads to something else, and a copy of the run may share it.
         atomic_files.write(folder.metrics, kept)
@@ -79,7 +79,7 @@ class MetricsLog:
             return os.fstat(self.file.fileno()).st_size
 
     def write_table(self) -> None:
-        """Writes the table anew. Raises StorageError."""
+        """Writes the table again. Raises StorageError."""
         if self.folder is None:
             return
         text = io.StringIO()

@@ -25,7 +25,7 @@ from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.loading import announce
-from palitune.infer.predictor import Predictor, check_pictures
+from palitune.infer.predictor import Predictor, check_images
 from palitune.run import setup
 from palitune.run.opening import Opened, open_model
 
@@ -38,7 +38,7 @@ def by_linear_probe(
     Raises:
       BadDataError: an image cannot be used, or a label is there less often than there are folds.
     """
-    check_pictures([records], opened.images)
+    check_images([records], opened.images)
     if not quiet:
         announce(opened.model)
     features = probe_features.features(records, opened.images, quiet)

@@ -17,7 +17,7 @@ from palitune.data.images.loader import ImageLoader
 from palitune.errors import UsageError
 from palitune.infer.features import Features
 from palitune.infer.loading import Model, announce, files_of, image_source, load
-from palitune.infer.predictor import check_pictures, tell_of_questions
+from palitune.infer.predictor import check_images, tell_of_questions
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.run import reproduce
@@ -74,7 +74,7 @@ def _with_adapters(made: TrainingConfig, own: RunConfig, checkpoint: Mapping[str
         return made
     if given := [name for name in NEW_ADAPTERS if name in own.given]:
         option = f"--{given[0].replace('_', '-')}"
-        hint = "Leave it out to go on with them, or merge them into the weights first: palitune merge"
+        hint = "Leave it out to use them, or merge them into the weights first: palitune merge"
         raise UsageError(f"{option} is for new adapters, and this model has some already", hint=hint)
     rank, alpha = checkpoint[adapted[0] + lora.A].shape[-1], checkpoint[adapted[0] + lora.ALPHA][0]
     return dataclasses.replace(made, lora_rank=int(rank), lora_alpha=float(alpha))
@@ -96,7 +96,7 @@ class Preparation(NamedTuple):
 
 
 def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> Preparation:
-    """Looks at everything that can be wrong with settings, model, data and room. Raises a PalituneError for it."""
+    """Checks settings, model, data and free space before a run. Raises a PalituneError for what is wrong."""
     config = asked.config
     train_file, valid_file = dataset.data_files(config.data, config.valid_data)
     source = workspace.checkpoint_to_read(config.model)
@@ -123,8 +123,8 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
     status("compiling a training step, to see whether it fits", config.quiet)
     _require_room(setups, configs, folder, config.save_every)
-    status(f"looking at the images of {sum(map(len, sets.values()))} records", config.quiet)
-    check_pictures(sets.values(), images)
+    status(f"checking the images of {sum(map(len, sets.values()))} records", config.quiet)
+    check_images(sets.values(), images)
     whole = whole_of(train_file, valid_file, config, images)
     if not config.quiet:
         _tell(config, sets, train_file, valid_file, configs[0], source)

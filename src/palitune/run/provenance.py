@@ -23,7 +23,7 @@ def learning_of(name: str) -> Learned:
         facts["prompt"] = prompt
     # Without what has no effect: empty, zero and absent values.
     used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
-    losses: Path | None = RunFolder(path).picture
+    losses: Path | None = RunFolder(path).losses
     if losses is not None and losses.is_symlink():
         console.note(f"{losses} is a link and is left out: a page shows only what a run drew itself")
         losses = None

@@ -44,7 +44,7 @@ def completed(asked: RunConfig, resumed: Path | None = None) -> Asked:
     """The settings of a run: the defaults, then those of a recorded run, then a recipe's, then those that were given.
 
     Args:
-      resumed: the configuration of the run to go on with, of which nothing can change any more.
+      resumed: the configuration of the run that is resumed, which cannot change any more.
 
     Raises:
       MissingInputError, BadDataError: there is no such configuration or recipe, or it is something else.
@@ -120,10 +120,10 @@ def options_of(config: RunConfig) -> dict[str, object]:
 
 
 def require_run(folder: RunFolder, name: str) -> None:
-    """Raises MissingInputError if there is nothing to go on with."""
+    """Raises MissingInputError if there is no run to resume."""
     if not folder.config.is_file():
         hint = "Start it without --resume"
-        raise MissingInputError(f"there is no run {name} to go on with", where=str(folder.path), hint=hint)
+        raise MissingInputError(f"there is no run {name} to resume", where=str(folder.path), hint=hint)
 
 
 def facts(
@@ -164,7 +164,7 @@ def _compare(recorded: Mapping[str, Any], found: Mapping[str, Any], changed: Col
     if "data" not in changed:
         for name, known in recorded["data"].items():
             now = found["data"].get(name, {})
-            for key, what in (("sha256", "its lines"), ("pictures", "its pictures")):
+            for key, what in (("sha256", "its lines"), ("pictures", "its images")):
                 if known.get(key) != now.get(key):
                     hint = "Put back what it was, or start another run"
                     raise BadDataError(f"{what} have changed since the run", where=str(known.get("file")), hint=hint)
@@ -184,7 +184,7 @@ def code_hash() -> str:
 
 
 def fingerprint(path: Path, records: Sequence[Example]) -> dict[str, Any]:
-    """Count and SHA-256 of a file's lines, and SHA-256 of all its pictures in order."""
+    """Count and SHA-256 of a file's lines, and SHA-256 of all its images in order."""
     digests = (bytes.fromhex(trained_images.digest(record.image.path)) for record in records)
-    pictures = hashlib.sha256(b"".join(digests)).hexdigest()
-    return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": pictures}
+    images = hashlib.sha256(b"".join(digests)).hexdigest()
+    return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": images}

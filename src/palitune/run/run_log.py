@@ -112,7 +112,7 @@ class RunLog:
         from palitune.evaluate.report import plots
 
         self.metrics.write_table()
-        plots.losses(self.folder.picture, self.metrics.rows, winner or 0)
+        plots.losses(self.folder.losses, self.metrics.rows, winner or 0)
 
     def __enter__(self) -> "RunLog":
         return self

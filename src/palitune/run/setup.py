@@ -94,7 +94,7 @@ def _require_name(config: RunConfig) -> None:
         if getattr(config, name) and config.write is None:
             raise UsageError(f"--{name.replace('_', '-')} needs -w NAME: without it nothing is saved")
     if config.resume and (config.overwrite or config.source or config.recipe):
-        raise UsageError("--resume goes on with a run as it is: leave out --overwrite, --from and --config")
+        raise UsageError("--resume continues a run as it is: leave out --overwrite, --from and --config")
 
 
 @contextlib.contextmanager
@@ -102,7 +102,7 @@ def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
     """The folder of the run, kept from other processes; None where nothing is saved.
 
     Args:
-      again: the command that goes on with the run, for whoever stops it.
+      again: the command that resumes the run, for the person who stops it.
     """
     if config.write is None:
         yield None
@@ -121,23 +121,23 @@ def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
         try:
             yield folder
         except ResumableError as error:
-            raise ResumableError(error.what, hint=f"Go on with {again}") from None
+            raise ResumableError(error.what, hint=f"Continue with {again}") from None
         except Stopped as stopped:
             if folder.begun:
-                stopped.hint = f"go on with {again}"
+                stopped.hint = f"continue with {again}"
             raise
 
 
 def _require_free(folder: RunFolder, overwrite: bool, again: str) -> None:
     """Raises OutputExistsError if a checkpoint, or a run that can go on, would be replaced unasked."""
     if folder.config.exists() and end_of(folder) is None and not overwrite:
-        hint = f"Go on with it: {again}. Or use another name with -w, or --overwrite"
+        hint = f"Continue it: {again}. Or use another name with -w, or --overwrite"
         raise OutputExistsError("a run of this name was begun", where=str(folder.path), hint=hint)
     workspace.check_free(folder.target, overwrite)
 
 
 def _is_over(config: RunConfig, folder: RunFolder) -> bool:
-    """Whether the run to go on with has come to its end, which is said on stderr.
+    """Whether the run to resume has come to its end, which is said on stderr.
 
     Raises:
       DivergedError: that end was none that saved anything.

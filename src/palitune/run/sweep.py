@@ -1,4 +1,4 @@
-"""The trials of a run: from different seeds, over a grid of settings, or where a search looks next."""
+"""The trials of a run: from different seeds, over a grid of settings, or where a search proposes them."""
 
 import itertools
 from collections.abc import Sequence
@@ -56,7 +56,7 @@ def varied(sweep: Sequence[str], searching: bool) -> list[Varied]:
             raise UsageError(what, hint=f"Names are {', '.join([*SHORT, *sorted(known)])}")
         low, dots, high = values.partition("..")
         if dots and not searching:
-            raise UsageError(f"--sweep {text}: a range needs --search, which looks where to try next")
+            raise UsageError(f"--sweep {text}: a range needs --search, which chooses the values")
         if dots:
             ends = tuple(_parsed(known[option], text, value) for value in (low, high))
             if not (isinstance(ends[0], float) and isinstance(ends[1], float) and 0 < ends[0] < ends[1]):
@@ -121,7 +121,7 @@ class Trials:
             return self[len(scores)]
         import optuna
 
-        # Asked and told everything anew, so that a run that was resumed gets the same proposals.
+        # The search is asked and told everything again, so that a run that was resumed gets the same proposals.
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed))
         for number in range(len(scores) // self.repeat + 1):
             asked = study.ask()

@@ -1,4 +1,4 @@
-"""A run of training: some trials, each of one or two passes, each begun again when it diverges.
+"""A run of training: some trials, each of one or two passes, each restarted when it diverges.
 
 What was best is kept, and a run can be resumed at any step.
 """
@@ -201,7 +201,7 @@ class Trainer:
         p.failures += 1
         if p.failures < most:
             slower = " at half the learning rate" if p.failures > 1 else ""
-            self.log.note(f"{error.what}; begun again with another order of the examples{slower}")
+            self.log.note(f"{error.what}; restarted with another order of the examples{slower}")
             return
         what = error.what + (f", attempt {p.failures} of {p.failures}" if p.failures > 1 else "")
         if self.trials.count == 1:
@@ -216,7 +216,7 @@ class Trainer:
         p, best, config = self.progress, attempt.best, attempt.setup.config
         assert best is not None
         if attempt.is_no_better and p.number == 0:
-            self.log.note("the validation loss is no lower than before learning: look at the data and the rate")
+            self.log.note("the validation loss is no lower than before training: check the data and the learning rate")
         elif best.step == 0:
             self.log.note("the second pass found nothing better: what the first learned stays")
         p.number += 1
@@ -308,7 +308,7 @@ class Trainer:
         """Puts everything where it was when the state was saved; the attempt follows when it is wanted.
 
         Raises:
-          BadDataError: the state is none that was saved.
+          BadDataError: the state is not one that was saved.
         """
         assert self.folder is not None
         with run_state.understood(self.folder.state):

@@ -119,7 +119,7 @@ class TrainingSetups:
         return [self.model.tokenizer.answer([token]) for token in tokens]
 
     def keep(self, learned: Mapping[str, Any]) -> Mapping[str, Any]:
-        """A copy as it would be saved, so that what is judged is what is saved; on the disk where it is too large."""
+        """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""
         rounded = {}
         for path, leaf in learned.items():
             smaller = leaf.astype(self._stored(path, leaf.dtype))

@@ -3,13 +3,11 @@
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
 
 from palitune import randomness
 from palitune.checkpoint import run_state
@@ -26,12 +24,11 @@ from palitune.train.guard import Guard
 from palitune.train.options import Options
 from palitune.train.step import Step, init_state
 
-ADVICE = "Halve the --learning-rate, raise --batch-size, or look at the data"
+ADVICE = "Halve the --learning-rate, raise --batch-size, or check the data"
 BLOCK = 4096  # values of a schedule that are computed together
 LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
 
 Flat = Mapping[str, Any]
-Pictures = Callable[[Path, str | None], NDArray[Any]]  # what a batch takes for a picture's file
 
 
 def steps_of(config: TrainingConfig) -> int:
@@ -42,7 +39,7 @@ def steps_of(config: TrainingConfig) -> int:
 def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     """Steps between two evaluations of so many examples.
 
-    By default eight in a pass, or as many as look at no more examples together than the pass itself, but one.
+    By default eight in a pass, or as many as evaluate no more examples together than the pass itself, but at least one.
     """
     if config.evaluate_every:
         return int(config.evaluate_every)
@@ -58,7 +55,7 @@ def examples_of(records: Sequence[Example], tokenizer: Tokenizer, prompt: str) -
 def training_batches(
     records: Sequence[Example],
     texts: Sequence[Text],
-    pictures: ImageSource,
+    source: ImageSource,
     config: TrainingConfig,
     name: str,
     start: int = 0,
@@ -75,7 +72,7 @@ def training_batches(
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
     order = list(indices)[start * size :]
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(pictures.prefetch(ImageRequest(records[i].image.path, records[i].where) for i in order))
+    shown = raise_first(source.prefetch(ImageRequest(records[i].image.path, records[i].where) for i in order))
     for step in range(start, steps):
         chosen, order = order[:size], order[size:]
         images = np.stack([next(shown) for _ in chosen])
@@ -93,11 +90,11 @@ class TrainingSetup(NamedTuple):
     transform: Any
     options: Options
     config: TrainingConfig
-    weights_dtype: Any  # of what learns
+    weights_dtype: Any  # of trainable parameters
     frozen: Flat
     evaluate: Callable[[Flat], Evaluation]  # of all parameters
     measure: Callable[[Evaluation], Mapping[str, float | None]]  # ratios of right and wrong answers, by name
-    keep: Callable[[Flat], Flat]  # a copy of what learns, as it would be saved
+    keep: Callable[[Flat], Flat]  # a copy of the trainable parameters, as it would be saved
     words: Callable[[Sequence[int]], list[str]]  # tokens as text
     right_words: Sequence[str]  # first words of the validation set's answers
     interval: int  # steps between evaluations
@@ -173,7 +170,7 @@ class Attempt:
         best: Best | None = None,
     ) -> None:
         """Args:
-        start: what learns, as it is before the first step; taken over and emptied, to have it in memory only once.
+        start: the trainable parameters before the first step; taken over and emptied, to have it in memory only once.
         best: what has to be surpassed.
         """
         self.setup, self.learning_rate, self.patience = setup, learning_rate, patience
@@ -186,8 +183,8 @@ class Attempt:
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.guard = Guard(warmup, patience or guard.PATIENCE)
         self.best = best
-        self.lowest: list[float] = []  # losses of each example at the look with the lowest loss
-        self.is_as_good = False  # whether the last look is the best because it is as good as that one
+        self.lowest: list[float] = []  # losses of each example at the evaluation with the lowest loss
+        self.is_as_good = False  # whether the last evaluation is the best because it is as good as that one
 
     @property
     def result(self) -> Flat:
@@ -266,7 +263,7 @@ class Attempt:
         return Row(step, rate, loss, accuracy, found, ratios, better, remarks, better and self.is_as_good)
 
     def _is_best(self, score: float, found: Evaluation) -> bool:
-        """Whether this look is better than all before it, or as good as the best of them and later.
+        """Whether this evaluation is better than all before it, or as good as the best of them and later.
 
         A few examples cannot tell weights apart whose losses differ by chance, and later ones have learned more.
         """

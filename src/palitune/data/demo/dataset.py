@@ -24,7 +24,7 @@ MARK = ".palitune-demo"
 
 
 def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = False) -> list[dict[str, str]]:
-    """Draws `count` advertisements into `folder/images` and writes `folder/data.jsonl`; returns its records.
+    """Draws `count` advertisements into `folder/images` and writes `folder/data.jsonl`; returns its examples.
 
     Of 96, 54 are allowed ("yes") and 42 are not, in 45 PNG, 44 JPEG and 7 animated GIF files; other counts keep these
     shares. The same seed and count give the same images.
@@ -45,21 +45,21 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     labels = rng.permutation(["no"] * refused + ["yes"] * (count - refused))
     png, jpeg = round(count * PNG_SHARE), round(count * JPEG_SHARE)
     formats = rng.permutation(["png"] * png + ["jpg"] * jpeg + ["gif"] * (count - png - jpeg))
-    records = []
+    examples = []
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for number, (label, extension) in enumerate(zip(labels, formats, strict=True), 101):
         name = f"images/{'OK' if label == 'yes' else 'NG'}_image{number}.{extension}"
         badge = str(rng.choice(ALLOWED_BADGES)) if label == "yes" else "cross"
         atomic_files.write(folder / name, _encode(drawing.random_scene(rng, badge), str(extension), rng))
-        records.append({"prefix": "", "suffix": str(label), "image": name})
-    drawn = {Path(record["image"]).name for record in records}
+        examples.append({"prefix": "", "suffix": str(label), "image": name})
+    drawn = {Path(example["image"]).name for example in examples}
     for path in (folder / "images").glob("??_image*"):
         if path.name not in drawn:  # left by an earlier data set
             path.unlink()
-    lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
+    lines = [json.dumps(example, separators=(",", ":")) + "\n" for example in examples]
     atomic_files.write(data, "".join(lines).encode())
     atomic_files.write(folder / MARK, _mark(data, count, seed))
-    return records
+    return examples
 
 
 def demo_data(folder: str | Path = "dataset", count: int = COUNT, seed: int = 0) -> Path:

@@ -69,10 +69,10 @@ def read(path: Path, options: Options) -> Found:
             hint = "--turns makes a record of each, without what was said before" if what == WHOLE else HINT
             options.lose(what, where, detail, hint)
             continue
-        yield from ((where, fields) for fields in _records(chat, value, where, options))
+        yield from ((where, fields) for fields in _examples(chat, value, where, options))
 
 
-def _records(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator[Fields]:
+def _examples(chat: Chat, rest: Fields, where: str, options: Options) -> Iterator[Fields]:
     if chat.system:
         hint = 'Learning does not read it: put it into "prefix" if it is to be asked'
         options.remark('a system text is kept under the key "system"', where, chat.system[:80], hint)

@@ -1,4 +1,4 @@
-"""One line of JSON to an object, and back: what Python's reader lets through and JSON, or a record, has not."""
+"""A line of JSON as an object, and back; stricter than Python's own parser, as JSON and examples require."""
 
 import collections
 import json
@@ -9,7 +9,7 @@ from typing import Any
 from palitune.errors import BadDataError
 
 Fields = dict[str, Any]  # a JSON object
-DEEPEST = 100  # objects and lists inside of each other
+DEEPEST = 100  # levels of objects and lists
 RECORD = 'A record is a line like {"prefix":"","suffix":"no","image":"images/NG_image101.jpg"}'
 BACKSLASH = r"JSON reads a backslash as the beginning of an escape: write / or \\ in names like images\\a.jpg"
 WHOLE = "palitune convert reads what is one JSON value from beginning to end"
@@ -44,7 +44,7 @@ _scan_once = json.JSONDecoder(**STRICT).scan_once  # type: ignore[attr-defined]
 
 
 def parse_object(text: str, where: str) -> Fields:
-    """Raises BadDataError: broken JSON, no object, too deep, or a key that is there twice."""
+    """Returns the object of a line. Raises BadDataError for broken JSON, another value, or a repeated key."""
     hint = None
     try:
         text = text.strip(" \t\r\n")
@@ -78,7 +78,7 @@ def parse_object(text: str, where: str) -> Fields:
 
 
 def _of_rest(rest: str) -> str | None:
-    """What to do about something behind a record."""
+    """Returns a hint for text after the object."""
     if rest.lstrip().startswith(("{", "\ufeff")):
         mark = " There is a byte-order mark (BOM) between them" if "\ufeff" in rest[:8] else ""
         return f"{JOINED}{mark}"
@@ -86,7 +86,7 @@ def _of_rest(rest: str) -> str | None:
 
 
 def _of_error(detail: str, text: str) -> str | None:
-    """What to do about a line that is not JSON, where that can be told."""
+    """Returns a hint for a line that is not JSON, or None."""
     if "escape" in detail:
         return BACKSLASH
     if text.rstrip() in ("{", "[", "[{") or (text.endswith((",", "{", "[")) and text.count('"') <= 4):
@@ -97,7 +97,7 @@ def _of_error(detail: str, text: str) -> str | None:
 
 
 def _is_deeper(fields: Mapping[str, object]) -> bool:
-    """Whether there is something `DEEPEST` levels down."""
+    """Returns whether there is something `DEEPEST` levels down."""
     level: list[object] = [fields]
     for _ in range(DEEPEST):
         inner: list[object] = []
@@ -111,5 +111,5 @@ def _is_deeper(fields: Mapping[str, object]) -> bool:
 
 
 def to_json(fields: object) -> str:
-    """A line of JSONL."""
+    """Returns a value as a line of JSONL."""
     return json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))

@@ -101,7 +101,7 @@ def _opened(path: Path) -> io.BufferedReader:
 
 
 def _refuse_foreign(file: io.BufferedReader, name: str) -> None:
-    """Raises BadDataError: by its first bytes the file is not text of records, and what it is instead."""
+    """Raises BadDataError, with the kind of the file, if by its first bytes it is not a text of examples."""
     if (found := file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD])) is not None:
         raise BadDataError(f"this is {found.what}", where=name, hint=found.hint)
 

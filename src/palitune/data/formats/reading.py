@@ -8,8 +8,8 @@ from palitune.data.formats import (
     chat_messages,
     coco,
     csv_table,
+    json_examples,
     json_lines,
-    json_records,
     label_folders,
     label_studio,
     options,
@@ -25,8 +25,8 @@ from palitune.errors import BadDataError, UsageError
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so that what is written can be read
 READERS: dict[str, Callable[[Path, Options], Found]] = {
-    "jsonl": json_records.read,
-    "tsv": json_records.read_tsv,
+    "jsonl": json_examples.read,
+    "tsv": json_examples.read_tsv,
     "csv": csv_table.read,
     "folders": label_folders.read,
     "labelstudio": label_studio.read,

@@ -52,10 +52,10 @@ def _as_json(lists: Lists) -> Iterator[str]:
 
 def _as_tsv(found: Found, options: Options) -> Iterator[str]:
     for where, fields in found:
-        record = simple(fields["image"], "", fields["suffix"], where)
+        example = simple(fields["image"], "", fields["suffix"], where)
         answered = _is_answered(fields)
         try:
-            line = _answer(record, fields) if answered else to_tsv(record)
+            line = _answer(example, fields) if answered else to_tsv(example)
         except BadDataError as error:
             options.lose(error.what, where, hint=error.hint or "")
             continue
@@ -63,9 +63,9 @@ def _as_tsv(found: Found, options: Options) -> Iterator[str]:
         yield f"{line}\n"
 
 
-def _answer(record: Example, fields: Fields) -> str:
+def _answer(example: Example, fields: Fields) -> str:
     right = fields.get("correct", fields["answer"].strip().lower() == fields["suffix"].strip().lower())
-    return to_answer(record, right, fields["p_yes"], fields["answer"])
+    return to_answer(example, right, fields["p_yes"], fields["answer"])
 
 
 def _is_answered(fields: Fields) -> bool:

@@ -68,20 +68,20 @@ def _index_of(
     groups, images = array.array("q"), array.array("q")
     numbers: dict[str, int] = {}
     written = 0
-    for (_, offset, raw), record in reader.examples():
+    for (_, offset, raw), example in reader.examples():
         if spool is not None:
             spool.write(raw)
             offset, written = written, written + len(raw)
         offsets.append(offset)
         lengths.append(len(raw))
-        labels.append(numbers.setdefault(record.label, len(numbers)))
-        images.append(hash(record.image.name))
+        labels.append(numbers.setdefault(example.label, len(numbers)))
+        images.append(hash(example.image.name))
         if names is not None:
-            names.append(record.image.name)
+            names.append(example.image.name)
             if len(names) > most:
                 names = None
         if key is not None:
-            value = key(record)
+            value = key(example)
             groups.append(0 if value is None else hash(value) or 1)
     return LineIndex(
         offsets=np.frombuffer(offsets, np.int64),
@@ -98,7 +98,7 @@ def _index_of(
 def _group_key(group: str | None) -> Iterator[Callable[[Example], str | None]]:
     """Provides a function that returns what an example is grouped by, or None for an example of no group."""
     if group is None:
-        yield lambda record: None
+        yield lambda example: None
         return
     what, colon, expression = group.partition(":")
     if what == "image" and colon:
@@ -106,18 +106,18 @@ def _group_key(group: str | None) -> Iterator[Callable[[Example], str | None]]:
 
         with TimedSearch(pattern, f"--group {group}") as search:
 
-            def part_of_name(record: Example) -> str | None:
-                found = search(record.image.name)
+            def part_of_name(example: Example) -> str | None:
+                found = search(example.image.name)
                 return None if found is None else found.group(1 if pattern.groups else 0)
 
             yield part_of_name
         return
 
-    def value(record: Example) -> str | None:
-        if group not in record.fields:
-            hint = None if record.fields else "A TSV has no keys: --group image:REGEX takes a part of the image's name"
-            raise BadDataError(f'the record has no "{group}" to group by', where=record.where, hint=hint)
-        found = record.fields[group]
+    def value(example: Example) -> str | None:
+        if group not in example.fields:
+            hint = None if example.fields else "A TSV has no keys: --group image:REGEX takes a part of the image's name"
+            raise BadDataError(f'the record has no "{group}" to group by', where=example.where, hint=hint)
+        found = example.fields[group]
         return None if found is None else repr(found)
 
     yield value

@@ -11,8 +11,8 @@ from palitune.errors import BadDataError
 def read(path: Path, options: Options) -> Found:
     """Yields JSON objects, of lines or of one list. Raises MissingInputError or BadDataError if it cannot be read."""
     if text_files.starts_with(path, "[", options):
-        return _records(_listed(path, options), options)
-    return _records(_lines(path, options), options)
+        return _examples(_listed(path, options), options)
+    return _examples(_lines(path, options), options)
 
 
 def _listed(path: Path, options: Options) -> Found:
@@ -41,24 +41,24 @@ def read_tsv(path: Path, options: Options) -> Found:
     """Yields lines of image and label, with a model's answer if it is there. Raises as `read`."""
     for where, line in text_files.read_lines(path, options):
         try:
-            record, said = tsv.parse_answered(line, where)
+            example, said = tsv.parse_answered(line, where)
         except BadDataError as error:
             options.lose("a line is no record", where, error.what, error.hint or "")
             continue
-        fields: Fields = {"prefix": record.prompt, "suffix": record.label, "image": record.image.name}
+        fields: Fields = {"prefix": example.prompt, "suffix": example.label, "image": example.image.name}
         if said is not None:
             fields |= {"p_yes": said.p_yes, "answer": said.text}
         yield where, fields
 
 
-def _records(objects: Iterable[tuple[str, Fields]], options: Options) -> Found:
+def _examples(objects: Iterable[tuple[str, Fields]], options: Options) -> Found:
     for where, fields in objects:
-        one = _record(fields, where, options)
+        one = _example(fields, where, options)
         if one is not None:
             yield where, one
 
 
-def _record(fields: Fields, where: str, options: Options) -> Fields | None:
+def _example(fields: Fields, where: str, options: Options) -> Fields | None:
     if "image" in fields and "suffix" in fields and not (options.image or options.label or options.prefix):
         chosen = column_roles.Roles("image", "suffix", "prefix")
     else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import mmap
 import os
 import shutil
 import socket
@@ -10,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import distribution, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,22 @@ from palitune.models.spec import ModelSpec
 # the results are held to the same tolerances. Commands run as people run them, because theirs are compared bit for bit,
 # and these programs add up in the order in which threads end. JAX is imported after this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+
+# Code for the CPU is made in half the time by XLA's older emitters. A flag that an XLA does not know ends the process.
+EMITTERS = "xla_cpu_use_fusion_emitters"
+XLA = Path(str(distribution("jaxlib").locate_file("jaxlib/libjax_common.so")))
+
+
+def knows(library: Path, flag: str) -> bool:
+    """Whether a library has the name of a flag in it."""
+    if not library.is_file():
+        return False
+    with library.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(flag.encode()) >= 0
+
+
+if "XLA_FLAGS" not in os.environ and knows(XLA, EMITTERS):
+    os.environ["XLA_FLAGS"] = f"--{EMITTERS}=false"
 
 REPOSITORY = Path(__file__).parent.parent
 # Programs that an earlier run of the tests compiled, for one version of XLA.
@@ -141,7 +158,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     this environment stays in the folder of this run, since processes may be killed here while they write a program.
     """
     # Where Python is told to keep nothing compiled, every command would compile palitune anew.
-    left_out = ("KAGGLE", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST")
+    left_out = ("KAGGLE", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST", "XLA_FLAGS")
     kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
     home = tmp_path_factory.mktemp("home")
     # The folder of all test processes, where there are several.

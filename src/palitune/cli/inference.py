@@ -117,6 +117,7 @@ class Asked:
         """
         from palitune import workspace
         from palitune.data.formats.lines import STDIN
+        from palitune.evaluate.unfinished_answers import resume
 
         dataset.require_data(args.data)
         self.source = self.file = Path(args.data)
@@ -125,7 +126,7 @@ class Asked:
         if self.source == STDIN and (args.on_bad_image == "stop" or args.resume):
             self.file = workspace.copied_stdin(Path(self.scratch.name))
         if out is not None:
-            self.done, self.passed = _resumed(Path(args.resume), out, args, self._read)
+            self.done, self.passed = resume(Path(args.resume), out, self._read, args.jsonl, args.on_bad_image == "skip")
         self.left_out = self.passed - self.done  # without an answer, because of their images
         self.told: collections.Counter[str] = collections.Counter()  # problems by kind
 
@@ -281,71 +282,3 @@ def _output(args: argparse.Namespace) -> contextlib.AbstractContextManager[IO[by
     if path.exists() and asked.exists() and path.samefile(asked):
         raise UsageError(f"--resume {path} is the file that is asked about")
     return append_file.exclusive(path)
-
-
-def _resumed(
-    path: Path, out: IO[bytes], args: argparse.Namespace, records: "Callable[[], Iterator[Example]]"
-) -> tuple[int, int]:
-    """Lines that are there already, and records up to the last of them; half a line at the end is cut off.
-
-    With --on-bad-image skip records may be without a line, as those are whose images are unusable. Nothing is changed
-    before all of it is understood.
-
-    Args:
-      out: the file at `path`, open.
-
-    Raises:
-      BadDataError: the lines are no answers, or answers to other records.
-    """
-    from palitune.data.example_files import Reader
-
-    jsonl, may_skip = args.jsonl, args.on_bad_image == "skip"
-    if os.fstat(out.fileno()).st_size == 0:
-        return 0, 0
-    content_end = _last_line_end(path)
-    done = passed = 0
-    waiting = enumerate(records(), 1)
-    other = BadDataError(
-        "this is no answer to the records that are asked about",
-        where=f"{path}:1",
-        hint="Name another file with --resume, or remove this one",
-    )
-    reader = Reader(path, labelled=False)
-    for line in reader:
-        other.where = f"{path}:{line[0]}"
-        is_half = line[1] >= content_end
-        if is_half:
-            # Of one of the records that follow: those before it may have been left out.
-            starts = ((b"{" if jsonl else record.image.name.encode()) for _, record in waiting)
-            if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
-                raise other
-            break
-        answer, said = reader.prediction(line)
-        if said is None or (reader.kind == "jsonl") != jsonl:
-            raise other
-        for number, record in waiting:
-            same = (record.image.name, record.label) == (answer.image.name, answer.label)
-            if same and answer.prompt in ("", record.prompt):
-                passed = number
-                break
-            if not may_skip:
-                raise other
-        else:
-            raise other
-        done += 1
-    os.ftruncate(out.fileno(), content_end)
-    return done, passed
-
-
-def _last_line_end(path: Path) -> int:
-    """Bytes up to the end of the last whole line."""
-    with path.open("rb") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - (1 << 16))
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                return start + found + 1
-            end = start
-    return 0

@@ -8,11 +8,8 @@ from conftest import REPOSITORY
 
 SOURCE = REPOSITORY / "src" / "palitune"
 FILES = sorted(SOURCE.rglob("*.py"))
-LONGEST_FILE, LONGEST_FUNCTION, COMMAND_LINE = 350, 60, 3_250  # lines
-# Files that do not keep a rule yet. The lists may only become shorter.
-LONG_FILES = {"models/gemma.py"}
-KNOW_ARGUMENTS: set[str] = set()
-COMPARE_METHODS: set[str] = set()
+LONGEST_FILE, LONGEST_FUNCTION, COMMAND_LINE = 350, 60, 3_000  # lines
+LONG_FILES = {"models/gemma.py"}  # not yet short enough; no other may join it
 METHODS = {"attention", "full", "lora"}
 
 
@@ -36,8 +33,6 @@ def test_files_and_functions_are_short(path: Path) -> None:
 
 @pytest.mark.parametrize("path", [path for path in FILES if not is_command_line(path)], ids=name_of)
 def test_only_the_command_line_knows_arguments(path: Path) -> None:
-    if name_of(path) in KNOW_ARGUMENTS:
-        pytest.skip("not yet")
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             assert all(alias.name != "argparse" for alias in node.names)
@@ -55,8 +50,6 @@ def test_the_command_line_is_small() -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_no_methods_name_is_compared(path: Path) -> None:
-    if name_of(path) in COMPARE_METHODS:
-        pytest.skip("not yet")
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Compare):
             for side in (node.left, *node.comparators):

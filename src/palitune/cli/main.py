@@ -8,6 +8,8 @@ import signal
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
+from types import TracebackType
 from typing import Any, NoReturn
 
 from palitune import __version__, console, jax_environment, streams
@@ -101,10 +103,17 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
         sys.exit(_flushed(end.code, name))
     except Stopped as stopped:
         _leave(stopped, name)
-    sys.exit(_run(run, args, program))
+    ending = _Ending(args, program)
+    with ending:
+        run(args)
+        if not args.quiet:
+            _tell_unreadable()
+    sys.exit(ending.code)
 
 
-def _read(command: str | None, arguments: list[str]) -> tuple[object, argparse.Namespace, str]:
+def _read(
+    command: str | None, arguments: list[str]
+) -> tuple[Callable[[argparse.Namespace], None], argparse.Namespace, str]:
     """What to run, with what was typed, and the name that messages begin with. Raises SystemExit."""
     if command is None:
         command, arguments = _choose(arguments)
@@ -167,35 +176,45 @@ def _flushed(code: Any, name: str) -> Any:
     return code
 
 
-def _run(run: object, args: argparse.Namespace, program: str) -> int:
-    """The exit code; what went wrong is one line on stderr."""
-    _listen()
-    jax_environment.clean()
-    if not args.debug:
-        # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
-        warnings.simplefilter("ignore")
-    name = os.path.basename(program)
-    code: int = 0
-    try:
-        run(args)  # type: ignore[operator]
-        if not args.quiet:
-            _tell_unreadable()
-    except Stopped as stopped:
-        _leave(stopped, name)
-    except BrokenPipeError:
-        _abandon_stdout()
-        return 128 + signal.SIGPIPE
-    except Exception as error:
+class _Ending:
+    """How a command ends: what went wrong is one line on stderr, and an exit code. It is entered around the command.
+
+    A context, so that no frame of its own stands between the stage and what it runs.
+    """
+
+    def __init__(self, args: argparse.Namespace, program: str) -> None:
+        self.args, self.name, self.code = args, os.path.basename(program), 0
+
+    def __enter__(self) -> None:
+        _listen()
+        jax_environment.clean()
+        if not self.args.debug:
+            # Libraries warn of odd EXIF tags and the like; a person cannot act on that.
+            warnings.simplefilter("ignore")
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
+        if error is None:
+            self.code = int(_flushed(0, self.name))
+            return True
+        if isinstance(error, Stopped):
+            _leave(error, self.name)
+        if isinstance(error, BrokenPipeError):
+            _abandon_stdout()
+            self.code = 128 + signal.SIGPIPE
+            return True
+        if not isinstance(error, Exception):
+            return False
         if signals and not isinstance(error, (PalituneError, OSError)):
-            _leave(Stopped(signals[-1]), name)  # a library that was being loaded made something else of it
-        if args.debug:
-            traceback.print_exc()
-        line, code = _described(error)
-        print(f"{name}: {line}", file=sys.stderr)
+            _leave(Stopped(signals[-1]), self.name)  # a library that was being loaded made something else of it
+        if self.args.debug:
+            traceback.print_exception(error)
+        line, self.code = _described(error)
+        print(f"{self.name}: {line}", file=sys.stderr)
         if isinstance(error, OSError):
             _abandon_stdout()
-            return code
-    return int(_flushed(code, name))
+        else:
+            self.code = int(_flushed(self.code, self.name))
+        return True
 
 
 def _described(error: Exception) -> tuple[str, int]:

@@ -27,6 +27,7 @@ import numpy as np
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
@@ -122,7 +123,7 @@ def palitune(params: Any, images: Any, texts: list[Text], name: str) -> Contesta
     if images.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)
-    batch = batches.training(images, texts)
+    batch = batches.training(images, list(map(prefix_suffix, texts)))
     options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(SIZES, transform, jnp.float32, options)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from palitune.data import batches
+from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import ConfigurationError, MissingInputError
 
@@ -54,7 +55,8 @@ texts = st.lists(
 
 @given(texts)
 def test_training_batches(pairs: list[tuple[list[int], list[int]]]) -> None:
-    batch = batches.training(np.zeros((len(pairs), 2, 2, 3), np.float32), [Text(p + a, len(p)) for p, a in pairs])
+    examples = [prefix_suffix(Text(p + a, len(p))) for p, a in pairs]
+    batch = batches.training(np.zeros((len(pairs), 2, 2, 3), np.float32), examples)
     assert batch.text.shape[1] % batches.BUCKET == 0
     for row, (prompt, answer) in enumerate(pairs):
         real = len(prompt) + len(answer) - 1
@@ -80,7 +82,7 @@ def test_prompts(pairs: list[tuple[list[int], list[int]]]) -> None:
 def test_one_shape_for_all_batches_of_a_run() -> None:
     short, long = Text([1, 2, 3], 2), Text([1, 2, 3, 4, 5], 2)
     image = np.zeros((1, 2, 2, 3), np.float32)
-    shapes = {batches.training(image, [text], 3).targets.shape for text in (short, long)}
+    shapes = {batches.training(image, [prefix_suffix(text)], 3).targets.shape for text in (short, long)}
     assert shapes == {(1, 3)}
 
 

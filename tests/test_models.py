@@ -8,6 +8,7 @@ from conftest import Golden
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.infer import decoding
 from palitune.method import METHODS
@@ -26,7 +27,7 @@ def texts(golden: Golden) -> list[Text]:
 
 
 def batch(golden: Golden) -> batches.Batch:
-    return batches.training(golden.values["image"], texts(golden))
+    return batches.training(golden.values["image"], list(map(prefix_suffix, texts(golden))))
 
 
 def test_image_tokens(golden: Golden) -> None:

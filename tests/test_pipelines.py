@@ -58,7 +58,7 @@ def test_the_whole_chain(playground: Path, shell: Shell) -> None:
     lines = done.stdout.splitlines()
     assert len(lines) == 20
     assert all(ROW.fullmatch(line) for line in lines)
-    asked = [one.name for one in example_files.stream(playground / "tmp/splitted-ab.tsv")]
+    asked = [one.image.name for one in example_files.stream(playground / "tmp/splitted-ab.tsv")]
     assert [line.split("\t")[0] for line in lines] == asked
     for line in lines:
         _, correct, p_yes, label, answer = line.split("\t")

@@ -11,6 +11,7 @@ from test_models import batch
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.method import METHODS
 from palitune.train import optimizers
@@ -74,7 +75,7 @@ def test_one_compilation_a_bucket(golden: Golden) -> None:
     pixels = np.zeros((2, golden.sizes.img.image_size, golden.sizes.img.image_size, 3), np.float32)
     compiled = []
     for length in (3, 5, 8, 9, 13, 4):
-        texts = [Text([7] * length + [1], length - 1)] * 2
+        texts = [prefix_suffix(Text([7] * length + [1], length - 1))] * 2
         trainable = {path: jnp.array(leaf) for path, leaf in chosen.items()}
         step(trainable, init_state(transform, trainable, Options()), frozen, batches.training(pixels, texts))
         compiled.append(len(step.programs))

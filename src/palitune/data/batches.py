@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from palitune.data.encode import Encoded
 from palitune.data.tokens import Text
 
 T = TypeVar("T")
@@ -69,7 +70,9 @@ def groups(lengths: Iterable[int], size: int, patches: int) -> Iterator[tuple[li
         yield members, most
 
 
-def _pad(rows: Sequence[Sequence[float]], width: int, dtype: type = np.int32) -> np.ndarray[Any, Any]:
+def _pad(
+    rows: Sequence[Sequence[float] | np.ndarray[Any, Any]], width: int, dtype: type = np.int32
+) -> np.ndarray[Any, Any]:
     padded: np.ndarray[Any, Any] = np.zeros((len(rows), width), dtype)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
@@ -78,37 +81,41 @@ def _pad(rows: Sequence[Sequence[float]], width: int, dtype: type = np.int32) ->
 
 def training(
     images: np.ndarray[Any, Any],
-    texts: Sequence[Text],
+    examples: Sequence[Encoded],
     answer_length: int | None = None,
     importance: Sequence[float] | None = None,
 ) -> Batch:
-    """A batch from images (see `Batch.image`) and B texts.
+    """A batch from images (see `Batch.image`) and B encoded examples.
 
     Args:
       answer_length: fixes K, so that one program serves all batches.
       importance: how much each example counts in the loss; 1 by default.
     """
-    inputs = [text.ids[:-1] for text in texts]
+    inputs = [one.tokens[:-1] for one in examples]
     width = bucket(max(len(ids) for ids in inputs))
-    answers = [text.ids[text.suffix_start :] for text in texts]
-    longest = answer_length or max(len(answer) for answer in answers)
-    starts = [text.suffix_start - 1 for text in texts]
+    places = [one.loss_places for one in examples]
+    longest = answer_length or max(map(len, places))
+    each = importance or [1.0] * len(examples)
+    # A token starts a block of its own where the block's number rises.
+    causal = [np.diff(one.attention_blocks[:-1], prepend=0) for one in examples]
     return Batch(
         image=images,
         text=_pad(inputs, width),
-        mask_ar=_pad([[0] * t.suffix_start + [1] * (len(t.ids) - 1 - t.suffix_start) for t in texts], width),
+        mask_ar=_pad(causal, width),
         mask_input=_pad([[1] * len(ids) for ids in inputs], width),
-        positions=_pad([range(s, s + len(a)) for s, a in zip(starts, answers, strict=True)], longest),
-        targets=_pad(answers, longest),
+        positions=_pad([place - 1 for place in places], longest),
+        targets=_pad([one.tokens[place] for one, place in zip(examples, places, strict=True)], longest),
         weights=_pad(
-            [[w] * len(a) for w, a in zip(importance or [1.0] * len(texts), answers, strict=True)], longest, np.float32
+            [w * one.loss_weights[place] for one, place, w in zip(examples, places, each, strict=True)],
+            longest,
+            np.float32,
         ),
     )
 
 
-def longest(texts: Sequence[Text]) -> tuple[int, int]:
-    """Tokens of the longest input and of the longest answer."""
-    return max(len(text.ids) - 1 for text in texts), max(len(text.ids) - text.suffix_start for text in texts)
+def longest(examples: Sequence[Encoded]) -> tuple[int, int]:
+    """Tokens of the longest input, and the most tokens that count in the loss of one example."""
+    return max(len(one.tokens) - 1 for one in examples), max(len(one.loss_places) for one in examples)
 
 
 def split(batch: Batch, count: int) -> Batch:

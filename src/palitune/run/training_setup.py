@@ -59,7 +59,7 @@ class TrainingSetups:
         self.model, self.shown, self.train, self.valid, self.folder = model, shown, train, valid, folder
         self.train_texts = loop.examples_of(train, model.tokenizer, config.prompt)
         valid_texts = loop.examples_of(valid, model.tokenizer, config.prompt)
-        labels = [text.ids[text.suffix_start] for text in self.train_texts]
+        labels = [text.first_target for text in self.train_texts]
         self.evaluator = Evaluator(
             model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
         )

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
+from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.tokens import Text
 from palitune.models import gemma, paligemma
 from palitune.models.spec import ModelSpec
 from palitune.train import objective
@@ -53,7 +53,7 @@ class Evaluator:
         self,
         config: ModelSpec,
         records: Sequence[Example],
-        texts: Sequence[Text],
+        texts: Sequence[Encoded],
         images: ImageSource,
         dtype: Any,
         chunks: int = 1,
@@ -62,7 +62,7 @@ class Evaluator:
         """`labels` are the first tokens that answers may have beside those of the texts."""
         self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
-        lengths = [len(text.ids) - 1 for text in texts]
+        lengths = [len(text.tokens) - 1 for text in texts]
         self.groups = list(batches.groups(lengths, BATCH_SIZE, config.img.num_patches))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
@@ -118,4 +118,4 @@ class Evaluator:
     @functools.cached_property
     def first_right(self) -> list[int]:
         """The first tokens of the right answers."""
-        return [text.ids[text.suffix_start] for text in self.texts]
+        return [text.first_target for text in self.texts]

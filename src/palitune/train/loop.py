@@ -12,11 +12,11 @@ import numpy as np
 from palitune import randomness
 from palitune.checkpoint import run_state
 from palitune.config import TrainingConfig
-from palitune.data import batches
+from palitune.data import batches, encode
+from palitune.data.encode import Encoded, TextEncoder
 from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import DivergedError
 from palitune.train import guard, schedule
 from palitune.train.evaluation import Evaluation
@@ -47,14 +47,14 @@ def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     return max(1, steps_of(config) // count)
 
 
-def examples_of(records: Sequence[Example], tokenizer: Tokenizer, prompt: str) -> list[Text]:
+def examples_of(records: Sequence[Example], tokenizer: TextEncoder, prompt: str) -> list[Encoded]:
     """Prompts and answers as tokens. Raises BadDataError, naming the record, for a prompt that is too long."""
-    return [tokenizer.example(record.prompt or prompt, record.label, record.where) for record in records]
+    return [encode.paligemma(record, tokenizer, prompt) for record in records]
 
 
 def training_batches(
     records: Sequence[Example],
-    texts: Sequence[Text],
+    texts: Sequence[Encoded],
     source: ImageSource,
     config: TrainingConfig,
     name: str,

@@ -21,8 +21,9 @@ from tqdm import tqdm
 from palitune import trees
 from palitune.data import batches
 from palitune.data.demo import drawing, pretraining_tasks
+from palitune.data.encode import Encoded, prefix_suffix
 from palitune.data.images import resize
-from palitune.data.tokens import Text, Tokenizer
+from palitune.data.tokens import Tokenizer
 from palitune.models import paligemma, siglip
 from palitune.models.spec import TINY
 from palitune.train import step
@@ -90,14 +91,14 @@ def exercises(
     rng: np.random.Generator,
 ) -> Iterator[batches.Batch]:
     """Endless batches of `BATCH_SIZE` images with one exercise each."""
-    cache: dict[tuple[str, str], Text] = {}
+    cache: dict[tuple[str, str], Encoded] = {}
     while True:
         chosen = rng.integers(len(scenes), size=BATCH_SIZE)
         texts = []
         for index in chosen:
             pair = pretraining_tasks.pretraining_task(scenes[index], rng)
             if pair not in cache:
-                cache[pair] = tokenizer.example(*pair)
+                cache[pair] = prefix_suffix(tokenizer.example(*pair))
             texts.append(cache[pair])
         yield batches.training(pixels[chosen].astype(np.float32), texts, LONGEST_ANSWER)
 

@@ -29,7 +29,8 @@ def test_the_code_of_the_page_runs(
         exec(compile(block, "docs/python.md", "exec"), names)
     said = capsys.readouterr().out
     assert said.startswith("images/")
-    assert "96 predictions of yes, no by tiny, threshold 0.5" in said
+    assert "(1st trained)" in said
+    assert "96 predictions of yes, no by mine, threshold 0.5" in said
     result = names["result"]
     assert isinstance(result, Evaluation)
     assert result.accuracy.low is not None

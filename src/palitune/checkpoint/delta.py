@@ -8,24 +8,24 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from palitune.checkpoint import manifest
-from palitune.checkpoint.npz import Checkpoint
+from palitune.checkpoint.npz import Array, Checkpoint, DType
 from palitune.errors import BadDataError, MissingInputError
 
 Find = Callable[[str], Path]  # a base's file by its name; raises MissingInputError
 
 
-class Overlay(Mapping[str, np.ndarray[Any, Any]]):
+class Overlay(Mapping[str, Array]):
     """Arrays of a delta, and its base's where the delta has none."""
 
     def __init__(self, base: Checkpoint, changed: Checkpoint) -> None:
         self.base, self.changed = base, changed
 
-    def __getitem__(self, path: str) -> np.ndarray[Any, Any]:
+    def __getitem__(self, path: str) -> Array:
         return self.changed[path] if path in self.changed else self.base[path]
 
     def __contains__(self, path: object) -> bool:
@@ -110,9 +110,9 @@ def inherited(checkpoint: Checkpoint | Overlay) -> list[str]:
     return list(checkpoint.changed) if isinstance(checkpoint, Overlay) else []
 
 
-def stored_dtype(checkpoint: Mapping[str, Any], path: str, trained: Any) -> np.dtype[Any]:
+def stored_dtype(checkpoint: Mapping[str, Array], path: str, trained: DTypeLike) -> DType:
     """The dtype to save a changed parameter in: its own if that has 16 bit, else its base's; 16 bit for new ones."""
-    dtype: np.dtype[Any] = np.dtype(trained)
+    dtype: DType = np.dtype(trained)
     if dtype.itemsize == 2:
         return dtype
     return checkpoint[path].dtype if path in checkpoint else np.dtype(np.float16)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
+from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from palitune import atomic_files, files
@@ -24,6 +25,7 @@ from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 
 Array = np.ndarray[Any, Any]
+DType = np.dtype[Any]
 
 SUFFIX = ".npy"
 SLICE = 32 << 20  # bytes
@@ -181,7 +183,7 @@ class Checkpoint(Mapping[str, Array]):
             yield piece
 
 
-def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, Any, int]:
+def _header(head: bytes, size: int) -> tuple[tuple[int, ...], bool, DType, int]:
     """Shape, order, dtype and length of the header of an array whose member has `size` bytes.
 
     Raises ValueError if it is not a plain array, or one of another size.
@@ -245,7 +247,7 @@ def problem(path: Path) -> str | None:
 def save(
     path: Path,
     arrays: Mapping[str, Any],
-    dtypes: Mapping[str, Any] | None = None,
+    dtypes: Mapping[str, DTypeLike] | None = None,
     texts: Mapping[str, str] | None = None,
     comment: bytes = b"",
 ) -> None:

@@ -1,10 +1,15 @@
-"""Types of arrays and parameters that the models take. Shapes are written beside them, in jaxtyping's notation."""
+"""Types of arrays and parameters. Shapes are written beside them, in jaxtyping's notation."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import jax
+import numpy as np
 from numpy.typing import NDArray
 
 AnyArray = jax.Array | NDArray[Any]  # on the device, or of NumPy
-Params = Mapping[str, Any]  # nested by the parts of a parameter's path
+DType = np.dtype[Any]
+Index = jax.Array | int  # the number of a layer, int[]
+Tree = Any  # containers in containers with arrays as leaves, which JAX takes and returns whole
+Params = Mapping[str, Tree]  # nested by the parts of a parameter's path
+Flat = Mapping[str, jax.Array]  # parameters by their whole paths

@@ -8,7 +8,7 @@ stacked on axis 0, `final_norm/scale`. One linen module describes ONE layer; `hi
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from palitune.models import lora
-from palitune.models.arrays import AnyArray, Params
+from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.attention import attend
 from palitune.models.spec import GemmaSpec
 
@@ -29,7 +29,7 @@ Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left
 KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
 
 
-def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> Any:
+def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> nn.initializers.Initializer:
     return nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=in_axis, out_axis=out_axis)
 
 
@@ -109,7 +109,7 @@ def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array, dropout: f
     if dropout and module.has_rng("dropout"):
         kept = jax.random.bernoulli(module.make_rng("dropout"), 1 - dropout, x.shape)
         x = jnp.where(kept, x / (1 - dropout), 0).astype(x.dtype)
-    factors: list[Any] = [module.get_variable("params", name + part) for part in (lora.A, lora.B, lora.ALPHA)]
+    factors: list[Tree] = [module.get_variable("params", name + part) for part in (lora.A, lora.B, lora.ALPHA)]
     return lora.adapt(equation, x, *factors)
 
 
@@ -118,7 +118,7 @@ class Einsum(nn.Module):
 
     equation: str
     shape: tuple[int, ...]
-    w_init: Any
+    w_init: nn.initializers.Initializer
     dropout: float = 0.0
 
     @nn.compact
@@ -153,7 +153,7 @@ class Attention(nn.Module):
         out = (c.num_heads, c.head_dim, c.width)
         self.attn_vec_einsum = self._einsum("attn_vec_einsum", out, _fan_in((0, 1), (2,)))
 
-    def _einsum(self, name: str, shape: tuple[int, ...], init: Any) -> Einsum:
+    def _einsum(self, name: str, shape: tuple[int, ...], init: nn.initializers.Initializer) -> Einsum:
         return Einsum(lora.EQUATIONS[f"attn/{name}/w"], shape, init, self.dropout)
 
     def __call__(
@@ -204,11 +204,11 @@ def _known(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
     return y
 
 
-def _known_forward(x: jax.Array, w: jax.Array, y: jax.Array) -> Any:
+def _known_forward(x: jax.Array, w: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
     return y, (x, w)
 
 
-def _known_backward(inputs: Any, dy: jax.Array) -> Any:
+def _known_backward(inputs: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     x, w = inputs
     return dy @ w.T, jnp.einsum("...D,...F->DF", x, dy), jnp.zeros_like(dy)
 
@@ -280,7 +280,7 @@ class Block(nn.Module):
         return x + (self.post_ffw_norm(y) if self.config.post_norms else y), keys_and_values
 
 
-def init(config: GemmaSpec, key: jax.Array) -> dict[str, Any]:
+def init(config: GemmaSpec, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters, with layers stacked on axis 0."""
     embed_key, layer_key, norm_key = jax.random.split(key, 3)
     embedding_init = nn.initializers.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=0)
@@ -334,7 +334,7 @@ def hidden_states(
 
     # Only a layer's input is kept for the backward pass; the rest of the layer is computed again there.
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
-    def layer(x: jax.Array, scanned: tuple[Params, Cache | None, jax.Array]) -> Any:
+    def layer(x: jax.Array, scanned: tuple[Params, Cache | None, jax.Array]) -> Tree:
         weights, layer_cache, number = scanned
         rows = None if layer_cache is None else (layer_cache, positions)
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
@@ -363,12 +363,12 @@ def selected_states(
     block = Block(config)
     kinds = contexts(config, positions, mask)
 
-    def layer(number: Any, x: jax.Array, rows: jax.Array | None = None) -> jax.Array:
+    def layer(number: Index, x: jax.Array, rows: jax.Array | None = None) -> jax.Array:
         # Indexed here, because a slice of all layers but the last would be a copy of them.
         weights = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False), params["layers"]
         )
-        y: Any = block.apply({"params": weights}, x, context_of(kinds, number), None, rows)
+        y: Tree = block.apply({"params": weights}, x, context_of(kinds, number), None, rows)
         return y[0]
 
     x = jax.lax.fori_loop(0, config.depth - 1, layer, x)
@@ -377,7 +377,7 @@ def selected_states(
 
 def final_norm(params: Params, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
     """The norm after the last layer, `[B, T, D]`."""
-    normed: Any = RMSNorm().apply({"params": params["final_norm"]}, x)
+    normed: Tree = RMSNorm().apply({"params": params["final_norm"]}, x)
     return normed
 
 

@@ -9,14 +9,16 @@ Axes: B batch, T S tokens, N K heads, H head width, D model width, F hidden widt
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from palitune import path_patterns
 from palitune.errors import ConfigurationError
+from palitune.models.arrays import AnyArray
+from palitune.models.sizes import Shaped
 
 # How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
 EQUATIONS = {
@@ -91,7 +93,7 @@ def shapes(path: str, shape: tuple[int, ...], rank: int) -> dict[str, tuple[int,
     }
 
 
-def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key: jax.Array) -> dict[str, jax.Array]:
+def init(weights: Mapping[str, Shaped], targets: str, rank: int, alpha: float, key: jax.Array) -> dict[str, jax.Array]:
     """New float32 adapters for every weight whose whole path the regular expression `targets` matches.
 
     The first factor is normal with variance 1 / (size of the axes it sums over), the second zero.
@@ -122,13 +124,13 @@ def init(weights: Mapping[str, Any], targets: str, rank: int, alpha: float, key:
     return made
 
 
-def adapted(paths: Any) -> list[str]:
+def adapted(paths: Iterable[str]) -> list[str]:
     """The weights that have an adapter, by the adapters among `paths`."""
     found = (_ADAPTER.fullmatch(path) for path in paths)
     return sorted({match[1] for match in found if match})
 
 
-def merged(path: str, weight: Any, a: Any, b: Any, alpha: Any) -> jax.Array:
+def merged(path: str, weight: AnyArray, a: AnyArray, b: AnyArray, alpha: AnyArray) -> jax.Array:
     """float32: some layers of the weight at `path` with their adapters multiplied into them.
 
     Args:

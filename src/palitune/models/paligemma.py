@@ -5,7 +5,7 @@ Axes: B batch, H W image size in pixels, N image tokens, T text tokens, M = N + 
 Everything here is a pure function of parameters and arrays: no file, no device mesh, no optimizer.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +13,11 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int, Num
 
 from palitune.models import gemma, siglip
-from palitune.models.arrays import AnyArray, Params
+from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.spec import ModelSpec
 
 
-def init(config: ModelSpec, key: jax.Array) -> dict[str, Any]:
+def init(config: ModelSpec, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters under big_vision's paths: `img/...` and `llm/...`."""
     img_key, llm_key = jax.random.split(key)
     return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}

@@ -7,7 +7,6 @@ The parameter tree is big_vision's (`models/vit.py`), because the published chec
 """
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -15,7 +14,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
-from palitune.models.arrays import AnyArray, Params
+from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.attention import attend
 from palitune.models.sizes import SiglipSizes
 
@@ -44,7 +43,7 @@ class MlpBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
-        inits: dict[str, Any] = {
+        inits: dict[str, Tree] = {
             "kernel_init": nn.initializers.xavier_uniform(),
             "bias_init": nn.initializers.normal(1e-6),
             "dtype": self.dtype,
@@ -63,14 +62,14 @@ class Attention(nn.Module):
     def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
         c = self.config
         heads = (c.num_heads, c.width // c.num_heads)
-        init: Any = nn.initializers.xavier_uniform()
+        init: Tree = nn.initializers.xavier_uniform()
 
-        def projection(name: str) -> Any:
+        def projection(name: str) -> Tree:
             return nn.DenseGeneral(heads, dtype=self.dtype, kernel_init=init, name=name)(x)
 
         q, k, v = projection("query"), projection("key"), projection("value")
         encoded = attend(q.swapaxes(1, 2) * heads[1] ** -0.5, k, v, None, None).swapaxes(1, 2)
-        out: Any = nn.DenseGeneral(c.width, axis=(-2, -1), dtype=self.dtype, kernel_init=init, name="out")
+        out: Tree = nn.DenseGeneral(c.width, axis=(-2, -1), dtype=self.dtype, kernel_init=init, name="out")
         return out(encoded)
 
 
@@ -89,7 +88,7 @@ class Block(nn.Module):
         return x + MlpBlock(self.config, self.dtype, name="MlpBlock_0")(y)
 
 
-def init(config: SiglipSizes, key: jax.Array) -> dict[str, Any]:
+def init(config: SiglipSizes, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters of the image encoder, with blocks stacked on axis 0."""
     stem_key, block_key, head_key = jax.random.split(key, 3)
     image = jnp.zeros((1, config.image_size, config.image_size, 3))
@@ -107,7 +106,7 @@ def stem(
 ) -> Float[Array, "B N C"]:
     """Patches of float[B, H, W, 3] with their positions, `dtype`[B, N, C]."""
     weights = {name: params[name] for name in ("embedding", "pos_embedding")}
-    x: Any = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
+    x: Tree = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
     return x
 
 
@@ -119,7 +118,7 @@ def head(config: SiglipSizes, params: Params, x: Float[Array, "B N C"]) -> Float
     squares = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
     x = jnp.where(jnp.isfinite(squares), x, jnp.nan)
     x = nn.LayerNorm(dtype=x.dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)  # type: ignore[assignment]
-    tokens: Any = nn.Dense(config.num_classes, dtype=x.dtype).apply({"params": params["head"]}, x)
+    tokens: Tree = nn.Dense(config.num_classes, dtype=x.dtype).apply({"params": params["head"]}, x)
     return tokens
 
 
@@ -139,7 +138,7 @@ def image_tokens(
     block = Block(config, dtype)
 
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
-    def layer(x: jax.Array, weights: Params) -> tuple[Any, None]:
+    def layer(x: jax.Array, weights: Params) -> tuple[Tree, None]:
         return block.apply({"params": weights}, x), None
 
     x, _ = jax.lax.scan(layer, stem(config, params, image, dtype), params["Transformer"]["encoderblock"])

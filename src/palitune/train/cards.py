@@ -10,9 +10,12 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from palitune.errors import ConfigurationError, MissingInputError
+
+if TYPE_CHECKING:
+    import jax
 
 RESERVED = 700 << 20  # bytes of a card that the CUDA context, its libraries and fragmentation take
 # What XLA wants to know before it is imported: no device to tune on, and Triton's matrix products need tuning.
@@ -99,7 +102,7 @@ def can_compile() -> bool:
     return any(importlib.util.find_spec(f"jax_cuda{version}_plugin") is not None for version in (12, 13))
 
 
-def placement(card: Card) -> Any:
+def placement(card: Card) -> "jax.sharding.Sharding":
     """The `jax.sharding.Sharding` that makes abstract arguments belong to a described card.
 
     `JAX_SKIP_CUDA_CONSTRAINTS_CHECK=1` and `FLAGS` in `XLA_FLAGS` have to be set before JAX is imported.

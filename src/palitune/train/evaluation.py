@@ -7,12 +7,13 @@ Axes: B batch, K loss tokens.
 """
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from numpy.typing import NDArray
 
 from palitune import trees
@@ -22,6 +23,7 @@ from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.models import gemma, paligemma
+from palitune.models.arrays import Flat
 from palitune.models.spec import ModelSpec
 from palitune.train import objective
 
@@ -55,7 +57,7 @@ class Evaluator:
         records: Sequence[Example],
         texts: Sequence[Encoded],
         images: ImageSource,
-        dtype: Any,
+        dtype: DTypeLike,
         chunks: int = 1,
         labels: Sequence[int] = (),
     ) -> None:
@@ -67,7 +69,7 @@ class Evaluator:
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
-        def measure(params: Mapping[str, Any], batch: Batch) -> Any:
+        def measure(params: Flat, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, tree, batch.image, dtype)
             hidden = paligemma.hidden_states(config, tree, zimg, batch.text, batch.mask_ar, batch.mask_input)
@@ -82,7 +84,7 @@ class Evaluator:
 
         self.measure = measure
 
-    def __call__(self, params: Mapping[str, Any]) -> Evaluation:
+    def __call__(self, params: Flat) -> Evaluation:
         """`params` is flat."""
         shown = raise_first(
             self.images.prefetch(ImageRequest(record.image.path, record.where) for record in self.records)
@@ -102,9 +104,7 @@ class Evaluator:
             strange=int((~np.isin(first, self.beginnings) | ~ends).sum()),
         )
 
-    def _batch(
-        self, params: Mapping[str, Any], chosen: list[int], size: int, shown: Iterator[Any]
-    ) -> tuple[NDArray[Any], ...]:
+    def _batch(self, params: Flat, chosen: list[int], size: int, shown: Iterator[Any]) -> tuple[NDArray[Any], ...]:
         # A short last batch is filled up, so that one program serves all.
         extra = size - len(chosen)
         filled = chosen + chosen[-1:] * extra

@@ -10,34 +10,41 @@ Axes: B batch, N image tokens, T text tokens, M = N + T, K loss tokens, D width,
 
 import copy
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.experimental.layout import Layout, with_layout_constraint
+from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data.batches import Batch
 from palitune.models import gemma, paligemma, siglip
+from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
 from palitune.train.options import Options, Outcome
 
-Flat = Mapping[str, Any]
-Block = Callable[[Any, Any, Any, Any], jax.Array]  # a layer's parameters, input, activations that are known, number
-Run = tuple[tuple[int, int], Any]  # the layers first <= layer < last, and what they keep
+Block = Callable[
+    [Tree, jax.Array, Tree, Index], jax.Array
+]  # a layer's parameters, input, activations that are known, number
+# Weights, state, gradient and finiteness behind some layers → those before them.
+Back = Callable[[Tree, Tree, Tree, Tree], Tree]
+Run = tuple[tuple[int, int], Tree]  # the layers first <= layer < last, and what they keep
+# Trainable parameters, the rule's state by segment, and what the step saw.
+Updated = tuple[dict[str, jax.Array], dict[str, Tree], Outcome]
+Update = Callable[..., Updated]
 TABLE = "llm/embedder/input_embedding"
 
 
-def _at(stack: Any, layer: Any) -> Any:
+def _at(stack: Tree, layer: Index) -> Tree:
     """One layer of every stacked array of a tree."""
     return jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, layer, keepdims=False), stack)
 
 
-def _put(stack: Any, layer: Any, values: Any) -> Any:
+def _put(stack: Tree, layer: Index, values: Tree) -> Tree:
     """The stacked arrays with one layer replaced, in place.
 
     XLA would turn whole stacks into the layout that one layer's products like best, and back again afterwards.
@@ -70,13 +77,13 @@ class Walk:
     def learns(self, *segments: str) -> bool:
         return any(segment in self.own for segment in segments)
 
-    def tree(self, *segments: str) -> dict[str, Any]:
+    def tree(self, *segments: str) -> dict[str, Tree]:
         """Nested parameters of some segments, as the models take them."""
         return trees.unflatten(
             {path: leaf for s in segments for path, leaf in {**self.own.get(s, {}), **self.fixed.get(s, {})}.items()}
         )
 
-    def layer(self, stack: str, number: Any) -> dict[str, Any]:
+    def layer(self, stack: str, number: Index) -> dict[str, Tree]:
         """Nested parameters of one layer of a stack."""
         weights = _at({**self.own.get(stack, {}), **self.fixed.get(stack, {})}, number)
         return trees.unflatten({path.removeprefix(stack): leaf for path, leaf in weights.items()})
@@ -87,7 +94,9 @@ class Walk:
             self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key, self.finite
         )
 
-    def back(self, segment: str, function: Callable[[Any, Any], Any], x: Any, gradient: Any) -> tuple[Any, Any]:
+    def back(
+        self, segment: str, function: Callable[[Tree, jax.Array], Tree], x: jax.Array, gradient: Tree
+    ) -> tuple[Tree, Tree]:
         """Through `function(parameters, x)` of a segment that is not a stack: its value, and the gradient of `x`."""
         fixed = self.fixed.get(segment, {})
         own = self.own.get(segment, {})
@@ -97,9 +106,7 @@ class Walk:
             self.update(segment, gradients)
         return value, gradient
 
-    def through(
-        self, stack: str, layer: Any, block: Block, x: Any, known: Any
-    ) -> tuple[jax.Array, Callable[[Any, Any, Any, Any], Any]]:
+    def through(self, stack: str, layer: Index, block: Block, x: jax.Array, known: Tree) -> tuple[jax.Array, Back]:
         """`block(parameters, x, known, layer)` of one layer, and the way back through it.
 
         The way back takes the stack's weights and state, the gradient of the layer's output and whether all was finite
@@ -107,13 +114,13 @@ class Walk:
         """
         still = _at(self.fixed.get(stack, {}), layer)
 
-        def function(weights: Any, x: Any) -> Any:
+        def function(weights: Tree, x: jax.Array) -> Tree:
             params = {path.removeprefix(stack): leaf for path, leaf in {**weights, **still}.items()}
             return block(trees.unflatten(params), x, known, layer)
 
         y, pull = jax.vjp(function, _at(self.own.get(stack, {}), layer), x)
 
-        def back(own: Any, state: Any, gradient: Any, finite: Any) -> Any:
+        def back(own: Tree, state: Tree, gradient: Tree, finite: Tree) -> Tree:
             gradients, gradient = pull(gradient)
             key = jax.random.fold_in(self.key, layer)
             before = _at(own, layer)
@@ -124,7 +131,7 @@ class Walk:
 
         return y, back
 
-    def finish(self, stack: str, back: Callable[[Any, Any, Any, Any], Any], gradient: Any) -> Any:
+    def finish(self, stack: str, back: Back, gradient: Tree) -> Tree:
         """Takes a gradient back through one layer (`through`) or several; returns the gradient of their input."""
         arguments = (self.own.get(stack, {}), self.state.get(stack, ()), gradient, self.finite)
         own, state, gradient, self.finite = back(*arguments)
@@ -132,7 +139,9 @@ class Walk:
             self.own[stack], self.state[stack] = own, state
         return gradient
 
-    def back_through_layers(self, stack: str, layers: tuple[int, int], block: Block, kept: Any, gradient: Any) -> Any:
+    def back_through_layers(
+        self, stack: str, layers: tuple[int, int], block: Block, kept: Tree, gradient: Tree
+    ) -> Tree:
         """Through the layers first <= layer < last, the last first; each is computed once more.
 
         Args:
@@ -140,7 +149,7 @@ class Walk:
         """
         first, last = layers
 
-        def back_through_one(index: Any, carry: Any) -> Any:
+        def back_through_one(index: Index, carry: Tree) -> Tree:
             own, *rest = carry
             layer = last - 1 - index
             walk = copy.copy(self)
@@ -148,26 +157,26 @@ class Walk:
             _, back = walk.through(stack, layer, block, *_at(kept, layer - first))
             return back(own, *rest)
 
-        def back(*carry: Any) -> Any:
+        def back(*carry: Tree) -> Tree:
             return jax.lax.fori_loop(0, last - first, back_through_one, carry)
 
         return self.finish(stack, back, gradient)
 
 
 def make_update(
-    config: ModelSpec, transform: optax.GradientTransformation, dtype: Any, options: Options
-) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
+    config: ModelSpec, transform: optax.GradientTransformation, dtype: DTypeLike, options: Options
+) -> Update:
     """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, outcome)`, to be compiled.
 
     Args:
       transform: a rule that updates one tensor at a time.
     """
 
-    def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
+    def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Tree:
         walk = Walk(transform, trainable, state, frozen, rate, key)
         zimg, back_through_encoder = _image_encoder(config, walk, batch.image, dtype)
         loss, d_zimg = _language_model(config, walk, zimg, batch, options)
-        if walk.learns("head", BLOCKS, "stem"):
+        if back_through_encoder is not None:
             back_through_encoder(d_zimg)
         updated = {path: leaf for leaves in walk.own.values() for path, leaf in leaves.items()}
         return {path: updated[path] for path in trainable}, walk.state, Outcome(loss.value, loss.accuracy, walk.finite)
@@ -175,20 +184,22 @@ def make_update(
     return update
 
 
-def _image_encoder(config: ModelSpec, walk: Walk, image: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+def _image_encoder(
+    config: ModelSpec, walk: Walk, image: jax.Array, dtype: DTypeLike
+) -> tuple[jax.Array, Callable[[jax.Array], None] | None]:
     """Image tokens [B, N, D] and, where the image encoder is trainable, the function for their backward pass."""
     if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
         params = walk.tree("head", BLOCKS, "stem")
         return paligemma.image_tokens(config, params, image, dtype), None
     module = siglip.Block(config.img, dtype)
 
-    def block(params: Any, x: Any, known: Any, layer: Any) -> Any:
+    def block(params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         return module.apply({"params": params}, x)
 
-    def stem(params: Any, image: Any) -> Any:
+    def stem(params: Tree, image: Tree) -> Tree:
         return siglip.stem(config.img, params["img"], image, dtype)
 
-    def head(params: Any, x: Any) -> Any:
+    def head(params: Tree, x: jax.Array) -> Tree:
         return siglip.head(config.img, params["img"], x)
 
     x = stem(walk.tree("stem"), image)
@@ -220,18 +231,18 @@ class Layers:
         self.last, self.rows, self.dropout = config.depth - 1, rows, dropout
         self.key = jax.random.fold_in(key, zlib.crc32(b"dropout"))
 
-    def block(self, params: Any, x: Any, known: Any, layer: Any) -> Any:
+    def block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """A layer's output [B, M, D], with activations that are known not computed again."""
         context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
         return self.module.apply({"params": params, gemma.KEPT: known}, x, context, rngs=rngs)[0]
 
-    def keeping(self, params: Any, x: Any, layer: Any) -> tuple[Any, Any]:
+    def keeping(self, params: Tree, x: jax.Array, layer: Index) -> tuple[Tree, Tree]:
         """A layer's output [B, M, D], and the activations that need not be computed again."""
         context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
         (y, _), known = self.module.apply({"params": params}, x, context, mutable=[gemma.KEPT], rngs=rngs)
         return y, known[gemma.KEPT]
 
-    def last_block(self, params: Any, x: Any, known: Any, layer: Any) -> Any:
+    def last_block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """The last layer's output at the loss tokens, [B, K, D]: all others matter to them as keys and values only."""
         context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
         return self.module.apply({"params": params}, x, context, None, self.rows, rngs=rngs)[0]
@@ -243,10 +254,10 @@ class Layers:
           [B, M, D], and what each run of layers keeps for `Walk.back_through_layers`.
         """
 
-        def recomputing(x: Any, layer: Any) -> Any:
+        def recomputing(x: jax.Array, layer: Index) -> Tree:
             return self.block(walk.layer(LAYERS, layer), x, {}, layer), (x, {})
 
-        def keeping(x: Any, layer: Any) -> Any:
+        def keeping(x: jax.Array, layer: Index) -> Tree:
             y, known = self.keeping(walk.layer(LAYERS, layer), x, layer)
             return y, (x, known)
 
@@ -258,7 +269,7 @@ class Layers:
                 runs.append((layers, kept))
         return x, runs
 
-    def _rngs(self, layer: Any) -> Any:
+    def _rngs(self, layer: Index) -> Tree:
         # The same numbers on the way forward and when the layer is computed again.
         return {"dropout": jax.random.fold_in(self.key, layer)} if self.dropout else None
 
@@ -276,7 +287,7 @@ def _language_model(
     def loss_of(normed: jax.Array, table: jax.Array) -> objective.Loss:
         return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing)
 
-    def tail(params: Any, hidden: Any) -> Any:
+    def tail(params: Tree, hidden: jax.Array) -> objective.Loss:
         return loss_of(gemma.final_norm(params["llm"], hidden), jax.lax.stop_gradient(table))
 
     table = walk.tree("table")["llm"]["embedder"]["input_embedding"]
@@ -298,5 +309,5 @@ def _language_model(
     return loss, gradient[:, :images]
 
 
-def _tree(table: jax.Array) -> dict[str, Any]:
+def _tree(table: jax.Array) -> dict[str, Tree]:
     return {"embedder": {"input_embedding": table}}

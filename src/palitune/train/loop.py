@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from palitune import randomness
 from palitune.checkpoint import run_state
@@ -18,6 +19,7 @@ from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.errors import DivergedError
+from palitune.models.arrays import DType, Flat
 from palitune.train import guard, schedule
 from palitune.train.evaluation import Evaluation
 from palitune.train.guard import Guard
@@ -27,8 +29,6 @@ from palitune.train.step import Step, init_state
 ADVICE = "Halve the --learning-rate, raise --batch-size, or check the data"
 BLOCK = 4096  # values of a schedule that are computed together
 LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
-
-Flat = Mapping[str, Any]
 
 
 def steps_of(config: TrainingConfig) -> int:
@@ -87,10 +87,10 @@ class TrainingSetup(NamedTuple):
     """What all attempts at a pass share: the compiled step, frozen parameters, and how results are evaluated."""
 
     step: Step
-    transform: Any
+    transform: optax.GradientTransformation
     options: Options
     config: TrainingConfig
-    weights_dtype: Any  # of trainable parameters
+    weights_dtype: DType  # of trainable parameters
     frozen: Flat
     evaluate: Callable[[Flat], Evaluation]  # of all parameters
     measure: Callable[[Evaluation], Mapping[str, float | None]]  # ratios of right and wrong answers, by name
@@ -124,7 +124,7 @@ class Best:
     ratios: Mapping[str, float | None]
     arrays: Flat
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Everything but the arrays."""
         return {"step": self.step, "score": self.score, "loss": self.loss, "ratios": dict(self.ratios)}
 
@@ -162,7 +162,7 @@ class Attempt:
     def __init__(
         self,
         setup: TrainingSetup,
-        start: MutableMapping[str, Any],
+        start: MutableMapping[str, jax.Array],
         learning_rate: float,
         *,
         warmup: int,
@@ -175,7 +175,7 @@ class Attempt:
         """
         self.setup, self.learning_rate, self.patience = setup, learning_rate, patience
         # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
-        place: Any = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
+        place = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
         self.trainable: Flat = {path: place(start.pop(path), setup.weights_dtype) for path in list(start)}
         self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed)
         self.count = 0  # steps made
@@ -191,7 +191,7 @@ class Attempt:
         """What has been learned by now."""
         return self.state.get("ema", self.trainable)
 
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> dict[str, object]:
         """Everything about where it stands that is no array, as JSON has it."""
         return {
             "count": self.count,
@@ -285,7 +285,7 @@ class Attempt:
             raise DivergedError(f"learning diverged at step {self.count} of {steps} ({reason})", hint=ADVICE)
 
 
-def _values(rate: Callable[[Any], Any], first: int, last: int) -> Iterator[float]:
+def _values(rate: optax.Schedule, first: int, last: int) -> Iterator[float]:
     """A schedule's values at the steps first … last, many at a time: one by one they would cost as much as a step."""
     for start in range(first, last + 1, BLOCK):
         yield from np.asarray(rate(jnp.arange(start, min(start + BLOCK, last + 1)))).tolist()

@@ -4,7 +4,7 @@ Axes: B batch, K loss tokens, M = B * K of them together, T text tokens, N image
 """
 
 import functools
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,12 @@ from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
 from palitune.models import paligemma
-from palitune.models.arrays import AnyArray, Params
+from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.gemma import Dropout
 from palitune.models.spec import ModelSpec
+
+# Hidden states, table, targets, normalizers and, without chunks, the logits: for the backward pass.
+Residuals = tuple[jax.Array, AnyArray, AnyArray, jax.Array, jax.Array | None]
 
 
 class Loss(NamedTuple):
@@ -83,14 +86,16 @@ def _logits(hidden: jax.Array, rows: AnyArray) -> jax.Array:
     return jnp.einsum("MD,VD->MV", hidden, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
 
 
-def _piece(table: AnyArray, chunk: Any, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _piece(table: AnyArray, chunk: Index, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rows of one chunk of the table, the number of its first row, and which of the rows no earlier chunk had."""
     size = -(-table.shape[0] // chunks)
     start = jnp.minimum(chunk * size, table.shape[0] - size)
     return jax.lax.dynamic_slice_in_dim(table, start, size), start, start + jnp.arange(size) >= chunk * size
 
 
-def _forward(hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float) -> Any:
+def _forward(
+    hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float
+) -> tuple[tuple[jax.Array, jax.Array], Residuals]:
     if chunks == 1:
         logits = _logits(hidden, table)
         normalizer = jax.nn.logsumexp(logits, axis=-1)
@@ -101,7 +106,7 @@ def _forward(hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int,
             losses += smoothing * (own - jnp.mean(logits, axis=-1))
         return (losses, right.astype(jnp.float32)), (hidden, table, targets, normalizer, logits)
 
-    def piece(chunk: Any, carry: Any) -> Any:
+    def piece(chunk: Index, carry: Tree) -> Tree:
         top, total, own, summed = carry
         rows, first, new = _piece(table, chunk, chunks)
         logits = _logits(hidden, rows)
@@ -125,11 +130,11 @@ def _forward(hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int,
     return (losses, (own >= top).astype(jnp.float32)), (hidden, table, targets, normalizer, None)
 
 
-def _backward(chunks: int, smoothing: float, kept: Any, cotangents: Any) -> Any:
+def _backward(chunks: int, smoothing: float, kept: Residuals, cotangents: Tree) -> tuple[jax.Array, jax.Array, None]:
     hidden, table, targets, normalizer, logits = kept
     cotangent, _ = cotangents
 
-    def of_logits(logits: jax.Array, first: Any, new: Any) -> jax.Array:
+    def of_logits(logits: jax.Array, first: Index, new: jax.Array | bool) -> jax.Array:
         """The gradient of the logits of rows `first`..., in the dtype of the computation."""
         columns = first + jnp.arange(logits.shape[1])
         probabilities = jnp.exp(logits - normalizer[:, None])
@@ -138,12 +143,12 @@ def _backward(chunks: int, smoothing: float, kept: Any, cotangents: Any) -> Any:
             difference -= smoothing / table.shape[0]
         return jnp.where(new, difference * cotangent[:, None], 0).astype(hidden.dtype)
 
-    if chunks == 1:
+    if logits is not None:
         d_logits = of_logits(logits, 0, True)
         d_table = jnp.einsum("MV,MD->VD", d_logits, hidden).astype(table.dtype)
         return jnp.einsum("MV,VD->MD", d_logits, table.astype(hidden.dtype)), d_table, None
 
-    def piece(chunk: Any, carry: Any) -> Any:
+    def piece(chunk: Index, carry: Tree) -> Tree:
         d_hidden, d_table = carry
         rows, first, new = _piece(table, chunk, chunks)
         d_logits = of_logits(_logits(hidden, rows), first, new)

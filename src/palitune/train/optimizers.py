@@ -6,8 +6,7 @@ pass comes by (`layerwise.py`), and its state has one form.
 """
 
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +14,8 @@ import optax
 
 from palitune.config import TrainingConfig
 from palitune.errors import ConfigurationError
+from palitune.models.arrays import Flat, Tree
 from palitune.trees import Rules
-
-Flat = Mapping[str, Any]
 
 NAMES = ("sgd", "adamw", "adafactor")
 
@@ -36,20 +34,20 @@ SEGMENTS = Rules(
 STACKS = (LAYERS, BLOCKS)
 
 
-def group(flat: Flat) -> dict[str, dict[str, Any]]:
+def group(flat: Flat) -> dict[str, dict[str, jax.Array]]:
     """The leaves of each segment, under their whole paths."""
-    groups: dict[str, dict[str, Any]] = {}
+    groups: dict[str, dict[str, jax.Array]] = {}
     for path, leaf in flat.items():
         groups.setdefault(SEGMENTS(path), {})[path] = leaf
     return groups
 
 
-def sgd(schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
+def sgd(schedule: optax.Schedule) -> optax.GradientTransformation:
     """Plain stochastic gradient descent; `schedule` takes steps counted from 1, optax counts from 0."""
     return optax.scale_by_learning_rate(lambda count: schedule(count + 1))
 
 
-def make(config: TrainingConfig, schedule: Callable[[Any], Any]) -> optax.GradientTransformation:
+def make(config: TrainingConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
     """The rule that a configuration names: `optimizer`, `clip_tensor`, `weight_decay` and `learning_rate_scale`.
 
     Raises:
@@ -77,14 +75,14 @@ def make(config: TrainingConfig, schedule: Callable[[Any], Any]) -> optax.Gradie
 def clip_each(limit: float) -> optax.GradientTransformation:
     """Scales every tensor's gradient down to a Euclidean norm of at most `limit`."""
 
-    def clip(path: str, update: jax.Array, weight: Any) -> jax.Array:
+    def clip(path: str, update: jax.Array, weight: jax.Array | None) -> jax.Array:
         norm = jnp.sqrt(jnp.sum(jnp.square(update.astype(jnp.float32))))
         return update * jnp.minimum(1.0, limit / jnp.maximum(norm, 1e-16)).astype(update.dtype)
 
     return _by_path(clip)
 
 
-def _by_path(change: Callable[[str, Any, Any], Any]) -> optax.GradientTransformation:
+def _by_path(change: Callable[[str, jax.Array, Tree], jax.Array]) -> optax.GradientTransformation:
     """A rule without state, from (path, update, weight) to the new update."""
     return optax.stateless(
         lambda updates, weights: {
@@ -93,33 +91,33 @@ def _by_path(change: Callable[[str, Any, Any], Any]) -> optax.GradientTransforma
     )
 
 
-def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, Any]:
+def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, Tree]:
     """The rule's state by segment, with a leading axis of layers where the segment is a stack.
 
     It is float32 whatever the weights are: a running mean of squares stands still in 16 bit.
     """
 
     @jax.jit  # so that nothing of float32 is made but the state
-    def states(groups: Any) -> Any:
+    def states(groups: Tree) -> Tree:
         exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), groups)
         return {
             segment: jax.vmap(transform.init)(leaves) if segment in STACKS else transform.init(leaves)
             for segment, leaves in exact.items()
         }
 
-    made: dict[str, Any] = states(group(trainable))
+    made: dict[str, Tree] = states(group(trainable))
     return made
 
 
 def update(
     transform: optax.GradientTransformation,
     gradients: Flat,
-    state: Any,
+    state: Tree,
     weights: Flat,
-    rate: Any,
+    rate: jax.Array | float,
     key: jax.Array,
-    finite: Any = True,
-) -> tuple[dict[str, Any], Any, jax.Array]:
+    finite: jax.Array | bool = True,
+) -> tuple[dict[str, jax.Array], Tree, jax.Array]:
     """New weights and state of one group of tensors: one layer of a stack, or a whole segment that is none.
 
     The rule's updates count `rate` times. The arithmetic is float32; weights of 16 bit are rounded stochastically with
@@ -143,12 +141,12 @@ def update(
 def update_all(
     transform: optax.GradientTransformation,
     gradients: Flat,
-    state: Any,
+    state: Tree,
     weights: Flat,
-    rate: Any,
+    rate: jax.Array | float,
     key: jax.Array,
-    finite: Any = True,
-) -> tuple[dict[str, Any], dict[str, Any], jax.Array]:
+    finite: jax.Array | bool = True,
+) -> tuple[dict[str, jax.Array], dict[str, Tree], jax.Array]:
     """`update` of every segment, when all gradients are there: all of it or nothing."""
     groups, new_weights, new_state = group(gradients), {}, {}
     for gradient in gradients.values():

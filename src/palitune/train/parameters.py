@@ -3,16 +3,17 @@
 Optimizers have no part in that: who only asks a model need not import them.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
+
+from palitune.models.arrays import AnyArray, DType
 
 ON_HOST = 1 << 20  # values up to which a check is done before a program for it were compiled
 
 
-def resident_dtype(stored: Any, computation: Any) -> Any:
+def resident_dtype(stored: DTypeLike, computation: DTypeLike) -> DType:
     """The dtype in which what does not learn stays on the device: as stored, but bfloat16 where that is computed in."""
     stored = jnp.dtype(stored).newbyteorder("=")
     return jnp.dtype(jnp.bfloat16) if stored == jnp.float16 and computation == jnp.bfloat16 else stored
@@ -23,7 +24,7 @@ def _all_finite(array: jax.Array) -> jax.Array:
     return jnp.isfinite(array).all()
 
 
-def is_finite(array: Any) -> bool:
+def is_finite(array: AnyArray) -> bool:
     """Whether every number is; compiled for large ones, because on its own `isfinite` makes an array half as large."""
     if array.size <= ON_HOST:
         return bool(np.isfinite(np.asarray(array)).all())

@@ -11,11 +11,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+from jax.sharding import Sharding
+from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.config import TrainingConfig
@@ -24,7 +27,9 @@ from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora
+from palitune.models.arrays import DType, Tree
 from palitune.models.spec import ModelSpec
+from palitune.train.cards import Card
 from palitune.train.options import Options
 from palitune.train.parameters import resident_dtype
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
@@ -35,14 +40,25 @@ ESTIMATE_ERROR = 0.06
 LARGEST_BATCH = 1024  # where the search for the largest batch ends
 SAFETY = 0.97  # share of a device's memory that a plan may use
 
+Shapes = dict[str, jax.ShapeDtypeStruct]  # parameters by path
+
+
+class Leaf(Protocol):
+    """Anything with a shape and a dtype."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...
+
 
 class Work(NamedTuple):
     """What decides how much a step needs."""
 
     sizes: ModelSpec
-    stored: Mapping[str, Any]  # parameters by path: anything with a shape and a dtype
+    stored: Mapping[str, Leaf]  # parameters by path
     config: TrainingConfig
-    dtype: Any  # of the computation
+    dtype: DType  # of the computation
     text_length: int  # T before it is padded to a bucket
     answer_length: int  # K
     features: bool  # whether image features come from the cache, so that the image encoder is not on the device
@@ -65,15 +81,15 @@ class Memory(NamedTuple):
 class Prepared(NamedTuple):
     """A step that is ready to run."""
 
-    transform: Any
+    transform: optax.GradientTransformation
     options: Options
     step: Step
-    weights_dtype: Any
+    weights_dtype: DType
 
 
-def parameters(work: Work) -> tuple[dict[str, Any], dict[str, Any]]:
+def parameters(work: Work) -> tuple[Shapes, Shapes]:
     """Shape and dtype of the trainable and of the frozen parameters, as they are on the device."""
-    stored: dict[str, Any] = dict(work.stored)
+    stored: dict[str, Leaf] = dict(work.stored)
     c = work.config
     method = METHODS[c.method]
     if method.adds_adapters and not lora.adapted(stored):
@@ -96,7 +112,7 @@ def batch(work: Work) -> Batch:
     img, size = work.sizes.img, work.config.batch_size * work.config.accumulate
     length = batches.bucket(work.text_length)
 
-    def array(*shape: int, dtype: Any = np.int32) -> Any:
+    def array(*shape: int, dtype: DTypeLike = np.int32) -> jax.ShapeDtypeStruct:
         shape = (size, *shape)
         if work.config.accumulate > 1:
             shape = (work.config.accumulate, work.config.batch_size, *shape[1:])
@@ -115,13 +131,13 @@ def batch(work: Work) -> Batch:
     )
 
 
-def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: Any) -> int:
+def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: DTypeLike) -> int:
     """What keeping one layer's projections takes: gate and up, [B, M, F] each."""
     examples, length = batch.text.shape[-2:]
     return 2 * examples * (length + sizes.img.num_patches) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
 
 
-def kept_layers(sizes: ModelSpec, batch: Batch, dtype: Any, budget: int = CPU_BUDGET) -> int:
+def kept_layers(sizes: ModelSpec, batch: Batch, dtype: DTypeLike, budget: int = CPU_BUDGET) -> int:
     """How many layers may keep their projections in `budget` bytes. The last layer computes few and needs no room."""
     return max(0, min(sizes.llm.depth - 1, budget // kept_bytes(sizes, batch, dtype)))
 
@@ -227,7 +243,9 @@ def largest_batch(work: Work, limit: int) -> int:
     return size
 
 
-def _arguments(work: Work, keep: int, sharding: Any) -> tuple[Any, Options, list[Any]]:
+def _arguments(
+    work: Work, keep: int, sharding: Sharding | None
+) -> tuple[optax.GradientTransformation, Options, list[Tree]]:
     """The rule, the options and the abstract arguments of the step."""
     from palitune.train.loop import steps_of
 
@@ -242,11 +260,13 @@ def _arguments(work: Work, keep: int, sharding: Any) -> tuple[Any, Options, list
     return transform, options, arguments
 
 
-def compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Memory]:
+def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[Prepared, Memory]:
     """The step, and XLA's count of its memory, for this machine's device or that of a sharding (`cards.placement`)."""
     transform, options, arguments = _arguments(work, keep, sharding)
     step = make_step(work.sizes, transform, work.dtype, options)
     analysis = step.compile(*arguments).memory_analysis()
+    if analysis is None:
+        raise ConfigurationError("XLA does not count this device's memory", hint="Use --estimate")
     weights, optimizer = _bytes(arguments[0]) + _bytes(arguments[2]), _bytes(arguments[1])
     total = (
         analysis.argument_size_in_bytes
@@ -258,12 +278,12 @@ def compiled(work: Work, keep: int, sharding: Any = None) -> tuple[Prepared, Mem
     return Prepared(transform, options, step, weights_dtype(work.config, work.dtype)), memory
 
 
-def measure(work: Work, keep: int, sharding: Any) -> Memory:
+def measure(work: Work, keep: int, sharding: Sharding | None) -> Memory:
     """XLA's count for the device of a sharding (`cards.placement`)."""
     return compiled(work, keep, sharding)[1]
 
 
-def _bytes(tree: Any) -> int:
+def _bytes(tree: Tree) -> int:
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
@@ -325,7 +345,7 @@ def flops(work: Work) -> int:
     return count * (layers + last + logits + encoder)
 
 
-def floor_seconds(work: Work, card: Any) -> float:
+def floor_seconds(work: Work, card: Card) -> float:
     """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice."""
     trainable, frozen = parameters(work)
     moved = 2 * _bytes(frozen) + 4 * _bytes(trainable)

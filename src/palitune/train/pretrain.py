@@ -8,7 +8,6 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +24,7 @@ from palitune.data.encode import Encoded, prefix_suffix
 from palitune.data.images import resize
 from palitune.data.tokens import Tokenizer
 from palitune.models import paligemma, siglip
+from palitune.models.arrays import AnyArray, Flat, Params, Tree
 from palitune.models.spec import TINY
 from palitune.train import step
 from palitune.train.options import Options
@@ -35,7 +35,7 @@ LONGEST_ANSWER = 24  # tokens; captions are the longest answers
 BATCH_SIZE = 64
 CLIP = 1.0  # largest norm of all gradients together
 # What the image encoder is taught to tell apart, by fields of a scene.
-CLASSES: dict[str, tuple[Any, ...]] = {
+CLASSES: dict[str, tuple[object, ...]] = {
     "product": drawing.PRODUCTS,
     "product_colour": tuple(drawing.COLOURS),
     "background": tuple(drawing.BACKGROUNDS),
@@ -73,7 +73,7 @@ def train_tokenizer(path: Path, seed: int) -> None:
     path.write_bytes(model.getvalue())
 
 
-def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], NDArray[Any]]:
+def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], NDArray[np.generic]]:
     """`count` scenes and their images, float16[count, S, S, 3] in [-1, 1]."""
     size = CONFIG.img.image_size
     scenes = [drawing.random_scene(rng) for _ in range(count)]
@@ -86,7 +86,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
 
 def exercises(
     scenes: list[drawing.Scene],
-    pixels: NDArray[Any],
+    pixels: NDArray[np.generic],
     tokenizer: Tokenizer,
     rng: np.random.Generator,
 ) -> Iterator[batches.Batch]:
@@ -103,7 +103,7 @@ def exercises(
         yield batches.training(pixels[chosen].astype(np.float32), texts, LONGEST_ANSWER)
 
 
-def targets(scenes: list[drawing.Scene]) -> NDArray[Any]:
+def targets(scenes: list[drawing.Scene]) -> NDArray[np.generic]:
     """What each scene shows as class numbers, int32[count, len(CLASSES)]."""
     rows = [[values.index(getattr(scene, name)) for name, values in CLASSES.items()] for scene in scenes]
     return np.array(rows, np.int32)
@@ -115,8 +115,8 @@ def optimizer(rate: float, steps: int) -> optax.GradientTransformation:
 
 
 def train_image_encoder(
-    params: Any, scenes: list[drawing.Scene], pixels: NDArray[Any], steps: int, rng: np.random.Generator
-) -> Any:
+    params: Params, scenes: list[drawing.Scene], pixels: NDArray[np.generic], steps: int, rng: np.random.Generator
+) -> Params:
     """Trains the image encoder alone, by naming what it sees: as SigLIP is trained before PaliGemma is put together.
 
     Every image token has to name everything, so that the language model finds it at any position.
@@ -124,7 +124,7 @@ def train_image_encoder(
     labels = targets(scenes)
     heads = [jnp.zeros((CONFIG.llm.width, len(values))) for values in CLASSES.values()]
 
-    def loss_of(weights: Any, images: Any, labels: Any) -> jax.Array:
+    def loss_of(weights: Tree, images: jax.Array, labels: jax.Array) -> jax.Array:
         params, heads = weights
         zimg = siglip.image_tokens(CONFIG.img, params, images)
         cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels
@@ -137,7 +137,7 @@ def train_image_encoder(
     rule = optax.chain(optax.clip_by_global_norm(CLIP), optimizer(2e-3, steps))
 
     @jax.jit
-    def update(weights: Any, state: Any, images: Any, labels: Any) -> Any:
+    def update(weights: Tree, state: Tree, images: AnyArray, labels: AnyArray) -> Tree:
         loss, gradients = jax.value_and_grad(loss_of)(weights, images, labels)
         updates, state = rule.update(gradients, state, weights)
         return optax.apply_updates(weights, updates), state, loss
@@ -155,13 +155,13 @@ def train_image_encoder(
     return weights[0]
 
 
-def report(stage: str, number: int, steps: int, losses: list[Any]) -> None:
+def report(stage: str, number: int, steps: int, losses: list[jax.Array]) -> None:
     if number % 100 == 0:
         mean = float(jnp.mean(jnp.stack(losses[-100:])))
         print(f"{stage}: {number}/{steps}   loss: {mean:.4f}", file=sys.stderr, flush=True)
 
 
-def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed: int) -> dict[str, Any]:
+def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """Trains tokenizer and model; writes `tokenizer.model` into `folder` and returns the flat float32 parameters."""
     train_tokenizer(folder / "tokenizer.model", seed)
     tokenizer = Tokenizer(folder / "tokenizer.model")
@@ -170,7 +170,7 @@ def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed:
     tree = paligemma.init(CONFIG, jax.random.key(seed))
     tree["img"] = train_image_encoder(tree["img"], scenes, pixels, encoder_steps, rng)
     # The image encoder is frozen while the language model learns to use its output.
-    trainable: Any
+    trainable: Flat
     trainable, frozen = trees.split(trees.flatten(tree), trees.Rules([(r"llm/.*", True), (r"img/.*", False)]))
     rule = optimizer(2e-3, steps)
     options = Options(clip_global=CLIP)

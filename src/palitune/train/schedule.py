@@ -1,8 +1,5 @@
 """The learning rate at each step, steps counted from 1."""
 
-from collections.abc import Callable
-from typing import Any
-
 import optax
 
 from palitune.errors import ConfigurationError
@@ -19,7 +16,7 @@ def warmup_steps(steps: int, warmup: float = WARMUP) -> int:
     return max(1, round(warmup * (steps + 1))) if warmup else 0
 
 
-def make(name: str, steps: int, base: float, warmup: float = WARMUP) -> Callable[[Any], Any]:
+def make(name: str, steps: int, base: float, warmup: float = WARMUP) -> optax.Schedule:
     """Linear warm-up over a share of the steps to `base`, then one of `NAMES`.
 
     "cosine" is half a cosine down to nothing, "linear" a straight line there, "constant" stays. The whole is

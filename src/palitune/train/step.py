@@ -1,22 +1,24 @@
 """One update: loss, gradients of the trainable parameters alone, optimizer."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.method import METHODS
+from palitune.models.arrays import DType, Flat, Index, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train import layerwise, objective, optimizers, schedule
 from palitune.train.options import Options, Outcome, check
 
-Flat = Mapping[str, Any]
-State = dict[str, Any]
+Updated = layerwise.Updated
+Update = layerwise.Update
+State = dict[str, Tree]
 DEFAULTS = Options()
 
 
@@ -39,7 +41,7 @@ def configured(config: TrainingConfig, steps: int, kept_layers: int) -> tuple[op
     return optimizers.make(config, schedule.make(config.schedule, steps, 1.0, config.warmup)), options
 
 
-def weights_dtype(config: TrainingConfig, dtype: Any) -> Any:
+def weights_dtype(config: TrainingConfig, dtype: DTypeLike) -> DType:
     """The dtype of trainable parameters: float32, or that of the computation or of `weights`, as the method has it."""
     if METHODS[config.method].keeps_float32:
         return jnp.dtype(jnp.float32)
@@ -77,11 +79,11 @@ class Step:
     gone after the call. With `accumulate` every array of the batch has that many batches on a new first axis.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Tree]) -> None:
         self.jitted = jax.jit(function, donate_argnums=(0, 1))
-        self.programs: dict[tuple[Any, ...], Any] = {}
+        self.programs: dict[tuple[tuple[tuple[int, ...], str], ...], jax.stages.Compiled] = {}
 
-    def compile(self, *arguments: Any) -> Any:
+    def compile(self, *arguments: Tree) -> jax.stages.Compiled:
         """The program (`jax.stages.Compiled`) for arguments like these; their shapes and dtypes are enough."""
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in arguments[-1])
         if shapes not in self.programs:
@@ -90,8 +92,8 @@ class Step:
 
     def __call__(
         self, trainable: Flat, state: State, frozen: Flat, batch: Batch
-    ) -> tuple[dict[str, Any], State, Outcome]:
-        result: tuple[dict[str, Any], State, Outcome] = self.compile(trainable, state, frozen, batch)(
+    ) -> tuple[dict[str, jax.Array], State, Outcome]:
+        result: tuple[dict[str, jax.Array], State, Outcome] = self.compile(trainable, state, frozen, batch)(
             trainable, state, frozen, batch
         )
         return result
@@ -100,7 +102,7 @@ class Step:
 def make_step(
     config: ModelSpec,
     transform: optax.GradientTransformation,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     options: Options = DEFAULTS,
 ) -> Step:
     """The step for a rule that updates one tensor at a time (`optimizers`)."""
@@ -111,28 +113,28 @@ def make_step(
         else layerwise.make_update(config, transform, dtype, options)
     )
 
-    def step(trainable: Flat, state: State, frozen: Flat, batch: Batch) -> tuple[dict[str, Any], State, Outcome]:
+    def step(trainable: Flat, state: State, frozen: Flat, batch: Batch) -> tuple[dict[str, jax.Array], State, Outcome]:
         key = jax.random.fold_in(jax.random.key(state["seed"]), state["count"])
         rate = state["learning_rate"]
-        trainable, rule_state, outcome = update(trainable, state["optimizer"], frozen, batch, rate, key)
+        updated, rule_state, outcome = update(trainable, state["optimizer"], frozen, batch, rate, key)
         new_state = {**state, "count": state["count"] + 1, "optimizer": rule_state}
         if options.ema is not None:
             new_state["ema"] = {
-                path: options.ema * average + (1 - options.ema) * trainable[path].astype(jnp.float32)
+                path: options.ema * average + (1 - options.ema) * updated[path].astype(jnp.float32)
                 for path, average in state["ema"].items()
             }
-        return trainable, new_state, outcome
+        return updated, new_state, outcome
 
     return Step(step)
 
 
 def _whole_update(
-    config: ModelSpec, transform: optax.GradientTransformation, dtype: Any, options: Options
-) -> Callable[..., tuple[dict[str, Any], Any, Outcome]]:
+    config: ModelSpec, transform: optax.GradientTransformation, dtype: DTypeLike, options: Options
+) -> Update:
     """As `layerwise.make_update`, with all gradients at once."""
 
-    def update(trainable: Flat, state: Any, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Any:
-        def loss_of(trainable: Flat, batch: Batch, key: jax.Array) -> Any:
+    def update(trainable: Flat, state: Tree, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Updated:
+        def loss_of(trainable: Flat, batch: Batch, key: jax.Array) -> tuple[jax.Array, objective.Loss]:
             params = trees.unflatten({**trainable, **frozen})
             loss = objective.loss(
                 config,
@@ -148,7 +150,7 @@ def _whole_update(
         gradient_of = jax.grad(loss_of, has_aux=True)
         if options.accumulate > 1:
 
-            def add(total: Any, numbered: Any) -> Any:
+            def add(total: Tree, numbered: tuple[Index, Batch]) -> tuple[Tree, None]:
                 number, batch = numbered
                 return jax.tree.map(
                     jnp.add, total, gradient_of(trainable, batch, jax.random.fold_in(key, number))

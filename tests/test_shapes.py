@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
-from palitune.models import gemma, paligemma, spec
+from palitune.models import paligemma, positions, spec
 from palitune.train import objective
 
 
@@ -32,12 +32,12 @@ def test_layers_of_two_kinds_take_turns() -> None:
     """Local layers see a window, and each kind has its own rotary base."""
     kinds = (spec.LayerKind(rope_base=100.0, window=2), spec.LayerKind())
     llm = spec.GemmaSpec(16, 2, 32, 2, 1, 8, 32, kinds=kinds)
-    positions = jnp.arange(4)[None]
-    local, whole = gemma.contexts(llm, positions, jnp.ones((1, 4, 4), bool))
+    places = jnp.arange(4)[None]
+    local, whole = positions.contexts(llm, places, jnp.ones((1, 4, 4), bool))
     assert whole.mask.all()
     assert local.mask[0, 3].tolist() == [False, False, True, True]
     assert not jnp.array_equal(local.angles[0], whole.angles[0])
     for layer, expected in enumerate((local, whole, local)):
-        found = gemma.context_of([local, whole], layer)
+        found = positions.context_of([local, whole], layer)
         assert jnp.array_equal(found.mask, expected.mask)
         assert jnp.array_equal(found.angles[0], expected.angles[0])

@@ -1,7 +1,7 @@
 """Types of arrays and parameters. Shapes are written beside them, in jaxtyping's notation."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import numpy as np
@@ -13,3 +13,12 @@ Index = jax.Array | int  # the number of a layer, int[]
 Tree = Any  # containers in containers with arrays as leaves, which JAX takes and returns whole
 Params = Mapping[str, Tree]  # nested by the parts of a parameter's path
 Flat = Mapping[str, jax.Array]  # parameters by their whole paths
+
+
+class Leaf(Protocol):
+    """Anything with a shape and a dtype."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...

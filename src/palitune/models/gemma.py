@@ -8,7 +8,6 @@ stacked on axis 0, `final_norm/scale`. One linen module describes ONE layer; `hi
 """
 
 import functools
-from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,11 +18,11 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.attention import attend
+from palitune.models.positions import Context, apply_rope, context_of, contexts
 from palitune.models.spec import GemmaSpec
 
 # Keys and values of every layer, [L, B, S, K, H] each; without L inside of a layer.
 Cache = tuple[Float[Array, "*L B S K H"], Float[Array, "*L B S K H"]]
-Angles = tuple[Float32[Array, "B T 1 half"], Float32[Array, "B T 1 half"]]  # `rope_angles`
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
 KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
@@ -31,62 +30,6 @@ KEPT = "kept"  # collection of the activations that a layer's backward pass need
 
 def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> nn.initializers.Initializer:
     return nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=in_axis, out_axis=out_axis)
-
-
-class Context(NamedTuple):
-    """What all layers of one kind take beside their input."""
-
-    angles: Angles
-    mask: Bool[Array, "B T S"]  # true where a query may see a key
-
-
-def contexts(
-    config: GemmaSpec,
-    positions: Int[Array, "B T"],
-    mask: Bool[Array, "B T S"],
-    keys: Int[Array, "B S"] | None = None,
-) -> list[Context]:
-    """The context of each kind of layer.
-
-    Args:
-      positions: int[B, T] of the queries.
-      mask: bool[B, T, S], true where a query may see a key.
-      keys: int[B, S], positions of the keys; those of the queries by default.
-    """
-    keys = positions if keys is None else keys
-    made = []
-    for kind in config.kinds:
-        near = mask
-        if kind.window is not None:
-            near = mask & (positions[:, :, None] - keys[:, None, :] < kind.window)
-        made.append(Context(rope_angles(config.head_dim, kind.rope_base, positions), near))
-    return made
-
-
-def context_of(kinds: list[Context], layer: jax.Array | int) -> Context:
-    """The context of a layer, by its number, int[]: the kinds take turns."""
-    if len(kinds) == 1:
-        return kinds[0]
-    kind = jnp.asarray(layer) % len(kinds)
-    return jax.tree.map(lambda *of_kinds: jnp.stack(of_kinds)[kind], *kinds)
-
-
-def rope_angles(head_dim: int, base: float, positions: Int[AnyArray, "B T"]) -> Angles:
-    """Sine and cosine, float32[B, T, 1, H/2] each, of rotary position embeddings at `int[B, T]`.
-
-    Source: https://arxiv.org/abs/2104.09864
-    """
-    half = head_dim // 2
-    timescale = base ** (jnp.arange(half, dtype=jnp.float32) / half)
-    radians = positions.astype(jnp.float32)[..., None, None] / timescale
-    return jnp.sin(radians), jnp.cos(radians)
-
-
-def apply_rope(x: Float[Array, "B T heads H"], angles: Angles) -> Float32[Array, "B T heads H"]:
-    """x rotated by its positions' angles, in float32."""
-    sin, cos = angles
-    first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([first * cos - second * sin, second * cos + first * sin], axis=-1)
 
 
 class RMSNorm(nn.Module):

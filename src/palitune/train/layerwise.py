@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.models import gemma, paligemma, siglip
+from palitune.models import gemma, paligemma, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
@@ -226,25 +226,25 @@ class Layers:
         dropout: share of the adapters' inputs that are left out, by the random `key`.
         """
         batch, length = mask.shape[:2]
-        self.kinds = gemma.contexts(config, jnp.broadcast_to(jnp.arange(length), (batch, length)), mask)
+        self.kinds = positions.contexts(config, jnp.broadcast_to(jnp.arange(length), (batch, length)), mask)
         self.module = gemma.Block(config, dropout)
         self.last, self.rows, self.dropout = config.depth - 1, rows, dropout
         self.key = jax.random.fold_in(key, zlib.crc32(b"dropout"))
 
     def block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """A layer's output [B, M, D], with activations that are known not computed again."""
-        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
         return self.module.apply({"params": params, gemma.KEPT: known}, x, context, rngs=rngs)[0]
 
     def keeping(self, params: Tree, x: jax.Array, layer: Index) -> tuple[Tree, Tree]:
         """A layer's output [B, M, D], and the activations that need not be computed again."""
-        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
         (y, _), known = self.module.apply({"params": params}, x, context, mutable=[gemma.KEPT], rngs=rngs)
         return y, known[gemma.KEPT]
 
     def last_block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """The last layer's output at the loss tokens, [B, K, D]: all others matter to them as keys and values only."""
-        context, rngs = gemma.context_of(self.kinds, layer), self._rngs(layer)
+        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
         return self.module.apply({"params": params}, x, context, None, self.rows, rngs=rngs)[0]
 
     def forward(self, walk: Walk, x: jax.Array, kept_layers: int) -> tuple[jax.Array, list[Run]]:

@@ -11,7 +11,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,7 +27,7 @@ from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora
-from palitune.models.arrays import DType, Tree
+from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train.cards import Card
 from palitune.train.options import Options
@@ -41,15 +41,6 @@ LARGEST_BATCH = 1024  # where the search for the largest batch ends
 SAFETY = 0.97  # share of a device's memory that a plan may use
 
 Shapes = dict[str, jax.ShapeDtypeStruct]  # parameters by path
-
-
-class Leaf(Protocol):
-    """Anything with a shape and a dtype."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> DType: ...
 
 
 class Work(NamedTuple):

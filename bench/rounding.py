@@ -17,10 +17,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palitune import config, trees
+from palitune import trees
 from palitune.checkpoint import npz
+from palitune.config import run_config
 from palitune.data import batches, example_files
-from palitune.data.demo import dataset
+from palitune.data.demo import demo_data
 from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.hub import catalogue
@@ -49,14 +50,14 @@ def main() -> None:
         sizes = spec.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
         loader = ImageLoader(sizes.img.image_size)
-        dataset.make(folder / "new", NEW, NEW_SEED)
+        demo_data.make(folder / "new", NEW, NEW_SEED)
         new = example_files.read(folder / "new" / "data.jsonl")
-        new_texts = loop.examples_of(new, tokenizer, config.PROMPT)
+        new_texts = loop.examples_of(new, tokenizer, run_config.PROMPT)
         asked = batches.training(np.stack([loader(record.image.path) for record in new]), new_texts)
         mean_loss = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
         changes = {name: getattr(args, name) for name in ("examples", "batch_size", "learning_rate")}
-        settings = config.training(method="full", **changes)
+        settings = run_config.training(method="full", **changes)
         transform, options = step.configured(settings, loop.steps_of(settings), 0)
 
         def learned(train: Any, dtype: Any, update: Any) -> float:
@@ -73,7 +74,7 @@ def main() -> None:
         print("seed  float32  bfloat16 stochastic  bfloat16 nearest")
         rows = []
         for seed in range(args.seeds):
-            dataset.make(folder / str(seed), seed=seed)
+            demo_data.make(folder / str(seed), seed=seed)
             train = example_files.read(folder / str(seed) / "data.jsonl")
             settings = replace(settings, seed=seed)
             row = [learned(train, jnp.float32, exact), learned(train, jnp.bfloat16, stochastic)]

@@ -36,9 +36,9 @@ from palitune.models.sizes import SiglipSizes
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.reference import Reference
 from palitune.train import optimizers
-from palitune.train.options import Options
 from palitune.train.plan import kept_layers
 from palitune.train.step import init_state, make_step
+from palitune.train.step_options import Options
 
 SIZES = ModelSpec(
     SiglipSizes(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),

@@ -20,7 +20,7 @@ os.environ.update(JAX_SKIP_CUDA_CONSTRAINTS_CHECK="1", JAX_PLATFORMS="cpu", XLA_
 import jax
 import jax.numpy as jnp
 
-from palitune import config
+from palitune.config import run_config
 from palitune.models import spec
 from palitune.train import plan
 
@@ -48,7 +48,7 @@ PROMISED = (
 def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
     sizes = spec.published(family, 224)
-    settings = config.training(method=method, optimizer=optimizer, batch_size=batch)
+    settings = run_config.training(method=method, optimizer=optimizer, batch_size=batch)
     dtype = jnp.dtype(spec.FAMILIES[family].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)

@@ -5,8 +5,8 @@ python tests/options_table.py            writes it anew, between its markers
 
 from pathlib import Path
 
-from palitune.config import RunConfig
-from palitune.settings import Setting, groups_of, settings_of
+from palitune.config.run_config import RunConfig
+from palitune.config.settings import Setting, groups_of, settings_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "runs.md"
 BEGIN, END = "<!-- options: python tests/options_table.py -->", "<!-- end of options -->"

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from palitune import append_file
 from palitune.errors import OutputExistsError
+from palitune.storage import append_file
 
 OWN = """
 import sys, time, pathlib
-from palitune import append_file
+from palitune.storage import append_file
 {patch}
 with append_file.exclusive(pathlib.Path(sys.argv[1])) as file:
     file.write(b"x\\n")
@@ -28,7 +28,7 @@ def test_a_stopped_owner_is_one_and_a_killed_one_is_none(
     tmp_path: Path, has_locks: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_locks:
-        monkeypatch.setattr("palitune.locks.try_lock", lambda descriptor: None)
+        monkeypatch.setattr("palitune.storage.locks.try_lock", lambda descriptor: None)
     path = tmp_path / "out.tsv"
     code = OWN.format(patch="" if has_locks else PATCH)
     with subprocess.Popen([sys.executable, "-c", code, str(path)]) as owner:

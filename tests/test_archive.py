@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from palitune.checkpoint import manifest, npz, operating_point, run_state, verified
+from palitune.checkpoint import manifest, npz, operating_point, run_state, verified_files
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 from palitune.run.folder import RunFolder, read_config
@@ -188,9 +188,9 @@ def test_a_checkpoint_stays_the_file_that_it_was(tmp_path: Path) -> None:
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A memory of what has been verified, on disk; nothing is known in this process."""
-    monkeypatch.setattr(verified, "folder", tmp_path / "verified")
-    monkeypatch.setattr(verified, "_known", {})
-    monkeypatch.setattr(verified, "_changed", set())
+    monkeypatch.setattr(verified_files, "folder", tmp_path / "verified")
+    monkeypatch.setattr(verified_files, "_known", {})
+    monkeypatch.setattr(verified_files, "_changed", set())
     return tmp_path / "verified"
 
 
@@ -217,7 +217,7 @@ def test_an_array_is_held_to_its_checksum_once(tmp_path: Path, memory: Path, mon
     npz.Checkpoint(path).verify()
     assert len(list(memory.iterdir())) == 2
     # Another process that finds it as it was reads nothing again; one that finds it changed does.
-    monkeypatch.setattr(verified, "_known", {})
+    monkeypatch.setattr(verified_files, "_known", {})
     with monkeypatch.context() as patch:
         patch.setattr(Archive, "pieces", lambda self, name: pytest.fail("it was read again"))
         assert np.array_equal(npz.Checkpoint(path)["b"], ARRAY + 1)
@@ -260,7 +260,7 @@ def test_digests_tell_apart_what_checksums_do_not(tmp_path: Path, memory: Path) 
     assert opened[0].fingerprints() == opened[1].fingerprints()
     digests = [checkpoint.digests(lambda path: path.startswith("img/")) for checkpoint in opened]
     assert digests[0] != digests[1]
-    verified.flush()
+    verified_files.flush()
     assert npz.Checkpoint(tmp_path / "one.npz").digests(lambda path: True) == digests[0]
 
 

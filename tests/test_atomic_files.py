@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from palitune import atomic_files, files, locks
 from palitune.errors import OutputExistsError, StorageError
 from palitune.run.folder import RunFolder
 from palitune.run.metrics_log import MetricsLog
+from palitune.storage import atomic_files, files, locks
 
 PRECIOUS = b"three years of work\n"
 REFUSED = ("EINVAL", "EPERM", "EACCES", "ENOTSUP", "ENOSYS")
@@ -92,7 +92,7 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path: Path) -> None:
 HOLDER = """
 import sys
 from pathlib import Path
-from palitune import atomic_files, files, locks
+from palitune.storage import atomic_files, files, locks
 with {what}:
     print("inside", flush=True)
     sys.stdin.read()

@@ -115,7 +115,7 @@ def test_one_process_at_a_time_makes_a_split(source: Path) -> None:
 
 
 def test_without_locks_a_living_process_counts(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("palitune.locks.try_lock", lambda descriptor: None)
+    monkeypatch.setattr("palitune.storage.locks.try_lock", lambda descriptor: None)
     dead = source.parent / ".set1.999999999-0123abcd"
     dead.mkdir()
     (dead / "train.tsv").write_text("a\tyes\n")

@@ -11,9 +11,9 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from palitune import atomic_files
 from palitune.checkpoint import manifest, npz
 from palitune.errors import BadDataError, MissingInputError, StorageError
+from palitune.storage import atomic_files
 
 ARRAYS = {
     "img/half": np.linspace(-9, 9, 30, dtype=np.float16).reshape(2, 3, 5),

@@ -11,14 +11,14 @@ import pytest
 from PIL import Image
 
 from palitune.data import example_files
-from palitune.data.demo import dataset, drawing, pretraining_tasks
+from palitune.data.demo import demo_data, drawing, pretraining_tasks
 from palitune.errors import OutputExistsError, UsageError
 
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo")
-    dataset.make(folder)
+    demo_data.make(folder)
     return folder
 
 
@@ -38,34 +38,34 @@ def test_96_advertisements(drawn: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_files(drawn: Path, tmp_path: Path) -> None:
-    dataset.make(tmp_path)
+    demo_data.make(tmp_path)
     for path in [drawn / "data.jsonl", *sorted((drawn / "images").iterdir())[:10]]:
         assert (tmp_path / path.relative_to(drawn)).read_bytes() == path.read_bytes()
-    dataset.make(tmp_path)
+    demo_data.make(tmp_path)
     other = [json.loads(line) for line in (drawn / "data.jsonl").read_text().splitlines()]
-    assert dataset.make(tmp_path / "other", seed=1) != other
+    assert demo_data.make(tmp_path / "other", seed=1) != other
 
 
 def test_a_new_set_leaves_no_old_pictures(tmp_path: Path) -> None:
-    dataset.make(tmp_path, 8)
+    demo_data.make(tmp_path, 8)
     with pytest.raises(OutputExistsError, match="another data set"):
-        dataset.make(tmp_path, 4, seed=1)
-    rows = dataset.make(tmp_path, 4, seed=1, overwrite=True)
+        demo_data.make(tmp_path, 4, seed=1)
+    rows = demo_data.make(tmp_path, 4, seed=1, overwrite=True)
     assert {path.name for path in (tmp_path / "images").iterdir()} == {Path(row["image"]).name for row in rows}
 
 
 def test_a_persons_data_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("mine")
     with pytest.raises(OutputExistsError, match="another data set"):
-        dataset.make(tmp_path)
+        demo_data.make(tmp_path)
     assert (tmp_path / "data.jsonl").read_text() == "mine"
-    dataset.make(tmp_path, 4, overwrite=True)
+    demo_data.make(tmp_path, 4, overwrite=True)
     with (tmp_path / "data.jsonl").open("a") as file:
         file.write("mine\n")
     with pytest.raises(OutputExistsError, match="another data set"):
-        dataset.make(tmp_path, 4)
+        demo_data.make(tmp_path, 4)
     with pytest.raises(UsageError, match="at least 4"):
-        dataset.make(tmp_path, 3)
+        demo_data.make(tmp_path, 3)
 
 
 def test_badges_look_different() -> None:

@@ -18,11 +18,11 @@ import pytest
 from conftest import Run
 from server import Site, serving, trouble
 
-from palitune import locks
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, NetworkError
 from palitune.hub import catalogue, checksum, kaggle, transfer
 from palitune.models import spec
+from palitune.storage import locks
 
 ACCOUNT = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "0123456789"}
 NOBODY = {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": "http://127.0.0.1:9"}  # the port of "discard"

@@ -13,10 +13,10 @@ from palitune.cli.inference import _line
 from palitune.data import example_files
 from palitune.data.example import Example
 from palitune.data.formats.jsonl import parse
-from palitune.data.labels import plain
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_files, confusion, metrics
+from palitune.labels import plain
 
 LABELS = [
     "赤い\u3000車",

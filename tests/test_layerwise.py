@@ -14,8 +14,8 @@ from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora, siglip
 from palitune.train import optimizers
-from palitune.train.options import Options, check
 from palitune.train.step import init_state, make_step
+from palitune.train.step_options import Options, check
 
 TOLERANCE = 1e-5
 ADAPTED = r"llm/layers/(attn/.*/w|mlp/(gating_einsum|linear))"
@@ -90,10 +90,10 @@ def test_ways_of_working_change_nothing(golden: Golden, options: Options) -> Non
 @pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 @pytest.mark.parametrize("name", ["adamw", "adafactor"])
 def test_other_rules_equal_the_ordinary_step(golden: Golden, name: str) -> None:
-    from palitune import config
+    from palitune.config import run_config
 
     rules: Any = {"weight_decay": ((r"llm/.*", 0.1),), "learning_rate_scale": ((r"img/.*", 0.5),)}
-    settings = config.training(method="full", optimizer=name, clip_tensor=0.5, **rules)
+    settings = run_config.training(method="full", optimizer=name, clip_tensor=0.5, **rules)
     transform = optimizers.make(settings, lambda step: 1.0)
     ordinary = take_steps(golden, "full", Options(layerwise=False), transform=transform, rate=1e-3)
     layerwise = take_steps(golden, "full", Options(), transform=transform, rate=1e-3)
@@ -171,9 +171,9 @@ def test_a_gradient_without_a_number_is_told(golden: Golden) -> None:
 
 
 def _adamw() -> Any:
-    from palitune import config
+    from palitune.config import run_config
 
-    return config.training(method="full", optimizer="adamw")
+    return run_config.training(method="full", optimizer="adamw")
 
 
 @pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)

@@ -9,8 +9,9 @@ import pytest
 from conftest import Golden
 from PIL import Image
 
-from palitune import config, trees
+from palitune import trees
 from palitune.checkpoint import run_state
+from palitune.config import run_config
 from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageLoader
@@ -43,7 +44,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Example]:
 
 
 def settings_of(seed: int = 0, **changes: Any) -> Any:
-    return config.training(**{"seed": seed, "prompt": "ok?", "examples": 10, **changes})
+    return run_config.training(**{"seed": seed, "prompt": "ok?", "examples": 10, **changes})
 
 
 def batches_of(records: list[Example], seed: int = 0, name: str = "1st", start: int = 0, **changes: Any) -> list[Batch]:

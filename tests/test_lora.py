@@ -9,7 +9,8 @@ import pytest
 from conftest import Golden
 from test_layerwise import ADAPTED, parameters
 
-from palitune import config, trees
+from palitune import trees
+from palitune.config import run_config
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora, paligemma
@@ -74,7 +75,7 @@ def test_rules_choose_the_targets(golden: Golden) -> None:
 
 
 def test_the_default_targets_are_all_projections(golden: Golden) -> None:
-    settings = config.training(method="lora")
+    settings = run_config.training(method="lora")
     adapters = lora.init(golden.params, settings.lora_targets, 1, 1.0, jax.random.key(0))
     assert set(lora.adapted(adapters)) == {path for path in golden.params if lora.can_adapt(path)}
 

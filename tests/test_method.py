@@ -2,15 +2,15 @@
 
 import pytest
 
-from palitune import config
-from palitune.learning_settings import OPTIMIZERS, LearningSettings
+from palitune.config import run_config
+from palitune.config.learning import OPTIMIZERS, LearningSettings
+from palitune.config.settings import settings_of
 from palitune.method import METHODS, Method
-from palitune.settings import settings_of
 
 
 @pytest.mark.parametrize("chosen", METHODS.values(), ids=METHODS)
 def test_defaults_are_those_of_the_configuration(chosen: Method) -> None:
-    settings = config.training(method=chosen.name)
+    settings = run_config.training(method=chosen.name)
     assert (settings.optimizer, settings.learning_rate) == (chosen.optimizer, chosen.learning_rate)
     assert chosen.optimizer in OPTIMIZERS
     assert set(chosen.smaller) <= set(METHODS)

@@ -14,8 +14,8 @@ from palitune.infer import decoding
 from palitune.method import METHODS
 from palitune.models import paligemma, siglip
 from palitune.train import objective, optimizers
-from palitune.train.options import Options
 from palitune.train.step import init_state, make_step
+from palitune.train.step_options import Options
 
 TOLERANCE = 1e-4
 

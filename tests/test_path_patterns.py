@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune.config import training
+from palitune.config.run_config import training
 from palitune.path_patterns import Pattern
 
 PATHS = [

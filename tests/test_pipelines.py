@@ -13,8 +13,8 @@ import pytest
 from conftest import REPOSITORY, Run
 from PIL import Image, ImageOps
 
-from palitune import append_file
 from palitune.data import example_files
+from palitune.storage import append_file
 
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 ROW = re.compile(r"images/(OK|NG)_image\d+\.(png|jpg|gif)\t(True|False)\t[01]\.\d{6}\t(yes|no)\t(yes|no)")

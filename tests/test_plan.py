@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 from conftest import Run
 
-from palitune import config
+from palitune.config import run_config
 from palitune.errors import ConfigurationError, MissingInputError
 from palitune.models import spec
 from palitune.models.sizes import SiglipSizes
@@ -17,7 +17,7 @@ from palitune.train import cards, plan
 
 def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
     sizes = spec.published(family, 224)
-    settings = config.training(method=method, batch_size=batch)
+    settings = run_config.training(method=method, batch_size=batch)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float16) for p, leaf in spec.expected(sizes).items()}
     return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")
 
@@ -54,7 +54,7 @@ def test_the_estimate_is_near_what_xla_counts() -> None:
         SiglipSizes(64, 2, 128, 2, 14, 224, 128),
         spec.GemmaSpec(128, 6, 2048, 4, 1, 32, 512),
     )
-    settings = config.training(batch_size=8)
+    settings = run_config.training(batch_size=8)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in spec.expected(sizes).items()}
     each = plan.Work(sizes, stored, settings, jnp.dtype(jnp.float32), 21, 2, True)
     counted, estimated = plan.measure(each, 0, None), plan.estimate(each, 0)
@@ -78,7 +78,7 @@ def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
 def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = spec.ModelSpec(SiglipSizes(16, 1, 16, 2, 14, 28, 16), spec.GemmaSpec(16, 2, 64, 2, 1, 8, 64))
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in spec.expected(sizes).items()}
-    each = plan.Work(sizes, stored, config.training(), jnp.dtype(jnp.float32), 5, 2, True)
+    each = plan.Work(sizes, stored, run_config.training(), jnp.dtype(jnp.float32), 5, 2, True)
     assert plan.prepare(each).step.programs
     monkeypatch.setattr(plan, "device_memory", lambda: 20_000)
     with pytest.raises(ConfigurationError, match="this run needs"):

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
-from palitune import private_folders, workspace
+from palitune import workspace
 from palitune.errors import UsageError
+from palitune.storage import private_folders
 
 NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root gives folders to others")

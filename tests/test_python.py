@@ -10,10 +10,10 @@ from conftest import REPOSITORY
 
 import palitune
 from palitune.data.example import Example
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate.evaluation import Evaluation, evaluate
+from palitune.labels import LABELS
 
 PAGE = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

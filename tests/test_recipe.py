@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
-from palitune.config import RunConfig
+from palitune.config.run_config import RunConfig
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 from palitune.run import recipe, reproduce
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import Run
 from test_confusion import BLOCKS
 
-from palitune.data.demo import dataset
+from palitune.data.demo import demo_data
 from palitune.data.example import Example
 from palitune.evaluate import metrics
 from palitune.evaluate.report import curves, page, summary, text
@@ -45,7 +45,7 @@ def test_known_blocks_from_files_of_answers(run: Run, tmp_path: Path) -> None:
 def answers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Drawn pictures with answers, `before.tsv` and `after.tsv`."""
     folder = tmp_path_factory.mktemp("answers")
-    records = dataset.make(folder, 24)
+    records = demo_data.make(folder, 24)
     for name, wrong in (("before", 3), ("after", 7)):
         rows = []
         for number, record in enumerate(records):

@@ -8,7 +8,7 @@ import pytest
 
 from palitune.cli import arguments
 from palitune.cli.main import Parser
-from palitune.config import RunConfig
+from palitune.config.run_config import RunConfig
 from palitune.errors import UsageError
 from palitune.run import reproduce
 

@@ -16,8 +16,8 @@ from palitune.data.tokens import Text
 from palitune.method import METHODS
 from palitune.train import optimizers
 from palitune.train.objective import token_losses
-from palitune.train.options import Options
 from palitune.train.step import init_state, make_step
+from palitune.train.step_options import Options
 
 ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 

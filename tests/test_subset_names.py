@@ -7,7 +7,7 @@ import pytest
 from conftest import Run
 from PIL import Image
 
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.data.split import subset_names
 from palitune.errors import MissingInputError, UsageError
 
@@ -101,32 +101,32 @@ def leaking(folder: Path, train: str, valid: str) -> None:
 def test_other_peoples_layouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, train: str, valid: str) -> None:
     leaking(tmp_path / "mine", train, valid)
     monkeypatch.chdir(tmp_path)
-    found = dataset.data_files(str(tmp_path / "mine"))
+    found = dataset_files.data_files(str(tmp_path / "mine"))
     assert found == (tmp_path / "mine" / train, tmp_path / "mine" / valid)
-    assert dataset.data_files("mine") == (Path("mine") / train, Path("mine") / valid)
+    assert dataset_files.data_files("mine") == (Path("mine") / train, Path("mine") / valid)
     (tmp_path / "dataset").mkdir()
     (tmp_path / "mine").rename(tmp_path / "dataset/mine")
-    assert dataset.data_files("mine") == (Path("dataset/mine") / train, Path("dataset/mine") / valid)
+    assert dataset_files.data_files("mine") == (Path("dataset/mine") / train, Path("dataset/mine") / valid)
 
 
 def test_several_files_of_a_part(tmp_path: Path) -> None:
     for name in ("a-train.jsonl", "b-train.jsonl", "valid.jsonl"):
         (tmp_path / name).write_text("x")
     with pytest.raises(UsageError, match=r"several files say train: .*a-train.jsonl, .*b-train.jsonl"):
-        dataset.data_files(str(tmp_path))
+        dataset_files.data_files(str(tmp_path))
 
 
 def test_a_folder_that_is_no_split(tmp_path: Path) -> None:
     (tmp_path / "data.jsonl").write_text("x")
     with pytest.raises(MissingInputError, match=r"palitune split makes it, has train and valid.* are: data.jsonl$"):
-        dataset.data_files(str(tmp_path))
+        dataset_files.data_files(str(tmp_path))
 
 
 def test_a_split_that_is_in_the_playground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leaking(tmp_path / "playground/dataset/set1", "train.tsv", "valid.tsv")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MissingInputError, match=r"no such file. It is in playground/.*: cd playground$"):
-        dataset.data_files("set1")
+        dataset_files.data_files("set1")
 
 
 @pytest.mark.parametrize(("train", "valid"), LAYOUTS[:3])

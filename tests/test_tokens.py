@@ -14,7 +14,7 @@ from palitune.data import batches, tokens
 from palitune.data.batches import Prompts
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, UsageError
-from palitune.infer import questions, scoring
+from palitune.infer import prompt_batches, scoring
 from palitune.train import plan
 
 TINY = REPOSITORY / "src/palitune/tiny/tokenizer.model"
@@ -107,7 +107,7 @@ def test_a_long_prompt_goes_alone() -> None:
         return [int(row.sum()) for row in prompts.mask_input]
 
     asked = [(np.zeros((4, 4), np.float16), Text([5] * length, length)) for length in lengths]
-    assert list(questions.in_batches(answered, asked, 8, patches=256)) == lengths
+    assert list(prompt_batches.in_batches(answered, asked, 8, patches=256)) == lengths
     assert max(count * (256 + width) ** 2 for count, width in shapes) <= max(8 * 320**2, 1280**2)
     assert [count for count, width in shapes if width == 1024] == [1]
     flat = [place for chosen, _ in batches.groups(lengths, 8, 256) for place in chosen]

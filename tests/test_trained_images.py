@@ -11,7 +11,7 @@ from conftest import Run
 
 from palitune.checkpoint import trained_images
 from palitune.checkpoint.trained_images import Known
-from palitune.config import RunConfig
+from palitune.config.run_config import RunConfig
 from palitune.run.evaluation import whole_of
 
 OWN = "is there a cross in the image?"

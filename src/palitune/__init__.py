@@ -13,11 +13,11 @@ _INTERFACE = {
     "Prediction": "palitune.data.prediction",
     "Predictor": "palitune.infer.predictor",
     "Evaluation": "palitune.evaluate.evaluation",
-    "demo_data": "palitune.data.demo.dataset",
-    "read": "palitune.data.dataset",
-    "RunConfig": "palitune.config",
-    "RunResult": "palitune.run.setup",
-    "learn": "palitune.run.setup",
+    "demo_data": "palitune.data.demo.demo_data",
+    "read": "palitune.data.dataset_files",
+    "RunConfig": "palitune.config.run_config",
+    "RunResult": "palitune.run.learn",
+    "learn": "palitune.run.learn",
 }
 
 

@@ -21,11 +21,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from palitune import private_folders, trees
+from palitune import trees
 from palitune.errors import ConfigurationError
 from palitune.infer import decoding
 from palitune.models import paligemma, siglip
 from palitune.models.spec import GemmaSpec, ModelSpec
+from palitune.storage import private_folders
 
 INSTALL = "bin/install-big_vision.sh"
 UNNAMED = "palitune"  # what big_vision is told for a language model whose size it has no name for

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune import files, private_folders
-from palitune.checkpoint import manifest, verified
+from palitune.checkpoint import manifest, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 from palitune.hub import catalogue
+from palitune.storage import files, private_folders
 
 
 def root() -> Path:
@@ -64,7 +64,7 @@ def own_folder(name: str) -> Path | None:
 
 def remember_verified() -> None:
     """What is found sound from here on is remembered for the next start."""
-    verified.folder = own_folder("verified")
+    verified_files.folder = own_folder("verified")
 
 
 def compiled() -> Path | None:

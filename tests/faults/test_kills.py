@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
-from palitune import atomic_files
 from palitune.checkpoint import npz, run_state
 from palitune.errors import MissingInputError
 from palitune.run.folder import RunFolder
+from palitune.storage import atomic_files
 
 Campaign = Callable[[int, int], int]
 LEARN = ["palitune", "learn", "-d", "set1", "--examples", "120", "--evaluate-every", "8", "--quiet"]

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from palitune import atomic_files
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.errors import StorageError
 from palitune.run.folder import RunFolder
 from palitune.run.metrics_log import MetricsLog
+from palitune.storage import atomic_files
 
 OLD: dict[str, npt.NDArray[Any]] = {"a": np.arange(30_000, dtype=np.float32), "b": np.ones((3, 4), np.float16)}
 NEW = {path: array + 1 for path, array in OLD.items()}

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune import files
+from palitune.storage import files
 
 DIRECTORY = 4 << 20  # bytes; PaliGemma's takes 8,000
 MOST_MEMBERS = 20_000

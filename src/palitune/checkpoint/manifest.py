@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from palitune import __version__, atomic_files, files
+from palitune import __version__
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
+from palitune.storage import atomic_files, files
 
 LONGEST_PROMPT = 10_000  # characters; far above what may be typed
 MOST = 8 << 20  # bytes of a manifest

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 from tqdm import tqdm
 
-from palitune import atomic_files, files
-from palitune.checkpoint import manifest, verified
+from palitune.checkpoint import manifest, verified_files
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
+from palitune.storage import atomic_files, files
 
 Array = np.ndarray[Any, Any]
 DType = np.dtype[Any]
@@ -107,15 +107,15 @@ class Checkpoint(Mapping[str, Array]):
         found = {}
         for key in filter(wanted, self):
             name = self._members[key]
-            if not verified.recall(self.archive.stat).get(name):
+            if not verified_files.recall(self.archive.stat).get(name):
                 digest = hashlib.sha256()
                 try:
                     for piece in self.archive.pieces(name):
                         digest.update(piece)
                 except (ValueError, OSError) as error:
                     raise self._damaged(key, str(error)) from None
-                verified.remember(self.archive.stat, name, digest.hexdigest())
-            found[key] = verified.recall(self.archive.stat)[name]
+                verified_files.remember(self.archive.stat, name, digest.hexdigest())
+            found[key] = verified_files.recall(self.archive.stat)[name]
         return found
 
     def verify(self, silent: bool = True) -> None:
@@ -123,7 +123,7 @@ class Checkpoint(Mapping[str, Array]):
 
         `silent` shows no progress bar.
         """
-        known = verified.recall(self.archive.stat)
+        known = verified_files.recall(self.archive.stat)
         left = {key: name for key, name in self._members.items() if name not in known}
         total = sum(self.archive.members[name].file_size for name in left.values())
         silent = silent or total < LONG
@@ -136,18 +136,18 @@ class Checkpoint(Mapping[str, Array]):
                 if wrong:
                     raise self._damaged(key, wrong)
                 bar.update(self.archive.members[left[key]].file_size)
-        verified.flush()
+        verified_files.flush()
 
     def _problem(self, name: str) -> str | None:
         """What is wrong with a member's content; that nothing is, is remembered."""
-        if name in verified.recall(self.archive.stat):
+        if name in verified_files.recall(self.archive.stat):
             return None
         try:
             for _ in self.archive.pieces(name):
                 pass
         except (ValueError, OSError) as error:
             return str(error)
-        verified.remember(self.archive.stat, name, "")
+        verified_files.remember(self.archive.stat, name, "")
         return None
 
     def _damaged(self, key: str, reason: str) -> BadDataError:

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import atomic_files, files
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.npz import Checkpoint
 from palitune.errors import BadDataError
+from palitune.storage import atomic_files, files
 
 LONGEST = 4_000  # characters of what it was chosen for
 MOST = 8 << 20  # bytes of the file

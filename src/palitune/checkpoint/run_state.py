@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from palitune import files
 from palitune.checkpoint import npz
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError
+from palitune.storage import files
 
 MEMBER = "state.json"
 HINT = "Start the run again with --overwrite"

@@ -9,16 +9,10 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypedDict, TypeVar
 
 from palitune.cli import values
-from palitune.infer.answering_settings import AnsweringSettings
-from palitune.model_settings import (
-    EvaluatedImageSettings,
-    FolderSettings,
-    ImageSettings,
-    ModelSettings,
-    PromptSettings,
-)
-from palitune.settings import Setting, Settings, groups_of, settings_of
-from palitune.value_kinds import Choice, Rules, Texts
+from palitune.config.answering import AnsweringSettings
+from palitune.config.model import EvaluatedImageSettings, FolderSettings, ImageSettings, ModelSettings, PromptSettings
+from palitune.config.settings import Setting, Settings, groups_of, settings_of
+from palitune.config.value_kinds import Choice, Rules, Texts
 
 G = TypeVar("G", bound=Settings)
 

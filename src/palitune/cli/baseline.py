@@ -7,7 +7,7 @@ from pathlib import Path
 from palitune import streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
-from palitune.data import dataset
+from palitune.data import dataset_files
 
 INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
@@ -46,17 +46,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune baseline` with the arguments that were given."""
     from palitune import workspace
-    from palitune.data.labels import LABELS
     from palitune.errors import UsageError
     from palitune.evaluate.baseline import conclusion
     from palitune.evaluate.prompt_ranking import read_prompts
     from palitune.evaluate.report import baseline_table
+    from palitune.labels import LABELS
     from palitune.run import baselines
     from palitune.run.opening import Opened, open_model
 
     if not args.features:
         raise UsageError("the linear probe learns from stored image features: leave out --no-features")
-    train_file, valid_file = dataset.data_files(args.data, args.valid_data)
+    train_file, valid_file = dataset_files.data_files(args.data, args.valid_data)
     if valid_file is None:
         raise UsageError("--valid-data FILE names what to evaluate on, or -d a split")
     prompts = read_prompts(args.prompts, [LABELS]) if args.prompts else None
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
     def opened(path: Path) -> Opened:
         return open_model(path, *how, args.quiet)
 
-    train, valid = dataset.load(train_file, **folders), dataset.load(valid_file, **folders)
+    train, valid = dataset_files.load(train_file, **folders), dataset_files.load(valid_file, **folders)
     split = baselines.Split(train_file, valid_file, train, valid)
     found = baselines.contestants(
         split, base, opened, prompts=prompts, metric=args.metric, seed=args.seed, quiet=args.quiet

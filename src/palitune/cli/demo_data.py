@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> None:
     from collections import Counter
     from pathlib import Path
 
-    from palitune.data.demo import dataset
+    from palitune.data.demo import demo_data
 
-    records = dataset.make(Path(args.output), args.count, args.seed, args.overwrite)
+    records = demo_data.make(Path(args.output), args.count, args.seed, args.overwrite)
     if not args.quiet:
         labels = Counter(record["suffix"] for record in records)
         kinds = Counter(record["image"].rpartition(".")[2] for record in records)

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune doctor` with the arguments that were given."""
-    from palitune.run import machine
+    from palitune.run import doctor
 
-    found = machine.examined()
-    print(json.dumps(found, indent=2) if args.json else machine.screen(found))
+    found = doctor.examined()
+    print(json.dumps(found, indent=2) if args.json else doctor.screen(found))

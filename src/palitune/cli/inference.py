@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from palitune import append_file, files, streams
+from palitune import streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.data.image_folders import ImageFolders
-from palitune.data.labels import LABELS, plain, plain_set
 from palitune.errors import NAMED, BadDataError, PalituneError, UsageError, printable
+from palitune.labels import LABELS, plain, plain_set
+from palitune.storage import append_file, files
 
 if TYPE_CHECKING:
     from palitune.data.example import Example
@@ -119,7 +120,7 @@ class Asked:
         from palitune.data.formats.lines import STDIN
         from palitune.evaluate.unfinished_answers import resume
 
-        dataset.require_data(args.data)
+        dataset_files.require_data(args.data)
         self.source = self.file = Path(args.data)
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()

@@ -6,7 +6,7 @@ import sys
 
 from palitune.cli import arguments
 from palitune.cli.inputs import Input
-from palitune.config import RunConfig
+from palitune.config.run_config import RunConfig
 
 INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune learn` with the arguments that were given."""
     config = arguments.read(RunConfig, args)
 
-    from palitune.run import setup
+    from palitune.run import learn
 
     program = os.path.basename(sys.argv[0])
     program = "palitune learn" if program == "palitune" else f"./{program}"
-    setup.learn(config, program=program, command=sys.argv[1:])
+    learn.learn(config, program=program, command=sys.argv[1:])

@@ -5,7 +5,7 @@ import sys
 
 from palitune import streams
 from palitune.cli import arguments, values
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.errors import NAMED, printable
 
 DESCRIPTION = """\
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune lint` with the arguments that were given."""
     from tqdm import tqdm
 
-    from palitune.config import MAX_PIXELS, PROMPT
+    from palitune.config.run_config import MAX_PIXELS, PROMPT
     from palitune.data.checks import lint_text, repair
     from palitune.data.checks.lint import lint
     from palitune.data.image_folders import ImageFolders
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import BadDataError
     from palitune.infer.decoding import MAX_ANSWER
 
-    paths = dataset.every_file(args.files)
+    paths = dataset_files.every_file(args.files)
     targets = repair.targets(args.fix, paths, args.overwrite) if args.fix else {}
     silent = args.quiet or not sys.stderr.isatty()
     report = lint(

@@ -54,7 +54,7 @@ class Adapted:
     def __getitem__(self, layers: slice) -> Any:
         from palitune.errors import BadDataError
         from palitune.models import lora
-        from palitune.train.parameters import is_finite
+        from palitune.train.parameter_dtypes import is_finite
 
         merged = lora.merged(self.path, *(part[layers] for part in self.parts)).astype(self.dtype)
         if not is_finite(merged):
@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import workspace
     from palitune.checkpoint import delta, manifest, npz
-    from palitune.config import training
+    from palitune.config.run_config import training
     from palitune.errors import UsageError
     from palitune.infer.loading import check, files_of
     from palitune.models import spec

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 from palitune.cli import arguments, values
-from palitune.learning_settings import LearningSettings
+from palitune.config.learning import LearningSettings
+from palitune.config.settings import settings_of
 from palitune.method import METHODS
-from palitune.settings import settings_of
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -156,7 +156,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.config import training
+    from palitune.config.run_config import training
     from palitune.errors import UsageError
     from palitune.models import spec
     from palitune.train.plan import Work
@@ -185,7 +185,7 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
 
 def _with(settings: LearningSettings, work: Any) -> Any:
     """The work with these settings."""
-    from palitune.config import require_effect, training
+    from palitune.config.run_config import require_effect, training
 
     require_effect(settings)
     config = training(settings)

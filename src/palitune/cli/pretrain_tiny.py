@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
     import numpy as np
 
     from palitune.checkpoint import npz
-    from palitune.train.pretrain import pretrain
+    from palitune.train.pretrain_tiny import pretrain
 
     folder = Path(args.output)
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from palitune import console, streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.errors import UsageError
 
 INPUT = Input()
@@ -72,9 +72,9 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("prompts are scored for two labels")
     classes = tuple(args.labels)
     prompts = read_prompts(args.file, args.words or [classes])
-    file = dataset.learning_file(args.data)
+    file = dataset_files.learning_file(args.data)
     opened = open_model(workspace.checkpoint_to_read(args.model), *arguments.opening(args), args.quiet)
-    records = dataset.load(Path(file), **arguments.folder_options(args), labels=classes)
+    records = dataset_files.load(Path(file), **arguments.folder_options(args), labels=classes)
     check_images([records], opened.images)
     if not args.quiet:
         announce(opened.model)

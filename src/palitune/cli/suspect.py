@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from palitune import console, streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
-from palitune.data import dataset
+from palitune.data import dataset_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
     if not args.learn and not args.features:
         raise UsageError("the linear probe learns from stored image features: leave out --no-features")
-    args.data = dataset.learning_file(args.data)
+    args.data = dataset_files.learning_file(args.data)
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     folders = ImageFolders.of(Path(args.data), args.images, args.allow_outside)
@@ -118,7 +118,7 @@ def _by_fine_tuning(found: "Sequence[Example]", classes: tuple[str, ...], args: 
     import signal
 
     from palitune.cli.main import signals
-    from palitune.config import RunConfig
+    from palitune.config.run_config import RunConfig
     from palitune.errors import ResumableError, Stopped
     from palitune.run import out_of_fold
 

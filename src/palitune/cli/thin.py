@@ -36,9 +36,10 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune thin` with the arguments that were given."""
     from pathlib import Path
 
-    from palitune import atomic_files, streams, workspace
+    from palitune import streams, workspace
     from palitune.data.checks import label_counts, thinning
     from palitune.data.checks.label_tables import share_table
+    from palitune.storage import atomic_files
 
     target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     table = label_counts.read(Path(args.file), args.columns)

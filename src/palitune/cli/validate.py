@@ -45,14 +45,14 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import workspace
     from palitune.console import status
-    from palitune.data import dataset
+    from palitune.data import dataset_files
     from palitune.data.checks import seen_in_training
-    from palitune.data.labels import plain, plain_set
     from palitune.evaluate.report import page_files
     from palitune.evaluate.report.result_block import outcome_block
     from palitune.infer import answering
     from palitune.infer.loading import announce, decoding, image_source, load
     from palitune.infer.predictor import Predictor, check_images, frames_of, tell_of_questions
+    from palitune.labels import plain, plain_set
 
     target = page_files.page_to_write(args.report, args.overwrite, args.files) if args.report else None
     sheet = workspace.file_to_write(args.sheet, args.overwrite, args.files) if args.sheet else None
@@ -60,7 +60,10 @@ def run(args: argparse.Namespace) -> None:
     answering.check(args.labels, args.decode, args.threshold)
     model = load(source, **arguments.model_options(args))
     shown = image_source(model, **arguments.image_options(args))
-    sets = {path: dataset.load(Path(path), **arguments.folder_options(args), labels=args.labels) for path in args.files}
+    sets = {
+        path: dataset_files.load(Path(path), **arguments.folder_options(args), labels=args.labels)
+        for path in args.files
+    }
     frames = frames_of(decoding(source, args.frames, args.max_pixels), args.frames, args.most_frames, args.pool)
     status(f"checking the images of {sum(map(len, sets.values()))} records", args.quiet)
     check_images(sets.values(), shown, frames)

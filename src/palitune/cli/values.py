@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 from typing import TypeVar
 
-from palitune.infer.answering_settings import Labels
-from palitune.value_kinds import (
+from palitune.config.answering import Labels
+from palitune.config.value_kinds import (
     COUNT,
     POSITIVE,
     POSITIVE_NUMBER,

@@ -80,8 +80,8 @@ def _compared(args: argparse.Namespace) -> list[Any]:
 
     from palitune import workspace
     from palitune.checkpoint import manifest
-    from palitune.config import PROMPT
-    from palitune.data.demo import dataset
+    from palitune.config.run_config import PROMPT
+    from palitune.data.demo import demo_data
     from palitune.data.images import decoder
     from palitune.errors import ConfigurationError, MissingInputError
     from palitune.infer.loading import load
@@ -99,7 +99,7 @@ def _compared(args: argparse.Namespace) -> list[Any]:
     asked, suffix = text.ids[: text.suffix_start], text.ids[text.suffix_start : -1]
     with tempfile.TemporaryDirectory() as scratch:
         names = args.images or [
-            str(Path(scratch) / record["image"]) for record in dataset.make(Path(scratch), DRAWN, seed=2)
+            str(Path(scratch) / record["image"]) for record in demo_data.make(Path(scratch), DRAWN, seed=2)
         ]
         for name in names:
             if not Path(name).is_file():

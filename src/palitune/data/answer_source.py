@@ -12,9 +12,10 @@ import os
 import stat
 from pathlib import Path
 
-from palitune import atomic_files, console
+from palitune import console
 from palitune.data.prediction import MadeWith
 from palitune.errors import PalituneError
+from palitune.storage import atomic_files
 
 VERSION = 1
 LARGEST = 1 << 20  # bytes of a file beside answers

@@ -11,9 +11,9 @@ from palitune.data.formats.lines import Line, Lines
 from palitune.data.formats.tsv import parse as parse_tsv
 from palitune.data.image_folders import ImageFolders
 from palitune.data.invisible_characters import shown
-from palitune.data.labels import LABELS, plain, plain_set
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
+from palitune.labels import LABELS, plain, plain_set
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from palitune.data import answer_source, example_files
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.invisible_characters import shown
-from palitune.data.labels import LABELS, plain, plain_set
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError, PalituneError
 from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Outcomes
+from palitune.labels import LABELS, plain, plain_set
 
 MOST_CLASSES = 50
 

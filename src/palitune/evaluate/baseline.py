@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune.data.labels import LABELS
 from palitune.evaluate import comparison, metrics, probe
 from palitune.evaluate.metrics import NAMES, Outcomes
 from palitune.evaluate.report.text import value
+from palitune.labels import LABELS
 
 Features = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 SMALLEST = 5e-5  # difference of a figure that shows in four digits

@@ -5,9 +5,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from palitune.data.labels import plain as plain
-from palitune.data.labels import plain_set
 from palitune.errors import BadDataError
+from palitune.labels import plain as plain
+from palitune.labels import plain_set
 
 POSITIVE, NEGATIVE = CLASSES = ("yes", "no")
 

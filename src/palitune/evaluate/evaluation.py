@@ -4,13 +4,13 @@ import dataclasses
 import html
 from collections.abc import Iterable, Sequence
 
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.outcomes import Outcomes, of_predictions
+from palitune.labels import LABELS
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -14,11 +14,11 @@ import numpy as np
 from palitune import console, workspace
 from palitune.checkpoint import delta, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
-from palitune.data.labels import plain
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError, MissingInputError, printable
 from palitune.evaluate import answer_files, threshold
 from palitune.evaluate.threshold import Booleans, Floats, Goal
+from palitune.labels import plain
 
 LONGEST = 1_000  # characters of what a threshold was chosen for
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data import answer_source, dataset
+from palitune.data import answer_source, dataset_files
 from palitune.data.example_files import Reader
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
@@ -37,7 +37,7 @@ def most_uncertain(
     Raises:
       MissingInputError, BadDataError: no such file, a line without an answer, or no probabilities.
     """
-    dataset.require_data(file)
+    dataset_files.require_data(file)
     lines = []
     for (_, _, raw), (example, said) in Reader(Path(file), labelled=False).answered():
         if said is None:

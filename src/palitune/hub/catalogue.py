@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from palitune import atomic_files, files, locks
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.hub import checksum, kaggle, transfer
 from palitune.models import spec
 from palitune.models.spec import VOCAB_SIZE, ModelSpec
+from palitune.storage import atomic_files, files, locks
 
 TINY = "tiny"
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from palitune import atomic_files, files
-from palitune.checkpoint import verified
+from palitune.checkpoint import verified_files
 from palitune.errors import BadDataError, StorageError
+from palitune.storage import atomic_files, files
 
 SLICE = 8 << 20  # bytes
 LONGEST = 10_000  # bytes of the file of a checksum
@@ -40,7 +40,7 @@ def record(file: Path, silent: bool = True) -> str:
     """Writes down what a file's checksum is, and returns it."""
     found = sha256(file, silent)
     atomic_files.write(path_of(file), _line(found, file))
-    verified.remember(file.stat(), WHOLE, found)
+    verified_files.remember(file.stat(), WHOLE, found)
     return found
 
 
@@ -63,7 +63,7 @@ def replacing(arrived: Path, file: Path, silent: bool = True) -> str:
 def replaced(file: Path, found: str) -> None:
     """Writes down that `replacing` has come to its end."""
     atomic_files.write(path_of(file), _line(found, file))
-    verified.remember(file.stat(), WHOLE, found)
+    verified_files.remember(file.stat(), WHOLE, found)
 
 
 def _line(found: str, file: Path) -> bytes:
@@ -89,11 +89,11 @@ def verify(file: Path, silent: bool = True) -> None:
         return
     try:
         stat = file.stat()
-        found = verified.recall(stat).get(WHOLE) or sha256(file, silent)
+        found = verified_files.recall(stat).get(WHOLE) or sha256(file, silent)
     except OSError as error:
         raise files.unreadable(error, file, "file") from None
     if found in known:
-        verified.remember(stat, WHOLE, found)
+        verified_files.remember(stat, WHOLE, found)
     else:
         what = f"its content has changed since it was downloaded (SHA-256 {found[:12]}…, not {min(known)[:12]}…)"
         raise BadDataError(what, where=str(file), hint="palitune download --overwrite fetches it again")

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from tqdm import tqdm
 
-from palitune import atomic_files, files
 from palitune.errors import BadDataError, CredentialsError, MissingInputError, NetworkError, PalituneError, StorageError
 from palitune.hub import checksum
+from palitune.storage import atomic_files, files
 
 if TYPE_CHECKING:
     from requests import RequestException, Response

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
-from palitune.config import PROMPT
-from palitune.data.labels import LABELS, plain
+from palitune.config.run_config import PROMPT
 from palitune.data.prediction import MadeWith
 from palitune.errors import UsageError, listed
 from palitune.infer.loading import Model
+from palitune.labels import LABELS, plain
 
 
 def prompt_of(source: Path, prompt: str | None = None) -> str:

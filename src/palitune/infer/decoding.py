@@ -13,7 +13,7 @@ import numpy as np
 from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text, Tokenizer
-from palitune.infer.questions import BATCH_SIZE, in_batches
+from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import paligemma
 from palitune.models.spec import ModelSpec
 

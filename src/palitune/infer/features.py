@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from palitune import atomic_files, files, trees
+from palitune import trees
 from palitune.checkpoint import trained_images
 from palitune.data.images import decoder, loader
 from palitune.data.images.decoder import Decoding
@@ -30,6 +30,7 @@ from palitune.data.images.loader import ImageRequest
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
 from palitune.models.sizes import SiglipSizes
+from palitune.storage import atomic_files, files
 
 BATCH_SIZE = 8
 CRC_BYTES = 4

@@ -17,7 +17,6 @@ from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
 from palitune.data.images.loader import ImageLoader, ImageRequest, ImageSource, raise_all
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.data.tokens import Text
@@ -27,6 +26,7 @@ from palitune.infer.decoding import Writer
 from palitune.infer.features import Features
 from palitune.infer.loading import Model, decoding, image_source, load, shown_params
 from palitune.infer.scoring import Scorer
+from palitune.labels import LABELS
 
 MOST_FRAMES = 5
 

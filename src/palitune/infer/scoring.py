@@ -20,7 +20,7 @@ from palitune import trees
 from palitune.data import batches
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import UsageError
-from palitune.infer.questions import BATCH_SIZE, in_batches
+from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import gemma, paligemma
 from palitune.models.paligemma import Branches
 from palitune.models.spec import ModelSpec

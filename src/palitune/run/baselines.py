@@ -6,10 +6,9 @@ from typing import NamedTuple
 
 from palitune import console
 from palitune.checkpoint import manifest
-from palitune.config import PROMPT
+from palitune.config.run_config import PROMPT
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith
 from palitune.evaluate import baseline, probe
 from palitune.evaluate.baseline import Contestant
@@ -19,6 +18,7 @@ from palitune.infer import probe_features
 from palitune.infer.answering import made_with
 from palitune.infer.loading import announce
 from palitune.infer.predictor import Predictor, check_images
+from palitune.labels import LABELS
 from palitune.run.opening import Opened
 from palitune.run.prompt_search import score_prompts
 

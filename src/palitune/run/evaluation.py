@@ -5,12 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune.config import RunConfig
-from palitune.data import dataset
+from palitune.config.run_config import RunConfig
+from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
 from palitune.evaluate import confusion
@@ -19,6 +18,7 @@ from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
 from palitune.infer.loading import Model
 from palitune.infer.predictor import Predictor, check_images
+from palitune.labels import LABELS
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
 
@@ -40,7 +40,7 @@ def whole_of(
     if not path.is_file():
         return {}
     try:
-        records = dataset.load(path, images=config.images, allow_outside=config.allow_outside)
+        records = dataset_files.load(path, images=config.images, allow_outside=config.allow_outside)
         check_images([records], shown)
     except PalituneError as error:
         if not config.quiet:  # no part of the run depends on it

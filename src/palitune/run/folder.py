@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palitune import atomic_files, files, locks
 from palitune.checkpoint import manifest
 from palitune.errors import BadDataError, MissingInputError
+from palitune.storage import atomic_files, files, locks
 
 MOST = 64 << 20  # bytes of a run's configuration, which names every record's source
 LONGEST_LINE = 1 << 20  # bytes of a line of the metrics

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from palitune import atomic_files, files
 from palitune.errors import BadDataError, StorageError
 from palitune.run.folder import RunFolder
+from palitune.storage import atomic_files, files
 
 # The first five are the names that hosted fine-tuning services use.
 COLUMNS = (

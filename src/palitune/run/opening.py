@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import jax
 
+from palitune.config.model import ImageSettings, ModelSettings
 from palitune.data.images.loader import ImageLoader
 from palitune.infer.features import Features
 from palitune.infer.loading import Model, image_source, load, shown_params
-from palitune.model_settings import ImageSettings, ModelSettings
 
 
 class Opened(NamedTuple):

@@ -14,11 +14,10 @@ import numpy as np
 
 from palitune import console
 from palitune.checkpoint import manifest
-from palitune.config import PROMPT, RunConfig
-from palitune.data import dataset
+from palitune.config.run_config import PROMPT, RunConfig
+from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
-from palitune.data.labels import LABELS
 from palitune.data.prediction import MadeWith
 from palitune.data.probabilities import Array
 from palitune.errors import UsageError
@@ -26,7 +25,8 @@ from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.loading import announce
 from palitune.infer.predictor import Predictor, check_images
-from palitune.run import setup
+from palitune.labels import LABELS
+from palitune.run import learn
 from palitune.run.opening import Opened, open_model
 
 
@@ -76,11 +76,11 @@ def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Arra
         config, data=str(train), write=str(target), save_every=0, images=train.root, allow_outside=True, quiet=True
     )
     with contextlib.redirect_stdout(io.StringIO()):
-        path = setup.learn(own).checkpoint
+        path = learn.learn(own).checkpoint
     assert path is not None
     opened = open_model(path, own, own, quiet=True)
     made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
-    held_out = dataset.load(valid, images=own.images, allow_outside=True)
+    held_out = dataset_files.load(valid, images=own.images, allow_outside=True)
     predictions = Predictor(opened.model, opened.images, made, quiet=True).predict_all(held_out)
     return np.array([one.probabilities for one in predictions])
 

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from palitune import path_patterns, workspace
 from palitune.checkpoint import manifest
-from palitune.config import PROMPT, RunConfig, TrainingConfig, require_effect, training
+from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import status
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.data.checks import findings, seen_in_training
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageLoader
@@ -98,12 +98,12 @@ class Preparation(NamedTuple):
 def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> Preparation:
     """Checks settings, model, data and free space before a run. Raises a PalituneError for what is wrong."""
     config = asked.config
-    train_file, valid_file = dataset.data_files(config.data, config.valid_data)
+    train_file, valid_file = dataset_files.data_files(config.data, config.valid_data)
     source = workspace.checkpoint_to_read(config.model)
     trials = Trials(config)
     frames = config.frames or manifest.frames(source, "middle")
     sets = {
-        path: dataset.load(path, images=config.images, allow_outside=config.allow_outside)
+        path: dataset_files.load(path, images=config.images, allow_outside=config.allow_outside)
         for path in (train_file, valid_file)
         if path is not None
     }

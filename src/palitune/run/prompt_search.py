@@ -9,11 +9,11 @@ from tqdm import tqdm
 from palitune.data import probabilities
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
-from palitune.data.labels import LABELS
 from palitune.evaluate import metrics
 from palitune.evaluate.prompt_ranking import Prompt, Scored
 from palitune.infer.loading import Model
 from palitune.infer.scoring import Scorer
+from palitune.labels import LABELS
 
 
 def score_prompts(

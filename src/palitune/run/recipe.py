@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from palitune.config import RunConfig
+from palitune.config.run_config import RunConfig
+from palitune.config.settings import checked, settings_of
 from palitune.errors import BadDataError, MissingInputError, PalituneError
-from palitune.settings import checked, settings_of
 
 if TYPE_CHECKING:
     import ml_collections

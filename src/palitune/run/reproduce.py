@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 
 import palitune
 from palitune.checkpoint import delta, trained_images
-from palitune.config import RunConfig, TrainingConfig
+from palitune.config.learning import LearningSettings, PassSettings
+from palitune.config.run_config import RunConfig, TrainingConfig
+from palitune.config.settings import Setting, checked, settings_of
 from palitune.data.example import Example
 from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.infer.loading import Model
-from palitune.learning_settings import LearningSettings, PassSettings
 from palitune.method import DEFAULT, METHODS
 from palitune.run import recipe
 from palitune.run.folder import RunFolder, read_config
-from palitune.settings import Setting, checked, settings_of
 
 # Settings that exclude each other: what is given takes the place of the other, recorded one.
 EITHER = (("epochs", "examples"), ("keep", "accumulate"), ("keep", "clip_global"))

@@ -8,10 +8,11 @@ from typing import Any, NoReturn
 
 from tqdm.auto import tqdm
 
-from palitune import atomic_files, console
+from palitune import console
 from palitune.errors import ConfigurationError
 from palitune.run.folder import RunFolder
 from palitune.run.metrics_log import MetricsLog
+from palitune.storage import atomic_files
 from palitune.train import loop
 from palitune.train.loop import Row
 

@@ -4,10 +4,10 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from palitune.config import RunConfig
+from palitune.config.learning import LearningSettings, PassSettings
+from palitune.config.run_config import RunConfig
+from palitune.config.settings import Setting, settings_of
 from palitune.errors import ConfigurationError, UsageError
-from palitune.learning_settings import LearningSettings, PassSettings
-from palitune.settings import Setting, settings_of
 
 SHORT = {"lr": "learning-rate", "batch": "batch-size"}
 MOST_TRIALS = 10_000

@@ -13,7 +13,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
-from palitune.config import TrainingConfig
+from palitune.config.run_config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult

@@ -25,7 +25,7 @@ from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
-from palitune.train.options import Options, Outcome
+from palitune.train.step_options import Options, Outcome
 
 Block = Callable[
     [Tree, jax.Array, Tree, Index], jax.Array

@@ -12,7 +12,7 @@ import optax
 
 from palitune import randomness
 from palitune.checkpoint import run_state
-from palitune.config import TrainingConfig
+from palitune.config.run_config import TrainingConfig
 from palitune.data import batches, encode
 from palitune.data.encode import Encoded, TextEncoder
 from palitune.data.example import Example
@@ -23,8 +23,8 @@ from palitune.models.arrays import DType, Flat
 from palitune.train import guard, schedule
 from palitune.train.evaluation import Evaluation
 from palitune.train.guard import Guard
-from palitune.train.options import Options
 from palitune.train.step import Step, init_state
+from palitune.train.step_options import Options
 
 ADVICE = "Halve the --learning-rate, raise --batch-size, or check the data"
 BLOCK = 4096  # values of a schedule that are computed together

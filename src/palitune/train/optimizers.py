@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from palitune.config import TrainingConfig
+from palitune.config.run_config import TrainingConfig
 from palitune.errors import ConfigurationError
 from palitune.models.arrays import Flat, Tree
 from palitune.trees import Rules

@@ -21,7 +21,7 @@ from jax.sharding import Sharding
 from jax.typing import DTypeLike
 
 from palitune import trees
-from palitune.config import TrainingConfig
+from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.errors import ConfigurationError
@@ -30,9 +30,9 @@ from palitune.models import lora
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train.cards import Card
-from palitune.train.options import Options
-from palitune.train.parameters import resident_dtype
+from palitune.train.parameter_dtypes import resident_dtype
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
+from palitune.train.step_options import Options
 
 CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
 # How far `estimate` was at most from XLA's count for the RTX 4070's description, where both were run: bench/README.md

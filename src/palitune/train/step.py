@@ -8,13 +8,13 @@ import optax
 from jax.typing import DTypeLike
 
 from palitune import trees
-from palitune.config import TrainingConfig
+from palitune.config.run_config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.method import METHODS
 from palitune.models.arrays import DType, Flat, Index, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train import layerwise, objective, optimizers, schedule
-from palitune.train.options import Options, Outcome, check
+from palitune.train.step_options import Options, Outcome, check
 
 Updated = layerwise.Updated
 Update = layerwise.Update

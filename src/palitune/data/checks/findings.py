@@ -10,9 +10,9 @@ from palitune.confidence_interval import wilson_interval
 from palitune.data.example import Example
 from palitune.data.formats import error_hints
 from palitune.data.invisible_characters import UNSEEN, shown
-from palitune.data.labels import LABELS, plain
 from palitune.data.split import subset_names
 from palitune.errors import listed
+from palitune.labels import LABELS, plain
 
 LEVELS = ("error", "warning", "note")
 LOPSIDED = 0.8  # share of one label above which weights help

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 MOST_LABELS = 20  # shown of one file
 

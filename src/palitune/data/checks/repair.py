@@ -6,14 +6,14 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import atomic_files
 from palitune.data.checks.lint import LintReport
 from palitune.data.checks.linted_file import LintedFile
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
-from palitune.data.labels import LABELS
 from palitune.data.split import subset_names
 from palitune.errors import OutputExistsError, UsageError
+from palitune.labels import LABELS
+from palitune.storage import atomic_files
 
 
 def targets(out: str, paths: Sequence[Path], overwrite: bool) -> dict[Path, Path]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import atomic_files, workspace
+from palitune import workspace
 from palitune.data.formats import detection, error_hints, label_folders, reading, writing
 from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.embedded_images import EmbeddedImages
@@ -14,6 +14,7 @@ from palitune.data.formats.label_renaming import Renaming
 from palitune.data.formats.options import Fields, Options
 from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, UsageError
+from palitune.storage import atomic_files
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from palitune.data.formats.json_lines import JOINED, RECORD
 from palitune.data.invisible_characters import is_address, shown
-from palitune.data.labels import plain
 from palitune.errors import listed
+from palitune.labels import plain
 
 TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
 CONVERT = "palitune convert FILE > NEW.jsonl reads tables with commas, and other JSON"

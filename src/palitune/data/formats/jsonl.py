@@ -7,9 +7,9 @@ from palitune.data.example import Example, simple
 from palitune.data.formats import error_hints
 from palitune.data.formats.json_lines import RECORD, Fields, parse_object
 from palitune.data.formats.lines import LONGEST
-from palitune.data.labels import LABELS, canonical
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
+from palitune.labels import LABELS, canonical
 
 
 def parse(text: str, where: str, labelled: bool = True) -> Example:

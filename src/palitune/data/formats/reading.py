@@ -19,8 +19,8 @@ from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.label_renaming import Renaming
 from palitune.data.formats.lines import LONGEST
 from palitune.data.formats.options import Fields, Found, Options
-from palitune.data.labels import LABELS
 from palitune.errors import BadDataError, UsageError
+from palitune.labels import LABELS
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so that what is written can be read

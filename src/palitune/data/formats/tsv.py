@@ -8,9 +8,9 @@ import re
 from palitune.data.example import Example, simple
 from palitune.data.formats import error_hints
 from palitune.data.formats.lines import LONGEST
-from palitune.data.labels import LABELS, canonical
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
+from palitune.labels import LABELS, canonical
 
 HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "picture")  # of tables' columns
 LABEL_HEADS = ("suffix", "label", "answer", "class", "caption", "target")

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from palitune.config import MAX_PIXELS
+from palitune.config.run_config import MAX_PIXELS
 from palitune.data import file_signatures
 from palitune.data.images import bmp, decoding_limits, gif, jpeg, png, webp
 from palitune.data.images.container import Container, Damaged, media_type

@@ -3,7 +3,7 @@
 They are checked before anything is decoded, from what the parts of the file say (`container`).
 """
 
-from palitune.config import MAX_PIXELS
+from palitune.config.run_config import MAX_PIXELS
 from palitune.data.images.container import Container, Damaged
 from palitune.errors import BadDataError
 

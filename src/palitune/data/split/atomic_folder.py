@@ -13,9 +13,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from palitune import atomic_files, files, locks
 from palitune.data.formats.lines import KINDS
 from palitune.errors import OutputExistsError, StorageError
+from palitune.storage import atomic_files, files, locks
 
 FILES = rf"(?:shuffle|train|valid|test)\.(?:{'|'.join(KINDS)})"
 WRITTEN = re.compile(FILES)

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 
 import numpy as np
 
-from palitune import atomic_files, randomness
+from palitune import randomness
 from palitune.data.formats.lines import STDIN
 from palitune.data.image_folders import ImageFolders
 from palitune.data.split import atomic_folder
@@ -19,6 +19,7 @@ from palitune.data.split.grouping import groups_of
 from palitune.data.split.line_index import LineIndex, index_lines
 from palitune.data.split.stratified_partition import Ints, partition
 from palitune.errors import BadDataError, StorageError, UsageError
+from palitune.storage import atomic_files
 
 CHUNK = 1 << 16  # lines that are copied at once
 

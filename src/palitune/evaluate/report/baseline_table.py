@@ -6,7 +6,7 @@ from palitune.evaluate import metrics
 from palitune.evaluate.baseline import Contestant
 from palitune.evaluate.metrics import NAMES
 from palitune.evaluate.report.text import between, value
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 WIDEST = 60  # characters of a prompt
 OTHERS = ("accuracy", "balanced_accuracy", "f_measure", "roc_auc")

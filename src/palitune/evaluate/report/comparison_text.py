@@ -6,7 +6,7 @@ from palitune.evaluate import comparison, metrics
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.comparison import Change, Comparison
 from palitune.evaluate.report.text import value
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 METRICS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure", "matthews", "roc_auc")
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palitune.checkpoint.operating_point import Stored
-from palitune.data import dataset
+from palitune.data import dataset_files
 from palitune.evaluate import answer_files, comparison
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.comparison import Comparison
@@ -40,10 +40,10 @@ def summarize_file(
     Raises:
       MissingInputError, BadDataError: as `answer_files.read` and `answer_files.same_records`.
     """
-    dataset.require_data(file)
+    dataset_files.require_data(file)
     found, earlier = answer_files.read(Path(file), labels, quiet), None
     if before:
-        dataset.require_data(before)
+        dataset_files.require_data(before)
         earlier = answer_files.read(Path(before), found.outcomes.classes, quiet)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": file} | ({"before": before} if before else {})
@@ -83,7 +83,7 @@ def compare_files(
       MissingInputError, BadDataError: as `answer_files.read` and `answer_files.same_records`.
     """
     for file in files:
-        dataset.require_data(file)
+        dataset_files.require_data(file)
     first = answer_files.read(Path(files[0]), labels, quiet)
     others = [answer_files.read(Path(file), first.outcomes.classes, quiet) for file in files[1:]]
     pairs = [answer_files.same_records(first, other) for other in others]

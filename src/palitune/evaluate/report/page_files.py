@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune import atomic_files, console, workspace
+from palitune import console, workspace
 from palitune.evaluate.report.summary import Summary
+from palitune.storage import atomic_files
 
 DRAWINGS = ("confusion", "roc", "pr", "reliability")  # as `curves.draw` names them
 

@@ -7,11 +7,12 @@ from typing import NamedTuple, TypedDict, cast
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
-from palitune import atomic_files, console
+from palitune import console
 from palitune.data.images import decoder
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import png
+from palitune.storage import atomic_files
 
 COLUMNS, ROWS = 8, 6
 RIGHT, WRONG = "#2a7a3b", "#b3261e"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from palitune.evaluate import metrics
 from palitune.evaluate.prompt_ranking import Row, Scored
 from palitune.evaluate.report.text import between, value
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 
 def prompt_lines(scored: Sequence[Scored], rows: Sequence[Row], metric: str) -> list[str]:

@@ -8,7 +8,7 @@ from palitune.evaluate.confusion import kind
 from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.report.result_block import outcome_block
 from palitune.evaluate.report.summary import Item, Summary
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 LISTED = 10  # wrong answers; pages and pipelines have all of them
 

@@ -8,7 +8,7 @@ from palitune.confidence_interval import wilson_interval
 from palitune.evaluate import metrics, threshold
 from palitune.evaluate.report.result_block import result_block
 from palitune.evaluate.stored_threshold import Chosen
-from palitune.tables import aligned
+from palitune.text_tables import aligned
 
 
 def chosen_lines(chosen: Chosen, with_temperature: bool) -> Iterator[str]:

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune import files, locks
 from palitune.errors import OutputExistsError, StorageError
+from palitune.storage import files, locks
 
 TRIALS = 1000  # attempts to open a file that other processes keep removing
 HINT = "Wait for it, stop it, or name another file"

@@ -3,8 +3,8 @@
 import dataclasses
 from typing import ClassVar
 
-from palitune.settings import Settings, setting
-from palitune.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt
+from palitune.config.settings import Settings, setting
+from palitune.config.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt
 
 DTYPES = ("auto", "float32", "bfloat16")
 ALLOCATORS = ("default", "grow", "platform", "async")

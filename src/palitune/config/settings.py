@@ -8,8 +8,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+from palitune.config.value_kinds import Flag, Kind, suggestion
 from palitune.errors import UsageError
-from palitune.value_kinds import Flag, Kind, suggestion
 
 T = TypeVar("T")
 G = TypeVar("G", bound="Settings")

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from palitune import files
 from palitune.errors import OutputExistsError, StorageError
-from palitune.locks import try_lock
+from palitune.storage import files
+from palitune.storage.locks import try_lock
 
 UNTOUCHED = "Nothing there was changed"
 

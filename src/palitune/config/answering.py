@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from palitune.data.labels import LABELS, plain_set
-from palitune.settings import Settings, setting
-from palitune.value_kinds import PROBABILITY, Flag, Kind, Prompt
+from palitune.config.settings import Settings, setting
+from palitune.config.value_kinds import PROBABILITY, Flag, Kind, Prompt
+from palitune.labels import LABELS, plain_set
 
 
 class Labels(Kind[tuple[str, ...]]):

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from palitune import atomic_files, randomness
+from palitune import randomness
 from palitune.data.demo import drawing
 from palitune.errors import OutputExistsError, UsageError
+from palitune.storage import atomic_files
 
 COUNT = 96
 REFUSED_SHARE = 42 / 96

@@ -3,12 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
+from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
+from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
+from palitune.config.settings import Settings, setting, settings_of
+from palitune.config.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
 from palitune.errors import UsageError
-from palitune.learning_settings import EXAMPLES, LearningSettings, PassSettings
 from palitune.method import METHODS
-from palitune.model_settings import ImageSettings, ModelSettings, PromptSettings
-from palitune.settings import Settings, setting, settings_of
-from palitune.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
 MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have

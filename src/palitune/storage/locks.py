@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from palitune import files
 from palitune.errors import OutputExistsError, StorageError
+from palitune.storage import files
 
 TRIALS = 1000  # attempts to get a lock file that other processes keep removing
 

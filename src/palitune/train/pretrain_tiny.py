@@ -27,7 +27,7 @@ from palitune.models import paligemma, siglip
 from palitune.models.arrays import AnyArray, Flat, Params, Tree
 from palitune.models.spec import TINY
 from palitune.train import step
-from palitune.train.options import Options
+from palitune.train.step_options import Options
 
 CONFIG = TINY
 VOCAB_SIZE = CONFIG.llm.vocab_size

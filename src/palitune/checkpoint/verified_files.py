@@ -11,8 +11,8 @@ import json
 import os
 from pathlib import Path
 
-from palitune import atomic_files, files
 from palitune.errors import PalituneError
+from palitune.storage import atomic_files, files
 
 MOST = 8 << 20  # bytes of what is remembered of one file
 MOST_FILES = 1000  # that are remembered

@@ -3,10 +3,9 @@
 import dataclasses
 from typing import ClassVar
 
-from palitune.method import DEFAULT, METHODS
-from palitune.model_settings import DTYPES
-from palitune.settings import Settings, setting
-from palitune.value_kinds import (
+from palitune.config.model import DTYPES
+from palitune.config.settings import Settings, setting
+from palitune.config.value_kinds import (
     COUNT,
     POSITIVE,
     POSITIVE_NUMBER,
@@ -19,6 +18,7 @@ from palitune.value_kinds import (
     Several,
     Whole,
 )
+from palitune.method import DEFAULT, METHODS
 
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
 SCHEDULES = ("cosine", "linear", "constant")

@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from palitune import atomic_files, workspace
+from palitune import workspace
 from palitune.checkpoint import delta, manifest, run_state, trained_images
-from palitune.config import RunConfig
-from palitune.data import dataset
+from palitune.config.run_config import RunConfig
+from palitune.data import dataset_files
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.report.result_block import TrialResult, trial_table
@@ -24,6 +24,7 @@ from palitune.run.folder import RunFolder, end_of
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
 from palitune.run.trainer import PASSES, Trainer
+from palitune.storage import atomic_files
 
 NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
 
@@ -183,7 +184,7 @@ def _trainer(
     )
 
     def describe(content: Mapping[str, Any]) -> str:
-        learned_from = run.data.parent if run.data.stem in dataset.PARTS else run.data
+        learned_from = run.data.parent if run.data.stem in dataset_files.PARTS else run.data
         base = delta.describe(model.checkpoint, model.path.stem)
         return manifest.text(base=base, data=str(learned_from), learned=trained_images.as_json(known), **content)
 

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from palitune import files
 from palitune.console import command
 from palitune.data import example_files
 from palitune.data.example import Example
 from palitune.data.formats import error_hints
 from palitune.data.formats.lines import KINDS
 from palitune.data.image_folders import ImageFolders
-from palitune.data.labels import LABELS
 from palitune.data.split import subset_names
 from palitune.errors import MissingInputError, UsageError, listed
+from palitune.labels import LABELS
+from palitune.storage import files
 
 PARTS = ("train", "valid")
 

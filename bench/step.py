@@ -32,7 +32,7 @@ from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import paligemma, siglip
-from palitune.models.sizes import SiglipSizes
+from palitune.models.parameter_shapes import SiglipSizes
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.reference import Reference
 from palitune.train import optimizers

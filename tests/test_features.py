@@ -19,7 +19,7 @@ from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.infer import features
 from palitune.infer.features import Features
 from palitune.models import siglip
-from palitune.models.sizes import SiglipSizes
+from palitune.models.parameter_shapes import SiglipSizes
 
 CONFIG = SiglipSizes(width=16, depth=2, mlp_dim=32, num_heads=2, patch_size=4, image_size=16, num_classes=12)
 PARAMS = {f"img/{path}": leaf for path, leaf in trees.flatten(siglip.init(CONFIG, jax.random.key(0))).items()}

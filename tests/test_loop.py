@@ -19,8 +19,9 @@ from palitune.data.tokens import Text
 from palitune.errors import DivergedError
 from palitune.method import METHODS
 from palitune.train import guard, loop, step
+from palitune.train.early_stopping import Best
 from palitune.train.evaluation import Evaluation, Evaluator
-from palitune.train.loop import Attempt, Best, Row, TrainingSetup
+from palitune.train.loop import Attempt, Row, TrainingSetup
 
 ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 

@@ -11,7 +11,7 @@ from conftest import Run
 from palitune.config import run_config
 from palitune.errors import ConfigurationError, MissingInputError
 from palitune.models import spec
-from palitune.models.sizes import SiglipSizes
+from palitune.models.parameter_shapes import SiglipSizes
 from palitune.train import cards, plan
 
 

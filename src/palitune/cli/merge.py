@@ -2,8 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
-from typing import Any
 
 from palitune.cli.inputs import Input
 
@@ -18,48 +16,6 @@ examples:
   palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
   palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
 """
-
-
-class Whole(Mapping[str, Any]):
-    """A checkpoint's arrays without adapters, each made when it is asked for."""
-
-    def __init__(self, checkpoint: Mapping[str, Any], dtype: Any) -> None:
-        from palitune.models import lora
-
-        self.checkpoint, self.dtype = checkpoint, dtype
-        self.adapted = set(lora.adapted(checkpoint))
-        self.paths = [path for path in checkpoint if not lora.is_adapter(path)]
-
-    def __getitem__(self, path: str) -> Any:
-        return Adapted(path, self.checkpoint, self.dtype) if path in self.adapted else self.checkpoint[path]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.paths)
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-
-class Adapted:
-    """A stacked weight whose adapter is multiplied into the layers that are asked for, a few at a time."""
-
-    def __init__(self, path: str, checkpoint: Mapping[str, Any], dtype: Any) -> None:
-        from palitune.models import lora
-
-        self.path = path
-        self.parts = [checkpoint[name] for name in (path, path + lora.A, path + lora.B, path + lora.ALPHA)]
-        weight = self.parts[0]
-        self.shape, self.ndim, self.size, self.dtype = weight.shape, weight.ndim, weight.size, dtype
-
-    def __getitem__(self, layers: slice) -> Any:
-        from palitune.errors import BadDataError
-        from palitune.models import lora
-        from palitune.train.parameter_dtypes import is_finite
-
-        merged = lora.merged(self.path, *(part[layers] for part in self.parts)).astype(self.dtype)
-        if not is_finite(merged):
-            raise BadDataError(f"{self.path} does not fit into {self.dtype}", hint="Use --save-dtype float32")
-        return merged
 
 
 SAVE_DTYPES = ("float32", "bfloat16", "float16")
@@ -83,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune import workspace
     from palitune.checkpoint import delta, manifest, npz
+    from palitune.checkpoint.merge import MergedCheckpoint
     from palitune.config.run_config import training
     from palitune.errors import UsageError
     from palitune.infer.loading import check, files_of
@@ -97,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"-w {args.write} would replace what it is made of")
     check(checkpoint, spec.read(checkpoint, str(source)), source)
     checkpoint.verify(args.quiet or not sys.stderr.isatty())
-    whole = Whole(checkpoint, jnp.dtype(args.save_dtype))
+    whole = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
     known = manifest.read(source)
     config = known.get("config") or training().as_json()

@@ -29,7 +29,7 @@ from palitune.data.images.decoder import Decoding
 from palitune.data.images.loader import ImageRequest
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
-from palitune.models.sizes import SiglipSizes
+from palitune.models.parameter_shapes import SiglipSizes
 from palitune.storage import atomic_files, files
 
 BATCH_SIZE = 8

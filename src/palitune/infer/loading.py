@@ -13,6 +13,7 @@ from palitune import jax_environment, trees, workspace
 from palitune.checkpoint import delta, manifest
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
+from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
 from palitune.config.run_config import TrainingConfig
 from palitune.console import status
 from palitune.data.images import decoder
@@ -26,7 +27,6 @@ from palitune.infer.features import key as features_key
 from palitune.method import METHODS
 from palitune.models import lora, spec
 from palitune.models.spec import ModelSpec
-from palitune.train.parameter_dtypes import ON_HOST, is_finite, resident_dtype
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 IMAGE_ENCODER = "img/"

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from palitune import path_patterns
 from palitune.errors import ConfigurationError
 from palitune.models.arrays import AnyArray
-from palitune.models.sizes import Shaped
+from palitune.models.parameter_shapes import Shaped
 
 # How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
 EQUATIONS = {

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.attention import attend
-from palitune.models.sizes import SiglipSizes
+from palitune.models.parameter_shapes import SiglipSizes
 
 
 class Stem(nn.Module):

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from palitune import trees
-from palitune.models import sizes
-from palitune.models.sizes import Axes, GemmaSizes, Shaped, SiglipSizes
+from palitune.models import parameter_shapes
+from palitune.models.parameter_shapes import Axes, GemmaSizes, Shaped, SiglipSizes
 
 VOCAB_SIZE = 257_152
 RESOLUTIONS = (224, 448, 896)
@@ -46,7 +46,7 @@ class GemmaSpec(GemmaSizes):
     @property
     def axes(self) -> Axes:
         """Axes of every parameter, by its path behind `llm/`."""
-        return sizes.gemma_axes(post_norms=self.post_norms, fused=self.num_kv_heads == self.num_heads)
+        return parameter_shapes.gemma_axes(post_norms=self.post_norms, fused=self.num_kv_heads == self.num_heads)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,8 +104,11 @@ def expected(spec: ModelSpec) -> dict[str, trees.Shape]:
 
     They are those of `paligemma.init`, to which a test holds them; tracing that takes a second in every command.
     """
-    found = {f"img/{path}": shape for path, shape in sizes.shapes(sizes.siglip_axes(), spec.img).items()}
-    found |= {f"llm/{path}": shape for path, shape in sizes.shapes(spec.llm.axes, spec.llm).items()}
+    found = {
+        f"img/{path}": shape
+        for path, shape in parameter_shapes.shapes(parameter_shapes.siglip_axes(), spec.img).items()
+    }
+    found |= {f"llm/{path}": shape for path, shape in parameter_shapes.shapes(spec.llm.axes, spec.llm).items()}
     return {path: trees.Shape(found[path]) for path in sorted(found)}
 
 
@@ -123,8 +126,8 @@ def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:
         are not those of a model.
     """
     family, axes = _family(arrays)
-    found = dataclasses.asdict(sizes.gemma_sizes(axes, arrays, where))
-    encoder = sizes.siglip_sizes(arrays, where)
+    found = dataclasses.asdict(parameter_shapes.gemma_sizes(axes, arrays, where))
+    encoder = parameter_shapes.siglip_sizes(arrays, where)
     known = [spec.llm for spec in KNOWN if spec.llm.post_norms == family.post_norms]
     as_large = (llm for llm in known if llm == dataclasses.replace(llm, **{**found, "vocab_size": llm.vocab_size}))
     llm = dataclasses.replace(next(as_large, family), **found)
@@ -137,7 +140,7 @@ def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:
 def _family(arrays: Mapping[str, Shaped]) -> tuple[GemmaSpec, Axes]:
     """The first known language model that has most of the parameters that are there, and their axes."""
     layouts = [
-        (spec.llm, sizes.gemma_axes(post_norms=spec.llm.post_norms, fused=fused))
+        (spec.llm, parameter_shapes.gemma_axes(post_norms=spec.llm.post_norms, fused=fused))
         for spec in KNOWN
         for fused in (False, True)
     ]

@@ -25,7 +25,8 @@ from palitune.run.run_log import RunLog
 from palitune.run.sweep import Trial, Trials
 from palitune.run.training_setup import TrainingSetups
 from palitune.train import loop, schedule
-from palitune.train.loop import Attempt, Best, Row
+from palitune.train.early_stopping import Best
+from palitune.train.loop import Attempt, Row
 
 PASSES = ("1st", "2nd")
 SAVE_SECONDS = 600  # between two saved states, where no steps were named
@@ -169,7 +170,7 @@ class Trainer:
             with self.interrupt if self.folder is not None else contextlib.nullcontext():
                 yield self.setups.batches(config, order, attempt.count)
             if attempt.count < steps:
-                without = f"{attempt.stalled} evaluations without a better one"
+                without = f"{attempt.stopping.stalled} evaluations without a better one"
                 self.log.note(f"the {name} pass ends at step {attempt.count} of {steps}: {without}")
             if self.save_every != 0:
                 self.save_state(attempt)  # what comes next, evaluating and writing, takes time too

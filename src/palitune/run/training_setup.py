@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from palitune.checkpoint import delta, npz
+from palitune.checkpoint.parameter_dtypes import is_finite
 from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
@@ -20,7 +21,6 @@ from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import TrainingSetup
-from palitune.train.parameter_dtypes import is_finite
 from palitune.train.step import init_state
 
 IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk

@@ -21,6 +21,7 @@ from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.errors import DivergedError
 from palitune.models.arrays import DType, Flat
 from palitune.train import guard, schedule
+from palitune.train.early_stopping import Best, EarlyStopping
 from palitune.train.evaluation import Evaluation
 from palitune.train.guard import Guard
 from palitune.train.step import Step, init_state
@@ -114,44 +115,6 @@ class Row(NamedTuple):
     is_as_good: bool = False  # the best, though another had a lower loss: by no more than chance
 
 
-@dataclasses.dataclass
-class Best:
-    """The best evaluation so far, and what had been learned then."""
-
-    step: int
-    score: float
-    loss: float
-    ratios: Mapping[str, float | None]
-    arrays: Flat
-
-    def facts(self) -> dict[str, object]:
-        """Everything but the arrays."""
-        return {"step": self.step, "score": self.score, "loss": self.loss, "ratios": dict(self.ratios)}
-
-    def is_worse_than(self, score: float, loss: float) -> bool:
-        return (score, -loss) > (self.score, -self.loss)
-
-
-def found_score(select: str, loss: float, ratios: Mapping[str, float | None]) -> float:
-    """What evaluations are compared by, higher is better; a ratio without a value is the worst."""
-    if select in ("loss", "lowest_loss"):
-        return -loss
-    value = ratios[select]
-    return -1.0 if value is None else value
-
-
-def is_as_good(losses: Sequence[float], lowest: Sequence[float]) -> bool:
-    """Whether losses of some examples are no higher than the lowest ones by more than chance would make them.
-
-    That is by one standard error of the mean difference, both being of the same examples.
-    """
-    difference = np.subtract(losses, lowest)
-    if len(difference) < 2:
-        return False
-    error = difference.std(ddof=1) / math.sqrt(len(difference))
-    return bool(difference.mean() <= error * (1 + 1e-9))  # one example that differs is one standard error
-
-
 class Attempt:
     """Where an attempt stands: everything that taking it up again needs, beside what its setup has.
 
@@ -173,18 +136,20 @@ class Attempt:
         start: the trainable parameters before the first step; taken over and emptied, to have it in memory only once.
         best: what has to be surpassed.
         """
-        self.setup, self.learning_rate, self.patience = setup, learning_rate, patience
+        self.setup, self.learning_rate = setup, learning_rate
+        self.stopping = EarlyStopping(setup.config.select, patience, best)
         # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
         place = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
         self.trainable: Flat = {path: place(start.pop(path), setup.weights_dtype) for path in list(start)}
         self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed)
         self.count = 0  # steps made
-        self.stalled = 0  # evaluations since the best one
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.guard = Guard(warmup, patience or guard.PATIENCE)
-        self.best = best
-        self.lowest: list[float] = []  # losses of each example at the evaluation with the lowest loss
-        self.is_as_good = False  # whether the last evaluation is the best because it is as good as that one
+
+    @property
+    def best(self) -> Best | None:
+        """The best evaluation so far."""
+        return self.stopping.best
 
     @property
     def result(self) -> Flat:
@@ -195,9 +160,9 @@ class Attempt:
         """Everything about where it stands that is no array, as JSON has it."""
         return {
             "count": self.count,
-            "stalled": self.stalled,
+            "stalled": self.stopping.stalled,
             "losses": self.losses,
-            "lowest": self.lowest,
+            "lowest": self.stopping.lowest,
             "guard": dataclasses.asdict(self.guard),
             "best": self.best.facts() if self.best else None,
         }
@@ -213,10 +178,10 @@ class Attempt:
         """
         trainable = run_state.tree_of(self.trainable, run_state.leaves_of(dict(arrays["trainable"])))
         self.trainable, self.state = trainable, run_state.tree_of(self.state, arrays["state"])
-        self.count, self.stalled = facts["count"], facts["stalled"]
-        self.losses, self.lowest = list(facts["losses"]), list(facts["lowest"])
+        self.count, self.losses = facts["count"], list(facts["losses"])
+        self.stopping.stalled, self.stopping.lowest = facts["stalled"], list(facts["lowest"])
         self.guard = Guard(**facts["guard"])
-        self.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
+        self.stopping.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
 
     def rows(self, feed: Iterable[batches.Batch]) -> Iterator[Row]:
         """Takes the steps that are left, each when its row is asked for; everything about a row's step is settled."""
@@ -244,7 +209,8 @@ class Attempt:
         return self.best is not None and before is not None and self.best.loss >= before
 
     def is_over(self, steps: int) -> bool:
-        return self.count >= steps or bool(self.patience and self.stalled >= self.patience)
+        """Whether all steps are taken, or none of them is worth it any more."""
+        return self.count >= steps or self.stopping.is_due
 
     def _evaluated(self, step: int, rate: float, loss: float, accuracy: float) -> Row:
         setup = self.setup
@@ -255,30 +221,9 @@ class Attempt:
         last = step == steps
         self._end_if(self.guard.evaluated(found.loss, train_loss, last, found.is_lost), steps)
         ratios = setup.measure(found)
-        score = found_score(setup.config.select, found.loss, ratios)
-        better = self.count > 0 and self._is_best(score, found)
-        if better:
-            self.best = Best(self.count, score, found.loss, ratios, setup.keep(self.result))
+        better = self.stopping.observe(self.count, found, ratios, lambda: setup.keep(self.result))
         remarks = self.guard.remarks(setup.words(found.first), setup.right_words, last)
-        return Row(step, rate, loss, accuracy, found, ratios, better, remarks, better and self.is_as_good)
-
-    def _is_best(self, score: float, found: Evaluation) -> bool:
-        """Whether this evaluation is better than all before it, or as good as the best of them and later.
-
-        A few examples cannot tell weights apart whose losses differ by chance, and later ones have learned more.
-        """
-        self.is_as_good = False
-        surpasses = self.best is None or self.best.is_worse_than(score, found.loss)
-        if self.setup.config.select != "loss":
-            self.stalled = 0 if surpasses else self.stalled + 1
-            return surpasses
-        first = not self.lowest and self.best is not None  # of a pass that has an earlier one to surpass
-        if surpasses if not self.lowest else found.loss < sum(self.lowest) / len(self.lowest):
-            self.lowest, self.stalled = found.losses, 0
-            return True
-        self.stalled += 1
-        self.is_as_good = not first and is_as_good(found.losses, self.lowest)
-        return self.is_as_good
+        return Row(step, rate, loss, accuracy, found, ratios, better, remarks, better and self.stopping.is_as_good)
 
     def _end_if(self, reason: str | None, steps: int) -> None:
         if reason:

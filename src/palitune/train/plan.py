@@ -21,6 +21,7 @@ from jax.sharding import Sharding
 from jax.typing import DTypeLike
 
 from palitune import trees
+from palitune.checkpoint.parameter_dtypes import resident_dtype
 from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
@@ -30,7 +31,6 @@ from palitune.models import lora
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train.cards import Card
-from palitune.train.parameter_dtypes import resident_dtype
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
 from palitune.train.step_options import Options
 

@@ -5,12 +5,15 @@ import dataclasses
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING
 
 from palitune.cli import arguments, values
 from palitune.config.learning import LearningSettings
 from palitune.config.settings import settings_of
 from palitune.method import METHODS
+
+if TYPE_CHECKING:
+    from palitune.train.plan import Work
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -83,7 +86,6 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune plan` with the arguments that were given."""
     from tqdm import tqdm
 
-    from palitune.errors import UsageError
     from palitune.train import cards
 
     card = cards.find(args.card)
@@ -97,60 +99,37 @@ def run(args: argparse.Namespace) -> None:
     from palitune.infer.loading import set_up_jax
 
     set_up_jax()
-    from palitune.train import plan
+    from palitune.train import plan_table
 
-    limit = int(args.vram * 1e9) if args.vram else card.memory
-    room = limit - cards.RESERVED
     name, work = _work(args)
-    sharding = cards.placement(card) if compiling else None
-    rows, largest = [], {}
     settings = arguments.read(LearningSettings, args)
-    alone = "method" in settings.given
-    if not alone and any(one.name in settings.given and one.details.method for one in settings_of(LearningSettings)):
-        raise UsageError("options of one method need --method")
-    methods = [settings.method] if alone else list(METHODS)
-    if not alone and (settings.clip_global or settings.accumulate > 1):
-        methods = [name for name in methods if METHODS[name].holds_whole_gradient]
+    methods = _methods(settings)
     silent = args.quiet or not sys.stderr.isatty()
-    bar = tqdm(total=len(methods) * len(args.batches), desc="planning", leave=False, disable=silent)
-    for method in methods:
-        chosen = _with(dataclasses.replace(settings, method=method), work)
-        largest[method] = plan.largest_batch(chosen, room)
-        for size in args.batches:
-            each = plan.with_batch(chosen, size)
-            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, settings.keep) * 10**6)
-            memory = plan.measure(each, keep, sharding) if compiling else plan.estimate(each, keep)
-            rows.append(_row(each, method, size, memory, room, card))
-            bar.update()
-        if compiling:
-            largest[method] = _proven(chosen, largest[method], room, sharding)
-    bar.close()
-    content = {
-        "model": name,
-        "card": card.name,
-        "memory": limit,
-        "reserved": cards.RESERVED,
-        "estimated": not compiling,
-        "rows": rows,
-        "largest_batch": largest,
-    }
-    print(json.dumps(content) if args.json else _table(content))
+    count = len(methods) * len(args.batches)
+    memory = int(args.vram * 1e9) if args.vram else card.memory
+    with tqdm(total=count, desc="planning", leave=False, disable=silent) as bar:
+        made = plan_table.PlanTable(name, work, card, memory, compiling)
+        for method in methods:
+            for size in made.add(dataclasses.replace(settings, method=method), args.batches):
+                bar.set_postfix_str(f"{method}, batch {size}")
+                bar.update()
+    print(json.dumps(made.as_json()) if args.json else made.text())
 
 
-def _proven(work: Any, size: int, room: int, sharding: Any) -> int:
-    """The estimated largest batch, lowered until the step compiled for it fits."""
-    from palitune.train import plan
+def _methods(settings: LearningSettings) -> list[str]:
+    """The methods to plan for. Raises UsageError for settings of one method where none was named."""
+    from palitune.errors import UsageError
 
-    while size:
-        memory = plan.measure(plan.with_batch(work, size), 0, sharding)
-        if memory.peak <= room:
-            return size
-        each = memory.temporaries / size
-        size = max(0, size - max(1, round((memory.peak - room) / each)))
-    return 0
+    if "method" in settings.given:
+        return [settings.method]
+    if any(one.name in settings.given and one.details.method for one in settings_of(LearningSettings)):
+        raise UsageError("options of one method need --method")
+    if settings.clip_global or settings.accumulate > 1:
+        return [name for name in METHODS if METHODS[name].holds_whole_gradient]
+    return list(METHODS)
 
 
-def _work(args: argparse.Namespace) -> tuple[str, Any]:
+def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     """The model's name and its sizes as `plan.Work`, with a configuration to be filled in."""
     import jax
     import jax.numpy as jnp
@@ -181,57 +160,3 @@ def _work(args: argparse.Namespace) -> tuple[str, Any]:
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in spec.expected(config).items()}
     inputs = args.prompt_length + args.answer_length
     return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
-
-
-def _with(settings: LearningSettings, work: Any) -> Any:
-    """The work with these settings."""
-    from palitune.config.run_config import require_effect, training
-
-    require_effect(settings)
-    config = training(settings)
-    return work._replace(config=config, features=work.features and not METHODS[config.method].trains_image_encoder)
-
-
-def _row(work: Any, method: str, size: int, memory: Any, room: int, card: Any) -> dict[str, Any]:
-    from palitune.train import plan
-
-    return {
-        "method": method,
-        "batch": size,
-        "weights": memory.weights,
-        "optimizer": memory.optimizer,
-        "activations": memory.temporaries,
-        "peak": memory.peak,
-        "fits": memory.peak <= room,
-        "flops": plan.flops(work),
-        "floor_ms": round(1e3 * plan.floor_seconds(work, card), 1),
-    }
-
-
-def _table(content: dict[str, Any]) -> str:
-    from palitune.train.plan import ESTIMATE_ERROR, LARGEST_BATCH
-
-    gigabytes = content["memory"] / 1e9
-    lines = [
-        f"{content['model']} on {content['card']}, {gigabytes:.1f} GB of which {content['reserved'] / 1e9:.1f} are "
-        "CUDA's own; GB are 10^9 bytes",
-        f"{'method':10} {'batch':>5} {'weights':>8} {'optimizer':>10} {'activations':>12} {'peak':>6}  fits "
-        f"{'TFLOP':>7} {'floor ms':>9}",
-    ]
-    for row in content["rows"]:
-        weights, optimizer, activations, peak = (row[k] / 1e9 for k in ("weights", "optimizer", "activations", "peak"))
-        lines.append(
-            f"{row['method']:10} {row['batch']:5} {weights:8.2f} {optimizer:10.2f} {activations:12.2f} {peak:6.2f}  "
-            f"{'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} {row['floor_ms']:9.0f}"
-        )
-    for method, size in content["largest_batch"].items():
-        more = " or more" if size >= LARGEST_BATCH else ""
-        lines.append(f"largest batch that fits, {method}: {size or 'none'}{more}")
-    if content["estimated"]:
-        lines.append(
-            f"estimated from sizes, not compiled: within {ESTIMATE_ERROR:.0%} of XLA's count where both were run. "
-            "JAX's CUDA plugin (pip install 'palitune[cuda12]') makes it exact, without a GPU"
-        )
-    else:
-        lines.append("counted by XLA in the step compiled for this card")
-    return "\n".join(lines)

@@ -1,0 +1,144 @@
+"""What fits on a card: memory and time of a step by method and batch size, as rows, JSON and text."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TypedDict
+
+from jax.sharding import Sharding
+
+from palitune.config.learning import LearningSettings
+from palitune.config.run_config import require_effect, training
+from palitune.method import METHODS
+from palitune.train import cards, plan
+from palitune.train.cards import Card
+from palitune.train.plan import Memory, Work
+
+
+class PlanRow(TypedDict):
+    """One method and batch size: memory in bytes, operations of an update, milliseconds that it takes at least."""
+
+    method: str
+    batch: int
+    weights: int
+    optimizer: int
+    activations: int
+    peak: int
+    fits: bool
+    flops: int
+    floor_ms: float
+
+
+class PlanJson(TypedDict):
+    """The whole table."""
+
+    model: str
+    card: str
+    memory: int
+    reserved: int
+    estimated: bool
+    rows: list[PlanRow]
+    largest_batch: dict[str, int]
+
+
+@dataclasses.dataclass
+class PlanTable:
+    """Rows for one model on one card.
+
+    Attributes:
+      work: the model and its inputs; the configuration in it is replaced by those of `add`.
+      memory: bytes of the card.
+      compiling: whether XLA counts the compiled step's memory, instead of an estimate from the sizes.
+    """
+
+    model: str
+    work: Work
+    card: Card
+    memory: int
+    compiling: bool
+    rows: list[PlanRow] = dataclasses.field(default_factory=list)
+    largest: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.room = self.memory - cards.RESERVED
+        self.sharding: Sharding | None = cards.placement(self.card) if self.compiling else None
+
+    def add(self, settings: LearningSettings, batches: Sequence[int]) -> Iterator[int]:
+        """Adds the rows of a method, and its largest batch; yields each batch size when its row is there.
+
+        Raises:
+          UsageError: settings that have no effect together.
+        """
+        require_effect(settings)
+        config = training(settings)
+        has_features = self.work.features and not METHODS[config.method].trains_image_encoder
+        work = self.work._replace(config=config, features=has_features)
+        largest = plan.largest_batch(work, self.room)
+        for size in batches:
+            each = plan.with_batch(work, size)
+            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, settings.keep) * 10**6)
+            memory = plan.measure(each, keep, self.sharding) if self.compiling else plan.estimate(each, keep)
+            self.rows.append(self._row(each, config.method, size, memory))
+            yield size
+        self.largest[config.method] = self._proven(work, largest) if self.compiling else largest
+
+    def _row(self, work: Work, method: str, size: int, memory: Memory) -> PlanRow:
+        return {
+            "method": method,
+            "batch": size,
+            "weights": memory.weights,
+            "optimizer": memory.optimizer,
+            "activations": memory.temporaries,
+            "peak": memory.peak,
+            "fits": memory.peak <= self.room,
+            "flops": plan.flops(work),
+            "floor_ms": round(1e3 * plan.floor_seconds(work, self.card), 1),
+        }
+
+    def _proven(self, work: Work, size: int) -> int:
+        """The estimated largest batch, lowered until the step compiled for it fits."""
+        while size:
+            memory = plan.measure(plan.with_batch(work, size), 0, self.sharding)
+            if memory.peak <= self.room:
+                return size
+            each = memory.temporaries / size
+            size = max(0, size - max(1, round((memory.peak - self.room) / each)))
+        return 0
+
+    def as_json(self) -> PlanJson:
+        """Everything, for `--json`."""
+        return {
+            "model": self.model,
+            "card": self.card.name,
+            "memory": self.memory,
+            "reserved": cards.RESERVED,
+            "estimated": not self.compiling,
+            "rows": self.rows,
+            "largest_batch": self.largest,
+        }
+
+    def text(self) -> str:
+        """The table as lines of text; GB are 10^9 bytes."""
+        lines = [
+            f"{self.model} on {self.card.name}, {self.memory / 1e9:.1f} GB of which {cards.RESERVED / 1e9:.1f} are "
+            "CUDA's own; GB are 10^9 bytes",
+            f"{'method':10} {'batch':>5} {'weights':>8} {'optimizer':>10} {'activations':>12} {'peak':>6}  fits "
+            f"{'TFLOP':>7} {'floor ms':>9}",
+        ]
+        for row in self.rows:
+            memory = row["weights"] / 1e9, row["optimizer"] / 1e9, row["activations"] / 1e9, row["peak"] / 1e9
+            lines.append(
+                f"{row['method']:10} {row['batch']:5} {memory[0]:8.2f} {memory[1]:10.2f} {memory[2]:12.2f} "
+                f"{memory[3]:6.2f}  {'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} "
+                f"{row['floor_ms']:9.0f}"
+            )
+        for method, size in self.largest.items():
+            more = " or more" if size >= plan.LARGEST_BATCH else ""
+            lines.append(f"largest batch that fits, {method}: {size or 'none'}{more}")
+        if self.compiling:
+            lines.append("counted by XLA in the step compiled for this card")
+        else:
+            lines.append(
+                f"estimated from sizes, not compiled: within {plan.ESTIMATE_ERROR:.0%} of XLA's count where both were "
+                "run. JAX's CUDA plugin (pip install 'palitune[cuda12]') makes it exact, without a GPU"
+            )
+        return "\n".join(lines)

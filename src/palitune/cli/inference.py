@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from palitune import streams
 from palitune.cli import arguments, values
@@ -22,7 +22,9 @@ from palitune.storage import append_file, files
 
 if TYPE_CHECKING:
     from palitune.data.example import Example
+    from palitune.data.images.loader import ImageSource
     from palitune.data.prediction import Prediction
+    from palitune.infer.predictor import Frames
 
 FOLDER = "Is it the right folder? -i names another one"
 INPUT = Input()
@@ -162,7 +164,9 @@ class Asked:
         self.scratch.cleanup()
 
 
-def _checked(asked: Asked, images: Any, shown: Any, frames: Any, args: argparse.Namespace) -> int:
+def _checked(
+    asked: Asked, images: ImageFolders, shown: "ImageSource", frames: "Frames", args: argparse.Namespace
+) -> int:
     """The number of records, if all of their images can be used; names those that cannot.
 
     Raises:

@@ -10,7 +10,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from palitune import __version__, console, jax_environment, streams
 from palitune.cli import arguments as options
@@ -162,7 +162,7 @@ def _listen() -> None:
         signal.signal(number, _stop)
 
 
-def _flushed(code: Any, name: str) -> Any:
+def _flushed(code: str | int | None, name: str) -> int:
     """The exit code, where what was printed has reached its place."""
     try:
         sys.stdout.flush()
@@ -173,7 +173,7 @@ def _flushed(code: Any, name: str) -> Any:
         _abandon_stdout()
         line, code = _described(error)
         print(f"{name}: {line}", file=sys.stderr)
-    return code
+    return code if isinstance(code, int) else 0 if code is None else 1  # as Python ends with what SystemExit has
 
 
 class _Ending:
@@ -194,7 +194,7 @@ class _Ending:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> bool:
         if error is None:
-            self.code = int(_flushed(0, self.name))
+            self.code = _flushed(0, self.name)
             return True
         if isinstance(error, Stopped):
             _leave(error, self.name)
@@ -213,7 +213,7 @@ class _Ending:
         if isinstance(error, OSError):
             _abandon_stdout()
         else:
-            self.code = int(_flushed(self.code, self.name))
+            self.code = _flushed(self.code, self.name)
         return True
 
 

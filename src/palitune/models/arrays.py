@@ -12,7 +12,8 @@ DType = np.dtype[Any]
 Index = jax.Array | int  # the number of a layer, int[]
 Tree = Any  # containers in containers with arrays as leaves, which JAX takes and returns whole
 Params = Mapping[str, Tree]  # nested by the parts of a parameter's path
-Flat = Mapping[str, jax.Array]  # parameters by their whole paths
+Flat = Mapping[str, jax.Array]  # parameters by their whole paths, on the device
+Weights = Mapping[str, AnyArray]  # likewise, anywhere
 
 
 class Leaf(Protocol):

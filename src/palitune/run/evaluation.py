@@ -3,22 +3,23 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from palitune.config.run_config import RunConfig
 from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
-from palitune.data.images.loader import ImageSource
+from palitune.data.images.loader import ImageLoader, ImageSource
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
 from palitune.evaluate import confusion
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
+from palitune.infer.features import Features
 from palitune.infer.loading import Model
 from palitune.infer.predictor import Predictor, check_images
 from palitune.labels import LABELS
+from palitune.models.arrays import Flat
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
 
@@ -66,7 +67,7 @@ class SetEvaluator:
     def __init__(
         self,
         model: Model,
-        shown: Any,
+        shown: ImageLoader | Features,
         prompt: str,
         sets: Mapping[Path, Sequence[Example]],
         whole: Mapping[Path, Sequence[Example]],
@@ -78,7 +79,7 @@ class SetEvaluator:
         self.first: dict[Path, list[Prediction]] | None = None
         self.last: dict[Path, list[Prediction]] = {}
 
-    def __call__(self, params: Mapping[str, Any], label: str) -> None:
+    def __call__(self, params: Flat, label: str) -> None:
         """Evaluates all parameters of a model, and prints a block for every set under a label."""
         self.last = {}
         known: dict[tuple[Path, str], Prediction] = {}  # by what decides it

@@ -84,7 +84,7 @@ class RunFolder:
         """Raises StorageError unless so many bytes are free where the run is written."""
         atomic_files.check_space(self.path, size, "this run")
 
-    def write_config(self, content: Mapping[str, Any]) -> None:
+    def write_config(self, content: Mapping[str, object]) -> None:
         """Writes the configuration of the run as config.json."""
         self.begun = True
         atomic_files.write(self.config, (json.dumps(content, indent=2) + "\n").encode())

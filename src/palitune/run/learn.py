@@ -5,19 +5,19 @@ import dataclasses
 import operator
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from palitune import workspace
 from palitune.checkpoint import delta, manifest, run_state, trained_images
-from palitune.config.run_config import RunConfig
+from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.report.result_block import TrialResult, trial_table
 from palitune.infer.loading import shown_params
 from palitune.method import METHODS
+from palitune.models.arrays import Weights
 from palitune.run import preparation, reproduce
 from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
@@ -45,7 +45,7 @@ class RunResult:
     checkpoint: Path | None
     before: dict[Path, Confusion]
     after: dict[Path, Confusion]
-    metrics: list[dict[str, Any]]
+    metrics: list[dict[str, object]]
     trials: list[TrialResult]
     best: int | None
 
@@ -183,10 +183,14 @@ def _trainer(
         trained_images.read(model.path), (record.image.path for record in run.sets[run.data])
     )
 
-    def describe(content: Mapping[str, Any]) -> str:
+    def describe(made_by: TrainingConfig, saved: Weights) -> str:
         learned_from = run.data.parent if run.data.stem in dataset_files.PARTS else run.data
         base = delta.describe(model.checkpoint, model.path.stem)
-        return manifest.text(base=base, data=str(learned_from), learned=trained_images.as_json(known), **content)
+        dtypes = {path: leaf.dtype for path, leaf in saved.items()}
+        learned = trained_images.as_json(known)
+        return manifest.text(
+            base=base, dtypes=dtypes, config=made_by.as_json(), data=str(learned_from), learned=learned
+        )
 
     params = shown_params(model, run.images)
     if saved is None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from palitune.errors import BadDataError, StorageError
 from palitune.run.folder import RunFolder
@@ -37,7 +37,7 @@ class MetricsLog:
           BadDataError: what is there is not what a run wrote.
         """
         self.folder = folder
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[dict[str, object]] = []
         self.file: IO[bytes] | None = None
         if folder is None:
             return
@@ -56,7 +56,7 @@ class MetricsLog:
         atomic_files.write(folder.metrics, kept)
         self.file = files.open_to_append(folder.metrics)
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Mapping[str, object]) -> None:
         """Values that are None or no number are left out."""
         kept = {
             key: value

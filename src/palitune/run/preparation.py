@@ -4,7 +4,7 @@ import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune import path_patterns, workspace
 from palitune.checkpoint import manifest
@@ -20,6 +20,7 @@ from palitune.infer.loading import Model, announce, files_of, image_source, load
 from palitune.infer.predictor import check_images, tell_of_questions
 from palitune.method import METHODS
 from palitune.models import lora
+from palitune.models.arrays import Weights
 from palitune.run import reproduce
 from palitune.run.evaluation import whole_of
 from palitune.run.folder import RunFolder
@@ -40,7 +41,7 @@ class Configured:
     prompt: str
     frames: str
     count: int  # of training examples in the data
-    checkpoint: Mapping[str, Any] | None = None  # parameters by path; None before a model is opened
+    checkpoint: Weights | None = None  # parameters by path; None before a model is opened
 
     def __call__(self, trial: Trial) -> TrainingConfig:
         """The configuration of a trial. Raises UsageError where its settings contradict each other or the model."""
@@ -64,7 +65,7 @@ class Configured:
         return {"examples": own.epochs * self.count}
 
 
-def _with_adapters(made: TrainingConfig, own: RunConfig, checkpoint: Mapping[str, Any]) -> TrainingConfig:
+def _with_adapters(made: TrainingConfig, own: RunConfig, checkpoint: Weights) -> TrainingConfig:
     """The configuration with the adapters that the checkpoint has, if it has some.
 
     Raises:
@@ -92,7 +93,7 @@ class Preparation(NamedTuple):
     trials: Trials
     configured: Configured
     config: TrainingConfig  # of the first trial, for what all have in common
-    facts: dict[str, Any]  # what the run depends on: the content of config.json
+    facts: dict[str, object]  # what the run depends on: the content of config.json
 
 
 def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> Preparation:

@@ -61,10 +61,10 @@ class RunLog:
         if self.bar is not None:
             self.bar.close()
 
-    def row(self, row: Row, steps: int, place: Mapping[str, Any]) -> None:
+    def row(self, row: Row, steps: int, place: Mapping[str, object]) -> None:
         """Everything about one step; `place` says of which trial, pass and attempt."""
         found = row.evaluation
-        values: dict[str, Any] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
+        values: dict[str, object] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
         if found is not None:
             values |= {"valid_loss": found.loss, "valid_mean_token_accuracy": found.token_accuracy}
             values |= {f"valid_{name}": value for name, value in row.ratios.items()}
@@ -95,7 +95,7 @@ class RunLog:
                 if isinstance(value, float) and math.isfinite(value):
                     self.board.add_scalar(name, value, self.total + row.step)
 
-    def event(self, name: str, **facts: Any) -> None:
+    def event(self, name: str, **facts: object) -> None:
         """Something that is no step: an attempt that diverged, the end."""
         self.metrics.add({"event": name, **facts})
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
@@ -19,6 +20,7 @@ from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.infer.loading import learning_params
 from palitune.models import lora
+from palitune.models.arrays import Flat, Weights
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
 from palitune.run.run_log import RunLog
@@ -67,26 +69,26 @@ class Trainer:
     def __init__(
         self,
         setups: TrainingSetups,
-        frozen: dict[str, Any],
+        frozen: dict[str, jax.Array],
         trials: Trials,
         configured: Callable[[Trial], TrainingConfig],
         log: RunLog,
-        evaluate: Callable[[Mapping[str, Any], str], None],
-        describe: Callable[[Mapping[str, Any]], str],
+        evaluate: Callable[[Flat, str], None],
+        describe: Callable[[TrainingConfig, Weights], str],
         save_every: int | None,
     ) -> None:
         """Args:
         configured: the configuration of a trial.
         evaluate: prints the result blocks of all parameters under a label.
-        describe: the manifest of arrays learned under a configuration.
+        describe: the manifest of the arrays that a configuration made.
         save_every: steps between saved states; 0 is never, None by the clock.
         """
         self.setups, self.frozen, self.trials, self.configured = setups, frozen, trials, configured
         self.log, self.evaluate, self.describe, self.save_every = log, evaluate, describe, save_every
         self.folder: RunFolder | None = log.folder
         self.progress = Progress()
-        self.start: Mapping[str, Any] | None = None
-        self.kept: Mapping[str, Any] | None = None
+        self.start: Weights | None = None
+        self.kept: Weights | None = None
         self.config: TrainingConfig | None = None
         self.trial: Trial | None = None
         self.interrupt = Interrupt()
@@ -255,7 +257,7 @@ class Trainer:
     def _changes(self) -> Mapping[str, object]:
         return self.trial.changes if self.trial else {}
 
-    def all_params(self, learned: Mapping[str, Any]) -> dict[str, Any]:
+    def all_params(self, learned: Weights) -> dict[str, jax.Array]:
         """All parameters on the device: the frozen ones, and those that were learned."""
         return {**self.frozen, **{path: jnp.asarray(learned[path]) for path in learned}}
 
@@ -266,12 +268,12 @@ class Trainer:
 
     # What is saved ----------------------------------------------------------------------------------------------------
 
-    def save(self, config: TrainingConfig, learned: Mapping[str, Any]) -> None:
+    def save(self, config: TrainingConfig, learned: Weights) -> None:
         """Writes the checkpoint: what differs from the base, and where it comes from. Raises StorageError."""
         if self.folder is None:
             return
         changed = self.setups.changed(config, self.frozen, learned)
-        content = self.describe({"config": config.as_json(), "dtypes": {p: a.dtype for p, a in changed.items()}})
+        content = self.describe(config, changed)
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 

@@ -1,7 +1,6 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import jax
 import numpy as np
@@ -12,11 +11,13 @@ from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.data.example import Example
+from palitune.data.images.loader import ImageSource
 from palitune.evaluate import confusion
 from palitune.infer.features import Features
 from palitune.infer.loading import Model
 from palitune.method import METHODS
 from palitune.models import lora
+from palitune.models.arrays import AnyArray, DType, Flat, Weights
 from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
@@ -49,7 +50,7 @@ class TrainingSetups:
     def __init__(
         self,
         model: Model,
-        shown: Any,
+        shown: ImageSource,
         train: Sequence[Example],
         valid: Sequence[Example],
         config: TrainingConfig,
@@ -89,7 +90,7 @@ class TrainingSetups:
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
         ) + 2 * checkpoint
 
-    def of(self, config: TrainingConfig, frozen: Mapping[str, Any]) -> TrainingSetup:
+    def of(self, config: TrainingConfig, frozen: Flat) -> TrainingSetup:
         """The setup of a configuration, with the parameters that it freezes. Raises as `prepared`."""
         prepared = self.prepared(config)
         return TrainingSetup(
@@ -118,7 +119,7 @@ class TrainingSetups:
         """The text of each token."""
         return [self.model.tokenizer.answer([token]) for token in tokens]
 
-    def keep(self, learned: Mapping[str, Any]) -> Mapping[str, Any]:
+    def keep(self, learned: Flat) -> Weights:
         """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""
         rounded = {}
         for path, leaf in learned.items():
@@ -132,9 +133,11 @@ class TrainingSetups:
             return {path: opened[path] for path in opened}
         return {path: np.array(leaf) for path, leaf in rounded.items()}
 
-    def changed(self, config: TrainingConfig, frozen: Mapping[str, Any], learned: Mapping[str, Any]) -> dict[str, Any]:
+    def changed(self, config: TrainingConfig, frozen: Flat, learned: Weights) -> dict[str, AnyArray]:
         """Everything that differs from the base after learning: what a delta has to hold."""
-        result: dict[str, Any] = {path: self.model.checkpoint[path] for path in delta.inherited(self.model.checkpoint)}
+        result: dict[str, AnyArray] = {
+            path: self.model.checkpoint[path] for path in delta.inherited(self.model.checkpoint)
+        }
         result |= {path: leaf for path, leaf in frozen.items() if lora.is_adapter(path)}
         result |= {path: learned[path] for path in learned if METHODS[config.method].trainable(path)}
         return dict(sorted(result.items()))
@@ -143,5 +146,5 @@ class TrainingSetups:
         """A pass's batches after the first `start`."""
         return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
 
-    def _stored(self, path: str, dtype: Any) -> np.dtype[Any]:
+    def _stored(self, path: str, dtype: DType) -> DType:
         return delta.stored_dtype(self.model.checkpoint, path, dtype)

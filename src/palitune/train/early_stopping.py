@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from palitune.models.arrays import Flat
+from palitune.models.arrays import Weights
 from palitune.train.evaluation import Evaluation
 
 
@@ -18,7 +18,7 @@ class Best:
     score: float
     loss: float
     ratios: Mapping[str, float | None]
-    arrays: Flat
+    arrays: Weights
 
     def facts(self) -> dict[str, object]:
         """Everything but the arrays."""
@@ -72,7 +72,11 @@ class EarlyStopping:
         return bool(self.patience and self.stalled >= self.patience)
 
     def observe(
-        self, step: int, found: Evaluation, ratios: Mapping[str, float | None], keep: Callable[[], Flat]
+        self,
+        step: int,
+        found: Evaluation,
+        ratios: Mapping[str, float | None],
+        keep: Callable[[], Weights],
     ) -> bool:
         """Whether an evaluation, after a step, is the best so far; `keep` gives what has been learned by then."""
         score = found_score(self.select, found.loss, ratios)

@@ -19,7 +19,7 @@ from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.errors import DivergedError
-from palitune.models.arrays import DType, Flat
+from palitune.models.arrays import DType, Flat, Weights
 from palitune.train import guard, schedule
 from palitune.train.early_stopping import Best, EarlyStopping
 from palitune.train.evaluation import Evaluation
@@ -95,7 +95,7 @@ class TrainingSetup(NamedTuple):
     frozen: Flat
     evaluate: Callable[[Flat], Evaluation]  # of all parameters
     measure: Callable[[Evaluation], Mapping[str, float | None]]  # ratios of right and wrong answers, by name
-    keep: Callable[[Flat], Flat]  # a copy of the trainable parameters, as it would be saved
+    keep: Callable[[Flat], Weights]  # a copy of the trainable parameters, as it would be saved
     words: Callable[[Sequence[int]], list[str]]  # tokens as text
     right_words: Sequence[str]  # first words of the validation set's answers
     interval: int  # steps between evaluations

@@ -12,19 +12,21 @@ import importlib.util
 import logging
 import sys
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.errors import ConfigurationError
 from palitune.infer import decoding
 from palitune.models import paligemma, siglip
+from palitune.models.arrays import AnyArray, Params, Weights
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.storage import private_folders
 
@@ -32,7 +34,12 @@ INSTALL = "bin/install-big_vision.sh"
 UNNAMED = "palitune"  # what big_vision is told for a language model whose size it has no name for
 TOLERANCE = 1e-4  # of the largest magnitude, in float32
 GFILE = ("tensorflow", "tensorflow.io", "tensorflow.io.gfile")
-Array = np.ndarray[Any, Any]
+
+
+class GemmaModule(Protocol):
+    """What is used of big_vision's `models.ppp.gemma`."""
+
+    get_config: Callable[[str], ml_collections.ConfigDict]
 
 
 def find(folder: Path) -> str | None:
@@ -50,7 +57,7 @@ def find(folder: Path) -> str | None:
     return str(Path(spec.origin).parent) if spec is not None and spec.origin else None
 
 
-def _spec() -> Any:
+def _spec() -> importlib.machinery.ModuleSpec | None:
     try:
         return importlib.util.find_spec("big_vision")
     except (ImportError, ValueError):
@@ -89,11 +96,11 @@ class Reference:
             raise ConfigurationError("big_vision, the reference implementation, is not installed", hint=hint)
         try:
             with _file_access():
-                self.gemma: Any = importlib.import_module("big_vision.models.ppp.gemma")
-                big_vision: Any = importlib.import_module("big_vision.models.proj.paligemma.paligemma")
+                self.gemma = cast(GemmaModule, importlib.import_module("big_vision.models.ppp.gemma"))
+                big_vision = importlib.import_module("big_vision.models.proj.paligemma.paligemma")
                 importlib.import_module("big_vision.models.proj.paligemma.gemma_bv")
                 importlib.import_module("big_vision.models.vit")
-                self.predict: Any = importlib.import_module("big_vision.trainers.proj.paligemma.predict_fns")
+                self.predict = importlib.import_module("big_vision.trainers.proj.paligemma.predict_fns")
         except (ImportError, AttributeError) as error:
             what = f"big_vision cannot be imported ({error})"
             raise ConfigurationError(what, hint=f"{INSTALL} fetches the commit that goes with palitune") from None
@@ -103,13 +110,13 @@ class Reference:
             self._name(llm)
         # Logits are not capped, as in big_vision's transfers and its notebook; the key/value cache is in float32, as
         # ours, where its default rounds to bfloat16.
-        text: dict[str, Any] = {
+        text: dict[str, object] = {
             "variant": name,
             "vocab_size": llm.vocab_size,
             "final_logits_softcap": 0.0,
             "cache_dtype": "float32",
         }
-        encoder: dict[str, Any] = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
+        encoder: dict[str, object] = {"variant": None, "width": img.width, "depth": img.depth, "mlp_dim": img.mlp_dim}
         encoder |= {"num_heads": img.num_heads, "patch_size": (img.patch_size, img.patch_size)}
         encoder |= {"pool_type": "none", "scan": True}
         frozen = ml_collections.FrozenConfigDict
@@ -117,7 +124,12 @@ class Reference:
 
     def _name(self, llm: GemmaSpec) -> None:
         """Makes big_vision know a language model of these sizes."""
-        sizes: dict[str, Any] = {"variant": UNNAMED, "scan": True, "remat_policy": "nothing_saveable", "norm_eps": 1e-6}
+        sizes: dict[str, object] = {
+            "variant": UNNAMED,
+            "scan": True,
+            "remat_policy": "nothing_saveable",
+            "norm_eps": 1e-6,
+        }
         sizes |= {"width": llm.width, "depth": llm.depth, "mlp_dim": llm.mlp_dim, "num_heads": llm.num_heads}
         sizes |= {"num_kv_heads": llm.num_kv_heads, "head_dim": llm.head_dim, "vocab_size": llm.vocab_size}
         if llm.post_norms:
@@ -125,22 +137,22 @@ class Reference:
             sizes |= {"query_pre_attn_norm": llm.query_pre_attn_norm}
         known = self.gemma.get_config
 
-        def get_config(variant: str) -> Any:
+        def get_config(variant: str) -> ml_collections.ConfigDict:
             return ml_collections.ConfigDict(sizes) if variant == UNNAMED else known(variant)
 
         self.gemma.get_config = get_config
 
-    def image_tokens(self, params: Mapping[str, Any], image: Any) -> jax.Array:
+    def image_tokens(self, params: Params, image: AnyArray) -> jax.Array:
         """[B, N, D] of images float32[B, H, W, 3]."""
         tokens, _ = self.model.apply({"params": params}, image, method=self.model.embed_image)
         return tokens
 
-    def logits(self, params: Mapping[str, Any], image: Any, text: Any, mask_ar: Any) -> jax.Array:
+    def logits(self, params: Params, image: AnyArray, text: AnyArray, mask_ar: AnyArray) -> jax.Array:
         """float32[B, T, V] at text int32[B, T] without padding."""
         found, _ = self.model.apply({"params": params}, image, text, mask_ar)
         return found
 
-    def greedy(self, params: Mapping[str, Any], image: Any, text: Any, length: int, eos: int) -> jax.Array:
+    def greedy(self, params: Params, image: AnyArray, text: AnyArray, length: int, eos: int) -> jax.Array:
         """int32[B, A] by big_vision's own decoding, for prompts int32[B, T] without padding."""
         batch = {
             "image": image,
@@ -165,7 +177,7 @@ class Difference(NamedTuple):
         return self.largest <= TOLERANCE * self.magnitude
 
     @classmethod
-    def between(cls, ours: Any, theirs: Any) -> "Difference":
+    def between(cls, ours: AnyArray, theirs: AnyArray) -> "Difference":
         ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
         if ours.shape != theirs.shape:
             raise ConfigurationError(f"big_vision's result has shape {theirs.shape}, palitune's {ours.shape}")
@@ -184,8 +196,8 @@ class Comparison(NamedTuple):
 
     image_tokens: Difference
     logits: Difference
-    ours: Array  # int32[A], greedily decoded tokens
-    theirs: Array
+    ours: NDArray[np.int32]  # int32[A], greedily decoded tokens
+    theirs: NDArray[np.int32]
 
 
 class Comparer:
@@ -199,7 +211,7 @@ class Comparer:
         self.their_logits = jax.jit(reference.logits)
         self.our_answer = jax.jit(functools.partial(decoding.greedy, sizes, length=decoding.MAX_ANSWER, eos=eos))
 
-    def __call__(self, params: Mapping[str, Any], image: Array, prompt: list[int], suffix: list[int]) -> Comparison:
+    def __call__(self, params: Weights, image: NDArray[np.float32], prompt: list[int], suffix: list[int]) -> Comparison:
         """Compares both on one image.
 
         Args:

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import sys
-from typing import Any, TextIO, cast
+from collections.abc import Iterable
+from typing import TextIO, cast
 
 from palitune.errors import is_plain
 
@@ -62,7 +63,7 @@ class Shown:
             if not self.notes:
                 raise
 
-    def writelines(self, lines: Any) -> None:
+    def writelines(self, lines: Iterable[str]) -> None:
         """Writes several texts as `write` does."""
         for line in lines:
             self.write(line)
@@ -78,7 +79,7 @@ class Shown:
                 text = text[: len(text) - len(tail)]
         return head + _RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text) + tail
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
 
 
@@ -120,7 +121,7 @@ def prefer_utf8() -> None:
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def document(content: Any, indent: int | None = None) -> None:
+def document(content: object, indent: int | None = None) -> None:
     """Writes JSON to stdout: UTF-8 whatever the terminal's encoding, what a terminal would obey as JSON's escapes."""
     text = json.dumps(content, ensure_ascii=False, indent=indent)
     line(_RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text))

@@ -8,6 +8,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -100,8 +101,7 @@ def _is_file(path: Path) -> bool:
 def describe(checkpoint: Checkpoint | Overlay, name: str) -> dict[str, str]:
     """What a manifest says of the base of what is learned on this checkpoint: a delta's base is also its heirs'."""
     if isinstance(checkpoint, Overlay):
-        known: dict[str, str] = manifest.read(checkpoint.changed.path)["base"]
-        return known
+        return cast(dict[str, str], manifest.read(checkpoint.changed.path)["base"])  # a delta's manifest has one
     return {"name": name, "file": str(checkpoint.path.resolve()), "hash": content_hash(checkpoint)}
 
 

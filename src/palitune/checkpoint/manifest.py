@@ -10,9 +10,10 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from palitune import __version__
 from palitune.checkpoint.archive import Archive
@@ -27,6 +28,25 @@ LONGEST_COMMENT = 65_535  # bytes, by the format
 MEMBER = "manifest.json"  # inside the archive
 
 
+class Learned(TypedDict):
+    """The images that a checkpoint has learned from: how many, and the marks of them in base 64."""
+
+    images: int
+    marks: str
+
+
+class Manifest(TypedDict, total=False):
+    """A manifest as JSON has it; `text` tells what is in it."""
+
+    palitune: str
+    base: dict[str, str] | None
+    data: str
+    config: dict[str, object]
+    dtypes: dict[str, str]
+    learned: Learned
+    beside: str
+
+
 def path_of(checkpoint: Path) -> Path:
     """Returns where the manifest of a checkpoint is."""
     return checkpoint.with_suffix(".json")
@@ -35,10 +55,10 @@ def path_of(checkpoint: Path) -> Path:
 def text(
     *,
     base: dict[str, str] | None,
-    dtypes: Mapping[str, Any],
-    config: dict[str, Any],
+    dtypes: Mapping[str, DTypeLike],
+    config: Mapping[str, object],
     data: str,
-    learned: Mapping[str, Any] | None = None,
+    learned: Learned | None = None,
 ) -> str:
     """What a checkpoint is and how it was made, as JSON.
 
@@ -92,17 +112,16 @@ def _inside(checkpoint: Path) -> str | None:
     return found
 
 
-def _with_more(content: dict[str, Any], path: Path) -> dict[str, Any]:
+def _with_more(content: dict[str, object], path: Path) -> object:
     """What the file beside says if it is the one that was written with what is inside."""
     try:
         raw = files.read(path, MOST)
     except (OSError, ValueError):
         return content
-    whole: dict[str, Any] = json.loads(raw) if hashlib.sha256(raw).hexdigest() == content[BESIDE] else content
-    return whole
+    return json.loads(raw) if hashlib.sha256(raw).hexdigest() == content[BESIDE] else content
 
 
-def read(checkpoint: Path) -> dict[str, Any]:
+def read(checkpoint: Path) -> Manifest:
     """The manifest, or an empty one for a checkpoint from elsewhere.
 
     What is inside a checkpoint counts more than the file beside it, which may be another's after a crash.
@@ -144,7 +163,7 @@ def read(checkpoint: Path) -> dict[str, Any]:
             hint = "Download or save it again"
             raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
-    return content
+    return cast(Manifest, content)
 
 
 def prompt(checkpoint: Path, default: str) -> str:

@@ -12,11 +12,11 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, Protocol
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 from tqdm import tqdm
 
 from palitune.checkpoint import manifest, verified_files
@@ -24,8 +24,8 @@ from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
 from palitune.storage import atomic_files, files
 
-Array = np.ndarray[Any, Any]
-DType = np.dtype[Any]
+Array = NDArray[np.generic]
+DType = np.dtype[np.generic]
 
 SUFFIX = ".npy"
 SLICE = 32 << 20  # bytes
@@ -35,10 +35,24 @@ THREADS = 4  # that read a file through
 LONG = 1 << 30  # bytes from which on reading takes long enough for a progress bar
 END, COMMENT = 22, 65_535  # bytes of an archive's end record, and of the comment that may follow it
 WRONG = "its checksum is wrong"
-HEADER_READERS: dict[tuple[int, int], Any] = {
+HEADER_READERS: dict[tuple[int, int], Callable[[io.BytesIO], tuple[tuple[int, ...], bool, DType]]] = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
+
+
+class Storable(Protocol):
+    """An array of NumPy or JAX, as far as saving needs it."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> DType: ...
+    @property
+    def ndim(self) -> int: ...
+    @property
+    def size(self) -> int: ...
+    def __getitem__(self, rows: slice, /) -> object: ...
 
 
 class Checkpoint(Mapping[str, Array]):
@@ -246,7 +260,7 @@ def problem(path: Path) -> str | None:
 
 def save(
     path: Path,
-    arrays: Mapping[str, Any],
+    arrays: Mapping[str, Storable],
     dtypes: Mapping[str, DTypeLike] | None = None,
     texts: Mapping[str, str] | None = None,
     comment: bytes = b"",
@@ -286,7 +300,7 @@ def save(
                     stream.write(np.ascontiguousarray(piece, dtype).view(np.uint8).data)
 
 
-def _slices(value: Any) -> Iterator[Array]:
+def _slices(value: Storable) -> Iterator[Array]:
     """The array in order, in pieces of whole rows of at most `SLICE` bytes where one row allows that."""
     if value.ndim == 0 or value.size == 0:
         yield np.asarray(value).reshape(-1)

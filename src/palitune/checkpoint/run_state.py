@@ -7,7 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 from palitune.checkpoint import npz
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError
+from palitune.models.arrays import AnyArray, Tree
 from palitune.storage import files
 
 MEMBER = "state.json"
@@ -23,14 +24,23 @@ HINT = "Start the run again with --overwrite"
 VERSION = 1  # goes up when what is inside changes its meaning
 
 
-class Saved(NamedTuple):
-    """What was saved: groups of arrays, each under its own names, and a JSON object."""
+class Content(TypedDict):
+    """The JSON object in the archive."""
 
-    arrays: dict[str, dict[str, Any]]
+    version: int
+    dtypes: dict[str, str]
+    groups: list[str]
     facts: dict[str, Any]
 
 
-def save(path: Path, arrays: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> None:
+class Saved(NamedTuple):
+    """What was saved: groups of arrays, each under its own names, and a JSON object."""
+
+    arrays: dict[str, dict[str, npz.Array]]
+    facts: dict[str, Any]
+
+
+def save(path: Path, arrays: Mapping[str, Mapping[str, npz.Storable]], facts: Mapping[str, object]) -> None:
     """Writes groups of arrays and a JSON object.
 
     Raises:
@@ -63,13 +73,13 @@ def load(path: Path) -> Saved:
     raise BadDataError("the state was saved by another version of palitune", where=str(path), hint=HINT)
 
 
-def _saved(path: Path, content: Any) -> Saved:
+def _saved(path: Path, content: Content) -> Saved:
     """Raises ValueError, KeyError, TypeError or BadDataError for what `save` does not write."""
     facts, names, dtypes = content["facts"], content["groups"], content["dtypes"]
     opened = npz.Checkpoint(path)
     if not (isinstance(facts, dict) and isinstance(names, list) and set(dtypes) == set(opened)):
         raise ValueError
-    groups: dict[str, dict[str, Any]] = {group: {} for group in names}
+    groups: dict[str, dict[str, npz.Array]] = {group: {} for group in names}
     for name, dtype in dtypes.items():
         group, _, rest = name.partition("/")
         array = opened[name]
@@ -91,12 +101,12 @@ def understood(path: Path) -> Iterator[None]:
         raise BadDataError(what, where=str(path), hint=HINT) from None
 
 
-def leaves_of(tree: Any) -> dict[str, Any]:
+def leaves_of(tree: Tree) -> dict[str, AnyArray]:
     """The leaves of any tree of arrays by their place in it."""
     return {jax.tree_util.keystr(place): leaf for place, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 
-def tree_of(template: Any, leaves: Mapping[str, Any]) -> Any:
+def tree_of(template: Tree, leaves: Mapping[str, AnyArray]) -> Tree:
     """The inverse of `leaves_of`, on the device, for a tree like `template`.
 
     Raises:

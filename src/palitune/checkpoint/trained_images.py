@@ -9,7 +9,7 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from palitune.checkpoint import manifest
 
@@ -58,7 +58,7 @@ def with_more(known: Known, paths: Iterable[Path]) -> Known:
     return Known(frozenset(marks[:MOST]), known.images + len(found))
 
 
-def as_json(known: Known) -> dict[str, Any]:
+def as_json(known: Known) -> manifest.Learned:
     return {"images": known.images, "marks": base64.b64encode(b"".join(sorted(known.marks))).decode()}
 
 

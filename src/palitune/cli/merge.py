@@ -58,8 +58,8 @@ def run(args: argparse.Namespace) -> None:
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
     known = manifest.read(source)
     config = known.get("config") or training().as_json()
-    about = {"config": config, "data": known.get("data", ""), "learned": known.get("learned")}
-    content = manifest.text(base=None, dtypes=dtypes, **about)
+    data, learned = known.get("data", ""), known.get("learned")
+    content = manifest.text(base=None, dtypes=dtypes, config=config, data=data, learned=learned)
     with RunFolder(target).held():  # no run of that name is at work, nor another merge
         # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
         npz.save(target, whole, dtypes, comment=manifest.comment(content))

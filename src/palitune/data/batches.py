@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from palitune.data.encode import Encoded
 from palitune.data.tokens import Text
@@ -71,16 +72,16 @@ def groups(lengths: Iterable[int], size: int, patches: int) -> Iterator[tuple[li
 
 
 def _pad(
-    rows: Sequence[Sequence[float] | np.ndarray[Any, Any]], width: int, dtype: type = np.int32
-) -> np.ndarray[Any, Any]:
-    padded: np.ndarray[Any, Any] = np.zeros((len(rows), width), dtype)
+    rows: Sequence[Sequence[float] | NDArray[np.number]], width: int, dtype: type = np.int32
+) -> NDArray[np.number]:
+    padded: NDArray[np.number] = np.zeros((len(rows), width), dtype)
     for row, values in zip(padded, rows, strict=True):
         row[: len(values)] = values
     return padded
 
 
 def training(
-    images: np.ndarray[Any, Any],
+    images: NDArray[np.floating],
     examples: Sequence[Encoded],
     answer_length: int | None = None,
     importance: Sequence[float] | None = None,
@@ -123,7 +124,7 @@ def split(batch: Batch, count: int) -> Batch:
     return Batch(*(array.reshape(count, -1, *array.shape[1:]) for array in batch))
 
 
-def prompts(images: np.ndarray[Any, Any], texts: Sequence[Text]) -> Prompts:
+def prompts(images: NDArray[np.floating], texts: Sequence[Text]) -> Prompts:
     """Prompts to decode from; suffixes, if the texts have any, are left out."""
     inputs = [text.ids[: text.suffix_start] for text in texts]
     width = bucket(max(len(ids) for ids in inputs))

@@ -3,26 +3,30 @@
 Axes: B batch, N image tokens, T prompt tokens, A answer tokens, D width.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text, Tokenizer
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import paligemma
+from palitune.models.arrays import Flat, Params
 from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
+# Tokens written so far, which answers are done, the next logits, the cache, the tokens and their log-probabilities.
+State = tuple[int, jax.Array, jax.Array, tuple[jax.Array, jax.Array], jax.Array, jax.Array]
 
 
 def greedy(
     config: ModelSpec,
-    params: Mapping[str, Any],
+    params: Params,
     zimg: jax.Array,
     text: jax.Array,
     mask_input: jax.Array,
@@ -48,11 +52,11 @@ def greedy(
     tokens, logp = jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch, length))
     done = jnp.zeros((batch,), bool)
 
-    def unfinished(state: Any) -> jax.Array:
+    def unfinished(state: State) -> jax.Array:
         index, done = state[0], state[1]
         return (index < length) & ~jnp.all(done)
 
-    def step(state: Any) -> Any:
+    def step(state: State) -> State:
         index, done, logits, cache, tokens, logp = state
         token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=-1)[:, 0]
@@ -67,11 +71,11 @@ def greedy(
 class Writer:
     """What a model writes freely."""
 
-    def __init__(self, config: ModelSpec, tokenizer: Tokenizer, dtype: Any, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(self, config: ModelSpec, tokenizer: Tokenizer, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
         self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.img.num_patches
 
         @jax.jit
-        def decode(params: Mapping[str, Any], prompts: batches.Prompts) -> tuple[jax.Array, jax.Array]:
+        def decode(params: Flat, prompts: batches.Prompts) -> tuple[jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, tree, prompts.image, dtype)
             tokens, logp = greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)
@@ -79,7 +83,7 @@ class Writer:
 
         self.decode: Callable[..., tuple[jax.Array, jax.Array]] = decode
 
-    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[str | None]:
+    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[str | None]:

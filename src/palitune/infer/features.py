@@ -15,20 +15,20 @@ import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from jax.typing import DTypeLike
 from tqdm import tqdm
 
 from palitune import trees
 from palitune.checkpoint import trained_images
 from palitune.data.images import decoder, loader
 from palitune.data.images.decoder import Decoding
-from palitune.data.images.loader import ImageRequest
+from palitune.data.images.loader import ImageArray, ImageRequest
 from palitune.errors import BadDataError, MissingInputError, PalituneError, StorageError
 from palitune.models import siglip
+from palitune.models.arrays import Flat
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.storage import atomic_files, files
 
@@ -36,10 +36,9 @@ BATCH_SIZE = 8
 CRC_BYTES = 4
 LONGEST_WAIT = 64  # images that wait for one whose features are missing, before an incomplete batch is computed
 REMEMBERED = 100_000  # names of files
-Array = NDArray[Any]
 
 
-def key(config: SiglipSizes, digests: Mapping[str, str], dtype: Any) -> str:
+def key(config: SiglipSizes, digests: Mapping[str, str], dtype: DTypeLike) -> str:
     """A key of what image features depend on, except the image: `digests` are those of the encoder's parameters.
 
     Nobody can make another image encoder with the same key, whose features would then be taken for this one's.
@@ -60,8 +59,8 @@ class Features:
         self,
         config: SiglipSizes,
         folder: Path,
-        encoder: Callable[[], Mapping[str, Any]],
-        dtype: Any,
+        encoder: Callable[[], Flat],
+        dtype: DTypeLike,
         quiet: bool,
         how: Decoding = decoder.DEFAULT,
     ) -> None:
@@ -70,33 +69,33 @@ class Features:
         self.shape = (config.num_patches, config.num_classes)
         self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
-        self.held: dict[str, Array] = {}  # what cannot be written
+        self.held: dict[str, ImageArray] = {}  # what cannot be written
         self.noted = False
         self.computed = 0
 
-    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> Array:
+    def __call__(self, path: Path, where: str | None = None, frame: int | None = None) -> ImageArray:
         """The features of an image, computed now if they are not there. Raises what `check` raises."""
         found = next(self.prefetch([ImageRequest(path, where or str(path), frame)]))
         if isinstance(found, PalituneError):
             raise found
         return found
 
-    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[Array | PalituneError]:
+    def prefetch(self, wanted: Iterable[ImageRequest]) -> Iterator[ImageArray | PalituneError]:
         """Every image's features in order, computed where they are missing or damaged; or what is wrong with it.
 
         Raises:
           StorageError: the folder cannot be written.
         """
 
-        def known_or_pixels(one: ImageRequest) -> tuple[str, Array, bool]:
+        def known_or_pixels(one: ImageRequest) -> tuple[str, ImageArray, bool]:
             name = self._name(one)
             found = self._read(name)
             if found is not None:
                 return name, found, True
             return name, decoder.load(one.path, self.config.image_size, one.where, self.how, one.frame), False
 
-        encode: Callable[[list[Array]], Array] | None = None
-        waiting: list[tuple[str, Array, bool] | PalituneError] = []
+        encode: Callable[[list[ImageArray]], ImageArray] | None = None
+        waiting: list[tuple[str, ImageArray, bool] | PalituneError] = []
         for found in loader.prefetch(known_or_pixels, wanted):
             waiting.append(found)
             missing = sum(not isinstance(one, PalituneError) and not one[2] for one in waiting)
@@ -132,11 +131,11 @@ class Features:
 
         return (found for found in loader.prefetch(examine, wanted) if isinstance(found, PalituneError))
 
-    def _encoder(self) -> Callable[[list[Array]], Array]:
+    def _encoder(self) -> Callable[[list[ImageArray]], ImageArray]:
         params = trees.unflatten(self.encoder())["img"]
         encode = jax.jit(functools.partial(siglip.image_tokens, self.config, dtype=self.dtype))
 
-        def encoded(pixels: list[Array]) -> Array:
+        def encoded(pixels: list[ImageArray]) -> ImageArray:
             # A short last batch is filled up, so that one program serves all.
             filled = pixels + pixels[-1:] * (BATCH_SIZE - len(pixels))
             return np.asarray(encode(params, np.stack(filled)).astype(np.float16))
@@ -144,8 +143,10 @@ class Features:
         return encoded
 
     def _computed(
-        self, waiting: list[tuple[str, Array, bool] | PalituneError], encode: Callable[[list[Array]], Array]
-    ) -> Iterator[Array | PalituneError]:
+        self,
+        waiting: list[tuple[str, ImageArray, bool] | PalituneError],
+        encode: Callable[[list[ImageArray]], ImageArray],
+    ) -> Iterator[ImageArray | PalituneError]:
         pixels = {one[0]: one[1] for one in waiting if not isinstance(one, PalituneError) and not one[2]}
         tokens = dict(zip(pixels, encode(list(pixels.values())), strict=False))
         for name, row in tokens.items():
@@ -165,7 +166,7 @@ class Features:
         for one in waiting:
             yield one if isinstance(one, PalituneError) else tokens.get(one[0], one[1])
 
-    def _hold(self, name: str, row: Array, error: StorageError) -> None:
+    def _hold(self, name: str, row: ImageArray, error: StorageError) -> None:
         """Keeps tokens in memory, as far as there is room, where the folder is only to be read. Raises other errors."""
         if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in files.READ_ONLY):
             raise StorageError(error.what, where=error.where, hint="--no-features does without") from None
@@ -200,7 +201,7 @@ class Features:
             self.names[path, frame] = digest
         return digest
 
-    def _read(self, name: str) -> Array | None:
+    def _read(self, name: str) -> ImageArray | None:
         """The tokens if they are there and whole."""
         if name in self.held:
             return self.held[name]

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,7 @@ from palitune.infer.features import Features
 from palitune.infer.features import key as features_key
 from palitune.method import METHODS
 from palitune.models import lora, spec
+from palitune.models.arrays import DType
 from palitune.models.spec import ModelSpec
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -39,7 +40,7 @@ class Model(NamedTuple):
     sizes: ModelSpec
     checkpoint: Checkpoint | Overlay
     tokenizer: Tokenizer
-    dtype: Any
+    dtype: DType
 
     def place(self, path: str) -> jax.Array:
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
@@ -51,11 +52,11 @@ class Model(NamedTuple):
             raise BadDataError(f"parameter {path} has values that are not finite", where=str(self.path))
         return placed
 
-    def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, Any]:
+    def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, jax.Array]:
         """Flat parameters on the device, array by array."""
         return {path: self.place(path) for path in self.checkpoint if wanted(path)}
 
-    def image_encoder(self) -> dict[str, Any]:
+    def image_encoder(self) -> dict[str, jax.Array]:
         """Flat parameters of the image encoder."""
         return self.params(lambda path: path.startswith(IMAGE_ENCODER))
 
@@ -202,12 +203,12 @@ def image_source(
     return Features(model.sizes.img, folder, model.image_encoder, model.dtype, quiet, how)
 
 
-def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, Any]:
+def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, jax.Array]:
     """The parameters that are still needed for what the model is shown: image features need no image encoder."""
     return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(IMAGE_ENCODER))
 
 
-def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, Any], dict[str, Any]]:
+def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """The trainable parameters before training, and the frozen parameters that new adapters add.
 
     New adapters are random, by the seed.

@@ -6,7 +6,7 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from palitune import workspace
 from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
-from palitune.data.images.loader import ImageLoader, ImageRequest, ImageSource, raise_all
+from palitune.data.images.loader import ImageArray, ImageLoader, ImageRequest, ImageSource, raise_all
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.data.tokens import Text
@@ -245,7 +245,7 @@ class Predictor:
         asked: Iterable[tuple[Example, Target]],
         pending: collections.deque[tuple[Example, Target, int]],
         on_bad: Callable[[PalituneError], None] | None,
-    ) -> Iterator[tuple[np.ndarray[Any, np.dtype[np.floating[Any]]], Text]]:
+    ) -> Iterator[tuple[ImageArray, Text]]:
         """An image and a prompt for every frame of every example; `pending` takes how many there are of each."""
         for_images, listed = itertools.tee(_requests(asked, self.frames, on_bad))
         shown = self.images.prefetch(request for _, _, requests in for_images for request in requests)

@@ -1,12 +1,13 @@
 """Questions put to a model in batches of one size, so that few programs are compiled."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from palitune.data import batches
 from palitune.data.batches import Prompts
+from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text
 
 BATCH_SIZE = 8
@@ -16,7 +17,7 @@ T = TypeVar("T")
 
 def in_batches(
     answered: Callable[[Prompts], Sequence[T]],
-    questions: Iterable[tuple[Any, Text]],
+    questions: Iterable[tuple[ImageArray, Text]],
     size: int,
     patches: int = PATCHES,
 ) -> Iterator[T]:
@@ -27,7 +28,7 @@ def in_batches(
     Args:
       patches: image tokens of an image.
     """
-    waiting: list[tuple[Any, Text]] = []
+    waiting: list[tuple[ImageArray, Text]] = []
     width = 0
     for question in questions:
         own = max(batches.SHORT, batches.bucket(len(question[1].ids)))
@@ -43,10 +44,12 @@ def in_batches(
         yield from _answers(answered, waiting, batches.together(width, size, patches))
 
 
-def _answers(answered: Callable[[Prompts], Sequence[T]], waiting: list[tuple[Any, Text]], size: int) -> Sequence[T]:
+def _answers(
+    answered: Callable[[Prompts], Sequence[T]], waiting: list[tuple[ImageArray, Text]], size: int
+) -> Sequence[T]:
     """Of a batch that is filled up with its last question, whose extra results are dropped."""
     return answered(_batch(waiting + waiting[-1:] * (size - len(waiting))))[: len(waiting)]
 
 
-def _batch(questions: list[tuple[Any, Text]]) -> Prompts:
+def _batch(questions: list[tuple[ImageArray, Text]]) -> Prompts:
     return batches.prompts(np.stack([pixels for pixels, _ in questions]), [text for _, text in questions])

@@ -8,26 +8,28 @@ Axes: B batch, N image tokens, T prompt tokens, K tokens of the tree, L labels, 
 V vocabulary.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import gemma, paligemma
+from palitune.models.arrays import Flat, Params
 from palitune.models.paligemma import Branches
 from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
 MOST_LABELS = 1000
-Array = NDArray[Any]
 
 
 class LabelTree(NamedTuple):
@@ -38,9 +40,9 @@ class LabelTree(NamedTuple):
     """
 
     branches: Branches
-    places: Array  # int32[L, S]
-    targets: Array  # int32[L, S]
-    real: Array  # float32[L, S], 1 where a label has a token
+    places: NDArray[np.int32]  # int32[L, S]
+    targets: NDArray[np.int32]  # int32[L, S]
+    real: NDArray[np.float32]  # float32[L, S], 1 where a label has a token
 
 
 def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
@@ -83,7 +85,7 @@ def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
 
 def log_likelihoods(
     config: ModelSpec,
-    params: Mapping[str, Any],
+    params: Params,
     zimg: jax.Array,
     text: jax.Array,
     mask_input: jax.Array,
@@ -128,7 +130,7 @@ class Scorer:
         config: ModelSpec,
         tokenizer: Tokenizer,
         labels: Sequence[str],
-        dtype: Any,
+        dtype: DTypeLike,
         batch_size: int = BATCH_SIZE,
     ) -> None:
         """Raises UsageError where labels cannot be told apart by their tokens, or are too long."""
@@ -143,17 +145,17 @@ class Scorer:
             raise UsageError(f"this model's tokenizer cannot tell these labels apart: {listed}") from None
 
         @jax.jit
-        def scores(params: Mapping[str, Any], prompts: batches.Prompts) -> jax.Array:
+        def scores(params: Flat, prompts: batches.Prompts) -> jax.Array:
             nested = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, nested, prompts.image, dtype)
             return log_likelihoods(config, nested, zimg, prompts.text, prompts.mask_input, tree, relative=True)
 
         self.scores: Callable[..., jax.Array] = scores
 
-    def __call__(self, params: Mapping[str, Any], questions: Iterable[tuple[Any, Text]]) -> Iterator[Array]:
+    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]) -> Iterator[NDArray[np.float32]]:
         """float32[L] for each question, as in `questions.in_batches`. `params` is flat."""
 
-        def answered(prompts: batches.Prompts) -> list[Array]:
+        def answered(prompts: batches.Prompts) -> list[NDArray[np.float32]]:
             return list(np.asarray(self.scores(params, prompts)))
 
         return in_batches(answered, questions, self.batch_size, self.patches)

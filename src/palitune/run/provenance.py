@@ -20,7 +20,7 @@ def learning_of(name: str) -> Learned:
     if data := content.get("data"):
         facts["learned on"] = str(data)
     if prompt := config.get("prompt"):
-        facts["prompt"] = prompt
+        facts["prompt"] = str(prompt)
     # Without what has no effect: empty, zero and absent values.
     used = {key: value for key, value in config.items() if value not in (None, "", 0, False, [], ())}
     losses: Path | None = RunFolder(path).losses

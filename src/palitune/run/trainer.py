@@ -20,7 +20,7 @@ from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.infer.loading import learning_params
 from palitune.models import lora
-from palitune.models.arrays import Flat, Weights
+from palitune.models.arrays import AnyArray, Flat, Weights
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
 from palitune.run.run_log import RunLog
@@ -133,6 +133,7 @@ class Trainer:
     def _attempt(self, config: TrainingConfig) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
         p = self.progress
+        base: dict[str, jax.Array] | dict[str, AnyArray]
         base, more = learning_params(self.setups.model, config)
         own = self.setups.model.checkpoint
         # Without what an earlier trial had beside its adapters.

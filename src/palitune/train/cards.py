@@ -10,7 +10,7 @@ import importlib.util
 import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from palitune.errors import ConfigurationError, MissingInputError
 
@@ -78,15 +78,15 @@ def find(name: str) -> Card:
         near = difflib.get_close_matches(name, CARDS, 1, 0.5)
         known = f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
         raise MissingInputError(f"no card {name}", hint=f"Did you mean {near[0]}? {known}" if near else known)
-    kinds: dict[Any, Any] = {str: str, int: int, float: (int, float)}
+    kinds: dict[object, tuple[type[str] | type[float], ...]] = {str: (str,), int: (int,), float: (int, float)}
     fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:
         content = json.loads(path.read_text("utf-8"))
         if not isinstance(content, dict) or set(content) != set(fields):
             raise ValueError(f"it needs exactly {', '.join(fields)}")
         for key, value in content.items():
-            number = not isinstance(value, str)
-            if isinstance(value, bool) or not isinstance(value, fields[key]) or (number and not 1e-3 < value < 1e18):
+            sound = not isinstance(value, bool) and isinstance(value, fields[key])
+            if not sound or not (isinstance(value, str) or 1e-3 < value < 1e18):
                 raise ValueError(f"{key} is {value!r}")
         if not re.fullmatch(r"\d+\.\d", content["compute_capability"]):
             raise ValueError(f"compute_capability is {content['compute_capability']!r}")

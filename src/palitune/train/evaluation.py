@@ -8,22 +8,21 @@ Axes: B batch, K loss tokens.
 
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
+from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_first
 from palitune.models import gemma, paligemma
-from palitune.models.arrays import Flat
+from palitune.models.arrays import AnyArray, Flat
 from palitune.models.spec import ModelSpec
 from palitune.train import objective
 
@@ -104,7 +103,7 @@ class Evaluator:
             strange=int((~np.isin(first, self.beginnings) | ~ends).sum()),
         )
 
-    def _batch(self, params: Flat, chosen: list[int], size: int, shown: Iterator[Any]) -> tuple[NDArray[Any], ...]:
+    def _batch(self, params: Flat, chosen: list[int], size: int, shown: Iterator[ImageArray]) -> tuple[AnyArray, ...]:
         # A short last batch is filled up, so that one program serves all.
         extra = size - len(chosen)
         filled = chosen + chosen[-1:] * extra

@@ -19,7 +19,7 @@ from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
 from palitune.errors import DivergedError
-from palitune.models.arrays import DType, Flat, Weights
+from palitune.models.arrays import AnyArray, DType, Flat, Weights
 from palitune.train import guard, schedule
 from palitune.train.early_stopping import Best, EarlyStopping
 from palitune.train.evaluation import Evaluation
@@ -125,7 +125,7 @@ class Attempt:
     def __init__(
         self,
         setup: TrainingSetup,
-        start: MutableMapping[str, jax.Array],
+        start: MutableMapping[str, jax.Array] | MutableMapping[str, AnyArray],
         learning_rate: float,
         *,
         warmup: int,
@@ -167,7 +167,7 @@ class Attempt:
             "best": self.best.facts() if self.best else None,
         }
 
-    def restore(self, arrays: Mapping[str, Flat], facts: Mapping[str, Any]) -> None:
+    def restore(self, arrays: Mapping[str, Weights], facts: Mapping[str, Any]) -> None:
         """Puts it where another one stood.
 
         Args:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Num
 
 from palitune import trees
 from palitune.data import batches
@@ -16,7 +17,7 @@ from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text, Tokenizer
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import paligemma
-from palitune.models.arrays import Flat, Params
+from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
@@ -27,12 +28,12 @@ State = tuple[int, jax.Array, jax.Array, tuple[jax.Array, jax.Array], jax.Array,
 def greedy(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_input: jax.Array,
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
     length: int,
     eos: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Int32[Array, "B A"], Float32[Array, "B A"]]:
     """The likeliest token, again and again.
 
     Args:
@@ -75,13 +76,13 @@ class Writer:
         self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.img.num_patches
 
         @jax.jit
-        def decode(params: Flat, prompts: batches.Prompts) -> tuple[jax.Array, jax.Array]:
+        def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
             tree = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, tree, prompts.image, dtype)
             tokens, logp = greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)
             return tokens, jnp.isfinite(logp).all(axis=1)
 
-        self.decode: Callable[..., tuple[jax.Array, jax.Array]] = decode
+        self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode
 
     def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""

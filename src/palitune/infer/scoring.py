@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Num
 from numpy.typing import NDArray
 
 from palitune import trees
@@ -24,7 +25,7 @@ from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
 from palitune.models import gemma, paligemma
-from palitune.models.arrays import Flat, Params
+from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.paligemma import Branches
 from palitune.models.spec import ModelSpec
 
@@ -40,9 +41,9 @@ class LabelTree(NamedTuple):
     """
 
     branches: Branches
-    places: NDArray[np.int32]  # int32[L, S]
-    targets: NDArray[np.int32]  # int32[L, S]
-    real: NDArray[np.float32]  # float32[L, S], 1 where a label has a token
+    places: Int32[NDArray[np.int32], "L S"]
+    targets: Int32[NDArray[np.int32], "L S"]
+    real: Float32[NDArray[np.float32], "L S"]  # 1 where a label has a token
 
 
 def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
@@ -86,12 +87,12 @@ def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
 def log_likelihoods(
     config: ModelSpec,
     params: Params,
-    zimg: jax.Array,
-    text: jax.Array,
-    mask_input: jax.Array,
+    zimg: Float[AnyArray, "B N D"],
+    text: Int[AnyArray, "B T"],
+    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
     tree: LabelTree,
     relative: bool = False,
-) -> jax.Array:
+) -> Float32[Array, "B L"]:
     """The log-likelihood of each label, float32[B, L].
 
     Args:
@@ -145,14 +146,16 @@ class Scorer:
             raise UsageError(f"this model's tokenizer cannot tell these labels apart: {listed}") from None
 
         @jax.jit
-        def scores(params: Flat, prompts: batches.Prompts) -> jax.Array:
+        def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B L"]:
             nested = trees.unflatten(params)
             zimg = paligemma.image_tokens(config, nested, prompts.image, dtype)
             return log_likelihoods(config, nested, zimg, prompts.text, prompts.mask_input, tree, relative=True)
 
-        self.scores: Callable[..., jax.Array] = scores
+        self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B L"]] = scores
 
-    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]) -> Iterator[NDArray[np.float32]]:
+    def __call__(
+        self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]
+    ) -> Iterator[Float32[NDArray[np.float32], " L"]]:
         """float32[L] for each question, as in `questions.in_batches`. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[NDArray[np.float32]]:

@@ -145,7 +145,7 @@ def test_a_threshold_is_that_model_s_own(palitune: Palitune, answers: Path, work
         (["report", "out.tsv", "--text", "-o", "x.html"], "-o is for the page", 2),
         (["uncertain", DATA], "no answer here", 65),
         (["prompts", "no.txt", "-d", DATA], "no.txt: cannot be read", 66),
-        (["baseline", "-d", DATA], "--valid-data FILE names what to judge on", 2),
+        (["baseline", "-d", DATA], "--valid-data FILE names what to evaluate on", 2),
         (["suspect", "-d", DATA, "--folds", "1"], "is not between 2 and 100", 2),
         (["suspect", "-d", DATA, "--folds", "50"], 'records are "', 65),
         (["suspect", "-d", DATA, "--examples", "5"], "are for --learn", 2),

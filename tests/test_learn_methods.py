@@ -102,7 +102,7 @@ def test_options_of_the_rule_reach_it(run: Run, workspace: Path) -> None:
         (["--method", "full", "--clip-global", "1"], 78, "never holds the gradients of the whole model"),
         (["--method", "lora", "--lora-targets", "img/.*"], 78, "cannot have a LoRA adapter"),
         (["--method", "lora", "--lora-targets", "attn"], 78, "no parameter has this path"),
-        (["--lora-targets", "("], 2, "no regular expression"),
+        (["--lora-targets", "("], 2, "not a regular expression"),
         (["--weight-decay", "x"], 2, "neither a number nor REGEX=NUMBER"),
         (["--accumulate", "100"], 2, "--examples 32 is less than one batch of 4 x 100"),
         (["--optimizer", "lion"], 2, "invalid choice"),

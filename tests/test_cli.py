@@ -391,10 +391,13 @@ def test_a_device_without_memory_left_is_one_line(capsys: pytest.CaptureFixture[
         jnp.zeros(1 << 46, jnp.uint8).block_until_ready()
 
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    code = importlib.import_module("palitune.cli.main")._run(run, argparse.Namespace(debug=False), "palitune learn")
+    args = argparse.Namespace(debug=False, quiet=False)
+    ending = importlib.import_module("palitune.cli.main")._Ending(args, "palitune learn")
+    with ending:
+        run(args)
     for number, handler in before.items():
         signal.signal(number, handler)
     shown = capsys.readouterr().err
-    assert code == 78
+    assert ending.code == 78
     assert shown.startswith("palitune learn: the device ran out of memory. Use a smaller --batch-size")
     assert len(shown.splitlines()) == 1

@@ -135,8 +135,8 @@ def test_bfloat16_weights_move_on_average_as_float32_ones(golden: Golden) -> Non
 def test_full_refuses_what_needs_all_gradients() -> None:
     for options, name in ((Options(accumulate=2), "--accumulate"), (Options(clip_global=1.0), "--clip-global")):
         with pytest.raises(ConfigurationError, match=f"full cannot take {name}.*never holds the gradients"):
-            check(options, "full")
-        check(options, "lora")
+            check(options, METHODS["full"])
+        check(options, METHODS["lora"])
 
 
 @pytest.mark.parametrize("golden", ["paligemma2_gqa_softcap"], indirect=True)

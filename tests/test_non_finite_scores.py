@@ -1,4 +1,4 @@
-"""A model whose scores are no numbers says nothing: no label comes of them, in any command."""
+"""A model whose scores are not finite says nothing: no label comes of them, in any command."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_commands_name_record_and_model(command: tuple[str, ...], models: Path, 
     assert done.returncode == 65, done.stderr
     assert done.stdout == ""
     problem = done.stderr.splitlines()[-1]
-    assert "no number" in problem
+    assert "not finite" in problem
     assert "dataset/" in problem
     if "--no-features" in command or "--decode" in command:
         assert f"checkpoints/{command[command.index('-m') + 1]}.npz" in problem

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 import sentencepiece
 from conftest import Run
 
@@ -19,6 +20,7 @@ def pieces(path: Path) -> list[str]:
     return [model.id_to_piece(i) for i in range(model.vocab_size())]
 
 
+@pytest.mark.slow
 def test_a_few_steps_give_a_tiny_model_twice(tmp_path: Path, run: Run) -> None:
     shipped = Path(str(files("palitune") / "tiny"))
     with ThreadPoolExecutor() as pool:

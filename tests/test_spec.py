@@ -49,7 +49,7 @@ def test_other_archives_are_named() -> None:
     with pytest.raises(ConfigurationError, match=r"no parameter llm/layers/attn/q_einsum/w.*It has a, b"):
         spec.read({"a": trees.Shape((1,)), "b": trees.Shape((2,))})
     shapes = {path: trees.Shape(tuple(shape)) for path, (_, shape) in MANIFEST["paligemma-3b-224"].items()}
-    with pytest.raises(ConfigurationError, match="no square"):
+    with pytest.raises(ConfigurationError, match="not a square"):
         spec.read({**shapes, "img/pos_embedding": trees.Shape((1, 255, 1152))})
     for path, shape, message in (
         ("llm/layers/attn/kv_einsum/w", (18, 2, 3, 2048, 256), "8 query heads do not share 3"),

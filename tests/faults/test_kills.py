@@ -17,6 +17,8 @@ from palitune.errors import MissingInputError
 from palitune.run.folder import RunFolder
 from palitune.storage import atomic_files
 
+pytestmark = pytest.mark.slow
+
 Campaign = Callable[[int, int], int]
 LEARN = ["palitune", "learn", "-d", "set1", "--examples", "120", "--evaluate-every", "8", "--quiet"]
 KINDS = {

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 MOST = 300 << 20  # bytes over what the process had before it read
 LONGEST = 60  # seconds of processor time, after which a reading is one that hangs
 ENDS = (0, 2, 65, 66, 78)  # exit codes that say what the matter is

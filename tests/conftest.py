@@ -78,6 +78,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = [item for item in items if item not in slow]
 
 
+def linked(source: str, target: str) -> None:
+    """A file in a second place: a link, or a copy where the system allows no link to another user's file."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def discard_programs() -> None:
     """Removes compiled programs of other versions, and all of them once they are many."""
     for folder in COMPILED.parent.glob("*"):
@@ -170,7 +178,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "JAX_DISABLE_MOST_OPTIMIZATIONS": "0",
     }
     with contextlib.suppress(FileExistsError, FileNotFoundError):  # the other process was first; there are none yet
-        shutil.copytree(COMPILED, common / "compiled", copy_function=os.link)
+        shutil.copytree(COMPILED, common / "compiled", copy_function=linked)
     path = f"{bin_folder}{os.pathsep}{kept['PATH']}"
     return {**kept, **shared, "HOME": str(home), "PATH": path, "JAX_PLATFORMS": "cpu"}
 

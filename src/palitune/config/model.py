@@ -100,12 +100,9 @@ class ImageSettings(FolderSettings):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class EvaluatedImageSettings(FolderSettings):
+class EvaluatedImageSettings(ImageSettings):
     """As `ImageSettings`, where several frames of one image can be evaluated together."""
 
-    max_pixels: int | None = setting(
-        None, POSITIVE, "largest image, in pixels", metavar="N", shown="64 million, a quarter of it if it is animated"
-    )
     frames: str | None = setting(
         None,
         Frames(("all",)),

@@ -4,6 +4,7 @@ Both raise ValueError with a message that says what the value should have been. 
 the options of the command line are made from these kinds.
 """
 
+import abc
 import dataclasses
 import difflib
 import math
@@ -22,20 +23,20 @@ FRAMES = ("first", "middle", "last")
 Rule = tuple[str, float]
 
 
-class Kind(Generic[T]):
+class Kind(abc.ABC, Generic[T]):
     """One kind of value."""
 
+    @abc.abstractmethod
     def describe(self) -> str:
         """The values that there are, as the documentation's tables name them."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def parse(self, text: str) -> T:
         """The value of a text that was typed. Raises ValueError."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def check(self, value: object) -> T:
         """A value from Python or JSON, held to the same limits as a typed one. Raises ValueError."""
-        raise NotImplementedError
 
 
 @dataclasses.dataclass(frozen=True)

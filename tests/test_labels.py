@@ -1,7 +1,6 @@
 """Labels are written as they are, and compared the same way on both sides of every comparison."""
 
 import unicodedata
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,6 @@ import pytest
 from conftest import Run
 
 from palitune.cli import values
-from palitune.cli.inference import _line
 from palitune.data import example_files
 from palitune.data.example import Example
 from palitune.data.formats.jsonl import parse
@@ -17,6 +15,7 @@ from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_files, confusion, metrics
 from palitune.labels import plain
+from palitune.run.answer_lines import answer_line
 
 LABELS = [
     "赤い\u3000車",
@@ -34,14 +33,13 @@ LABELS = [
 @pytest.mark.parametrize("jsonl", [False, True])
 def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str, jsonl: bool) -> None:
     labels = values.labels(f"{label},青")
-    args = Namespace(jsonl=jsonl, labels=labels)
     asked = [
         parse(f'{{"image":"{name}.jpg","suffix":"{text}"}}', "d:1")
         for name, text in (("a", label), ("b", label), ("c", "青"))
     ]
     said = [labels[0], labels[1], labels[1]]
     lines = [
-        _line(Prediction(one, one.target, text, 0.9 - 0.4 * n, (0.9, 0.1)), args)
+        answer_line(Prediction(one, one.target, text, 0.9 - 0.4 * n, (0.9, 0.1)), labels, jsonl)
         for n, (one, text) in enumerate(zip(asked, said, strict=True))
     ]
     path = tmp_path / "out"

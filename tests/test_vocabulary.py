@@ -76,7 +76,7 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
     ("src/palitune/cli/convert.py", "pictures", "an option"),
     ("src/palitune/cli/pretrain_tiny.py", "pictures", "options"),
     ("src/palitune/cli/pretrain_tiny.py", "--tower-steps", "an option"),
-    ("src/palitune/cli/verify.py", 'print(f"verdict:', "a line that is printed"),
+    ("src/palitune/run/verification.py", 'f"verdict:', "a line that is printed"),
     ("src/palitune/run/reproduce.py", '"pictures"', "a key of config.json"),
 )
 

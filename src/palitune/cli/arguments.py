@@ -5,12 +5,12 @@ Imports nothing heavy.
 
 import argparse
 import itertools
-from collections.abc import Callable, Collection, Sequence
-from typing import Any, TypedDict, TypeVar
+from collections.abc import Collection, Sequence
+from typing import Any, TypeVar
 
 from palitune.cli import values
 from palitune.config.answering import AnsweringSettings
-from palitune.config.model import EvaluatedImageSettings, FolderSettings, ImageSettings, ModelSettings, PromptSettings
+from palitune.config.model import FolderSettings, ImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Setting, Settings, groups_of, settings_of
 from palitune.config.value_kinds import Choice, Rules, Texts
 
@@ -79,29 +79,25 @@ def read(group: type[G], args: argparse.Namespace) -> G:
     return group.of(given)
 
 
-def _adder(group: type[Settings]) -> Callable[[argparse.ArgumentParser], None]:
-    def add_group(parser: argparse.ArgumentParser) -> None:
-        add(parser, group)
-
-    return add_group
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Which model, and how it is run."""
+    add(parser, ModelSettings)
 
 
-add_model, add_answering, add_folder = _adder(ModelSettings), _adder(AnsweringSettings), _adder(FolderSettings)
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Where images are."""
+    add(parser, FolderSettings)
 
 
-def add_records(parser: argparse.ArgumentParser, evaluation: bool = False) -> None:
-    """How examples are turned into questions. `evaluation` as in `add_images`."""
+def add_records(parser: argparse.ArgumentParser) -> None:
+    """How examples are turned into questions."""
     add(parser, PromptSettings)
-    add_images(parser, evaluation)
+    add_images(parser)
 
 
-def add_images(parser: argparse.ArgumentParser, evaluation: bool = False) -> None:
-    """Where images are, and how they are read.
-
-    Args:
-      evaluation: several frames of one image can be evaluated.
-    """
-    add(parser, EvaluatedImageSettings if evaluation else ImageSettings)
+def add_images(parser: argparse.ArgumentParser) -> None:
+    """Where images are, and how they are read."""
+    add(parser, ImageSettings)
 
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
@@ -115,67 +111,11 @@ def add_classes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labels", type=values.labels, metavar="A,B", help=text)
 
 
-class ModelOptions(TypedDict):
-    """What `infer.loading.load` takes of the options of `add_model`."""
-
-    tokenizer: str | None
-    dtype: str
-    allocator: str
-    quiet: bool
-
-
-def model_options(args: argparse.Namespace) -> ModelOptions:
-    """How a checkpoint is loaded, as typed."""
-    return {"tokenizer": args.tokenizer, "dtype": args.dtype, "allocator": args.allocator, "quiet": args.quiet}
-
-
-class ImageOptions(TypedDict):
-    """What `infer.loading.image_source` takes of the options of `add_model` and `add_images`."""
-
-    features: bool
-    frames: str | None
-    max_pixels: int | None
-    quiet: bool
-
-
-def image_options(args: argparse.Namespace) -> ImageOptions:
-    """How images are read, as typed."""
-    return {"features": args.features, "frames": args.frames, "max_pixels": args.max_pixels, "quiet": args.quiet}
-
-
-class AnsweringOptions(TypedDict):
-    """What `infer.answering.made_with` takes of the options of `add_answering`."""
-
-    labels: tuple[str, ...]
-    decode: bool
-    threshold: float | None
-    prompt: str | None
-    quiet: bool
-
-
-def answering_options(args: argparse.Namespace) -> AnsweringOptions:
-    """How scores become answers, as typed."""
-    return {
-        "labels": tuple(args.labels),
-        "decode": args.decode,
-        "threshold": args.threshold,
-        "prompt": args.prompt,
-        "quiet": args.quiet,
-    }
-
-
-class FolderOptions(TypedDict):
-    """What `data.dataset.load` and `evaluate.answer_files.located` take of the options of `add_folder`."""
-
-    images: str | None
-    allow_outside: bool
-
-
-def folder_options(args: argparse.Namespace) -> FolderOptions:
-    """Where images may be, as typed."""
-    return {"images": args.images, "allow_outside": args.allow_outside}
-
-
 def opening(args: argparse.Namespace) -> tuple[ModelSettings, ImageSettings]:
-    """What `run.opening.open_model` takes of the options of `add_model` and `add_images`, as typed."""
+    """What `infer.opening.open_model` takes of the options of `add_model` and `add_images`, as typed."""
     return read(ModelSettings, args), read(ImageSettings, args)
+
+
+def folders(args: argparse.Namespace) -> FolderSettings:
+    """Where images are, as typed in the options of `add_folder`."""
+    return read(FolderSettings, args)

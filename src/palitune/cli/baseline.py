@@ -50,9 +50,9 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.baseline import conclusion
     from palitune.evaluate.prompt_ranking import read_prompts
     from palitune.evaluate.report import baseline_table
+    from palitune.infer.opening import Opened, open_model
     from palitune.labels import LABELS
     from palitune.run import baselines
-    from palitune.run.opening import Opened, open_model
 
     if not args.features:
         raise UsageError("the linear probe learns from stored image features: leave out --no-features")
@@ -62,12 +62,12 @@ def run(args: argparse.Namespace) -> None:
     prompts = read_prompts(args.prompts, [LABELS]) if args.prompts else None
     base = workspace.checkpoint_to_read(args.model)
     trained = workspace.checkpoint_to_read(args.trained) if args.trained else None
-    how, folders = arguments.opening(args), arguments.folder_options(args)
+    how, folders = arguments.opening(args), arguments.folders(args)
 
     def opened(path: Path) -> Opened:
-        return open_model(path, *how, args.quiet)
+        return open_model(path, *how, quiet=args.quiet)
 
-    train, valid = dataset_files.load(train_file, **folders), dataset_files.load(valid_file, **folders)
+    train, valid = dataset_files.load(train_file, folders), dataset_files.load(valid_file, folders)
     split = baselines.Split(train_file, valid_file, train, valid)
     found = baselines.contestants(
         split, base, opened, prompts=prompts, metric=args.metric, seed=args.seed, quiet=args.quiet

@@ -58,5 +58,5 @@ def run(args: argparse.Namespace) -> None:
             console.note(f"{after.name}: WARNING: {found.warning}")
     if target is not None:
         before, after, _ = pairs[-1]
-        made = from_files.summarize_comparison(before, after, args.images, args.allow_outside)
+        made = from_files.summarize_comparison(before, after, arguments.folders(args))
         page_files.write(target, made, args.quiet)

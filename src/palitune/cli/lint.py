@@ -55,11 +55,12 @@ def run(args: argparse.Namespace) -> None:
     from palitune.infer.decoding import MAX_ANSWER
 
     paths = dataset_files.every_file(args.files)
+    folders = arguments.folders(args)
     targets = repair.targets(args.fix, paths, args.overwrite) if args.fix else {}
     silent = args.quiet or not sys.stderr.isatty()
     report = lint(
         paths,
-        lambda path: ImageFolders.of(path, args.images, args.allow_outside),
+        lambda path: ImageFolders.of(path, folders),
         Decoding(args.frames or "middle", args.max_pixels or MAX_PIXELS),
         tokenizer_of(args.model, args.tokenizer),
         args.prompt if args.prompt is not None else PROMPT,

@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.prompt_ranking import ranked, read_prompts
     from palitune.evaluate.report import prompt_table
     from palitune.infer.loading import announce
+    from palitune.infer.opening import open_model
     from palitune.infer.predictor import check_images
-    from palitune.run.opening import open_model
     from palitune.run.prompt_search import score_prompts
 
     if args.file == args.data == "-":
@@ -73,8 +73,8 @@ def run(args: argparse.Namespace) -> None:
     classes = tuple(args.labels)
     prompts = read_prompts(args.file, args.words or [classes])
     file = dataset_files.learning_file(args.data)
-    opened = open_model(workspace.checkpoint_to_read(args.model), *arguments.opening(args), args.quiet)
-    records = dataset_files.load(Path(file), **arguments.folder_options(args), labels=classes)
+    opened = open_model(workspace.checkpoint_to_read(args.model), *arguments.opening(args), quiet=args.quiet)
+    records = dataset_files.load(Path(file), arguments.folders(args), labels=classes)
     check_images([records], opened.images)
     if not args.quiet:
         announce(opened.model)

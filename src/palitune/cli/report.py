@@ -69,9 +69,7 @@ def run(args: argparse.Namespace) -> None:
         stored=stored,
         learned=learned,
         most=args.most,
-        locate_images=not prints,
-        images=args.images,
-        allow_outside=args.allow_outside,
+        images=None if prints else arguments.folders(args),
         quiet=args.quiet,
     )
     if args.json:

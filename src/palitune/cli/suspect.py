@@ -64,9 +64,9 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, doubtful_labels, probe
     from palitune.evaluate.report import page_files
+    from palitune.infer.opening import open_model
     from palitune.infer.predictor import tell_of_questions
     from palitune.run import out_of_fold
-    from palitune.run.opening import open_model
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):
         raise UsageError("--examples, --learning-rate and --prompt are for --learn")
@@ -75,7 +75,7 @@ def run(args: argparse.Namespace) -> None:
     args.data = dataset_files.learning_file(args.data)
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
-    folders = ImageFolders.of(Path(args.data), args.images, args.allow_outside)
+    folders = ImageFolders.of(Path(args.data), arguments.folders(args))
     answered = [pair for _, pair in example_files.Reader(Path(args.data)).answered()]
     found = [one.with_image(path=folders.locate(one.image.name, one.where)) for one, _ in answered]
     predictions = [said or Prediction(one, one.target, "") for one, said in answered]
@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> None:
     if args.learn:
         p = _by_fine_tuning(found, classes, args)
     else:
-        opened = open_model(source, *arguments.opening(args), args.quiet)
+        opened = open_model(source, *arguments.opening(args), quiet=args.quiet)
         p = out_of_fold.by_linear_probe(found, opened, classes, args.folds, args.seed, args.quiet)
     _write(doubtful_labels.ranked(found, p, classes, args.number), target, sheet, args)
 
@@ -104,7 +104,7 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
         console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
     if sheet is not None:
         chosen = [(doubts.records[i], doubts.answers[i]) for i in doubts.order]
-        shots = [plots.SheetImage(r.image.path, r.label, a.text, r.image.name, a.p_yes) for r, a in chosen]
+        shots = [plots.SheetImage.of(a._replace(example=r)) for r, a in chosen]
         plots.write_sheet(sheet, shots, args.sheet, quiet=True)
     if target is not None:
         page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)

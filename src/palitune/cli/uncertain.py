@@ -45,11 +45,11 @@ def run(args: argparse.Namespace) -> None:
     if sheet is not None:
         from palitune.evaluate.report import plots
 
-        folders = arguments.folder_options(args)
+        folders = arguments.folders(args)
         predictions = [line.prediction for line in chosen]
-        located = answer_files.located([one.example for one in predictions], Path(args.file), **folders)
+        located = answer_files.located([one.example for one in predictions], Path(args.file), folders)
         shots = [
-            plots.SheetImage(one.image.path, one.label or "?", said.text, one.image.name, said.p_yes)
+            plots.SheetImage.of(said._replace(example=one))
             for one, said in zip(located, predictions, strict=True)
             if one.image.path.is_file()
         ]

@@ -1,9 +1,11 @@
-"""Settings of how a model's scores become answers."""
+"""Settings of how a model's scores become answers, and all that a model predicts with."""
 
 import dataclasses
 
+from palitune.config.model import EvaluatedImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting
 from palitune.config.value_kinds import PROBABILITY, Flag, Kind, Prompt
+from palitune.errors import UsageError
 from palitune.labels import LABELS, plain_set
 
 
@@ -49,3 +51,18 @@ class AnsweringSettings(Settings):
         metavar="P",
         shown="what `palitune threshold` stored with the model; 0.5",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and (self.decode or len(self.labels) > 2):
+            other = "--decode" if self.decode else "more than two --labels"
+            raise UsageError(f"--threshold has no effect with {other}: leave one out")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PredictorConfig(ModelSettings, PromptSettings, EvaluatedImageSettings, AnsweringSettings):
+    """A predictor: which model, what it is asked, how images are read, and how scores become answers.
+
+    Raises:
+      UsageError: a setting has no such value, or settings contradict each other.
+    """

@@ -5,10 +5,12 @@ from typing import ClassVar
 
 from palitune.config.settings import Settings, setting
 from palitune.config.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt
+from palitune.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
 ALLOCATORS = ("default", "grow", "platform", "async")
 POOLS = ("worst", "mean", "best")
+ALL_FRAMES = "all"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +107,7 @@ class EvaluatedImageSettings(ImageSettings):
 
     frames: str | None = setting(
         None,
-        Frames(("all",)),
+        Frames((ALL_FRAMES,)),
         "what an animated image shows: first, middle, last, a number from 0, or all",
         metavar="FRAME",
         shown="the model's own; middle",
@@ -119,3 +121,8 @@ class EvaluatedImageSettings(ImageSettings):
         "with --frames all: the frame that counts: worst (least sure of yes), best, or the mean of all",
         shown="worst",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.frames != ALL_FRAMES and (self.most_frames or self.pool):
+            raise UsageError("--most-frames and --pool are for --frames all")

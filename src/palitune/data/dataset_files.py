@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from palitune.config.model import FolderSettings
 from palitune.console import command
 from palitune.data import example_files
 from palitune.data.example import Example
@@ -26,20 +27,17 @@ def require_data(name: str) -> None:
         raise MissingInputError("no such file", where=name, hint=hint)
 
 
-def load(
-    path: Path, *, images: str | None = None, allow_outside: bool = False, labels: Sequence[str] = LABELS
-) -> list[Example]:
+def load(path: Path, folders: FolderSettings | None = None, *, labels: Sequence[str] = LABELS) -> list[Example]:
     """A file's labelled examples, each with its image's file and one of the labels.
 
     Args:
-      images: the folder that the images' names are relative to; None is the data file's folder or the one above.
-      allow_outside: images may be anywhere.
+      folders: where images are; None is the data file's folder or the one above.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
     require_data(str(path))
-    found = example_files.read(path, ImageFolders.of(path, images, allow_outside))
+    found = example_files.read(path, ImageFolders.of(path, folders or FolderSettings()))
     example_files.require_labels(found, labels)
     return found
 
@@ -50,13 +48,14 @@ def read(
     """All examples of a file of JSONL or TSV, each with its image's file; labels may be anything.
 
     Args:
-      images, allow_outside: as in `load`.
+      images: the folder that image names are relative to; None is the file's folder or the one above.
+      allow_outside: images may be anywhere.
       labelled: every example needs a label.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
-    folders = ImageFolders.of(Path(path), images, allow_outside)
+    folders = ImageFolders.of(Path(path), FolderSettings(images=images, allow_outside=allow_outside))
     found = example_files.stream(Path(path), labelled)
     return [one.with_image(path=folders.locate(one.image.name, one.where)) for one in found]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from palitune.data.example import Example, Image
 from palitune.data.tokens import Text
+from palitune.errors import BadDataError
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -60,6 +61,18 @@ def prefix_suffix(text: Text, images: tuple[Image, ...] = ()) -> Encoded:
                    causal.astype(np.int32), images)  # fmt: skip
 
 
+def question(example: Example, prompt: str) -> str:
+    """What PaliGemma is asked of an example: its own question, or else `prompt`.
+
+    Raises:
+      BadDataError: the example is a chat, which PaliGemma's template has no place for.
+    """
+    if len(example.messages) > 1 or example.messages[0].role != "user":
+        what = f"PaliGemma takes one message of the user, and this example has {len(example.messages)} messages"
+        raise BadDataError(what, where=example.where)
+    return example.messages[0].text or prompt
+
+
 def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
     """PaliGemma's template: the prompt, a newline, and the answer to the first target with an end token.
 
@@ -67,6 +80,6 @@ def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
       prompt: takes the place of an empty one.
 
     Raises:
-      BadDataError: the prompt is too long.
+      BadDataError: the prompt is too long, or the example is a chat.
     """
-    return prefix_suffix(tokenizer.example(example.prompt or prompt, example.label, example.where), example.images)
+    return prefix_suffix(tokenizer.example(question(example, prompt), example.label, example.where), example.images)

@@ -130,6 +130,16 @@ class Example(NamedTuple):
         """The right answer to the first target; empty where it is unknown."""
         return self.targets[0].answer or ""
 
+    def with_prompt(self, prompt: str) -> "Example":
+        """The same example with another text in the user's last message, behind its images."""
+        for number in reversed(range(len(self.messages))):
+            message = self.messages[number]
+            if message.role == "user":
+                images = tuple(part for part in message.parts if type(part) is Image)
+                changed = Message("user", (*images, prompt) if prompt else images)
+                return self._replace(messages=(*self.messages[:number], changed, *self.messages[number + 1 :]))
+        raise ValueError(f"{self.where}: the example has no message of the user")
+
     def with_image(self, name: str | None = None, path: Path | None = None) -> "Example":
         """The same example with another name or file for its first image."""
         for number, message in enumerate(self.messages):

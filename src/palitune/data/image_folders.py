@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
+from palitune.config.model import FolderSettings
 from palitune.data.invisible_characters import is_address, why_missing
 from palitune.errors import BadDataError
 
@@ -25,9 +26,11 @@ class ImageFolders:
         self.listed: dict[Path, dict[str, list[str]]] = {}  # the names in each folder, by their composed form (NFC)
 
     @classmethod
-    def of(cls, data: Path, folder: str | Path | None, allow_outside: bool = False) -> "ImageFolders":
-        """Returns the named folder, or if there is none, the folders beside a data file."""
-        return cls([Path(folder)], allow_outside) if folder else cls.beside(data, allow_outside)
+    def of(cls, data: Path, settings: FolderSettings) -> "ImageFolders":
+        """Returns the folder that settings name, or if they name none, the folders beside a data file."""
+        if settings.images:
+            return cls([Path(settings.images)], settings.allow_outside)
+        return cls.beside(data, settings.allow_outside)
 
     @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":

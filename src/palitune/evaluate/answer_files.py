@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import console
+from palitune.config.model import FolderSettings
 from palitune.data import answer_source, example_files
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
@@ -174,11 +175,9 @@ def _contradicts(made: Outcomes) -> bool:
     return bool(len(said) and wrong.min() > len(said) / 20)
 
 
-def located(
-    found: Iterable[Example], path: Path, images: str | None = None, allow_outside: bool = False
-) -> list[Example]:
+def located(found: Iterable[Example], path: Path, where: FolderSettings) -> list[Example]:
     """Examples with their images' files; says once how many images are not there."""
-    folders, missing, result = ImageFolders.of(path, images, allow_outside), [], []
+    folders, missing, result = ImageFolders.of(path, where), [], []
     for one in found:
         example = one
         with contextlib.suppress(PalituneError):  # it is shown as missing

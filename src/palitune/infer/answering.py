@@ -6,11 +6,12 @@ from pathlib import Path
 
 from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
+from palitune.config.answering import AnsweringSettings
 from palitune.config.run_config import PROMPT
 from palitune.data.prediction import MadeWith
-from palitune.errors import UsageError, listed
+from palitune.errors import listed
 from palitune.infer.loading import Model
-from palitune.labels import LABELS, plain
+from palitune.labels import plain
 
 
 def prompt_of(source: Path, prompt: str | None = None) -> str:
@@ -18,31 +19,21 @@ def prompt_of(source: Path, prompt: str | None = None) -> str:
     return prompt if prompt is not None else manifest.prompt(source, PROMPT)
 
 
-def check(labels: Sequence[str], decode: bool, threshold: float | None) -> None:
-    """Raises UsageError for options that contradict each other."""
-    if threshold is not None and (decode or len(labels) > 2):
-        other = "--decode" if decode else "more than two --labels"
-        raise UsageError(f"--threshold has no effect with {other}: leave one out")
-
-
 def made_with(
-    model: Model,
-    *,
-    labels: Sequence[str] = LABELS,
-    decode: bool = False,
-    threshold: float | None = None,
-    prompt: str | None = None,
-    quiet: bool = False,
+    model: Model, settings: AnsweringSettings | None = None, prompt: str | None = None, *, quiet: bool = False
 ) -> MadeWith:
-    """As given, with what is stored beside the checkpoint; says which threshold counts.
+    """As settings say, with what is stored beside the checkpoint; says which threshold counts.
 
     What is stored holds for its parameters, its labels and the model's own prompt.
 
+    Args:
+      prompt: of examples that have none of their own; None is the model's own.
+
     Raises:
-      UsageError: options that contradict each other.
       BadDataError: what is stored is damaged.
     """
-    check(labels, decode, threshold)
+    settings = settings or AnsweringSettings()
+    labels, decode, threshold = settings.labels, settings.decode, settings.threshold
     point, note = OperatingPoint(), ""
     if (stored := operating_point.read(model.path)) is not None:
         if (other := _not_meant(stored, model, labels, prompt)) is None:
@@ -60,7 +51,7 @@ def made_with(
     if note and not quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
     mark, asked = operating_point.mark(model.checkpoint), prompt_of(model.path, prompt)
-    return MadeWith(tuple(labels), point.threshold, point.temperature, model.path.stem, mark, asked, decode)
+    return MadeWith(labels, point.threshold, point.temperature, model.path.stem, mark, asked, decode)
 
 
 def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[str], prompt: str | None) -> str | None:

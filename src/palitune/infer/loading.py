@@ -10,20 +10,16 @@ import jax
 import jax.numpy as jnp
 
 from palitune import jax_environment, trees, workspace
-from palitune.checkpoint import delta, manifest
+from palitune.checkpoint import delta
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.npz import Checkpoint
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
+from palitune.config.model import ModelSettings
 from palitune.config.run_config import TrainingConfig
 from palitune.console import status
-from palitune.data.images import decoder
-from palitune.data.images.decoder import Decoding
-from palitune.data.images.loader import LIMIT, ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
-from palitune.infer.features import Features
-from palitune.infer.features import key as features_key
 from palitune.method import METHODS
 from palitune.models import lora, spec
 from palitune.models.arrays import DType
@@ -47,7 +43,7 @@ class Model(NamedTuple):
         array = self.checkpoint[path]
         # Converted here, array by array: on the device the largest alone would take the memory of half a model.
         converted = array.astype(resident_dtype(array.dtype, self.dtype), copy=False)
-        placed = jnp.asarray(converted)
+        placed = jax.device_put(converted)  # `jnp.asarray` would compile a program for every shape
         if not is_finite(converted if converted.size <= ON_HOST else placed):
             raise BadDataError(f"parameter {path} has values that are not finite", where=str(self.path))
         return placed
@@ -97,20 +93,11 @@ def set_allocator(choice: str) -> None:
         os.environ.setdefault(name, value)
 
 
-def load(
-    path: Path,
-    *,
-    tokenizer: str | Path | None = None,
-    dtype: str = "auto",
-    allocator: str = "grow",
-    quiet: bool = False,
-) -> Model:
+def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = False) -> Model:
     """Opens the checkpoint at `path` and checks its parameters; none of them is put on the device yet.
 
     Args:
-      tokenizer: a SentencePiece model's file; None is the one that fits the size of the vocabulary.
-      dtype: of the computation; "auto" is bfloat16 on an accelerator and float32 on a CPU.
-      allocator: how JAX takes a GPU's memory, as in `set_allocator`.
+      settings: the tokenizer, the dtype of the computation and the allocator; `model` has no effect here.
       quiet: write nothing to stderr.
 
     Raises:
@@ -119,7 +106,8 @@ def load(
         downloaded, and is no longer what it was then.
       ConfigurationError: the tokenizer is another model's.
     """
-    set_allocator(allocator)
+    settings = settings or ModelSettings()
+    set_allocator(settings.allocator)
     workspace.remember_verified()
     status(f"opening {path}", quiet)
     checkpoint = delta.load(path, workspace.checkpoint_to_read)
@@ -129,10 +117,11 @@ def load(
     checkpoint.verify(silent)
     sizes = spec.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
-    found = _tokenizer(tokenizer, sizes.llm.vocab_size, path)
+    found = _tokenizer(settings.tokenizer, sizes.llm.vocab_size, path)
     if not quiet:
         jax_environment.tell()
     set_up_jax()
+    dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return Model(path, sizes, checkpoint, found, jnp.dtype(dtype))
@@ -171,43 +160,6 @@ def announce(model: Model) -> None:
     )
 
 
-def decoding(source: Path, frames: str | None = None, max_pixels: int | None = None) -> Decoding:
-    """How image files are read: with this frame of animated ones, or else the one the checkpoint was made with."""
-    usual = manifest.frames(source, decoder.DEFAULT.frames)
-    chosen = usual if frames in (None, "all") else frames
-    return Decoding(chosen, max_pixels or decoder.DEFAULT.max_pixels)
-
-
-def image_source(
-    model: Model,
-    *,
-    features: bool = True,
-    frames: str | None = None,
-    max_pixels: int | None = None,
-    quiet: bool = False,
-    limit: int = LIMIT,
-) -> ImageLoader | Features:
-    """Where the model's images come from: image features, from `cache/features/` if they are there, or pixels.
-
-    Args:
-      features: use image features; without them every image is decoded and goes through the image encoder.
-      frames: which frame of an animated image is used, as in `decoding`.
-      max_pixels: the largest image that is decoded.
-      limit: bytes of pixels that are kept in memory.
-    """
-    how = decoding(model.path, frames, max_pixels)
-    if not features:
-        return ImageLoader(model.sizes.img.image_size, limit, how)
-    digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
-    folder = workspace.cache() / "features" / features_key(model.sizes.img, digests, model.dtype)
-    return Features(model.sizes.img, folder, model.image_encoder, model.dtype, quiet, how)
-
-
-def shown_params(model: Model, shown: ImageLoader | Features) -> dict[str, jax.Array]:
-    """The parameters that are still needed for what the model is shown: image features need no image encoder."""
-    return model.params(lambda path: isinstance(shown, ImageLoader) or not path.startswith(IMAGE_ENCODER))
-
-
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """The trainable parameters before training, and the frozen parameters that new adapters add.
 
@@ -226,7 +178,7 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax
     )
 
 
-def _tokenizer(option: str | Path | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
+def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
     path = Path(option) if option else catalogue.tokenizer_path(vocab_size, workspace.cache())
     if path is None:
         what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"

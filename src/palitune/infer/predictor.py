@@ -13,18 +13,21 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from palitune import workspace
+from palitune.config.answering import PredictorConfig
+from palitune.config.model import ALL_FRAMES, EvaluatedImageSettings
+from palitune.data import encode
 from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
-from palitune.data.images.loader import ImageArray, ImageLoader, ImageRequest, ImageSource, raise_all
+from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_all
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.data.tokens import Text
-from palitune.errors import PalituneError, UsageError
+from palitune.errors import PalituneError
 from palitune.infer import answering
 from palitune.infer.decoding import Writer
-from palitune.infer.features import Features
-from palitune.infer.loading import Model, decoding, image_source, load, shown_params
+from palitune.infer.loading import Model
+from palitune.infer.opening import ImagesOfModel, Opened, decoding, open_model
 from palitune.infer.scoring import Scorer
 from palitune.labels import LABELS
 
@@ -89,17 +92,16 @@ def check_images(sets: Iterable[Sequence[Example]], source: ImageSource, frames:
     source.check(wanted)
 
 
-def frames_of(
-    how: Decoding, frames: str | None = None, most_frames: int | None = None, pool: str | None = None
-) -> Frames:
-    """Which frames of animated images are used: one, or with `frames` "all" up to `most_frames` of them, pooled.
+def frames_of(source: Path, images: EvaluatedImageSettings) -> Frames:
+    """Which frames of animated images are scored: one, or several that are pooled.
 
-    Raises:
-      UsageError: the number of frames or the pooling is given without `frames` "all".
+    Args:
+      source: the model's checkpoint, which knows the frame that is used where the settings name none.
     """
-    if frames != "all" and (most_frames or pool):
-        raise UsageError("--most-frames and --pool are for --frames all")
-    return Frames(how, (most_frames or MOST_FRAMES) if frames == "all" else None, pool or "worst")
+    several = images.frames == ALL_FRAMES
+    return Frames(
+        decoding(source, images), (images.most_frames or MOST_FRAMES) if several else None, images.pool or "worst"
+    )
 
 
 class Predictor:
@@ -108,7 +110,7 @@ class Predictor:
     def __init__(
         self,
         model: Model,
-        images: ImageLoader | Features,
+        images: ImagesOfModel,
         made: MadeWith,
         *,
         frames: Frames | None = None,
@@ -116,7 +118,7 @@ class Predictor:
         quiet: bool = False,
     ) -> None:
         """Args:
-          images: where the images come from, as `infer.loading.image_source` makes it.
+          images: where the images come from, as `infer.opening.image_source` makes it.
           made: the labels, threshold, temperature and prompt, as `infer.answering.made_with` finds them.
           frames: which frames of animated images are scored; None is the one that `images` says.
           quiet: show no progress.
@@ -142,6 +144,8 @@ class Predictor:
         threshold: float | None = None,
         decode: bool = False,
         frames: str | None = None,
+        most_frames: int | None = None,
+        pool: str | None = None,
         max_pixels: int | None = None,
         features: bool = True,
         dtype: str = "auto",
@@ -158,28 +162,45 @@ class Predictor:
           threshold: of the first of two labels; None is what `palitune threshold` stored with the model, or 0.5.
           decode: let the model write freely instead of scoring the labels.
           frames: of animated images: first, middle, last, a number from 0, or all.
+          most_frames: with all frames, how many of them are scored, evenly spaced.
+          pool: with all frames, the one that counts: worst (least sure of the first label), best, or the mean.
           max_pixels: the largest image that is decoded.
           features: store image features in `cache/features/`.
-          dtype, tokenizer, allocator, quiet: as in `infer.loading.load`.
+          dtype, tokenizer, allocator: as the options of these names.
           batch_size: examples that are scored at a time.
 
         Raises:
           MissingInputError, BadDataError, ConfigurationError: as `infer.loading.load`.
-          UsageError: options that contradict each other.
+          UsageError: a setting has no such value, or settings contradict each other.
         """
-        answering.check(labels, decode, threshold)
-        model = load(
-            workspace.checkpoint_to_read(name), tokenizer=tokenizer, dtype=dtype, allocator=allocator, quiet=quiet
-        )
-        images = image_source(model, features=features, frames=frames, max_pixels=max_pixels, quiet=quiet)
-        made = answering.made_with(model, labels=labels, decode=decode, threshold=threshold, prompt=prompt, quiet=quiet)
-        chosen = frames_of(decoding(model.path, frames, max_pixels), frames)
-        return cls(model, images, made, frames=chosen, batch_size=batch_size, quiet=quiet)
+        options = {
+            "model": name,
+            "prompt": prompt,
+            "labels": labels,
+            "threshold": threshold,
+            "decode": decode,
+            "frames": frames,
+            "most_frames": most_frames,
+            "pool": pool,
+            "max_pixels": max_pixels,
+            "features": features,
+            "dtype": dtype,
+            "tokenizer": tokenizer,
+            "allocator": allocator,
+        }
+        return cls.of(PredictorConfig.of(options), batch_size=batch_size, quiet=quiet)
+
+    @classmethod
+    def of(cls, config: PredictorConfig, *, batch_size: int = 8, quiet: bool = False) -> "Predictor":
+        """A predictor as settings say. Raises as `load`."""
+        model, images = open_model(workspace.checkpoint_to_read(config.model), config, config, quiet=quiet)
+        made = answering.made_with(model, config, config.prompt, quiet=quiet)
+        return cls(model, images, made, frames=frames_of(model.path, config), batch_size=batch_size, quiet=quiet)
 
     @functools.cached_property
     def params(self) -> Mapping[str, jax.Array]:
         """The parameters on the device, flat; without the image encoder's where image features are used."""
-        return shown_params(self.model, self.images)
+        return Opened(self.model, self.images).params()
 
     def predict(
         self,
@@ -197,7 +218,8 @@ class Predictor:
           params: parameters to predict with, as in `params`, in place of the model's own.
 
         Raises:
-          MissingInputError, BadDataError: an image cannot be used, a prompt is too long, or a score is not finite.
+          MissingInputError, BadDataError: an image cannot be used, a prompt is too long, an example is
+            a chat, or a score is not finite.
         """
         own = self.params if params is None else params
         asked = ((example, target) for example in examples for target in example.targets)
@@ -255,7 +277,7 @@ class Predictor:
             if len(sound) < len(found):
                 _tell(next(one for one in found if isinstance(one, PalituneError)), on_bad)
                 continue
-            prompt = self.tokenizer.prompt(example.prompt or self.made.prompt, example.where)
+            prompt = self.tokenizer.prompt(encode.question(example, self.made.prompt), example.where)
             pending.append((example, target, len(sound)))
             for one in sound:
                 yield one, prompt

@@ -112,16 +112,24 @@ def init(weights: Mapping[str, Shaped], targets: str, rank: int, alpha: float, k
     if not chosen:
         hint = f"Those that can have an adapter: {', '.join(LAYERS + name for name in EQUATIONS)}"
         raise ConfigurationError("no parameter has this path", where=targets, hint=hint)
-    made: dict[str, jax.Array] = {}
-    for number, path in enumerate(sorted(chosen)):
-        named = shapes(path, tuple(weights[path].shape), rank)
-        a, b = named[f"{path}{A}"], named[f"{path}{B}"]
-        axes = factors(EQUATIONS[path.removeprefix(LAYERS)]).a
-        fan_in = math.prod(size for axis, size in zip(axes, a[1:], strict=True) if axis.isupper())
-        made[f"{path}{A}"] = jax.random.normal(jax.random.fold_in(key, number), a) * fan_in**-0.5
-        made[f"{path}{B}"] = jnp.zeros(b)
-        made[f"{path}{ALPHA}"] = jnp.full(named[f"{path}{ALPHA}"], alpha, jnp.float32)
-    return made
+    named = {path: shapes(path, tuple(weights[path].shape), rank) for path in sorted(chosen)}
+
+    @jax.jit  # one program for all adapters
+    def make(key: jax.Array) -> dict[str, jax.Array]:
+        made: dict[str, jax.Array] = {}
+        for number, (path, sizes) in enumerate(named.items()):
+            a = sizes[f"{path}{A}"]
+            axes = factors(EQUATIONS[path.removeprefix(LAYERS)]).a
+            fan_in = math.prod(size for axis, size in zip(axes, a[1:], strict=True) if axis.isupper())
+            # The barrier keeps the compiler from drawing both factors together, which would round differently.
+            drawn = jax.lax.optimization_barrier(jax.random.normal(jax.random.fold_in(key, number), a))
+            made[f"{path}{A}"] = drawn * fan_in**-0.5
+            made[f"{path}{B}"] = jnp.zeros(sizes[f"{path}{B}"])
+            made[f"{path}{ALPHA}"] = jnp.full(sizes[f"{path}{ALPHA}"], alpha, jnp.float32)
+        return made
+
+    adapters: dict[str, jax.Array] = make(key)
+    return adapters
 
 
 def adapted(paths: Iterable[str]) -> list[str]:

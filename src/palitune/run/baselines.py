@@ -17,9 +17,9 @@ from palitune.evaluate.prompt_ranking import Prompt, ranked
 from palitune.infer import probe_features
 from palitune.infer.answering import made_with
 from palitune.infer.loading import announce
+from palitune.infer.opening import Opened
 from palitune.infer.predictor import Predictor, check_images
 from palitune.labels import LABELS
-from palitune.run.opening import Opened
 from palitune.run.prompt_search import score_prompts
 
 Open = Callable[[Path], Opened]

@@ -8,15 +8,15 @@ from palitune.config.run_config import RunConfig
 from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
-from palitune.data.images.loader import ImageLoader, ImageSource
+from palitune.data.images.loader import ImageSource
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
 from palitune.evaluate import confusion
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
-from palitune.infer.features import Features
 from palitune.infer.loading import Model
+from palitune.infer.opening import ImagesOfModel
 from palitune.infer.predictor import Predictor, check_images
 from palitune.labels import LABELS
 from palitune.models.arrays import Flat
@@ -41,7 +41,7 @@ def whole_of(
     if not path.is_file():
         return {}
     try:
-        records = dataset_files.load(path, images=config.images, allow_outside=config.allow_outside)
+        records = dataset_files.load(path, config)
         check_images([records], shown)
     except PalituneError as error:
         if not config.quiet:  # no part of the run depends on it
@@ -67,7 +67,7 @@ class SetEvaluator:
     def __init__(
         self,
         model: Model,
-        shown: ImageLoader | Features,
+        shown: ImagesOfModel,
         prompt: str,
         sets: Mapping[Path, Sequence[Example]],
         whole: Mapping[Path, Sequence[Example]],

@@ -15,7 +15,7 @@ from palitune.data import dataset_files
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.report.result_block import TrialResult, trial_table
-from palitune.infer.loading import shown_params
+from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
 from palitune.run import preparation, reproduce
@@ -192,7 +192,7 @@ def _trainer(
             base=base, dtypes=dtypes, config=made_by.as_json(), data=str(learned_from), learned=learned
         )
 
-    params = shown_params(model, run.images)
+    params = Opened(model, run.images).params()
     if saved is None:
         log.note(f"evaluating {sum(map(len, run.sets.values()))} records before learning")
         evaluator(params, UNTRAINED)

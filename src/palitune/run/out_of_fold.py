@@ -24,10 +24,10 @@ from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.loading import announce
+from palitune.infer.opening import Opened, open_model
 from palitune.infer.predictor import Predictor, check_images
 from palitune.labels import LABELS
 from palitune.run import learn
-from palitune.run.opening import Opened, open_model
 
 
 def by_linear_probe(
@@ -80,7 +80,7 @@ def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Arra
     assert path is not None
     opened = open_model(path, own, own, quiet=True)
     made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
-    held_out = dataset_files.load(valid, images=own.images, allow_outside=True)
+    held_out = dataset_files.load(valid, own)
     predictions = Predictor(opened.model, opened.images, made, quiet=True).predict_all(held_out)
     return np.array([one.probabilities for one in predictions])
 

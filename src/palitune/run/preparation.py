@@ -13,10 +13,9 @@ from palitune.console import status
 from palitune.data import dataset_files
 from palitune.data.checks import findings, seen_in_training
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageLoader
 from palitune.errors import UsageError
-from palitune.infer.features import Features
-from palitune.infer.loading import Model, announce, files_of, image_source, load
+from palitune.infer.loading import Model, announce, files_of, load
+from palitune.infer.opening import ImagesOfModel, image_source
 from palitune.infer.predictor import check_images, tell_of_questions
 from palitune.method import METHODS
 from palitune.models import lora
@@ -85,7 +84,7 @@ class Preparation(NamedTuple):
     """A run that nothing speaks against."""
 
     model: Model
-    images: ImageLoader | Features  # what the model is shown for an image
+    images: ImagesOfModel  # what the model is shown for an image
     sets: dict[Path, list[Example]]
     whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
     data: Path
@@ -103,16 +102,12 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     source = workspace.checkpoint_to_read(config.model)
     trials = Trials(config)
     frames = config.frames or manifest.frames(source, "middle")
-    sets = {
-        path: dataset_files.load(path, images=config.images, allow_outside=config.allow_outside)
-        for path in (train_file, valid_file)
-        if path is not None
-    }
+    sets = {path: dataset_files.load(path, config) for path in (train_file, valid_file) if path is not None}
     train, valid = sets[train_file], sets[valid_file or train_file]
     configured = Configured(config, _prompt(config, source, train), frames, len(train))
     for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
         configured(trial)
-    model = load(source, tokenizer=config.tokenizer, dtype=config.dtype, allocator=config.allocator, quiet=config.quiet)
+    model = load(source, config, quiet=config.quiet)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {config.write} would replace the model that it learns from")
     configured = dataclasses.replace(configured, checkpoint=model.checkpoint)
@@ -120,7 +115,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     # A trainable image encoder needs pixels, and so do images that augmentation changes.
     pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
     features = config.features and not pixels
-    images = image_source(model, features=features, frames=frames, max_pixels=config.max_pixels, quiet=config.quiet)
+    images = image_source(model, config, features=features, quiet=config.quiet)
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
     status("compiling a training step, to see whether it fits", config.quiet)
     _require_room(setups, configs, folder, config.save_every)

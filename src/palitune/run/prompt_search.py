@@ -6,19 +6,19 @@ from collections.abc import Mapping, Sequence
 import jax
 from tqdm import tqdm
 
-from palitune.data import probabilities
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
+from palitune.data.prediction import MadeWith
 from palitune.evaluate import metrics
 from palitune.evaluate.prompt_ranking import Prompt, Scored
 from palitune.infer.loading import Model
-from palitune.infer.scoring import Scorer
+from palitune.infer.opening import ImagesOfModel
+from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 
 
 def score_prompts(
     model: Model,
-    image_source: ImageSource,
+    images: ImagesOfModel,
     params: Mapping[str, jax.Array],
     records: Sequence[Example],
     prompts: Sequence[Prompt],
@@ -37,22 +37,21 @@ def score_prompts(
     Raises:
       BadDataError: a prompt is too long, an image cannot be used, or a score is not finite.
     """
-    scorers = {
-        words: Scorer(model.sizes, model.tokenizer, words, model.dtype, batch_size)
+    predictors = {
+        words: Predictor(model, images, MadeWith(words), batch_size=batch_size, quiet=True)
         for words in dict.fromkeys(prompt.words for prompt in prompts)
     }
+    for prompt in prompts:
+        model.tokenizer.prompt(prompt.text)  # the longest is refused before all work
     labels = [record.label for record in records]
-    questions = [model.tokenizer.prompt(prompt.text) for prompt in prompts]  # the longest is refused before all work
     found = []
     silent = quiet or not sys.stderr.isatty()
     with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
-        for prompt, question in zip(prompts, questions, strict=True):
-            tokens = raise_first(image_source.prefetch(ImageRequest(one.image.path, one.where) for one in records))
-            asked = ((one, question) for one in tokens)
+        for prompt in prompts:
+            asked = (record.with_prompt(prompt.text) for record in records)
             p = []
-            for record, scores in zip(records, scorers[prompt.words](params, asked), strict=True):
-                probabilities.require_finite(scores, record, model.path)
-                p.append(float(probabilities.probabilities(scores)[0]))
+            for one in predictors[prompt.words].predict(asked, params=params):
+                p.append(one.p_yes or 0.0)
                 bar.update()
             said = [classes[0] if one >= 0.5 else classes[1] for one in p]
             found.append(Scored(prompt, metrics.outcomes_of(labels, said, p, classes)))

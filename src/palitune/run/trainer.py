@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.config.run_config import TrainingConfig
@@ -260,7 +259,7 @@ class Trainer:
 
     def all_params(self, learned: Weights) -> dict[str, jax.Array]:
         """All parameters on the device: the frozen ones, and those that were learned."""
-        return {**self.frozen, **{path: jnp.asarray(learned[path]) for path in learned}}
+        return {**self.frozen, **{path: jax.device_put(learned[path]) for path in learned}}
 
     def place(self) -> dict[str, int]:
         """The trial, pass and attempt at work, counted from 1, as the metrics name them."""

@@ -1,5 +1,6 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -42,6 +43,12 @@ NOT_COMPILED = (
     "frames",
     "max_pixels",
 )
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _converted(arrays: Flat, dtypes: tuple[tuple[str, DType], ...]) -> dict[str, jax.Array]:
+    """Arrays in the dtypes that are named, by one program."""
+    return {path: arrays[path].astype(dtype) for path, dtype in dtypes}
 
 
 class TrainingSetups:
@@ -121,10 +128,9 @@ class TrainingSetups:
 
     def keep(self, learned: Flat) -> Weights:
         """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""
-        rounded = {}
-        for path, leaf in learned.items():
-            smaller = leaf.astype(self._stored(path, leaf.dtype))
-            rounded[path] = smaller if is_finite(smaller) else leaf  # float16 ends at 65,504
+        smaller = _converted(learned, tuple((path, self._stored(path, leaf.dtype)) for path, leaf in learned.items()))
+        # float16 ends at 65,504.
+        rounded = {path: leaf if is_finite(leaf) else learned[path] for path, leaf in smaller.items()}
         size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()
         if self.folder is not None and free is not None and size > IN_MEMORY * free:
             npz.save(self.folder.best, rounded)

@@ -138,9 +138,7 @@ class Attempt:
         """
         self.setup, self.learning_rate = setup, learning_rate
         self.stopping = EarlyStopping(setup.config.select, patience, best)
-        # The step gives its inputs' memory to its outputs. On a CPU that memory may be the checkpoint's file.
-        place = jnp.array if jax.default_backend() == "cpu" else jnp.asarray
-        self.trainable: Flat = {path: place(start.pop(path), setup.weights_dtype) for path in list(start)}
+        self.trainable: Flat = {path: _own(start.pop(path), setup.weights_dtype) for path in list(start)}
         self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed)
         self.count = 0  # steps made
         self.losses: list[float] = []  # of the steps since the last evaluation
@@ -230,10 +228,19 @@ class Attempt:
             raise DivergedError(f"learning diverged at step {self.count} of {steps} ({reason})", hint=ADVICE)
 
 
+def _own(leaf: jax.Array | AnyArray, dtype: DType) -> jax.Array:
+    """A leaf on the device that a step may take over: on a CPU the memory of an array may be the checkpoint's file."""
+    if jax.default_backend() == "cpu":
+        # NumPy converts without a program for every shape; only an array that is on the device already is copied.
+        return jax.device_put(jax.device_put(np.asarray(leaf).astype(dtype, copy=False)), may_alias=False)
+    return jnp.asarray(leaf, dtype)
+
+
 def _values(rate: optax.Schedule, first: int, last: int) -> Iterator[float]:
     """A schedule's values at the steps first … last, many at a time: one by one they would cost as much as a step."""
+    values = jax.jit(rate)  # one program; operation by operation they would be two dozen
     for start in range(first, last + 1, BLOCK):
-        yield from np.asarray(rate(jnp.arange(start, min(start + BLOCK, last + 1)))).tolist()
+        yield from np.asarray(values(np.arange(start, min(start + BLOCK, last + 1), dtype=np.int32))).tolist()
 
 
 def is_line_due(step: int, steps: int) -> bool:

@@ -84,8 +84,11 @@ def parameters(work: Work) -> tuple[Shapes, Shapes]:
     c = work.config
     method = METHODS[c.method]
     if method.adds_adapters and not lora.adapted(stored):
-        key = jax.random.key(0)
-        stored |= jax.eval_shape(lambda: lora.init(work.stored, c.lora_targets, c.lora_rank, c.lora_alpha, key))
+
+        def adapters() -> dict[str, jax.Array]:
+            return lora.init(work.stored, c.lora_targets, c.lora_rank, c.lora_alpha, jax.random.key(0))
+
+        stored |= jax.eval_shape(adapters)
     chosen, frozen = trees.split(stored, method.trainable)
     learning = weights_dtype(c, work.dtype)
     return (

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import DTypeLike
 
@@ -61,9 +62,9 @@ def init_state(
     that one program serves all of them.
     """
     state: State = {
-        "count": jnp.zeros((), jnp.int32),
-        "seed": jnp.uint32(seed),
-        "learning_rate": jnp.float32(learning_rate),
+        "count": jax.device_put(np.int32(0)),
+        "seed": jax.device_put(np.uint32(seed)),
+        "learning_rate": jax.device_put(np.float32(learning_rate)),
         "optimizer": optimizers.init(transform, trainable),
     }
     if options.ema is not None:

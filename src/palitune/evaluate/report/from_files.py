@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palitune.checkpoint.operating_point import Stored
+from palitune.config.model import FolderSettings
 from palitune.data import dataset_files
 from palitune.evaluate import answer_files, comparison
 from palitune.evaluate.answer_files import Answers
@@ -20,9 +21,7 @@ def summarize_file(
     stored: Stored | None = None,
     learned: Learned | None = None,
     most: int = 60,
-    locate_images: bool = True,
-    images: str | None = None,
-    allow_outside: bool = False,
+    images: FolderSettings | None = None,
     quiet: bool = False,
 ) -> Summary:
     """The summary of a file of answers.
@@ -33,8 +32,7 @@ def summarize_file(
       stored: the threshold of the model that gave the answers.
       learned: how that model was made.
       most: how many wrong answers are listed.
-      locate_images: find the images' files, for a page that shows them.
-      images, allow_outside: where they are, as `ImageFolders.of` takes it.
+      images: where the images' files are, for a page that shows them; None if they are not needed.
       quiet: write no notes to stderr.
 
     Raises:
@@ -56,8 +54,8 @@ def summarize_file(
         if threshold != stored.point.threshold:
             facts["threshold"] += " is stored, and is not what these answers were given with"
     records = found.examples
-    if locate_images:
-        records = answer_files.located(records, Path(file), images, allow_outside)
+    if images is not None:
+        records = answer_files.located(records, Path(file), images)
     return summary.summarize(
         file, facts, records, found.outcomes, earlier.outcomes if earlier else None, threshold, most, learned
     )
@@ -90,11 +88,9 @@ def compare_files(
     return [(before, after, comparison.compare(before.outcomes, after.outcomes)) for before, after in pairs]
 
 
-def summarize_comparison(
-    before: Answers, after: Answers, images: str | None = None, allow_outside: bool = False
-) -> Summary:
+def summarize_comparison(before: Answers, after: Answers, images: FolderSettings) -> Summary:
     """The summary of the second answers against the first, with the images' files."""
-    records = answer_files.located(after.examples, Path(after.name), images, allow_outside)
+    records = answer_files.located(after.examples, Path(after.name), images)
     facts = {"before": before.name, "after": after.name}
     title = f"{after.name} against {before.name}"
     threshold = answer_files.threshold_of(after.predictions, after.outcomes.classes)

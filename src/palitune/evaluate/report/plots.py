@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from palitune import console
 from palitune.data.images import decoder
+from palitune.data.prediction import Prediction
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import png
@@ -29,6 +30,12 @@ class SheetImage(NamedTuple):
     answer: str
     name: str = ""  # as the data call it
     p_yes: float | None = None
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> "SheetImage":
+        """A prediction's image; without a label it is shown with "?"."""
+        example = prediction.example
+        return cls(example.image.path, example.label or "?", prediction.text, example.image.name, prediction.p_yes)
 
 
 def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> None:

@@ -1,0 +1,200 @@
+"""A model's answers to a file of examples, or to a stream of them, as lines; an interrupted run can be continued."""
+
+import collections
+import itertools
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from tqdm import tqdm
+
+from palitune import workspace
+from palitune.config.answering import PredictorConfig
+from palitune.data import dataset_files
+from palitune.data.answer_source import AnswerSource
+from palitune.data.checks import seen_in_training
+from palitune.data.example import Example
+from palitune.data.example_files import Reader
+from palitune.data.formats.lines import STDIN
+from palitune.data.formats.tsv import to_tsv
+from palitune.data.image_folders import ImageFolders
+from palitune.data.images.loader import ImageSource
+from palitune.data.prediction import Prediction
+from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, printable
+from palitune.evaluate.unfinished_answers import resume
+from palitune.infer import answering
+from palitune.infer.loading import announce
+from palitune.infer.opening import open_model
+from palitune.infer.predictor import Frames, Predictor, frames_of, image_problems, located
+from palitune.labels import plain, plain_set
+from palitune.run.answer_lines import LineWriter, answer_line, continued_file
+
+FOLDER = "Is it the right folder? -i names another one"
+
+
+class Wanted(NamedTuple):
+    """What is answered, and how the answers are written.
+
+    Attributes:
+      data: a file of examples, JSONL or TSV; "-" is standard input.
+      skip_bad_images: leave out examples whose images cannot be used, instead of stopping before the model runs.
+      resume: a file that answers are added to; None writes to standard output.
+      jsonl: write JSONL instead of TSV.
+      batch_size: examples that are answered at a time.
+    """
+
+    data: str
+    skip_bad_images: bool = False
+    resume: str | None = None
+    jsonl: bool = False
+    batch_size: int = 8
+    quiet: bool = False
+
+
+def answer(config: PredictorConfig, wanted: Wanted) -> None:
+    """Writes a line for every example, in their order, as soon as its batch is done.
+
+    Raises:
+      MissingInputError, BadDataError, ConfigurationError: a model, a file or an image cannot be used.
+      UsageError: the file to continue is the one that is read.
+      Stopped: by a signal.
+    """
+    source = workspace.checkpoint_to_read(config.model)
+    images = ImageFolders.of(Path(wanted.data), config)
+    with continued_file(wanted.resume, wanted.data) as out, Asked(wanted, out) as asked:
+        opened = open_model(source, config, config, quiet=wanted.quiet, limit=0)
+        frames = frames_of(source, config)
+        total = None if wanted.skip_bad_images else _checked(asked, images, opened.images, frames, wanted)
+        if not wanted.quiet:
+            announce(opened.model)
+            if asked.done:
+                print(f"{wanted.resume}: {asked.done} lines are there already", file=sys.stderr)
+        made = answering.made_with(opened.model, config, config.prompt, quiet=wanted.quiet)
+        source_of = AnswerSource.of_file(Path(wanted.resume), made) if wanted.resume else AnswerSource.of_stdout()
+        predictor = Predictor(*opened, made, frames=frames, batch_size=wanted.batch_size, quiet=wanted.quiet)
+        known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
+        examples = known.watch(located(asked, images, asked.tell))
+        try:
+            written = asked.done + _write(predictor.predict(examples, asked.tell), total, out, config.labels, wanted)
+        finally:
+            source_of.write(made)
+        known.tell(wanted.data)
+    asked.tell_of_more()
+    if asked.left_out and not written:
+        raise BadDataError("no image can be used", where=wanted.data, hint=FOLDER)
+    if asked.left_out and not wanted.quiet:
+        print(f"{asked.left_out} of {written + asked.left_out} records are left out", file=sys.stderr)
+
+
+class Asked:
+    """The examples that are answered, which can be read more than once.
+
+    Attributes:
+      done: answers that are there already.
+    """
+
+    def __init__(self, wanted: Wanted, out: IO[bytes] | None) -> None:
+        """Args:
+        out: the file that is continued.
+        """
+        dataset_files.require_data(wanted.data)
+        self.source = self.file = Path(wanted.data)
+        self.done = self.passed = 0
+        self.scratch = tempfile.TemporaryDirectory()
+        if self.source == STDIN and (not wanted.skip_bad_images or wanted.resume):
+            self.file = workspace.copied_stdin(Path(self.scratch.name))
+        if out is not None and wanted.resume:
+            self.done, self.passed = resume(Path(wanted.resume), out, self._read, wanted.jsonl, wanted.skip_bad_images)
+        self.left_out = self.passed - self.done  # without an answer, because of their images
+        self.told: collections.Counter[str] = collections.Counter()  # problems by kind
+
+    def tell(self, problem: PalituneError) -> None:
+        """Says what is wrong with an image, `NAMED` times of a kind; what to do is said once, at the end."""
+        self.left_out += 1
+        self.told[problem.kind] += 1
+        if self.told[problem.kind] <= NAMED:
+            print(printable(f"{problem.where}: {problem.what}"), file=sys.stderr, flush=True)
+
+    def tell_of_more(self) -> None:
+        """Counts what was not named."""
+        for kind, count in self.told.items():
+            if count > NAMED:
+                print(f"{printable(kind)}: {count - NAMED} more", file=sys.stderr)
+
+    def _read(self) -> Iterator[Example]:
+        reader = Reader(self.file, labelled=False, name="stdin" if self.source == STDIN else None)
+        return (example for _, example in reader.examples())
+
+    def __iter__(self) -> Iterator[Example]:
+        """The examples whose answers are not there."""
+        return itertools.islice(self._read(), self.passed, None)
+
+    def __enter__(self) -> "Asked":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.scratch.cleanup()
+
+
+def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Frames, wanted: Wanted) -> int:
+    """The number of examples, if all of their images can be used; names those that cannot.
+
+    Raises:
+      BadDataError: there were some; or an example that TSV cannot hold.
+    """
+    count = 0
+
+    def counted() -> Iterator[Example]:
+        nonlocal count
+        silent = wanted.quiet or not sys.stderr.isatty()
+        for example in tqdm(asked, "checking", unit="images", leave=False, disable=silent):
+            if not wanted.jsonl:
+                to_tsv(example)
+            count += 1
+            yield example
+
+    problems = image_problems(counted(), images, source, frames)
+    if not problems:
+        return count
+    hint = FOLDER if len(problems) == count else "--on-bad-image skip leaves them out"
+    if len(problems) > NAMED:
+        print(hint, file=sys.stderr)  # before what may be many lines
+    for problem in problems:
+        asked.tell(problem)
+    asked.tell_of_more()
+    raise BadDataError(f"{len(problems)} of {count} images cannot be used", where=wanted.data, hint=hint)
+
+
+def _write(
+    predictions: Iterator[Prediction],
+    total: int | None,
+    out: IO[bytes] | None,
+    labels: tuple[str, ...],
+    wanted: Wanted,
+) -> int:
+    """The number of lines, which go to `out` or else to standard output."""
+    # Lines on a terminal are progress enough.
+    silent = wanted.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not wanted.resume)
+    count = 0
+    strange: list[tuple[str, str]] = []
+    unknown, known = 0, plain_set(labels)
+    with LineWriter(out) as write:
+        try:
+            for one in tqdm(predictions, "answering", total, unit="images", leave=False, disable=silent):
+                write(answer_line(one, labels, wanted.jsonl))
+                count += 1
+                if one.made is not None and one.made.decode and plain(one.text) not in known:
+                    strange.append((one.example.image.name, one.text))
+                unknown += bool(one.example.label) and plain(one.example.label) not in known
+        except Stopped as stopped:
+            if wanted.resume:
+                stopped.hint = "continue with the same command"
+            raise
+    if not wanted.quiet:
+        answering.tell_of_other_answers(wanted.data, strange, labels, count)
+        if unknown:
+            what = f"{unknown} of {count} labels are none of {', '.join(labels)}, so their answers are wrong"
+            print(f"{wanted.data}: {what}; --labels names others", file=sys.stderr)
+    return count

@@ -1,0 +1,98 @@
+"""What a model is worth on files of labelled examples: a result block for each, a sheet of images, and a page."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from palitune import workspace
+from palitune.config.answering import PredictorConfig
+from palitune.console import status
+from palitune.data import dataset_files
+from palitune.data.checks import seen_in_training
+from palitune.data.prediction import MadeWith, Prediction
+from palitune.evaluate.outcomes import of_predictions
+from palitune.evaluate.report import page_files, summary
+from palitune.evaluate.report.result_block import outcome_block
+from palitune.infer import answering
+from palitune.infer.loading import announce
+from palitune.infer.opening import open_model
+from palitune.infer.predictor import Predictor, check_images, frames_of, tell_of_questions
+from palitune.labels import plain, plain_set
+from palitune.run.provenance import learning_of
+
+
+def validate(
+    config: PredictorConfig,
+    files: Sequence[str],
+    *,
+    sheet: str | None = None,
+    page: str | None = None,
+    overwrite: bool = False,
+    quiet: bool = False,
+) -> None:
+    """Evaluates a model on each file and prints its result block as soon as it is there.
+
+    Args:
+      sheet: a drawing of all images with their answers, wrong ones first.
+      page: a page about all files together.
+      overwrite: sheet and page may replace files.
+
+    Raises:
+      MissingInputError, BadDataError, ConfigurationError: a model, a file or an image cannot be used.
+      OutputExistsError: sheet or page is there already.
+    """
+    page_path = page_files.page_to_write(page, overwrite, files) if page else None
+    sheet_path = workspace.file_to_write(sheet, overwrite, files) if sheet else None
+    source = workspace.checkpoint_to_read(config.model)
+    opened = open_model(source, config, config, quiet=quiet)
+    sets = {path: dataset_files.load(Path(path), config, labels=config.labels) for path in files}
+    frames = frames_of(source, config)
+    status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
+    check_images(sets.values(), opened.images, frames)
+    if not quiet:
+        announce(opened.model)
+    tell_of_questions(sets.values(), config.prompt, quiet)
+    for path, examples in sets.items():
+        seen_in_training.tell(source, path, examples, quiet)
+    made = answering.made_with(opened.model, config, config.prompt, quiet=quiet)
+    predictor = Predictor(*opened, made, frames=frames, quiet=quiet)
+    everything: list[Prediction] = []
+    for path, examples in sets.items():
+        predictions = predictor.predict_all(examples)
+        said = [one.text for one in predictions]
+        print(outcome_block(path, [one.label for one in examples], said, config.labels), flush=True)
+        everything += predictions
+        if made.decode:
+            known = plain_set(config.labels)
+            strange = [(one.example.image.name, one.text) for one in predictions if plain(one.text) not in known]
+            answering.tell_of_other_answers(path, strange, config.labels, len(examples))
+    if sheet_path is not None:
+        from palitune.evaluate.report import plots
+
+        plots.write_sheet(sheet_path, [plots.SheetImage.of(one) for one in everything], str(sheet), quiet)
+    if page_path is not None:
+        _write_page(page_path, everything, made, files, source, quiet)
+
+
+def _write_page(
+    target: Path,
+    predictions: Sequence[Prediction],
+    made: MadeWith,
+    files: Sequence[str],
+    source: Path,
+    quiet: bool,
+) -> None:
+    labels = made.labels or ()
+    examples = [one.example for one in predictions]
+    asked = sorted({one.prompt or made.prompt for one in examples})
+    own = f"{len(asked)} questions of the records' own"
+    facts = {"data": ", ".join(files), "prompt": asked[0] if len(asked) == 1 else own}
+    if made.decode:
+        facts["answers"] = "written freely"
+    elif len(labels) == 2:
+        facts["threshold"] = f"{made.threshold:.4g}"
+    if made.temperature != 1:
+        facts["temperature"] = f"{made.temperature:.4g}"
+    title, learned = f"{source.stem} on {', '.join(files)}", learning_of(str(source))
+    outcomes = of_predictions(predictions, labels)
+    content = summary.summarize(title, facts, examples, outcomes, threshold=made.threshold, learned=learned)
+    page_files.write(target, content, quiet)

@@ -1,6 +1,7 @@
 """What tests share: the golden models, the tiny model, and a folder to work in."""
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -245,11 +246,37 @@ def run(quick_environment: dict[str, str]) -> Run:
     return run
 
 
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """`once(NAME, make)` is a folder that `make` fills, once for all test processes. Who changes it copies it first."""
+    own = tmp_path_factory.getbasetemp()
+    shared = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "once"
+
+    def once(name: str, make: Callable[[Path], None]) -> Path:
+        shared.mkdir(exist_ok=True)
+        folder = shared / name
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (shared / f"{name}.done").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a process that failed
+                folder.mkdir()
+                make(folder)
+                (shared / f"{name}.done").touch()
+        return folder
+
+    return once
+
+
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run, once: Once) -> Path:
     """A folder with the tiny model and a small split."""
-    folder = tmp_path_factory.mktemp("workspace")
-    for command in (["download", "--model", "tiny"], ["demo-data", "--count", "24"], ["split", "-v", "6"]):
-        done = run("palitune", *command, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    return folder
+
+    def make(folder: Path) -> None:
+        for command in (["download", "--model", "tiny"], ["demo-data", "--count", "24"], ["split", "-v", "6"]):
+            done = run("palitune", *command, cwd=folder)
+            assert done.returncode == 0, done.stderr
+
+    return shutil.copytree(once("workspace", make), tmp_path_factory.mktemp("workspaces") / "workspace")

@@ -1,8 +1,8 @@
-"""Runs Python scripts in forks of one process that has imported JAX and the like: each starts a second or two sooner.
+"""Runs Python scripts in forks of one process that has imported palitune and JAX: each starts a second or two sooner.
 
 A command that is run so is a process all the same: it has its own arguments, environment, folder, streams, limits and
-exit code, and imports palitune anew. `fork_client.py`, under the names of `palitune`, `python` and `python3`, asks for
-it. What depends on how Python or a library starts (another PATH, a variable of JAX) is not run here.
+exit code. `fork_client.py`, under the names of `palitune`, `python` and `python3`, asks for it. What depends on how
+Python or a library starts (another PATH, a variable of JAX) is not run here.
 The server ends with whoever holds the other end of its stdin.
 """
 
@@ -13,6 +13,7 @@ import importlib
 import io
 import marshal
 import os
+import pkgutil
 import resource
 import selectors
 import signal
@@ -22,6 +23,8 @@ import threading
 import types
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import palitune
 
 # What commands import of other people's packages, none of which starts a thread of its own that a fork would miss.
 LIBRARIES = (
@@ -159,6 +162,9 @@ def main() -> tuple[str, Any] | None:
     environment = dict(os.environ)  # libraries add to it
     for name in LIBRARIES:
         importlib.import_module(name)
+    for one in pkgutil.walk_packages(palitune.__path__, "palitune."):
+        if not one.name.endswith("__main__"):
+            importlib.import_module(one.name)
     gc.collect()
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listener:

@@ -1,13 +1,14 @@
 """Answers from scores, and what is stored with a model, from the command line."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import Once, Run
 
 from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
@@ -30,9 +31,15 @@ def palitune(run: Run, workspace: Path) -> Palitune:
 
 
 @pytest.fixture(scope="module")
-def learned(palitune: Palitune, workspace: Path) -> Path:
+def learned(run: Run, workspace: Path, once: Once) -> Path:
     """A checkpoint that has learned a little, with a report and the answers of `learn` in its folder."""
-    palitune("learn", "-d", "set1", "-w", "some", "--examples", "128", "--report")
+
+    def make(folder: Path) -> None:
+        shutil.copytree(workspace, folder, dirs_exist_ok=True)
+        done = run("palitune", "learn", "-d", "set1", "-w", "some", "--examples", "128", "--report", cwd=folder)
+        assert done.returncode == 0, done.stderr
+
+    shutil.copytree(once("some", make), workspace, dirs_exist_ok=True)
     return workspace / "checkpoints" / "some.npz"
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import REPOSITORY, Run
+from conftest import REPOSITORY, Once, Run
 from PIL import Image
 
 from palitune.checkpoint import npz
@@ -26,30 +26,46 @@ BLOCK = re.compile(
 QUICK = ("-d", "dataset/few/set", "--examples", "8", "--quiet")
 
 
+@pytest.fixture(scope="session")
+def demo(run: Run, once: Once) -> Path:
+    """A clone with the tiny model, demo data and a split; to be copied."""
+
+    def make(clone: Path) -> None:
+        (clone / "checkpoints").mkdir()
+        shutil.copytree(REPOSITORY / "playground", clone / "playground", ignore=shutil.ignore_patterns("dataset"))
+        for command in (
+            ["./01-download_models.py"],
+            ["palitune", "demo-data"],
+            ["./02-shuffle_data.sh", "-v", "10", "-n", "set1"],
+            ["palitune", "demo-data", "-o", "dataset/few", "--count", "12"],
+            ["./02-shuffle_data.sh", "-d", "dataset/few/data.jsonl", "-v", "4", "-n", "set"],
+        ):
+            done = run(*command, cwd=clone / "playground")
+            assert done.returncode == 0, done.stderr
+
+    return once("demo", make)
+
+
 @pytest.fixture(scope="module")
-def playground(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+def playground(tmp_path_factory: pytest.TempPathFactory, demo: Path) -> Path:
     """A clone's `playground`, with the tiny model, demo data and a split."""
-    clone = tmp_path_factory.mktemp("clone with a blank")
-    (clone / "checkpoints").mkdir()
-    shutil.copytree(REPOSITORY / "playground", clone / "playground", ignore=shutil.ignore_patterns("dataset"))
-    folder = clone / "playground"
-    for command in (
-        ["./01-download_models.py"],
-        ["palitune", "demo-data"],
-        ["./02-shuffle_data.sh", "-v", "10", "-n", "set1"],
-        ["palitune", "demo-data", "-o", "dataset/few", "--count", "12"],
-        ["./02-shuffle_data.sh", "-d", "dataset/few/data.jsonl", "-v", "4", "-n", "set"],
-    ):
-        done = run(*command, cwd=folder)
-        assert done.returncode == 0, done.stderr
-    return folder
+    clone = shutil.copytree(demo, tmp_path_factory.mktemp("clone with a blank"), dirs_exist_ok=True)
+    return clone / "playground"
 
 
 @pytest.fixture(scope="module")
-def learned(playground: Path, run: Run) -> "subprocess.CompletedProcess[str]":
-    done = run("./03-do_learn.py", "-d", "set1", "-w", "trained-set1", cwd=playground)
-    assert done.returncode == 0, done.stderr
-    return done
+def learned(playground: Path, demo: Path, run: Run, once: Once) -> "subprocess.CompletedProcess[str]":
+    """What learning printed; its checkpoint is in the playground's clone."""
+
+    def make(folder: Path) -> None:
+        clone = shutil.copytree(demo, folder / "clone")
+        done = run("./03-do_learn.py", "-d", "set1", "-w", "trained-set1", cwd=clone / "playground")
+        assert done.returncode == 0, done.stderr
+        (folder / "printed.json").write_text(json.dumps([done.stdout, done.stderr]))
+
+    folder = once("learned", make)
+    shutil.copytree(folder / "clone" / "checkpoints", playground.parent / "checkpoints", dirs_exist_ok=True)
+    return subprocess.CompletedProcess([], 0, *json.loads((folder / "printed.json").read_text()))
 
 
 def test_shuffled(playground: Path) -> None:

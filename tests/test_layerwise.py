@@ -33,16 +33,32 @@ def parameters(golden: Golden, method: str) -> dict[str, Any]:
     return {**golden.params, **moved}
 
 
-def take_steps(
+Taken = tuple[list[float], dict[str, np.ndarray]]
+known: dict[str, Taken] = {}  # what tests compare several ways with: most of their time is compiling
+
+
+def take_steps(golden: Golden, method: str, options: Options, rate: float = 0.03, **others: Any) -> Taken:
+    """`newly_taken`, computed once for all tests where only these arguments are given."""
+    if others:
+        return newly_taken(golden, method, options, rate, **others)
+    key = f"{golden.sizes} {method} {options} {rate}"
+    if key not in known:
+        known[key] = newly_taken(golden, method, options, rate)
+    return known[key]
+
+
+def newly_taken(
     golden: Golden,
     method: str,
     options: Options,
+    rate: float = 0.03,
+    *,
     count: int = 2,
     transform: Any = None,
-    rate: float = 0.03,
     dtype: Any = jnp.float32,
     made: Any = None,
-) -> tuple[list[float], dict[str, np.ndarray]]:
+) -> Taken:
+    """Losses and parameters after some steps."""
     transform = transform or optimizers.sgd(lambda step: 1.0)
     chosen, frozen = trees.split(parameters(golden, method), METHODS[method].trainable)
     trainable: Any = {path: jnp.array(leaf, dtype) for path, leaf in chosen.items()}
@@ -180,7 +196,7 @@ def _adamw() -> Any:
 def test_dropout_is_of_the_adapters_alone_and_repeatable(golden: Golden) -> None:
     plain = take_steps(golden, "lora", Options())
     dropped = take_steps(golden, "lora", Options(lora_dropout=0.5))
-    assert dropped[0] == take_steps(golden, "lora", Options(lora_dropout=0.5))[0]
+    assert dropped[0] == newly_taken(golden, "lora", Options(lora_dropout=0.5))[0]
     assert dropped[0][0] != plain[0][0]
     # The frozen weights see everything: without adapters' outputs there is nothing to drop.
     assert (

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, Run
+from conftest import REPOSITORY, Once, Run
 from PIL import Image, ImageOps
 
 from palitune.data import example_files
@@ -21,24 +21,27 @@ ROW = re.compile(r"images/(OK|NG)_image\d+\.(png|jpg|gif)\t(True|False)\t[01]\.\
 
 
 @pytest.fixture(scope="module")
-def playground(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+def playground(tmp_path_factory: pytest.TempPathFactory, run: Run, once: Once) -> Path:
     """A clone's folders with the tiny model, a model trained a little, and drawn advertisements with their answers."""
-    home = tmp_path_factory.mktemp("home")
-    shutil.copytree(REPOSITORY / "playground", home / "playground", ignore=shutil.ignore_patterns("dataset", "tmp"))
-    folder = home / "playground"
-    for name in ("checkpoints", "playground/dataset", "playground/tmp"):
-        (home / name).mkdir()
-    for command in (
-        "./01-download_models.py --model tiny",
-        "palitune demo-data --count 48",
-        "./02-shuffle_data.sh -v 8 -n set1",
-        "./03-do_learn.py -d set1 -w x --examples 96 --quiet",
-        "palitune convert dataset/data.jsonl --to tsv > all.tsv",
-        "./13-inference.py -d all.tsv -i dataset > indata.tsv",
-    ):
-        done = run("bash", "-c", command, cwd=folder)
-        assert done.returncode == 0, f"{command}: {done.stderr}"
-    return folder
+
+    def make(home: Path) -> None:
+        kept = shutil.ignore_patterns("dataset", "tmp")
+        shutil.copytree(REPOSITORY / "playground", home / "playground", ignore=kept)
+        for name in ("checkpoints", "playground/dataset", "playground/tmp"):
+            (home / name).mkdir()
+        for command in (
+            "./01-download_models.py --model tiny",
+            "palitune demo-data --count 48",
+            "./02-shuffle_data.sh -v 8 -n set1",
+            "./03-do_learn.py -d set1 -w x --examples 96 --quiet",
+            "palitune convert dataset/data.jsonl --to tsv > all.tsv",
+            "./13-inference.py -d all.tsv -i dataset > indata.tsv",
+        ):
+            done = run("bash", "-c", command, cwd=home / "playground")
+            assert done.returncode == 0, f"{command}: {done.stderr}"
+
+    home = shutil.copytree(once("answered", make), tmp_path_factory.mktemp("pipelines") / "home")
+    return home / "playground"
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run
+from conftest import Once, Run
 
 from palitune.checkpoint import trained_images
 from palitune.checkpoint.trained_images import Known
@@ -18,21 +18,26 @@ OWN = "is there a cross in the image?"
 
 
 @pytest.fixture(scope="module")
-def trained(workspace: Path, run: Run) -> Path:
+def trained(workspace: Path, run: Run, once: Once) -> Path:
     """A model that learned from a split whose records all ask the same question of their own."""
-    folder = workspace / "dataset" / "own"
-    folder.mkdir()
-    for part in ("train", "valid"):
-        records = [json.loads(line) for line in (workspace / f"dataset/set1/{part}.jsonl").read_text().splitlines()]
-        lines = [json.dumps({**record, "prefix": OWN}) for record in records]
-        (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n")
-    done = run("palitune", "learn", "-d", "own", "-w", "own", "--examples", "8", "--prompt", "ok?", cwd=workspace)
-    assert done.returncode == 0, done.stderr
-    assert "--prompt has no effect: every record asks a question of its own" in done.stderr
-    assert "has learned from" not in done.stderr
-    done = run("palitune", "learn", "-d", "own", "-m", "own", "-w", "own2", "--examples", "8", cwd=workspace)
-    assert done.returncode == 0, done.stderr
-    assert json.loads((workspace / "checkpoints/own2.json").read_text())["config"]["prompt"] == OWN
+
+    def make(home: Path) -> None:
+        shutil.copytree(workspace, home, dirs_exist_ok=True)
+        folder = home / "dataset" / "own"
+        folder.mkdir()
+        for part in ("train", "valid"):
+            records = [json.loads(line) for line in (home / f"dataset/set1/{part}.jsonl").read_text().splitlines()]
+            lines = [json.dumps({**record, "prefix": OWN}) for record in records]
+            (folder / f"{part}.jsonl").write_text("\n".join(lines) + "\n")
+        done = run("palitune", "learn", "-d", "own", "-w", "own", "--examples", "8", "--prompt", "ok?", cwd=home)
+        assert done.returncode == 0, done.stderr
+        assert "--prompt has no effect: every record asks a question of its own" in done.stderr
+        assert "has learned from" not in done.stderr
+        done = run("palitune", "learn", "-d", "own", "-m", "own", "-w", "own2", "--examples", "8", cwd=home)
+        assert done.returncode == 0, done.stderr
+        assert json.loads((home / "checkpoints/own2.json").read_text())["config"]["prompt"] == OWN
+
+    shutil.copytree(once("trained", make), workspace, dirs_exist_ok=True)
     return workspace / "checkpoints" / "own2.npz"
 
 

@@ -55,16 +55,20 @@ MODELS = ("paligemma1_mqa", "paligemma2_gqa_softcap", "paligemma2_28b_prenorm", 
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all", action="store_true", help="tests that are marked as slow too")
+    parser.addoption(
+        "--all",
+        action="store_true",
+        help="tests that are marked as slow too, and four times as many cases of each property",
+    )
     parser.addoption("--faults", action="store_true", help="the whole campaigns, an hour of them")
 
 
-CASES = 1_000  # of a property
+CASES = 250  # of a property
 
 
 def pytest_configure(config: pytest.Config) -> None:
     global CASES
-    CASES = 10_000 if config.getoption("--faults") else CASES
+    CASES = 10_000 if config.getoption("--faults") else 1_000 if config.getoption("--all") else CASES
     if not hasattr(config, "workerinput"):
         discard_programs()
 

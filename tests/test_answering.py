@@ -242,6 +242,7 @@ def test_learning_leaves_a_report(palitune: Palitune, learned: Path) -> None:
     assert (learned.parent / "some.run" / "report-confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_found(palitune: Palitune, run: Run, workspace: Path) -> None:
     """Of drawn advertisements with 5 % flipped labels at least 70 % are in the first 10 %."""
     palitune("demo-data", "--count", "400", "--seed", "11", "-o", "flipped")

@@ -69,6 +69,7 @@ def no_exchange(made: Path, folder: Path) -> Path:
     return aside
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_exchange", [True, False])
 @pytest.mark.parametrize("wish", [WISH, FOLDS])
 def test_killed_at_every_step(

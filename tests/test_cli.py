@@ -157,6 +157,7 @@ def test_the_prompt_is_remembered(playground: Path, run: Run) -> None:
     assert remembered == asked != other
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_parameters(playground: Path, run: Run) -> None:
     for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
         assert run("./03-do_learn.py", *QUICK, "--seed", seed, "-w", name, cwd=playground).returncode == 0
@@ -358,7 +359,9 @@ def test_closed_streams(closed: str, playground: Path, run: Run) -> None:
     assert done.stderr.count("Traceback") == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
+)
 @pytest.mark.parametrize("saving", [False, True])
 def test_signals_leave_nothing_behind(
     saving: bool, number: int, code: int, playground: Path, environment: dict[str, str]

@@ -95,6 +95,7 @@ def test_pretraining_never_asks_yes_or_no_about_the_rule() -> None:
     assert "cross" not in {value for _, value, _ in pretraining_tasks.LAWS.values()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("question", [pretraining_tasks.yes_no_question, pretraining_tasks.law_question])
 def test_yes_and_no_are_even(question: Callable[..., tuple[str, str]]) -> None:
     rng = np.random.default_rng(0)

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
 from pathlib import Path
 
+import conftest
 import numpy as np
 import pytest
 from conftest import Run
@@ -115,16 +116,17 @@ def test_names() -> None:
 # kagglehub leaves connections that broke to the garbage collector.
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.usefixtures("account")
-def test_two_hundred_cuts(site: Site, contents: list[bytes], tmp_path: Path) -> None:
+def test_cut_at_random(site: Site, contents: list[bytes], tmp_path: Path) -> None:
     """The right file or a clean error, whatever happens on the way; and the next attempt, undisturbed, has it."""
     arrived = errors = cuts = 0
+    count = conftest.CASES // 5
 
     def fetch(target: Path, folder: Path) -> None:
         # In a thread, whose call stack is short: kagglehub looks through all of it for every request.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(kaggle.fetch, HANDLE, FILE, target, folder, "here", npz.problem, silent=True).result()
 
-    for seed in range(200):
+    for seed in range(count):
         rng = random.Random(seed)
         site.content, site.versions = contents[0], [contents[0]]
         site.ranges, site.md5 = rng.random() < 0.9, rng.random() < 0.5
@@ -142,9 +144,9 @@ def test_two_hundred_cuts(site: Site, contents: list[bytes], tmp_path: Path) -> 
             fetch(target, folder)
             assert target.read_bytes() == site.content, f"seed {seed}: not what is there"
         shutil.rmtree(folder)
-    assert cuts >= 200
-    assert arrived >= 150
-    assert arrived + errors == 200
+    assert cuts >= count
+    assert arrived >= 0.75 * count
+    assert arrived + errors == count
 
 
 @pytest.mark.usefixtures("account")
@@ -307,10 +309,10 @@ def ours(path: Path) -> str | None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_hundred_troubled_transfers(contents: list[bytes], tmp_path: Path) -> None:
-    arrived = 0
+def test_troubled_transfers(contents: list[bytes], tmp_path: Path) -> None:
+    arrived, count = 0, conftest.CASES // 10
     with serving(Site(contents[0])) as site:
-        for seed in range(100):
+        for seed in range(count):
             rng = random.Random(seed)
             site.content, site.versions = contents[0], [contents[0]]
             site.ranges, site.md5, site.etag = rng.random() < 0.9, rng.random() < 0.5, rng.random() < 0.8
@@ -328,7 +330,7 @@ def test_a_hundred_troubled_transfers(contents: list[bytes], tmp_path: Path) -> 
             assert sorted(path.name for path in target.parent.iterdir()) == ["weights.npz", "weights.npz.sha256"]
             checksum.verify(target)
             shutil.rmtree(target.parent)
-    assert arrived >= 75
+    assert arrived >= 0.75 * count
 
 
 @pytest.mark.usefixtures("impatient")

@@ -129,6 +129,7 @@ def test_image_tokens_stand_for_pictures(golden: Golden) -> None:
     assert_equal(take_steps(golden, "attention", Options(), made=half), seen, 1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 def test_bfloat16_weights_move_on_average_as_float32_ones(golden: Golden) -> None:
     """A step far below half a unit in the last place: rounding to nearest would lose all of it."""

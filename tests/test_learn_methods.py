@@ -51,6 +51,7 @@ def test_what_is_saved_is_what_was_judged(run: Run, workspace: Path, method: str
     assert run("palitune", "validate", "-m", f"{method}-whole", *paths, cwd=workspace).stdout == blocks(done.stdout)
 
 
+@pytest.mark.slow
 def test_going_on_from_a_delta(run: Run, workspace: Path) -> None:
     learn(run, workspace, "-w", "first")
     learn(run, workspace, "-m", "first", "--method", "lora", "-w", "second")
@@ -62,6 +63,7 @@ def test_going_on_from_a_delta(run: Run, workspace: Path) -> None:
     assert base["name"] == "tiny"
 
 
+@pytest.mark.slow
 def test_going_on_with_adapters(run: Run, workspace: Path) -> None:
     learn(run, workspace, "--method", "lora", "--lora-rank", "4", "--lora-alpha", "8", "-w", "small")
     learn(run, workspace, "-m", "small", "--method", "lora", "-w", "more")

@@ -2,6 +2,7 @@
 
 import warnings
 
+import conftest
 import numpy as np
 import pytest
 from sklearn import config_context
@@ -9,8 +10,6 @@ from sklearn import metrics as sk
 
 from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Outcomes
-
-SETS = 1_000
 
 
 def drawn(rng: np.random.Generator, classes: tuple[str, ...]) -> tuple[list[str], list[str], np.ndarray]:
@@ -33,7 +32,7 @@ def close(found: float | None, expected: float | None) -> bool:
 @config_context(skip_parameter_validation=True)  # half of scikit-learn's time
 def test_figures_of_two_classes_equal_scikit_learn() -> None:
     rng = np.random.default_rng(0)
-    for number in range(SETS):
+    for number in range(conftest.CASES):
         classes = (("yes", "no"), ("OK", "NG"))[number % 2]
         labels, said, p = drawn(rng, classes)
         found = metrics.figures(metrics.outcomes_of(labels, said, p.tolist(), classes))
@@ -56,7 +55,7 @@ def test_figures_of_two_classes_equal_scikit_learn() -> None:
 def test_figures_of_several_classes_equal_scikit_learn() -> None:
     rng = np.random.default_rng(1)
     classes = ("food", "drug", "toy")
-    for _ in range(SETS):
+    for _ in range(conftest.CASES):
         labels, said, p = drawn(rng, classes)
         found = metrics.figures(metrics.outcomes_of(labels, said, p.tolist(), classes))
         assert close(found["accuracy"], sk.accuracy_score(labels, said))

@@ -250,6 +250,7 @@ def test_names_that_look_like_something_else(playground: Path, shell: Shell) -> 
     assert "looks like a header" in shell("printf 'image\tlabel\n' | ./16-filter_train_data.py", 65).stderr
 
 
+@pytest.mark.slow
 def test_frames_of_an_animation(playground: Path, shell: Shell) -> None:
     named = [line.split("\t") for line in (playground / "all.tsv").read_text().splitlines()]
     first = {label: name for name, label in reversed(named) if not name.endswith(".gif")}
@@ -276,6 +277,7 @@ def test_frames_of_an_animation(playground: Path, shell: Shell) -> None:
     assert len({name.rpartition("-")[2] for name in keys}) == 3
 
 
+@pytest.mark.slow
 def test_a_million_lines_take_no_more_memory(playground: Path, environment: Mapping[str, str]) -> None:
     """Lines are answered while they come: the first answers are there before the input has ended."""
     process = subprocess.Popen(

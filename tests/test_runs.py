@@ -167,6 +167,7 @@ def test_a_run_that_was_tampered_with(
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_the_best_of_several(workspace: Path, run: Run) -> None:
     done = learn(run, workspace, "-w", "lots", "--repeat", "3", "--quiet", "--select", "accuracy")
     rows = [json.loads(line) for line in (workspace / "checkpoints/lots.run/metrics.jsonl").read_text().splitlines()]
@@ -186,6 +187,7 @@ def test_the_best_of_several(workspace: Path, run: Run) -> None:
     assert all((one[path] == other[path]).all() for path in one)
 
 
+@pytest.mark.slow
 def test_the_best_weights_may_be_on_the_disk(workspace: Path, run: Run) -> None:
     """As with a model that is large beside the memory: the same comes out of it."""
     code = "import palitune.run.training_setup as c; c.IN_MEMORY = 0; from palitune.cli import main; main('learn', {})"
@@ -197,6 +199,7 @@ def test_the_best_weights_may_be_on_the_disk(workspace: Path, run: Run) -> None:
     assert not (workspace / "checkpoints/on-disk.run/best.npz").exists()
 
 
+@pytest.mark.slow
 def test_adapters_of_several_sizes(workspace: Path, run: Run) -> None:
     """What is judged in the end is the best trial's, its scale too, and not the last one's."""
     sweep = ("--method", "lora", "--sweep", "lora-alpha=16,64", "lora-rank=8,2", "-w", "sized")
@@ -206,6 +209,7 @@ def test_adapters_of_several_sizes(workspace: Path, run: Run) -> None:
     assert outcomes.replace(path, f"{path} (1st trained)") in done.stdout
 
 
+@pytest.mark.slow
 def test_adapters_of_other_weights(workspace: Path, run: Run) -> None:
     targets = r"lora-targets=llm/layers/attn/.*/w,llm/layers/mlp/linear"
     learn(run, workspace, "--method", "lora", "--sweep", targets, "-w", "aimed", "--quiet", "--examples", "8")
@@ -232,6 +236,7 @@ def test_a_grid(workspace: Path, run: Run) -> None:
     assert done.stdout.count("trained)") == 6  # before, and of the best
 
 
+@pytest.mark.slow
 def test_a_search(workspace: Path, run: Run) -> None:
     command = ("--search", "3", "--sweep", "lr=0.001..0.1", "batch=2,4", "--quiet", "--examples", "8")
     done = learn(run, workspace, *command)
@@ -258,6 +263,7 @@ def test_a_diverged_attempt_is_made_again(workspace: Path, run: Run) -> None:
     learn(run, workspace, "-w", "lost", "--quiet")  # nothing of it is in the way
 
 
+@pytest.mark.slow
 def test_an_attempt_that_diverges_is_saved_by_the_next(workspace: Path, run: Run) -> None:
     """At this rate learning fails until it has been halved often enough."""
     done = learn(run, workspace, "-r", "30000", "-w", "saved", "--attempts", "20")
@@ -324,6 +330,7 @@ def test_options_of_a_run_that_goes_on_cannot_change(workspace: Path, noted: obj
     assert "--seed cannot change while a run goes on" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--balance", "weights"], ["--balance", "sample"], ["--label-smoothing", "0.2"]])
 def test_options_change_what_is_learned(workspace: Path, run: Run, options: list[str]) -> None:
     name = options[-1].replace(".", "")
@@ -333,6 +340,7 @@ def test_options_change_what_is_learned(workspace: Path, run: Run, options: list
     assert content(workspace, name) != content(workspace, "plain")
 
 
+@pytest.mark.slow
 def test_dropout_of_adapters(workspace: Path, run: Run) -> None:
     for name, share in (("kept", "0"), ("dropped", "0.5"), ("dropped2", "0.5")):
         learn(run, workspace, "--method", "lora", "--lora-dropout", share, "-w", name, "--quiet")

@@ -362,7 +362,7 @@ def test_closed_streams(closed: str, playground: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
 )
-@pytest.mark.parametrize("saving", [False, True])
+@pytest.mark.parametrize("saving", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_signals_leave_nothing_behind(
     saving: bool, number: int, code: int, playground: Path, environment: dict[str, str]
 ) -> None:

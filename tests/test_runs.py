@@ -217,6 +217,7 @@ def test_adapters_of_other_weights(workspace: Path, run: Run) -> None:
     assert len(saved) % 3 == 0
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_costs_nothing(workspace: Path, run: Run) -> None:
     command = " ".join(["palitune", "learn", *QUICK, "--quiet"])
     run("bash", "-c", f"{command} -w whole; {command} -w headed | head -18", cwd=workspace)

@@ -1,7 +1,9 @@
 """What a model makes of a whole validation set, in one forward pass for each batch.
 
 Under teacher forcing every token of an answer is compared with the likeliest one. Greedy decoding says the right answer
-exactly if all of them agree, so the share of such answers is the accuracy that decoding would find.
+exactly if all of them agree, so the share of such answers is the accuracy that decoding would find. It is a program of
+its own beside `infer.scoring`, because it has to say what the loss is: of whole answers that may be free text, with the
+trainable parameters as they are at a step, and not the scores of a few labels.
 
 Axes: B batch, K loss tokens.
 """

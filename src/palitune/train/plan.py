@@ -260,7 +260,9 @@ def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[P
     step = make_step(work.sizes, transform, work.dtype, options)
     analysis = step.compile(*arguments).memory_analysis()
     if analysis is None:
-        raise ConfigurationError("XLA does not count this device's memory", hint="Use --estimate")
+        raise ConfigurationError(
+            "XLA does not count this device's memory", hint="palitune plan --estimate says what it may be"
+        )
     weights, optimizer = _bytes(arguments[0]) + _bytes(arguments[2]), _bytes(arguments[1])
     total = (
         analysis.argument_size_in_bytes

@@ -11,7 +11,7 @@ from sklearn.utils import Bunch
 
 from palitune.confidence_interval import wilson_interval
 from palitune.data import example_files
-from palitune.data.checks import findings, near_duplicates
+from palitune.data.checks import example_checks, near_duplicates
 from palitune.data.checks.lint import LintReport, lint
 from palitune.data.checks.repair import repair
 from palitune.data.example import Example
@@ -176,7 +176,7 @@ def test_labels_that_cannot_teach(folder: Path) -> None:
     repair(report, {folder / "data.tsv": folder / "clean.tsv"})
     assert (folder / "clean.tsv").read_text() == "0.png\tyes\n2.png\tno\n"
     labels = [Example.of(f"{i}", label="yes" if i < 85 else "no", where=f"d:{i}") for i in range(100)]
-    lines = findings.expectations({Path("train.jsonl"): labels})
+    lines = example_checks.expectations({Path("train.jsonl"): labels})
     assert lines == [
         'train.jsonl: 85 % yes: a model that always says "yes" scores 0.85 (--balance weights helps)',
     ]

@@ -12,7 +12,7 @@ from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.infer import decoding
 from palitune.method import METHODS
-from palitune.models import paligemma, siglip
+from palitune.models import attention, paligemma, siglip
 from palitune.train import objective, optimizers
 from palitune.train.step import init_state, make_step
 from palitune.train.step_options import Options
@@ -174,9 +174,9 @@ def test_greedy_decoding_ends_with_the_last_answer(golden: Golden) -> None:
     ],
 )
 def test_attention_mask(mask_ar: list[int], expected: list[list[int]]) -> None:
-    mask = paligemma.attention_mask(jnp.ones((1, 3), bool), jnp.array([mask_ar]))
+    mask = attention.attention_mask(jnp.ones((1, 3), bool), jnp.array([mask_ar]))
     np.testing.assert_array_equal(mask[0], np.array(expected, bool))
-    hidden = paligemma.attention_mask(jnp.array([[True, True, False]]), jnp.array([mask_ar]))
+    hidden = attention.attention_mask(jnp.array([[True, True, False]]), jnp.array([mask_ar]))
     assert not hidden[0, 2].any()
     assert not hidden[0, :, 2].any()
 

@@ -5,14 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import REPOSITORY
+from PIL import Image as picture
 
 import palitune
-from palitune.data.example import Example
+from palitune.config.answering import PredictorConfig
+from palitune.data.example import Example, Image, Message
 from palitune.data.prediction import MadeWith, Prediction
-from palitune.errors import BadDataError
+from palitune.errors import BadDataError, PalituneError, UsageError
 from palitune.evaluate.evaluation import Evaluation, evaluate
+from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 
 PAGE = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
@@ -52,6 +56,14 @@ def test_every_name_is_there_and_nothing_heavy_before() -> None:
         _ = palitune.nothing
 
 
+IMAGE = Image("a.jpg", Path("a.jpg"))
+
+
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor.load("tiny", quiet=True)
+
+
 def said(label: str | None, text: str, p_yes: float, made: MadeWith | None) -> Prediction:
     example = Example.of("a.jpg", label=label)
     return Prediction(example, example.target, text, p_yes, None, made)
@@ -73,3 +85,58 @@ def test_an_evaluation() -> None:
     assert other.made is None
     with pytest.raises(ValueError, match="needs two labels"):
         _ = other.confusion
+
+
+def test_the_order_of_labels_is_that_of_the_question() -> None:
+    """Which label is the positive one changes what a probability means."""
+    made = MadeWith(LABELS, model="m")
+    told = [(0.9, "yes"), (0.8, "yes"), (0.3, "no"), (0.1, "no")]
+    found = [
+        said(label, text, p, made)._replace(probabilities=(p, 1 - p))
+        for (p, text), label in zip(told, ("yes", "no", "yes", "no"), strict=True)
+    ]
+    one, other = evaluate(found), evaluate(found, labels=("no", "yes"))
+    assert one.figures["roc_auc"].value == pytest.approx(0.75)
+    for name in ("accuracy", "roc_auc", "brier"):
+        assert other.figures[name].value == pytest.approx(one.figures[name].value)
+    assert evaluate(found, labels=("yes", "no", "perhaps")).accuracy.value == 0.5
+    with pytest.raises(BadDataError, match="there are no predictions"):
+        evaluate([])
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        (Example((Message("system", ("be brief",)), Message("user", (IMAGE, "ok?")))), "this example has 2 messages"),
+        (Example((Message("user", (IMAGE, IMAGE, "which?")),)), "takes one image, and this example has 2"),
+        (Example((Message("user", ("ok?",)),)), "takes one image, and this example has none"),
+        (Example(()), "this example has 0 messages"),
+        (Example((Message("user", (IMAGE,)),), ()), "has no target"),
+    ],
+)
+def test_what_the_template_has_no_place_for_is_refused(example: Example, message: str, predictor: Predictor) -> None:
+    with pytest.raises(BadDataError, match=message):
+        list(predictor.predict([example]))
+    told: list[PalituneError] = []
+    assert list(predictor.predict([example], told.append)) == []
+    assert len(told) == 1
+
+
+def test_choices_that_are_the_model_s_labels_have_its_threshold(predictor: Predictor, tmp_path: Path) -> None:
+    picture.new("RGB", (64, 64), "red").save(tmp_path / "red.png")
+    predictor = Predictor(predictor.model, predictor.images, predictor.made._replace(threshold=1.0, temperature=3.0))
+    with_labels, without, others = predictor.predict(
+        Example.of(tmp_path / "red.png", "ok?", choices=choices) for choices in (LABELS, None, ("red", "blue"))
+    )
+    assert with_labels.made == without.made == predictor.made
+    assert with_labels.text == without.text == "no"
+    assert others.made is not None
+    assert (others.made.threshold, others.made.temperature) == (0.5, 1.0)
+
+
+def test_labels_from_python_are_taken_as_they_are() -> None:
+    assert PredictorConfig.of({"labels": ["yes, clearly", " No "]}).labels == ("yes, clearly", "no")
+    assert PredictorConfig.of({"threshold": np.float32(0.5), "max_pixels": np.int64(9)}).threshold == 0.5
+    for labels in ("yes,no", ["yes"], ["yes", "YES"], [1, 2]):
+        with pytest.raises(UsageError, match="labels: "):
+            PredictorConfig.of({"labels": labels})

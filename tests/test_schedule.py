@@ -41,6 +41,15 @@ def test_shortest_runs() -> None:
     assert schedule.warmup_steps(1) == 1
 
 
+@pytest.mark.parametrize("name", schedule.NAMES)
+@pytest.mark.parametrize("warmup", [0.0, 0.1])
+def test_values_of_all_steps(name: str, warmup: float) -> None:
+    rate = schedule.make(name, 3000, 0.3, warmup)
+    values = list(loop._values(rate, 5, 3000))
+    assert len(values) == 2996
+    assert values[:2] + values[-1:] == pytest.approx([float(rate(step)) for step in (5, 6, 3000)], rel=1e-5, abs=1e-7)
+
+
 def test_other_schedules() -> None:
     linear, constant = (schedule.make(name, 99, 1.0, warmup=0.2) for name in ("linear", "constant"))
     assert [float(linear(step)) for step in (10, 20, 60, 99)] == pytest.approx([0.5, 1.0, 0.5, 1 / 80])

@@ -4,18 +4,18 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
-from palitune.models import paligemma, positions, spec
+from palitune.models import attention, positions, spec
 from palitune.train import objective
 
 
 def test_two_masks_of_different_lengths() -> None:
     with pytest.raises(TypeCheckError, match="mask_ar"):
-        paligemma.attention_mask(jnp.ones((1, 3), bool), jnp.zeros((1, 4), jnp.int32))
+        attention.attention_mask(jnp.ones((1, 3), bool), jnp.zeros((1, 4), jnp.int32))
 
 
 def test_a_mask_of_floats() -> None:
     with pytest.raises(TypeCheckError, match="mask_input"):
-        paligemma.attention_mask(jnp.ones((1, 3)), jnp.zeros((1, 3), jnp.int32))
+        attention.attention_mask(jnp.ones((1, 3)), jnp.zeros((1, 3), jnp.int32))
 
 
 def test_targets_of_another_number() -> None:

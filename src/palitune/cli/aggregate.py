@@ -4,8 +4,8 @@ import argparse
 
 DESCRIPTION = """\
 Prints a block for each FILE of lines that 13-inference.py wrote: true and false positives and negatives ("yes" is
-positive), accuracy, precision, recall and F-measure. Of a FILE with labels alone it says what a model scores that
-always says the same. - is standard input.
+positive), accuracy, precision, recall and F-measure. For a FILE that has only labels it prints what a constant
+answer would score. - is standard input.
 """
 EXAMPLES = """\
 examples:

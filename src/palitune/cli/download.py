@@ -16,8 +16,8 @@ with an account who have accepted the licence (https://www.kaggle.com/models/goo
   pt-224 pt-448 pt-896 mix-224 mix-448             PaliGemma, 3B
   3b-pt-224 3b-pt-448 3b-pt-896 3b-mix-224 ...     PaliGemma 2; also 10b-... and 28b-...
 
-Kaggle's own names, such as paligemma2-3b-pt-224, do too. A download that was cut off is resumed when the command is
-run again. What has been downloaded is checked, and its SHA-256 is stored beside it and compared at each use.
+Kaggle's own names, such as paligemma2-3b-pt-224, are accepted as well. A download that was cut off is resumed when the
+command is run again. What has been downloaded is checked, and its SHA-256 is stored beside it and compared at each use.
 
 Kaggle's credentials: a token in KAGGLE_API_TOKEN or ~/.kaggle/access_token, or KAGGLE_USERNAME and KAGGLE_KEY, or
 kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. palitune doctor tells what is found.

@@ -26,7 +26,7 @@ examples:
   ./13-inference.py -d tmp/all.tsv | grep -v '\\bTrue\\b.*\\byes$'    all but the true positives
   ls dataset/images | ./13-inference.py -d - -i dataset/images      images without labels
 
---resume trusts OUT: that its lines are of the same model and prompt, no line tells.
+--resume does not check which model and prompt wrote the lines that are already in OUT: use the same ones.
 """
 
 

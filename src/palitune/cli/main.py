@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import NoReturn
 
 from palitune import __version__, console, jax_environment, streams
@@ -41,7 +41,7 @@ COMMANDS = {
     "compare": ("compare", "what changed between models, and whether it is more than chance"),
     "threshold": ("threshold", "choose from which p_yes on a model says yes"),
     "prompts": ("prompts", "score every prompt of a file on the same data, before any training"),
-    "baseline": ("baseline", "what there is to beat: always the same, zero-shot, a linear probe"),
+    "baseline": ("baseline", "what there is to beat: the most frequent label, zero-shot, a linear probe"),
     "suspect": ("suspect", "examples whose label a model doubts"),
     "uncertain": ("uncertain", "what to label next: the answers a model is least sure of"),
     "lint": ("lint", "find what is wrong with data before it costs an evening"),
@@ -264,14 +264,22 @@ def _abandon_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _stop(number: int, frame: object) -> NoReturn:
+def _stop(number: int, frame: FrameType | None) -> None:
     """Raises Stopped, again and again: an exception in a callback of the garbage collector goes nowhere."""
 
-    def again(alarm: int, frame: object) -> NoReturn:
-        raise Stopped(number)
+    def again(alarm: int, frame: FrameType | None) -> None:
+        if not _is_loading(frame):
+            raise Stopped(number)
 
     signals.append(number)
     sys.unraisablehook = lambda lost: None
     signal.signal(signal.SIGALRM, again)
     signal.setitimer(signal.ITIMER_REAL, STOP_INTERVAL, STOP_INTERVAL)
-    raise Stopped(number)
+    again(number, frame)
+
+
+def _is_loading(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: an exception amid the start of a library of C++ may crash the process."""
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None

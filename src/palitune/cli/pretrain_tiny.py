@@ -6,8 +6,8 @@ import sys
 from palitune.cli import values
 
 DESCRIPTION = """\
-Trains the tiny model that ships with palitune from nothing but a seed: its tokenizer, its image encoder and the whole,
-on images it draws. It takes about a quarter of an hour on two cores and writes FOLDER/tiny.npz and
+Trains the tiny model that ships with palitune from nothing but a seed: the tokenizer, the image encoder, then the whole
+model, on images it draws. It takes about a quarter of an hour on two cores and writes FOLDER/tiny.npz and
 FOLDER/tokenizer.model.
 """
 EXAMPLES = """\

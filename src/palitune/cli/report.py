@@ -6,8 +6,9 @@ from palitune import streams
 from palitune.cli import arguments, values
 
 DESCRIPTION = """\
-Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, always saying
-the same beside them, curves, calibration, the wrong answers with their images, and what the model was least sure of.
+Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, next to them
+those of a constant answer, curves, calibration, the wrong answers with their images, and what the model was least sure
+of.
 
 It writes one HTML page that needs no network, and its images as PNG files beside it; --text and --json print instead.
 With --before there are two models side by side; with -m also the losses and the configuration of learning.

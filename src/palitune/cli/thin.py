@@ -7,7 +7,7 @@ from palitune.cli import stats, values
 
 DESCRIPTION = """\
 Leaves out lines of FILE at random until each column's share of yes is near --target. Lines with a yes in any of the
-columns stay, unless --drop-yes says that those may go too whose yeses are all in columns above the target. The lines
+columns stay; with --drop-yes a line may also go if every column in which it says yes is above the target. The lines
 that stay are written as they are and in their order; counts before and after go to standard error.
 """
 EXAMPLES = """\

@@ -14,17 +14,18 @@ Chooses the threshold of p_yes from which on a model says yes, on a FILE of answ
 records, and shows what it costs there. With -m it is stored beside the checkpoint, and 04-validate.py and
 13-inference.py use it from then on; --threshold there overrides.
 
---temperature also makes p_yes as likely as it says (temperature scaling); answers stay as they are, unless a threshold
-is chosen with it. Choose on records that the model was not trained on, and evaluate on others.
+--temperature also calibrates p_yes by temperature scaling, so that of the answers with p_yes 0.9 about nine in ten are
+yes; answers stay as they are, unless a threshold is chosen with it. Choose on records that the model was not trained
+on, and evaluate on others.
 """
 EXAMPLES = """\
 examples:
   ./13-inference.py -l trained-set1 -d dataset/set1/valid.jsonl > valid.tsv
   palitune threshold valid.tsv --precision 0.95 -m trained-set1    of what it lets through 95 % are right
   palitune threshold valid.tsv --recall 0.99                       it misses one in a hundred
-  palitune threshold valid.tsv --cost fp=10,fn=1 --temperature     a false yes is as bad as ten false noes
+  palitune threshold valid.tsv --cost fp=10,fn=1 --temperature     a false positive costs as much as ten false negatives
   palitune threshold -m trained-set1                               what is stored
-  palitune threshold --remove -m trained-set1                      as likely as not again
+  palitune threshold --remove -m trained-set1                      forget it: 0.5 again
 """
 FEW = 100  # examples
 

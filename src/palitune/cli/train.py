@@ -8,15 +8,15 @@ from palitune.cli.inputs import Input
 INPUT = Input()
 DESCRIPTION = """\
 Fine-tunes a model on one file of records, JSONL or TSV, also of lines that inference or a filter wrote. All options are
-those of 03-do_learn.py, and everything it says of learning holds here. Without --valid-data the records themselves
-evaluate while it learns: that tells whether it has learned them, not what the model is worth.
+those of 03-do_learn.py, and everything it says of learning holds here. Without --valid-data the training records are
+also used for evaluation during training: that shows whether the model has memorised them, not how good it is.
 """
 EXAMPLES = """\
 examples:
   ./15-train.py -d tmp/false64.tsv -i dataset -b 10 -r 0.001 -t 8 -s checkpoints/false64.npz
                                                   eight times through 64 records, ten at a time
   ./15-train.py -l x -d tmp/false64.tsv --valid-data tmp/splitted-ac.tsv -s y
-                                                  from checkpoints/x.npz on, evaluated by others
+                                                  continue from checkpoints/x.npz, evaluate on other records
 """
 
 

@@ -16,16 +16,17 @@ class Labels(Kind[tuple[str, ...]]):
         return "labels"
 
     def parse(self, text: str) -> tuple[str, ...]:
-        names = [name.strip() for name in text.split(",")]
-        names = [name.lower() if name.lower() in LABELS else name for name in names]  # as data files are read
-        if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
-            raise ValueError(f"{text!r} are not two or more different labels with commas between them")
-        return tuple(Prompt().parse(name) for name in names)
+        return self.check(text.split(","))
 
     def check(self, value: object) -> tuple[str, ...]:
-        if isinstance(value, str) or not isinstance(value, (list, tuple)):
+        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
             raise ValueError(f"{value!r} is not a list of labels")
-        return self.parse(",".join(map(str, value)))
+        names = [name.strip() for name in value]
+        names = [name.lower() if name.lower() in LABELS else name for name in names]  # as data files are read
+        if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
+            text = ",".join(value)
+            raise ValueError(f"{text!r} are not two or more different labels with commas between them")
+        return tuple(Prompt().parse(name) for name in names)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

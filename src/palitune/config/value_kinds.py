@@ -8,6 +8,7 @@ import abc
 import dataclasses
 import difflib
 import math
+import numbers
 import re
 from collections.abc import Collection
 from typing import Generic, TypeVar
@@ -56,8 +57,9 @@ class Whole(Kind[int]):
             raise ValueError(_unless_ours(error, f"{text!r} is not a whole number")) from None
 
     def check(self, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, numbers.Integral):  # NumPy's are such numbers too
             raise ValueError(f"{value!r} is not a whole number")
+        value = int(value)
         if not self.lowest <= value <= self.highest:
             raise OutOfRange(self._limit(value))
         return value
@@ -90,13 +92,14 @@ class Number(Kind[float]):
             raise ValueError(_unless_ours(error, f"{text!r} is not a number")) from None
 
     def check(self, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise ValueError(f"{value!r} is not a number")
+        value = float(value)
         above = self.lowest <= value if self.reaches_lowest else self.lowest < value
         below = value <= self.highest if self.reaches_highest else value < self.highest
         if not (above and below):
             raise OutOfRange(f"{value:g} is not {self.limits}")
-        return float(value)
+        return value
 
 
 class OutOfRange(ValueError):

@@ -61,15 +61,22 @@ def prefix_suffix(text: Text, images: tuple[Image, ...] = ()) -> Encoded:
                    causal.astype(np.int32), images)  # fmt: skip
 
 
-def question(example: Example, prompt: str) -> str:
-    """What PaliGemma is asked of an example: its own question, or else `prompt`.
-
-    Raises:
-      BadDataError: the example is a chat, which PaliGemma's template has no place for.
-    """
-    if len(example.messages) > 1 or example.messages[0].role != "user":
-        what = f"PaliGemma takes one message of the user, and this example has {len(example.messages)} messages"
+def require_paligemma(example: Example) -> None:
+    """Raises BadDataError for what PaliGemma's template has no place for: chats, and any but one image."""
+    messages, images = len(example.messages), len(example.images)
+    if messages != 1 or example.messages[0].role != "user":
+        what = f"PaliGemma takes one message of the user, and this example has {messages} messages"
         raise BadDataError(what, where=example.where)
+    if images != 1:
+        what = f"PaliGemma takes one image, and this example has {images or 'none'}"
+        raise BadDataError(what, where=example.where)
+    if not example.targets:
+        raise BadDataError("the example has no target, so nothing is asked", where=example.where)
+
+
+def question(example: Example, prompt: str) -> str:
+    """What PaliGemma is asked of an example: its own question, or else `prompt`. Raises as `require_paligemma`."""
+    require_paligemma(example)
     return example.messages[0].text or prompt
 
 
@@ -80,6 +87,6 @@ def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
       prompt: takes the place of an empty one.
 
     Raises:
-      BadDataError: the prompt is too long, or the example is a chat.
+      BadDataError: the prompt is too long, or as `require_paligemma`.
     """
     return prefix_suffix(tokenizer.example(question(example, prompt), example.label, example.where), example.images)

@@ -10,7 +10,7 @@ from palitune.evaluate import metrics
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.outcomes import Outcomes, of_predictions
-from palitune.labels import LABELS
+from palitune.labels import LABELS, plain
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -90,13 +90,27 @@ def evaluate(predictions: Iterable[Prediction], labels: Sequence[str] | None = N
     """
     found = list(predictions)
     labelled = [one for one in found if one.target.answer]
+    if not found:
+        raise BadDataError("there are no predictions to evaluate")
     if not labelled:
         raise BadDataError("none of the predictions is of an example with a label", hint="Example.of(..., label=...)")
     made = labelled[0].made if len({one.made for one in labelled}) == 1 else None
-    known = labels or (made.labels if made is not None else None) or LABELS
-    answers = of_predictions(labelled, known)
+    asked = {one.made.labels if one.made is not None else None for one in labelled}
+    known = labels or (asked.pop() if len(asked) == 1 else None) or LABELS
+    answers = of_predictions([one._replace(p_yes=_probability(one, known)) for one in labelled], known)
     for one, label in zip(labelled, answers.labels, strict=True):
         if label not in answers.classes:
             what = f'label "{one.target.answer}" is none of {", ".join(known)}'
             raise BadDataError(what, where=one.example.where, hint="labels=... names others")
     return Evaluation(answers, metrics.with_intervals(answers), made, len(found) - len(labelled))
+
+
+def _probability(one: Prediction, labels: Sequence[str]) -> float | None:
+    """The probability of the first of two labels, of more that of the answer; None of other labels than these."""
+    own = tuple(map(plain, one.made.labels or ())) if one.made is not None else ()
+    wanted = tuple(map(plain, labels))
+    if not own or own == wanted:
+        return one.p_yes
+    if one.probabilities is None or set(own) != set(wanted):
+        return None
+    return dict(zip(own, one.probabilities, strict=True)).get(wanted[0] if len(wanted) == 2 else plain(one.text))

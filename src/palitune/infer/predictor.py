@@ -214,18 +214,20 @@ class Predictor:
         It keeps a few batches at a time, so examples may be an endless stream.
 
         Args:
-          on_bad: takes what is wrong with an image, whose example is left out then; without it that is raised.
+          on_bad: takes what is wrong with an example or its image, which is left out then; without it that is raised.
           params: parameters to predict with, as in `params`, in place of the model's own.
 
         Raises:
-          MissingInputError, BadDataError: an image cannot be used, a prompt is too long, an example is
-            a chat, or a score is not finite.
+          MissingInputError, BadDataError: an image cannot be used, a prompt is too long, a score is not
+            finite, or an example is what PaliGemma's template has no place for.
         """
         own = self.params if params is None else params
-        asked = ((example, target) for example in examples for target in example.targets)
+        asked = _targets(examples, on_bad)
         # Consecutive ones that have the same choices go through one program.
         for choices, several in itertools.groupby(asked, key=lambda pair: pair[1].choices):
-            made = self.made if choices is None else self.made._replace(labels=choices, threshold=0.5)
+            made = self.made
+            if choices not in (None, made.labels):  # for which nothing was calibrated
+                made = made._replace(labels=choices, threshold=0.5, temperature=1.0, decode=False)
             yield from self._predict(own, several, made, on_bad)
 
     def predict_all(
@@ -250,7 +252,7 @@ class Predictor:
     ) -> Iterator[Prediction]:
         pending: collections.deque[tuple[Example, Target, int]] = collections.deque()
         for_scores, for_texts = itertools.tee(self._questions(asked, pending, on_bad))
-        texts = self.writer(params, for_texts) if self.writer else itertools.repeat("")
+        texts = self.writer(params, for_texts) if self.writer and made.decode else itertools.repeat("")
         both = zip(self._scorer(made.labels or LABELS)(params, for_scores), texts, strict=False)
         pool = self.frames.pool if self.frames else "worst"
         for first in both:
@@ -281,6 +283,19 @@ class Predictor:
             pending.append((example, target, len(sound)))
             for one in sound:
                 yield one, prompt
+
+
+def _targets(
+    examples: Iterable[Example], on_bad: Callable[[PalituneError], None] | None
+) -> Iterator[tuple[Example, Target]]:
+    """Every example with each of its targets."""
+    for example in examples:
+        try:
+            encode.require_paligemma(example)
+        except PalituneError as error:
+            _tell(error, on_bad)
+            continue
+        yield from ((example, target) for target in example.targets)
 
 
 def _requests(

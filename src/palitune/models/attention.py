@@ -1,13 +1,15 @@
 """Attention between queries, keys and values, with a backward pass that keeps little.
 
-Axes: B batch, K key/value heads, Q queries of one key head, S keys, H head width.
+Axes: B batch, K key/value heads, Q queries of one key head, S keys, H head width, M sequence.
 """
 
 import functools
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
+
+from palitune.models.arrays import AnyArray
 
 # Queries, keys, values, probabilities, the soft-cap's derivative and the result, for the backward pass.
 Residuals = tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array | None, jax.Array]
@@ -70,3 +72,21 @@ def _backward(
 
 
 attend.defvjp(_forward, _backward)
+
+
+def attention_mask(mask_input: Bool[AnyArray, "B M"], mask_ar: Int[AnyArray, "B M"]) -> Bool[Array, "B M M"]:
+    """Which token may attend to which, `bool[B, M, M]` (query, key).
+
+    A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
+    each one starts a new block. With `[0 0 0 1 1]` the first three see each other and the last two are causal.
+
+    Args:
+      mask_input: bool[B, M], true for a real token, false for padding.
+      mask_ar: int[B, M].
+
+    Source: `make_attn_mask` of big_vision's `models/proj/paligemma/paligemma.py`.
+    """
+    block = jnp.cumsum(mask_ar, axis=1)
+    visible = block[:, None, :] <= block[:, :, None]
+    real = mask_input[:, None, :] & mask_input[:, :, None]
+    return visible & real

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int, Num
 
-from palitune.models import gemma, siglip
+from palitune.models import attention, gemma, siglip
 from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.spec import ModelSpec
 
@@ -38,24 +38,6 @@ def image_tokens(
     )
 
 
-def attention_mask(mask_input: Bool[AnyArray, "B M"], mask_ar: Int[AnyArray, "B M"]) -> Bool[Array, "B M M"]:
-    """Which token may attend to which, `bool[B, M, M]` (query, key).
-
-    A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
-    each one starts a new block. With `[0 0 0 1 1]` the first three see each other and the last two are causal.
-
-    Args:
-      mask_input: bool[B, M], true for a real token, false for padding.
-      mask_ar: int[B, M].
-
-    Source: `make_attn_mask` of big_vision's `models/proj/paligemma/paligemma.py`.
-    """
-    block = jnp.cumsum(mask_ar, axis=1)
-    visible = block[:, None, :] <= block[:, :, None]
-    real = mask_input[:, None, :] & mask_input[:, :, None]
-    return visible & real
-
-
 def sequence(
     config: ModelSpec,
     params: Params,
@@ -73,7 +55,7 @@ def sequence(
     if mask_input is None:
         mask_input = jnp.ones(text.shape, bool)
     mask_input = jnp.pad(mask_input.astype(bool), ((0, 0), (images, 0)), constant_values=True)
-    return x, attention_mask(mask_input, jnp.pad(mask_ar, ((0, 0), (images, 0))))
+    return x, attention.attention_mask(mask_input, jnp.pad(mask_ar, ((0, 0), (images, 0))))
 
 
 def hidden_states(

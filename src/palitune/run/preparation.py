@@ -11,7 +11,7 @@ from palitune.checkpoint import manifest
 from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import status
 from palitune.data import dataset_files
-from palitune.data.checks import findings, seen_in_training
+from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.errors import UsageError
 from palitune.infer.loading import Model, announce, files_of, load
@@ -187,11 +187,11 @@ def _tell(
 
 def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
-    found: dict[str, list[findings.Finding]] = {}
-    for finding in findings.check_examples(sets, lambda record: record.image.path.resolve()):
+    found: dict[str, list[example_checks.Finding]] = {}
+    for finding in example_checks.check_examples(sets, lambda record: record.image.path.resolve()):
         found.setdefault(finding.check, []).append(finding)
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
         print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in findings.expectations(sets, lambda path: path == train_file):
+    for line in example_checks.expectations(sets, lambda path: path == train_file):
         print(line, file=sys.stderr)

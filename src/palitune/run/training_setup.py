@@ -128,7 +128,9 @@ class TrainingSetups:
 
     def keep(self, learned: Flat) -> Weights:
         """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""
-        smaller = _converted(learned, tuple((path, self._stored(path, leaf.dtype)) for path, leaf in learned.items()))
+        smaller = _converted(
+            learned, tuple((path, self._stored(path, learned[path].dtype)) for path in sorted(learned))
+        )
         # float16 ends at 65,504.
         rounded = {path: leaf if is_finite(leaf) else learned[path] for path, leaf in smaller.items()}
         size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()

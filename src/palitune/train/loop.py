@@ -240,7 +240,8 @@ def _values(rate: optax.Schedule, first: int, last: int) -> Iterator[float]:
     """A schedule's values at the steps first … last, many at a time: one by one they would cost as much as a step."""
     values = jax.jit(rate)  # one program; operation by operation they would be two dozen
     for start in range(first, last + 1, BLOCK):
-        yield from np.asarray(values(np.arange(start, min(start + BLOCK, last + 1), dtype=np.int32))).tolist()
+        steps = np.arange(start, min(start + BLOCK, last + 1), dtype=np.int32)
+        yield from np.broadcast_to(np.asarray(values(steps)), steps.shape).tolist()  # a constant rate is one number
 
 
 def is_line_due(step: int, steps: int) -> bool:

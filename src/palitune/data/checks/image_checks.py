@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune.data.checks import near_duplicates
-from palitune.data.checks.findings import Finding
+from palitune.data.checks.example_checks import Finding
 from palitune.data.checks.linted_file import LintedFile, finding_of
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.data.checks import linted_file
-from palitune.data.checks.findings import LEVELS, Finding, check_examples, expectations
+from palitune.data.checks.example_checks import LEVELS, Finding, check_examples, expectations
 from palitune.data.checks.image_checks import Inspection, check_images, check_near_duplicates, inspect
 from palitune.data.checks.linted_file import LintedFile
 from palitune.data.checks.token_checks import check_tokens

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from palitune.data.checks.findings import LEVELS, Finding
+from palitune.data.checks.example_checks import LEVELS, Finding
 from palitune.data.checks.label_tables import label_table
 from palitune.data.checks.lint import LintReport
 from palitune.errors import NAMED, printable

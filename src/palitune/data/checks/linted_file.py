@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data.checks.findings import Finding
+from palitune.data.checks.example_checks import Finding
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
 from palitune.data.formats import error_hints

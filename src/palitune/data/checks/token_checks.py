@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from palitune.data.checks.findings import Finding
+from palitune.data.checks.example_checks import Finding
 from palitune.data.checks.linted_file import LintedFile
 from palitune.data.tokens import Tokenizer
 from palitune.errors import PalituneError

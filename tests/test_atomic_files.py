@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -207,3 +208,23 @@ def test_a_file_behind_a_link_is_read_as_far_as_is_allowed(tmp_path: Path) -> No
     assert files.read(tmp_path / "link", 5) == b"12345"
     with pytest.raises(ValueError, match="more than 4 bytes"):
         files.read(tmp_path / "link", 4)
+
+
+def test_whether_a_file_can_be_written_is_found_beside_another_process_that_cleans_up(tmp_path: Path) -> None:
+    """Two runs of one name: what one tries, the other may take for a leftover."""
+    path, over = tmp_path / "model.npz", threading.Event()
+
+    def clean() -> None:
+        while not over.is_set():
+            for leftover in atomic_files.leftovers(path):
+                leftover.unlink(missing_ok=True)
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    try:
+        for _ in range(500):
+            atomic_files.check_writable(path)
+    finally:
+        over.set()
+        cleaner.join()
+    assert not list(tmp_path.iterdir())

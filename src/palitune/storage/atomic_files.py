@@ -163,8 +163,9 @@ def check_writable(path: Path) -> None:
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}."):  # as long as the name will be
-            pass
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # as long as the name will be
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)  # another process may have removed it as a leftover
     except OSError as error:
         hint = "Name another place, or make this one writable"
         raise StorageError(f"cannot write: {error.strerror or error}", where=str(path), hint=hint) from None

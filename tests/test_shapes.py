@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import pytest
 from jaxtyping import TypeCheckError
 
+from palitune.infer import scoring
 from palitune.models import attention, positions, spec
 from palitune.train import objective
 
@@ -26,6 +27,14 @@ def test_targets_of_another_number() -> None:
 def test_a_hidden_state_of_another_width() -> None:
     with pytest.raises(TypeCheckError, match="table"):
         objective.token_losses(jnp.ones((2, 4)), jnp.ones((8, 5)), jnp.zeros(2, jnp.int32))
+
+
+def test_a_prompt_of_another_length_than_its_mask() -> None:
+    tree = scoring.label_tree([[5], [6]], eos=1)
+    with pytest.raises(TypeCheckError, match="mask_input"):
+        scoring.log_likelihoods(
+            spec.TINY, {}, jnp.ones((1, 4, 8)), jnp.ones((1, 6), jnp.int32), jnp.ones((1, 7), jnp.int32), tree
+        )
 
 
 def test_layers_of_two_kinds_take_turns() -> None:

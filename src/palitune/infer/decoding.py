@@ -22,7 +22,7 @@ from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
 # Tokens written so far, which answers are done, the next logits, the cache, the tokens and their log-probabilities.
-State = tuple[int, jax.Array, jax.Array, tuple[jax.Array, jax.Array], jax.Array, jax.Array]
+State = tuple[int | jax.Array, jax.Array, jax.Array, tuple[jax.Array, jax.Array], jax.Array, jax.Array]
 
 
 def greedy(
@@ -65,7 +65,8 @@ def greedy(
         logits, cache = paligemma.extend(config, params, cache, token, lengths + index)
         return index + 1, done | (token == eos), logits, cache, tokens, logp
 
-    state = jax.lax.while_loop(unfinished, step, (0, done, logits, cache, tokens, logp))
+    begin: State = (0, done, logits, cache, tokens, logp)
+    state = jax.lax.while_loop(unfinished, step, begin)
     return state[4], state[5]
 
 

@@ -11,7 +11,7 @@ from conftest import REPOSITORY
 from PIL import Image as picture
 
 import palitune
-from palitune.config.answering import PredictorConfig
+from palitune.config.predictor_config import PredictorConfig
 from palitune.data.example import Example, Image, Message
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError, PalituneError, UsageError

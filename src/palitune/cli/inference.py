@@ -4,7 +4,7 @@ import argparse
 
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
-from palitune.config.answering import PredictorConfig
+from palitune.config.predictor_config import PredictorConfig
 
 INPUT = Input()
 DESCRIPTION = """\

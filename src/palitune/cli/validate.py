@@ -3,7 +3,7 @@
 import argparse
 
 from palitune.cli import arguments
-from palitune.config.answering import PredictorConfig
+from palitune.config.predictor_config import PredictorConfig
 
 DESCRIPTION = """\
 Evaluates a model on each FILE and prints a result block for it: true and false positives and negatives ("yes" is

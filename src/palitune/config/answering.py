@@ -1,8 +1,7 @@
-"""Settings of how a model's scores become answers, and all that a model predicts with."""
+"""Settings of how a model's scores become answers."""
 
 import dataclasses
 
-from palitune.config.model import EvaluatedImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting
 from palitune.config.value_kinds import PROBABILITY, Flag, Kind, Prompt
 from palitune.errors import UsageError
@@ -58,12 +57,3 @@ class AnsweringSettings(Settings):
         if self.threshold is not None and (self.decode or len(self.labels) > 2):
             other = "--decode" if self.decode else "more than two --labels"
             raise UsageError(f"--threshold has no effect with {other}: leave one out")
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PredictorConfig(ModelSettings, PromptSettings, EvaluatedImageSettings, AnsweringSettings):
-    """A predictor: which model, what it is asked, how images are read, and how scores become answers.
-
-    Raises:
-      UsageError: a setting has no such value, or settings contradict each other.
-    """

@@ -74,12 +74,6 @@ def require_paligemma(example: Example) -> None:
         raise BadDataError("the example has no target, so nothing is asked", where=example.where)
 
 
-def question(example: Example, prompt: str) -> str:
-    """What PaliGemma is asked of an example: its own question, or else `prompt`. Raises as `require_paligemma`."""
-    require_paligemma(example)
-    return example.messages[0].text or prompt
-
-
 def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
     """PaliGemma's template: the prompt, a newline, and the answer to the first target with an end token.
 
@@ -89,4 +83,5 @@ def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
     Raises:
       BadDataError: the prompt is too long, or as `require_paligemma`.
     """
-    return prefix_suffix(tokenizer.example(question(example, prompt), example.label, example.where), example.images)
+    require_paligemma(example)
+    return prefix_suffix(tokenizer.example(example.prompt or prompt, example.label, example.where), example.images)

@@ -13,8 +13,8 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from palitune import workspace
-from palitune.config.answering import PredictorConfig
 from palitune.config.model import ALL_FRAMES, EvaluatedImageSettings
+from palitune.config.predictor_config import PredictorConfig
 from palitune.data import encode
 from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
@@ -279,7 +279,7 @@ class Predictor:
             if len(sound) < len(found):
                 _tell(next(one for one in found if isinstance(one, PalituneError)), on_bad)
                 continue
-            prompt = self.tokenizer.prompt(encode.question(example, self.made.prompt), example.where)
+            prompt = self.tokenizer.prompt(example.prompt or self.made.prompt, example.where)
             pending.append((example, target, len(sound)))
             for one in sound:
                 yield one, prompt

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 from tqdm import tqdm
 
 from palitune import workspace
-from palitune.config.answering import PredictorConfig
+from palitune.config.predictor_config import PredictorConfig
 from palitune.data import dataset_files
 from palitune.data.answer_source import AnswerSource
 from palitune.data.checks import seen_in_training

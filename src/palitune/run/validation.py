@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palitune import workspace
-from palitune.config.answering import PredictorConfig
+from palitune.config.predictor_config import PredictorConfig
 from palitune.console import status
 from palitune.data import dataset_files
 from palitune.data.checks import seen_in_training

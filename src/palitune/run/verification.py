@@ -1,5 +1,6 @@
 """palitune beside the reference implementation, on one checkpoint and some images."""
 
+import functools
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -42,18 +43,12 @@ class Verification(NamedTuple):
     @property
     def image_tokens(self) -> Difference:
         """The worst of all images."""
-        worst = self.rows[0].comparison.image_tokens
-        for row in self.rows[1:]:
-            worst = worst.worst(row.comparison.image_tokens)
-        return worst
+        return functools.reduce(Difference.worst, (row.comparison.image_tokens for row in self.rows))
 
     @property
     def logits(self) -> Difference:
         """The worst of all images."""
-        worst = self.rows[0].comparison.logits
-        for row in self.rows[1:]:
-            worst = worst.worst(row.comparison.logits)
-        return worst
+        return functools.reduce(Difference.worst, (row.comparison.logits for row in self.rows))
 
     @property
     def same(self) -> int:

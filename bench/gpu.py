@@ -62,13 +62,13 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     import numpy as np
 
     from palitune.config import run_config
-    from palitune.models import spec
+    from palitune.models import families, spec
     from palitune.train import cards, plan
     from palitune.train.step import init_state
 
-    sizes = spec.published(args.variant, 224)
+    sizes = families.published(args.variant, 224)
     settings = run_config.training(method=args.method, batch_size=args.batch)
-    dtype = jnp.dtype(spec.FAMILIES[args.variant].stored_dtype)
+    dtype = jnp.dtype(families.FAMILIES[args.variant].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, args.method != "full")
     keep = plan.budget(work, plan.device_memory())

@@ -26,7 +26,7 @@ from palitune.data.images.loader import ImageLoader
 from palitune.data.tokens import Tokenizer
 from palitune.hub import catalogue
 from palitune.method import METHODS
-from palitune.models import spec
+from palitune.models import families
 from palitune.train import loop, objective, optimizers, step
 
 NEW_SEED, NEW = 10_000, 200
@@ -47,9 +47,9 @@ def main() -> None:
         folder = Path(name)
         path = catalogue.download(catalogue.TINY, folder)
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
-        sizes = spec.read(params)
+        sizes = families.read(params)
         tokenizer = Tokenizer(path.with_name("tokenizer.model"))
-        loader = ImageLoader(sizes.img.image_size)
+        loader = ImageLoader(sizes.image_encoder.image_size)
         demo_data.make(folder / "new", NEW, NEW_SEED)
         new = example_files.read(folder / "new" / "data.jsonl")
         new_texts = loop.examples_of(new, tokenizer, run_config.PROMPT)

@@ -26,7 +26,7 @@ import numpy as np
 from step import SIZES
 
 from palitune.infer import decoding, scoring
-from palitune.models import paligemma, siglip
+from palitune.models import multimodal, siglip
 
 BATCH, PROMPT, LITERAL_LENGTH, TOKENS = 8, 20, 128, 4
 PROMPTS, IMAGES = 20, 96
@@ -59,17 +59,19 @@ def main() -> None:
     parser.add_argument("--reference", action="store_true")
     args = parser.parse_args()
     rng = np.random.default_rng(0)
-    params = paligemma.init(SIZES, jax.random.key(0))
-    pixels = rng.uniform(-1, 1, (BATCH, SIZES.img.image_size, SIZES.img.image_size, 3)).astype(np.float32)
+    params = multimodal.init(SIZES, jax.random.key(0))
+    pixels = rng.uniform(-1, 1, (BATCH, SIZES.image_encoder.image_size, SIZES.image_encoder.image_size, 3)).astype(
+        np.float32
+    )
     tree = scoring.label_tree([[YES], [NO]], EOS)
-    tokens = jax.jit(functools.partial(siglip.image_tokens, SIZES.img))(params["img"], pixels)
+    tokens = jax.jit(functools.partial(siglip.image_tokens, SIZES.image_encoder))(params["img"], pixels)
 
     def written(params: Any, pixels: Any, text: Any, mask: Any) -> Any:
-        zimg = paligemma.image_tokens(SIZES, params, pixels)
+        zimg = multimodal.image_tokens(SIZES, params, pixels)
         return decoding.greedy(SIZES, params, zimg, text, mask, TOKENS, eos=-1)
 
     def scored(params: Any, image: Any, text: Any, mask: Any) -> Any:
-        zimg = paligemma.image_tokens(SIZES, params, image)
+        zimg = multimodal.image_tokens(SIZES, params, image)
         return scoring.log_likelihoods(SIZES, params, zimg, text, mask, tree, relative=True)
 
     short = prompts(rng, 24)  # a bucket, as batches are padded
@@ -96,8 +98,8 @@ def main() -> None:
 
 def many(params: Any, pixels: Any, short: Any, scored: Callable[..., Any]) -> None:
     """20 prompts over 96 images: the image encoder runs once for each image, or for each image and prompt."""
-    encoder = compiled(lambda img, pixels: siglip.image_tokens(SIZES.img, img, pixels), params["img"], pixels)
-    features = np.zeros((BATCH, SIZES.img.num_patches, SIZES.img.num_classes), np.float16)
+    encoder = compiled(lambda img, pixels: siglip.image_tokens(SIZES.image_encoder, img, pixels), params["img"], pixels)
+    features = np.zeros((BATCH, SIZES.num_image_tokens, SIZES.image_encoder.num_classes), np.float16)
     known, recomputed = compiled(scored, params, features, *short), compiled(scored, params, pixels, *short)
     with_them = without = 0.0
     for _ in range(IMAGES // BATCH):

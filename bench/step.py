@@ -31,7 +31,7 @@ from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import paligemma, siglip
+from palitune.models import multimodal, siglip
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.reference import Reference
@@ -51,7 +51,9 @@ Run = Callable[[], Any]
 def examples(seed: int) -> tuple[np.ndarray, list[Text]]:
     """Random images float32[B, H, W, 3] and texts: a prompt, one token of answer, the end."""
     rng = np.random.default_rng(seed)
-    images = rng.uniform(-1, 1, (BATCH, SIZES.img.image_size, SIZES.img.image_size, 3)).astype(np.float32)
+    images = rng.uniform(-1, 1, (BATCH, SIZES.image_encoder.image_size, SIZES.image_encoder.image_size, 3)).astype(
+        np.float32
+    )
     words = rng.integers(3, SIZES.llm.vocab_size, (BATCH, PROMPT + 1))
     return images, [Text([*row.tolist(), 1], PROMPT) for row in words]
 
@@ -147,7 +149,7 @@ class Torch:
         from transformers import PaliGemmaConfig as Config
         from transformers import PaliGemmaForConditionalGeneration, SiglipVisionConfig
 
-        llm, img = SIZES.llm, SIZES.img
+        llm, img = SIZES.llm, SIZES.image_encoder
         text_config = TextConfig(
             vocab_size=llm.vocab_size,
             hidden_size=llm.width,
@@ -218,12 +220,14 @@ def main() -> None:
             sys.exit(error.exit_code)
 
     images, texts = examples(0)
-    params = trees.flatten(paligemma.init(SIZES, jax.random.key(0)))
+    params = trees.flatten(multimodal.init(SIZES, jax.random.key(0)))
     count = sum(leaf.size for leaf in params.values())
-    tokens = jax.jit(lambda p, x: siglip.image_tokens(SIZES.img, trees.unflatten(p)["img"], x))(params, images)
+    tokens = jax.jit(lambda p, x: siglip.image_tokens(SIZES.image_encoder, trees.unflatten(p)["img"], x))(
+        params, images
+    )
 
     def forward(params: Any, *arguments: Any) -> jax.Array:
-        return paligemma.forward(SIZES, trees.unflatten(params), *arguments)
+        return multimodal.forward(SIZES, trees.unflatten(params), *arguments)
 
     contestants: list[Any] = [
         literal(params, images, texts, forward, "literal"),

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from palitune.models import spec
+from palitune.models import families
 from palitune.models.spec import ModelSpec
 
 # Most of the time of tests in this process is XLA's: with few optimizations its programs are there in half of it, and
@@ -133,10 +133,11 @@ def golden(request: pytest.FixtureRequest) -> Golden:
     with np.load(GOLDEN / f"{request.param}.npz") as file:
         values = {key: file[key] for key in file.files}
     params = {key.removeprefix("params/"): value for key, value in values.items() if key.startswith("params/")}
-    sizes = spec.read(params)
+    sizes = families.read(params)
     # The one size that shapes do not tell: heads 32 wide instead of the published 27B's 128.
-    if scaling := json.loads(str(values["config"]))["llm"].get("query_pre_attn_norm"):
-        sizes = replace(sizes, llm=replace(sizes.llm, query_pre_attn_norm=scaling))
+    if json.loads(str(values["config"]))["llm"].get("query_pre_attn_norm") == "rsqrt_emb_per_head":
+        scalar = sizes.llm.width // sizes.llm.num_heads
+        sizes = replace(sizes, llm=replace(sizes.llm, query_pre_attn_scalar=float(scalar)))
     return Golden(sizes, params, values)
 
 

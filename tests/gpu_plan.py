@@ -21,7 +21,7 @@ import jax
 import jax.numpy as jnp
 
 from palitune.config import run_config
-from palitune.models import spec
+from palitune.models import families, spec
 from palitune.train import plan
 
 CARD = "rtx4070-12gb"
@@ -47,9 +47,9 @@ PROMISED = (
 
 def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
-    sizes = spec.published(family, 224)
+    sizes = families.published(family, 224)
     settings = run_config.training(method=method, optimizer=optimizer, batch_size=batch)
-    dtype = jnp.dtype(spec.FAMILIES[family].stored_dtype)
+    dtype = jnp.dtype(families.FAMILIES[family].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
     counted = plan.measure(work, 0, cards.placement(cards.find(CARD)))

@@ -22,7 +22,7 @@ from server import Site, serving, trouble
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, NetworkError
 from palitune.hub import catalogue, checksum, kaggle, transfer
-from palitune.models import spec
+from palitune.models import families, spec
 from palitune.storage import locks
 
 ACCOUNT = {"KAGGLE_USERNAME": "somebody", "KAGGLE_KEY": "0123456789"}
@@ -76,7 +76,7 @@ def test_the_tiny_model_ships_with_the_package(tmp_path: Path) -> None:
     written = path.stat().st_mtime_ns
     assert catalogue.download("tiny", tmp_path).stat().st_mtime_ns == written
     checkpoint = npz.Checkpoint(path)
-    sizes = spec.read(checkpoint)
+    sizes = families.read(checkpoint)
     assert set(spec.expected(sizes)) == set(checkpoint)
     package = files("palitune") / "tiny"
     assert sum(len((package / name).read_bytes()) for name in ("tiny.npz", "tokenizer.model")) <= 4_000_000

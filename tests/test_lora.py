@@ -13,13 +13,13 @@ from palitune import trees
 from palitune.config import run_config
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import lora, paligemma
+from palitune.models import lora, multimodal
 
 
 def logits(golden: Golden, params: dict) -> np.ndarray:
     v = golden.values
     arguments = (v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
-    return np.asarray(paligemma.forward(golden.sizes, trees.unflatten(params), *arguments))
+    return np.asarray(multimodal.forward(golden.sizes, trees.unflatten(params), *arguments))
 
 
 def test_new_adapters_change_nothing(golden: Golden) -> None:

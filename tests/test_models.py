@@ -12,7 +12,7 @@ from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text
 from palitune.infer import decoding
 from palitune.method import METHODS
-from palitune.models import attention, paligemma, siglip
+from palitune.models import attention, multimodal, siglip
 from palitune.train import objective, optimizers
 from palitune.train.step import init_state, make_step
 from palitune.train.step_options import Options
@@ -38,7 +38,7 @@ def test_image_tokens(golden: Golden) -> None:
 def test_logits(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    logits = paligemma.forward(golden.sizes, params, v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
+    logits = multimodal.forward(golden.sizes, params, v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
     np.testing.assert_allclose(logits, v["logits"], rtol=0, atol=TOLERANCE)
 
 
@@ -51,7 +51,7 @@ def test_padding_changes_nothing(golden: Golden) -> None:
     real = v["mask_input"][:, :-1]
     noise = np.where(real == 1, v["text"][:, :-1], 7)
     params = trees.unflatten(golden.params)
-    logits = paligemma.forward(golden.sizes, params, v["image"], noise, v["mask_ar"][:, :-1], real)
+    logits = multimodal.forward(golden.sizes, params, v["image"], noise, v["mask_ar"][:, :-1], real)
     predicts = v["mask_input"][:, 1:] == 1
     np.testing.assert_allclose(logits[predicts], v["logits"][predicts], rtol=0, atol=TOLERANCE)
 
@@ -186,6 +186,6 @@ def test_bfloat16_is_close(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
     arguments = (v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
-    logits = paligemma.forward(golden.sizes, params, *arguments, dtype=jnp.bfloat16)
+    logits = multimodal.forward(golden.sizes, params, *arguments, dtype=jnp.bfloat16)
     assert logits.dtype == jnp.float32
     assert np.abs(np.asarray(logits) - v["logits"]).max() < 0.25

@@ -10,13 +10,13 @@ from conftest import Run
 
 from palitune.config import run_config
 from palitune.errors import ConfigurationError, MissingInputError
-from palitune.models import spec
+from palitune.models import families, spec
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.train import cards, plan
 
 
 def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
-    sizes = spec.published(family, 224)
+    sizes = families.published(family, 224)
     settings = run_config.training(method=method, batch_size=batch)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float16) for p, leaf in spec.expected(sizes).items()}
     return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")

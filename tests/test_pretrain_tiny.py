@@ -9,7 +9,7 @@ import sentencepiece
 from conftest import Run
 
 from palitune.checkpoint import npz
-from palitune.models import spec
+from palitune.models import families
 from palitune.train import pretrain_tiny
 
 SMALL = ("--pictures", "64", "--tower-steps", "2", "--steps", "2")
@@ -29,6 +29,6 @@ def test_a_few_steps_give_a_tiny_model_twice(tmp_path: Path, run: Run) -> None:
             assert done.returncode == 0, done.stderr
     assert (tmp_path / "a" / "tiny.npz").read_bytes() == (tmp_path / "b" / "tiny.npz").read_bytes()
     made, real = npz.Checkpoint(tmp_path / "a" / "tiny.npz"), npz.Checkpoint(shipped / "tiny.npz")
-    assert spec.read(made) == spec.read(real) == pretrain_tiny.CONFIG
+    assert families.read(made) == families.read(real) == pretrain_tiny.CONFIG
     assert {path: made[path].dtype for path in made} == {path: real[path].dtype for path in real}
     assert pieces(tmp_path / "a" / "tokenizer.model") == pieces(shipped / "tokenizer.model")

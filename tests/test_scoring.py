@@ -7,7 +7,7 @@ from conftest import MODELS, Golden
 
 from palitune import trees
 from palitune.infer import scoring
-from palitune.models import paligemma, siglip
+from palitune.models import multimodal, siglip
 
 TOLERANCE = 1e-4
 EOS = 1
@@ -22,7 +22,7 @@ def alone(golden: Golden, zimg: jax.Array, prompt: list[int], labels: list[list[
         length = len(prompt) + len(label)
         text[row, :length], mask_ar[row, len(prompt) : length], real[row, :length] = [*prompt, *label], 1, 1
     params = trees.unflatten(golden.params)
-    forward = jax.jit(paligemma.forward, static_argnums=0)
+    forward = jax.jit(multimodal.forward, static_argnums=0)
     logits = forward(golden.sizes, params, jax.numpy.repeat(zimg, len(labels), 0), text, mask_ar, real)
     logp = jax.nn.log_softmax(logits, axis=-1)
     start = len(prompt) - 1

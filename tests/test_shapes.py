@@ -5,7 +5,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from palitune.infer import scoring
-from palitune.models import attention, positions, spec
+from palitune.models import attention, families, positions, spec
 from palitune.train import objective
 
 
@@ -33,7 +33,7 @@ def test_a_prompt_of_another_length_than_its_mask() -> None:
     tree = scoring.label_tree([[5], [6]], eos=1)
     with pytest.raises(TypeCheckError, match="mask_input"):
         scoring.log_likelihoods(
-            spec.TINY, {}, jnp.ones((1, 4, 8)), jnp.ones((1, 6), jnp.int32), jnp.ones((1, 7), jnp.int32), tree
+            families.TINY, {}, jnp.ones((1, 4, 8)), jnp.ones((1, 6), jnp.int32), jnp.ones((1, 7), jnp.int32), tree
         )
 
 

@@ -15,7 +15,7 @@ from palitune.data.batches import Prompts
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, UsageError
 from palitune.infer import prompt_batches, scoring
-from palitune.models import spec
+from palitune.models import families
 from palitune.train import plan
 
 TINY = REPOSITORY / "src/palitune/tiny/tokenizer.model"
@@ -125,7 +125,7 @@ def test_many_labels() -> None:
             [[*label, 5] for label in [[a, b, c] for a in range(10) for b in range(10) for c in range(10)]], 1
         )
     with pytest.raises(UsageError, match=r"5,000 labels; 1,000 are allowed"):
-        scoring.Scorer(spec.TINY, Tokenizer(TINY), ["x"] * 5000, np.float32)
+        scoring.Scorer(families.TINY, Tokenizer(TINY), ["x"] * 5000, np.float32)
 
 
 @pytest.mark.parametrize(

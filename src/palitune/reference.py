@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from palitune import trees
 from palitune.errors import ConfigurationError
 from palitune.infer import decoding
-from palitune.models import paligemma, siglip
+from palitune.models import multimodal, siglip
 from palitune.models.arrays import AnyArray, Params, Weights
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.storage import private_folders
@@ -104,7 +104,7 @@ class Reference:
         except (ImportError, AttributeError) as error:
             what = f"big_vision cannot be imported ({error})"
             raise ConfigurationError(what, hint=f"{INSTALL} fetches the commit that goes with palitune") from None
-        llm, img = sizes.llm, sizes.img
+        llm, img = sizes.llm, sizes.image_encoder
         name = sizes.big_vision or UNNAMED
         if sizes.big_vision is None:
             self._name(llm)
@@ -134,7 +134,8 @@ class Reference:
         sizes |= {"num_kv_heads": llm.num_kv_heads, "head_dim": llm.head_dim, "vocab_size": llm.vocab_size}
         if llm.post_norms:
             sizes |= {"post_norms": True, "attn_logits_softcap": llm.attn_logits_softcap}
-            sizes |= {"query_pre_attn_norm": llm.query_pre_attn_norm}
+            by_width = llm.query_pre_attn_scalar == llm.width // llm.num_heads
+            sizes |= {"query_pre_attn_norm": "rsqrt_emb_per_head" if by_width else "rsqrt_head_dim"}
         known = self.gemma.get_config
 
         def get_config(variant: str) -> ml_collections.ConfigDict:
@@ -205,9 +206,9 @@ class Comparer:
 
     def __init__(self, sizes: ModelSpec, reference: Reference, eos: int) -> None:
         self.sizes, self.reference, self.eos = sizes, reference, eos
-        self.our_tokens = jax.jit(lambda params, image: siglip.image_tokens(sizes.img, params["img"], image))
+        self.our_tokens = jax.jit(lambda params, image: siglip.image_tokens(sizes.image_encoder, params["img"], image))
         self.their_tokens = jax.jit(reference.image_tokens)
-        self.our_logits = jax.jit(lambda params, *inputs: paligemma.forward(sizes, params, *inputs))
+        self.our_logits = jax.jit(lambda params, *inputs: multimodal.forward(sizes, params, *inputs))
         self.their_logits = jax.jit(reference.logits)
         self.our_answer = jax.jit(functools.partial(decoding.greedy, sizes, length=decoding.MAX_ANSWER, eos=eos))
 

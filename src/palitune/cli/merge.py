@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.config.run_config import training
     from palitune.errors import UsageError
     from palitune.infer.loading import check, files_of
-    from palitune.models import spec
+    from palitune.models import families
     from palitune.run.folder import RunFolder
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     checkpoint = delta.load(source, workspace.checkpoint_to_read)
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
-    check(checkpoint, spec.read(checkpoint, str(source)), source)
+    check(checkpoint, families.read(checkpoint, str(source)), source)
     checkpoint.verify(args.quiet or not sys.stderr.isatty())
     whole = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
     dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}

@@ -137,7 +137,7 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     from palitune import workspace
     from palitune.config.run_config import training
     from palitune.errors import UsageError
-    from palitune.models import spec
+    from palitune.models import families, spec
     from palitune.train.plan import Work
 
     if args.checkpoint:
@@ -146,17 +146,15 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
 
         path = workspace.checkpoint_to_read(args.checkpoint)
         checkpoint = delta.load(path, workspace.checkpoint_to_read)
-        config, name = spec.read(checkpoint, str(path)), str(path)
+        config, name = families.read(checkpoint, str(path)), str(path)
         check(checkpoint, config, path)
         stored = {key: jax.ShapeDtypeStruct(checkpoint[key].shape, checkpoint[key].dtype) for key in checkpoint}
     else:
         name = args.variant or "paligemma-3b-224"
-        family, _, resolution = name.rpartition("-")
-        if family not in spec.FAMILIES or resolution not in map(str, spec.RESOLUTIONS):
-            known = f"{', '.join(spec.FAMILIES)}, each with -{', -'.join(map(str, spec.RESOLUTIONS))}"
-            raise UsageError(f"no variant {name!r}. There are: {known}")
-        config = spec.published(family, int(resolution))
-        dtype = jnp.dtype(spec.FAMILIES[family].stored_dtype)
+        found = families.variant(name)
+        if found is None:
+            raise UsageError(f"no variant {name!r}. There are: {', '.join(families.variants())}")
+        config, dtype = found, jnp.dtype(found.stored_dtype)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in spec.expected(config).items()}
     inputs = args.prompt_length + args.answer_length
     return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)

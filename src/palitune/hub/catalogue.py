@@ -15,8 +15,9 @@ from tqdm import tqdm
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
 from palitune.hub import checksum, kaggle, transfer
-from palitune.models import spec
-from palitune.models.spec import VOCAB_SIZE, ModelSpec
+from palitune.models import families, spec
+from palitune.models.families import PALIGEMMA_VOCABULARY
+from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files, locks
 
 TINY = "tiny"
@@ -30,7 +31,7 @@ class Published(NamedTuple):
 
     handle: str
     file: str
-    family: str  # as in `spec.FAMILIES`
+    family: str  # as in `families.FAMILIES`
     resolution: int  # pixels
 
     @property
@@ -41,7 +42,7 @@ class Published(NamedTuple):
     @property
     def sizes(self) -> ModelSpec:
         """The model's sizes."""
-        return spec.published(self.family, self.resolution)
+        return families.published(self.family, self.resolution)
 
 
 def _catalogue() -> dict[str, Published]:
@@ -98,7 +99,7 @@ def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
 
     The published models' tokenizer may not have been downloaded; the tiny model's is always there.
     """
-    name = spec.tokenizer_of(vocab_size)
+    name = families.tokenizer_of(vocab_size)
     if name is None:
         return None
     if name != TINY:
@@ -198,10 +199,10 @@ def _fetch_weights(name: str, target: Path, cache: Path, source: str | None, sil
 
 def _other_model(path: Path, sizes: ModelSpec, name: str) -> str | None:
     """What tells a file that a person named from the model that they said it is."""
-    found = spec.read(npz.Checkpoint(path), str(path))
+    found = families.read(npz.Checkpoint(path), str(path))
     if found == sizes:
         return None
-    return f"not {name}: {found.img.image_size} pixels, {found.llm.depth} layers of width {found.llm.width}"
+    return f"not {name}: {found.image_encoder.image_size} pixels, {found.llm.depth} layers of width {found.llm.width}"
 
 
 def _tokenizer_problem(path: Path) -> str | None:
@@ -211,7 +212,7 @@ def _tokenizer_problem(path: Path) -> str | None:
         pieces = sentencepiece.SentencePieceProcessor(model_file=str(path)).vocab_size()
     except (RuntimeError, OSError):
         return "not a SentencePiece model"
-    return None if pieces <= VOCAB_SIZE else f"{pieces} pieces, not PaliGemma's {VOCAB_SIZE}"
+    return None if pieces <= PALIGEMMA_VOCABULARY else f"{pieces} pieces, not PaliGemma's {PALIGEMMA_VOCABULARY}"
 
 
 def _fetch(source: str, target: Path, problem: transfer.Problem, silent: bool) -> None:

@@ -16,7 +16,7 @@ from palitune.data import batches
 from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text, Tokenizer
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
-from palitune.models import paligemma
+from palitune.models import multimodal
 from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.spec import ModelSpec
 
@@ -47,7 +47,7 @@ def greedy(
       Tokens int32[B, A] (zeros where decoding had ended) and their log-probabilities float32[B, A].
     """
     batch, prompt = text.shape
-    logits, cache, lengths = paligemma.prefill(
+    logits, cache, lengths = multimodal.prefill(
         config, params, zimg, text, mask_input, cache_size=zimg.shape[1] + prompt + length
     )
     tokens, logp = jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch, length))
@@ -62,7 +62,7 @@ def greedy(
         token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=-1)[:, 0]
         tokens, logp = tokens.at[:, index].set(token), logp.at[:, index].set(chosen)
-        logits, cache = paligemma.extend(config, params, cache, token, lengths + index)
+        logits, cache = multimodal.extend(config, params, cache, token, lengths + index)
         return index + 1, done | (token == eos), logits, cache, tokens, logp
 
     begin: State = (0, done, logits, cache, tokens, logp)
@@ -74,12 +74,12 @@ class Writer:
     """What a model writes freely."""
 
     def __init__(self, config: ModelSpec, tokenizer: Tokenizer, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
-        self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.img.num_patches
+        self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.num_image_tokens
 
         @jax.jit
         def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
             tree = trees.unflatten(params)
-            zimg = paligemma.image_tokens(config, tree, prompts.image, dtype)
+            zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
             tokens, logp = greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)
             return tokens, jnp.isfinite(logp).all(axis=1)
 

@@ -21,7 +21,7 @@ from palitune.data.tokens import Tokenizer
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
 from palitune.method import METHODS
-from palitune.models import lora, spec
+from palitune.models import families, lora, spec
 from palitune.models.arrays import DType
 from palitune.models.spec import ModelSpec
 
@@ -115,7 +115,7 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     for file in files_of(checkpoint):
         checksum.verify(file, silent)
     checkpoint.verify(silent)
-    sizes = spec.read(checkpoint, str(path))
+    sizes = families.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
     found = _tokenizer(settings.tokenizer, sizes.llm.vocab_size, path)
     if not quiet:

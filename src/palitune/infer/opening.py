@@ -61,7 +61,7 @@ def image_source(
     """
     how = decoding(model.path, images)
     if not features:
-        return ImageLoader(model.sizes.img.image_size, limit, how)
+        return ImageLoader(model.sizes.image_encoder.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
-    folder = workspace.cache() / "features" / features_key(model.sizes.img, digests, model.dtype)
-    return Features(model.sizes.img, folder, model.image_encoder, model.dtype, quiet, how)
+    folder = workspace.cache() / "features" / features_key(model.sizes.image_encoder, digests, model.dtype)
+    return Features(model.sizes.image_encoder, folder, model.image_encoder, model.dtype, quiet, how)

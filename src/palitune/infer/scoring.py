@@ -24,9 +24,9 @@ from palitune.data.images.loader import ImageArray
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
-from palitune.models import gemma, paligemma
+from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat, Params
-from palitune.models.paligemma import Branches
+from palitune.models.multimodal import Branches
 from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
@@ -102,7 +102,7 @@ def log_likelihoods(
       relative: up to a constant of each example that all its labels share, the sum over the vocabulary at the prompt's
         end. Where labels are compared it says nothing, and for yes and no all logits but two can be left out.
     """
-    hidden = paligemma.branched_states(config, params, zimg, text, mask_input, tree.branches)
+    hidden = multimodal.branched_states(config, params, zimg, text, mask_input, tree.branches)
     # Labels with the same beginning have tokens in common, each of which is looked up once.
     pairs = list(zip(tree.places.reshape(-1).tolist(), tree.targets.reshape(-1).tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
@@ -135,7 +135,7 @@ class Scorer:
         batch_size: int = BATCH_SIZE,
     ) -> None:
         """Raises UsageError where labels cannot be told apart by their tokens, or are too long."""
-        self.batch_size, self.patches = batch_size, config.img.num_patches
+        self.batch_size, self.patches = batch_size, config.num_image_tokens
         if len(labels) > MOST_LABELS:
             raise UsageError(f"{len(labels):,} labels; {MOST_LABELS:,} are allowed")
         tokens = [tokenizer.encode(label) for label in labels]
@@ -148,7 +148,7 @@ class Scorer:
         @jax.jit
         def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B L"]:
             nested = trees.unflatten(params)
-            zimg = paligemma.image_tokens(config, nested, prompts.image, dtype)
+            zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
             return log_likelihoods(config, nested, zimg, prompts.text, prompts.mask_input, tree, relative=True)
 
         self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B L"]] = scores

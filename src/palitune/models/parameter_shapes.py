@@ -26,7 +26,13 @@ class Shaped(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class SiglipSizes:
-    """Sizes of an image encoder. `num_classes` is the width D of the language model it feeds."""
+    """Sizes of an image encoder.
+
+    Attributes:
+      num_classes: the width D of the language model it feeds.
+      pool: patches a side whose mean becomes one token of the language model; with a norm behind it where it is more
+        than one, as in Gemma 3.
+    """
 
     width: int
     depth: int
@@ -35,11 +41,17 @@ class SiglipSizes:
     patch_size: int  # pixels
     image_size: int  # pixels, square
     num_classes: int
+    pool: int = 1
 
     @property
     def num_patches(self) -> int:
-        """Patches of an image, each of which becomes one token of the language model."""
+        """Patches of an image."""
         return (self.image_size // self.patch_size) ** 2
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of the language model that an image becomes: N."""
+        return (self.image_size // self.patch_size // self.pool) ** 2
 
     @property
     def head_dim(self) -> int:
@@ -60,8 +72,12 @@ class GemmaSizes:
     vocab_size: int
 
 
-def siglip_axes() -> Axes:
-    """Axes of every parameter of the image encoder; the first that has an axis tells its size."""
+def siglip_axes(*, pooled: bool = False) -> Axes:
+    """Axes of every parameter of the image encoder; the first that has an axis tells its size.
+
+    Args:
+      pooled: several patches become one token, with a norm and without a bias.
+    """
     block, attention = "Transformer/encoderblock", "Transformer/encoderblock/MultiHeadDotProductAttention_0"
     axes = {
         f"{attention}/query/kernel": "depth width num_heads head_dim",
@@ -70,7 +86,7 @@ def siglip_axes() -> Axes:
         f"{block}/MlpBlock_0/Dense_0/kernel": "depth width mlp_dim",
         "head/kernel": "width num_classes",
         "embedding/bias": "width",
-        "head/bias": "num_classes",
+        **({"pool_norm/scale": "width"} if pooled else {"head/bias": "num_classes"}),
         f"{block}/MlpBlock_0/Dense_0/bias": "depth mlp_dim",
         f"{block}/MlpBlock_0/Dense_1/kernel": "depth mlp_dim width",
         f"{block}/MlpBlock_0/Dense_1/bias": "depth width",
@@ -84,12 +100,14 @@ def siglip_axes() -> Axes:
     return axes | {f"Transformer/encoder_norm/{name}": "width" for name in ("scale", "bias")}
 
 
-def gemma_axes(*, post_norms: bool, fused: bool) -> Axes:
+def gemma_axes(*, post_norms: bool, fused: bool, qk_norms: bool = False, tied: bool = True) -> Axes:
     """Axes of every parameter of the language model; the first that has an axis tells its size.
 
     Args:
       post_norms: there is a norm behind attention and MLP too.
       fused: queries, keys and values are one parameter, because there are as many of each.
+      qk_norms: queries and keys are normed, head by head.
+      tied: the embedding table is also the output layer.
     """
     if fused:
         axes = {"layers/attn/qkv_einsum/w": "depth 3 num_heads width head_dim"}
@@ -105,6 +123,10 @@ def gemma_axes(*, post_norms: bool, fused: bool) -> Axes:
         "layers/mlp/linear": "depth mlp_dim width",
         "final_norm/scale": "width",
     }
+    if not tied:
+        axes["embedder/output_embedding"] = "vocab_size width"
+    if qk_norms:
+        axes |= {f"layers/attn/{name}_norm/scale": "depth head_dim" for name in ("query", "key")}
     norms = ["pre_attention_norm", "pre_ffw_norm"]
     norms += ["post_attention_norm", "post_ffw_norm"] if post_norms else []
     return axes | {f"layers/{name}/scale": "depth width" for name in norms}
@@ -135,7 +157,7 @@ def read(axes: Axes, arrays: Mapping[str, Shaped], prefix: str, where: str | Non
         if all(name.isdigit() or name in found for name in names):
             continue
         if (whole := prefix + path) not in arrays:
-            what = f"not a whole PaliGemma checkpoint: it has no parameter {whole}"
+            what = f"not a whole checkpoint of a known model: it has no parameter {whole}"
             raise ConfigurationError(what, where=where, hint=_first_paths(arrays))
         shape = tuple(arrays[whole].shape)
         if len(shape) != len(names):
@@ -146,7 +168,10 @@ def read(axes: Axes, arrays: Mapping[str, Shaped], prefix: str, where: str | Non
 
 
 def siglip_sizes(arrays: Mapping[str, Shaped], where: str | None = None) -> SiglipSizes:
-    """Sizes of a checkpoint's image encoder. Raises as `read`, and where there is no such encoder."""
+    """Sizes of a checkpoint's image encoder, whose patches are not pooled.
+
+    Raises as `read`, and where there is no such encoder.
+    """
     found = read(siglip_axes(), arrays, "img/", where)
     patches = found.pop("num_patches")
     side = math.isqrt(patches)

@@ -1,21 +1,16 @@
-"""Model families: a `ModelSpec` is all that differs between them, and the published ones are values in one table.
+"""What differs between models: a `ModelSpec` says all of it, and the layers read it.
 
-Another family is another value here, and in the layers only what no family computes yet.
-
-Sources: big_vision's `models/ppp/gemma.py` (get_config), `models/vit.py` (So400m/14) and its PaliGemma configurations
-(vocabulary: 256,000 + 1,024 location tokens + 128 segmentation tokens).
+Another family is another value in `models.families`, and in the layers only what no family computes yet.
 """
 
 import dataclasses
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from palitune import trees
 from palitune.models import parameter_shapes
-from palitune.models.parameter_shapes import Axes, GemmaSizes, Shaped, SiglipSizes
+from palitune.models.parameter_shapes import Axes, GemmaSizes, SiglipSizes
 
-VOCAB_SIZE = 257_152
-RESOLUTIONS = (224, 448, 896)
+PALIGEMMA, GEMMA, SHIELDGEMMA = "paligemma", "gemma", "shieldgemma"  # templates (`data.templates`)
 
 
 class LayerKind(NamedTuple):
@@ -23,125 +18,80 @@ class LayerKind(NamedTuple):
 
     rope_base: float = 10_000.0  # of the rotary positions: google-deepmind/gemma, positional_embeddings.py
     window: int | None = None  # how many tokens back a query sees, itself included; None is all of them
+    rope_factor: float = 1.0  # what rotary positions are divided by: linear scaling
 
 
 @dataclasses.dataclass(frozen=True)
 class GemmaSpec(GemmaSizes):
-    """One language model: its sizes, and what its layers compute that shapes do not tell."""
+    """One language model: its sizes, and what its layers compute that shapes do not tell.
+
+    Attributes:
+      kinds: the kinds of layers.
+      pattern: which of the kinds layers are of, a pattern that repeats: layer i is of `kinds[pattern[i % len]]`.
+      query_pre_attn_scalar: queries are multiplied by this to the power of -0.5; None is `head_dim`.
+      tied: the embedding table is also the output layer.
+    """
 
     attn_logits_softcap: float | None = None
     post_norms: bool = False  # a norm behind attention and MLP too
-    # Queries are scaled by head_dim**-0.5, but by (width / num_heads)**-0.5 in Gemma 2 27B.
-    query_pre_attn_norm: str = "rsqrt_head_dim"
-    # The kinds of layers, a pattern that repeats: layer i is of the kind i modulo their number.
+    query_pre_attn_scalar: float | None = None
     kinds: tuple[LayerKind, ...] = (LayerKind(),)
+    pattern: tuple[int, ...] = (0,)
+    final_logits_softcap: float | None = None
+    qk_norms: bool = False  # queries and keys are normed, head by head
+    tied: bool = True
 
     @property
     def query_scale(self) -> float:
         """What queries are multiplied by before they meet the keys."""
-        if self.query_pre_attn_norm == "rsqrt_emb_per_head":
-            return (self.width // self.num_heads) ** -0.5
-        return self.head_dim**-0.5
+        return (self.query_pre_attn_scalar or self.head_dim) ** -0.5
+
+    @property
+    def kind_of_layers(self) -> tuple[int, ...]:
+        """The number of the kind of each layer."""
+        return tuple(self.pattern[layer % len(self.pattern)] for layer in range(self.depth))
 
     @property
     def axes(self) -> Axes:
         """Axes of every parameter, by its path behind `llm/`."""
-        return parameter_shapes.gemma_axes(post_norms=self.post_norms, fused=self.num_kv_heads == self.num_heads)
+        fused = self.num_kv_heads == self.num_heads
+        return parameter_shapes.gemma_axes(
+            post_norms=self.post_norms, fused=fused, qk_norms=self.qk_norms, tied=self.tied
+        )
 
 
 @dataclasses.dataclass(frozen=True)
 class ModelSpec:
-    """One model: its image encoder and its language model, and what goes with them."""
+    """One model: its image encoder, if it has one, and its language model, and what goes with them."""
 
-    img: SiglipSizes
+    img: SiglipSizes | None
     llm: GemmaSpec
     stored_dtype: str = "float32"  # in which its weights are published
     tokenizer: str | None = None  # name of its tokenizer in `hub.catalogue`
     big_vision: str | None = None  # name of the language model in the reference implementation
+    template: str = PALIGEMMA  # which turns an example into tokens
 
+    @property
+    def num_image_tokens(self) -> int:
+        """Tokens that an image becomes: N; 0 without an image encoder."""
+        return self.img.num_tokens if self.img else 0
 
-def _gemma2(width: int, depth: int, mlp_dim: int, heads: int, kv_heads: int, head_dim: int, scale: str) -> GemmaSpec:
-    return GemmaSpec(width, depth, mlp_dim, heads, kv_heads, head_dim, VOCAB_SIZE, 50.0, True, scale)
-
-
-def _paligemma(llm: GemmaSpec, stored_dtype: str, big_vision: str) -> ModelSpec:
-    encoder = SiglipSizes(1152, 27, 4304, 16, 14, RESOLUTIONS[0], llm.width)
-    return ModelSpec(encoder, llm, stored_dtype, "paligemma", big_vision)
-
-
-# PaliGemma 1 has one size; PaliGemma 2 is named by the parameters of both parts together.
-FAMILIES = {
-    "paligemma-3b": _paligemma(GemmaSpec(2048, 18, 16_384, 8, 1, 256, VOCAB_SIZE), "float16", "gemma_2b"),
-    "paligemma2-3b": _paligemma(_gemma2(2304, 26, 9_216, 8, 4, 256, "rsqrt_head_dim"), "bfloat16", "gemma2_2b"),
-    "paligemma2-10b": _paligemma(_gemma2(3584, 42, 14_336, 16, 8, 256, "rsqrt_head_dim"), "bfloat16", "gemma2_9b"),
-    "paligemma2-28b": _paligemma(
-        _gemma2(4608, 46, 36_864, 32, 16, 128, "rsqrt_emb_per_head"), "bfloat16", "gemma2_27b"
-    ),
-}
-# The model that ships with palitune.
-TINY = ModelSpec(
-    SiglipSizes(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96),
-    GemmaSpec(width=96, depth=4, mlp_dim=288, num_heads=4, num_kv_heads=1, head_dim=32, vocab_size=512),
-    "float16",
-    "tiny",
-)
-KNOWN = (*FAMILIES.values(), TINY)
-
-
-def published(family: str, resolution: int) -> ModelSpec:
-    """A published model, for example `published("paligemma2-10b", 448)`."""
-    spec = FAMILIES[family]
-    return dataclasses.replace(spec, img=dataclasses.replace(spec.img, image_size=resolution))
-
-
-def tokenizer_of(vocab_size: int) -> str | None:
-    """The tokenizer of the known models with a vocabulary of this size."""
-    return next((spec.tokenizer for spec in KNOWN if spec.llm.vocab_size == vocab_size), None)
+    @property
+    def image_encoder(self) -> SiglipSizes:
+        """The image encoder of a model that has one. Raises ValueError for a model that has none."""
+        if self.img is None:
+            raise ValueError("this model has no image encoder")
+        return self.img
 
 
 def expected(spec: ModelSpec) -> dict[str, trees.Shape]:
     """Path and shape of every parameter of a model.
 
-    They are those of `paligemma.init`, to which a test holds them; tracing that takes a second in every command.
+    They are those of `multimodal.init`, to which a test holds them; tracing that takes a second in every command.
     """
-    found = {
-        f"img/{path}": shape
-        for path, shape in parameter_shapes.shapes(parameter_shapes.siglip_axes(), spec.img).items()
-    }
+    found: dict[str, tuple[int, ...]] = {}
+    if spec.img is not None:
+        axes = parameter_shapes.siglip_axes(pooled=spec.img.pool > 1)
+        found |= {f"img/{path}": shape for path, shape in parameter_shapes.shapes(axes, spec.img).items()}
     found |= {f"llm/{path}": shape for path, shape in parameter_shapes.shapes(spec.llm.axes, spec.llm).items()}
     return {path: trees.Shape(found[path]) for path in sorted(found)}
-
-
-def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:
-    """The model that a flat dict of arrays holds: a known one, or one of other sizes that computes as a known one does.
-
-    Which parameters there are tells the family; what shapes do not tell is that of the known model of the same sizes,
-    or else that of the family's first.
-
-    Args:
-      where: the checkpoint's name, for errors.
-
-    Raises:
-      ConfigurationError: when a parameter that tells a size is missing or has the wrong number of axes, or the sizes
-        are not those of a model.
-    """
-    family, axes = _family(arrays)
-    found = dataclasses.asdict(parameter_shapes.gemma_sizes(axes, arrays, where))
-    encoder = parameter_shapes.siglip_sizes(arrays, where)
-    known = [spec.llm for spec in KNOWN if spec.llm.post_norms == family.post_norms]
-    as_large = (llm for llm in known if llm == dataclasses.replace(llm, **{**found, "vocab_size": llm.vocab_size}))
-    llm = dataclasses.replace(next(as_large, family), **found)
-    for spec in KNOWN:
-        if spec.llm == llm:
-            return dataclasses.replace(spec, img=encoder)
-    return ModelSpec(encoder, llm, tokenizer=tokenizer_of(llm.vocab_size))
-
-
-def _family(arrays: Mapping[str, Shaped]) -> tuple[GemmaSpec, Axes]:
-    """The first known language model that has most of the parameters that are there, and their axes."""
-    layouts = [
-        (spec.llm, parameter_shapes.gemma_axes(post_norms=spec.llm.post_norms, fused=fused))
-        for spec in KNOWN
-        for fused in (False, True)
-    ]
-    return max(layouts, key=lambda layout: sum(f"llm/{path}" in arrays for path in layout[1]))

@@ -106,7 +106,7 @@ def verify(settings: ModelSettings, images: Sequence[str], prompt: str | None = 
     reference = Reference(model.sizes, workspace.cache() / "big_vision")
     text = model.tokenizer.example(manifest.prompt(source, PROMPT) if prompt is None else prompt, "yes")
     asked, suffix = text.ids[: text.suffix_start], text.ids[text.suffix_start : -1]
-    names, pixels = _pixels(images, model.sizes.img.image_size)
+    names, pixels = _pixels(images, model.sizes.image_encoder.image_size)
     # Every parameter as float32, which both then compute in.
     params = {path: np.asarray(model.checkpoint[path]).astype(np.float32) for path in model.checkpoint}
     compare = Comparer(model.sizes, reference, model.tokenizer.eos)

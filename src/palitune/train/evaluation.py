@@ -23,7 +23,7 @@ from palitune.data.batches import Batch
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_first
-from palitune.models import gemma, paligemma
+from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat
 from palitune.models.spec import ModelSpec
 from palitune.train import objective
@@ -66,14 +66,14 @@ class Evaluator:
         self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
         lengths = [len(text.tokens) - 1 for text in texts]
-        self.groups = list(batches.groups(lengths, BATCH_SIZE, config.img.num_patches))
+        self.groups = list(batches.groups(lengths, BATCH_SIZE, config.num_image_tokens))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
         def measure(params: Flat, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
-            zimg = paligemma.image_tokens(config, tree, batch.image, dtype)
-            hidden = paligemma.hidden_states(config, tree, zimg, batch.text, batch.mask_ar, batch.mask_input)
+            zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
+            hidden = multimodal.hidden_states(config, tree, zimg, batch.text, batch.mask_ar, batch.mask_input)
             chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
             table = tree["llm"]["embedder"]["input_embedding"]
             flat = chosen.reshape(-1, chosen.shape[-1])

@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.models import gemma, paligemma, positions, siglip
+from palitune.models import gemma, multimodal, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
@@ -190,20 +190,20 @@ def _image_encoder(
     """Image tokens [B, N, D] and, where the image encoder is trainable, the function for their backward pass."""
     if image.ndim == 3 or not walk.learns("head", BLOCKS, "stem"):
         params = walk.tree("head", BLOCKS, "stem")
-        return paligemma.image_tokens(config, params, image, dtype), None
-    module = siglip.Block(config.img, dtype)
+        return multimodal.image_tokens(config, params, image, dtype), None
+    module = siglip.Block(config.image_encoder, dtype)
 
     def block(params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         return module.apply({"params": params}, x)
 
     def stem(params: Tree, image: Tree) -> Tree:
-        return siglip.stem(config.img, params["img"], image, dtype)
+        return siglip.stem(config.image_encoder, params["img"], image, dtype)
 
     def head(params: Tree, x: jax.Array) -> Tree:
-        return siglip.head(config.img, params["img"], x)
+        return siglip.head(config.image_encoder, params["img"], x)
 
     x = stem(walk.tree("stem"), image)
-    depth = config.img.depth
+    depth = config.image_encoder.depth
     x, inputs = jax.lax.scan(
         lambda x, layer: (block(walk.layer(BLOCKS, layer), x, None, layer), x), x, jnp.arange(depth)
     )
@@ -279,7 +279,7 @@ def _language_model(
 ) -> tuple[objective.Loss, jax.Array]:
     """The loss, with the language model updated, and the gradient of the image tokens [B, N, D]."""
     images = zimg.shape[1]
-    x, mask = paligemma.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
+    x, mask = multimodal.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
     layers = Layers(config.llm, mask, images + batch.positions, options.lora_dropout, walk.key)
     x, runs = layers.forward(walk, x, options.kept_layers)
     hidden, back_through_last = walk.through(LAYERS, layers.last, layers.last_block, x, {})

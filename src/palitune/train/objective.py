@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
-from palitune.models import paligemma
+from palitune.models import multimodal
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.gemma import Dropout
 from palitune.models.spec import ModelSpec
@@ -38,8 +38,8 @@ def loss(
     dropout: Dropout | None = None,
 ) -> Loss:
     """The mean over an example's loss tokens, then over the examples. `dropout` is as in `gemma.hidden_states`."""
-    zimg = paligemma.image_tokens(config, params, batch.image, dtype)
-    hidden = paligemma.hidden_states(config, params, zimg, batch.text, batch.mask_ar, batch.mask_input, dropout)
+    zimg = multimodal.image_tokens(config, params, batch.image, dtype)
+    hidden = multimodal.hidden_states(config, params, zimg, batch.text, batch.mask_ar, batch.mask_input, dropout)
     chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
     return mean_loss(chosen, params["llm"]["embedder"]["input_embedding"], batch, chunks, smoothing)
 

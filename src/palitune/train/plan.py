@@ -103,7 +103,7 @@ def parameters(work: Work) -> tuple[Shapes, Shapes]:
 
 def batch(work: Work) -> Batch:
     """Shape and dtype of a batch with the longest text."""
-    img, size = work.sizes.img, work.config.batch_size * work.config.accumulate
+    img, size = work.sizes.image_encoder, work.config.batch_size * work.config.accumulate
     length = batches.bucket(work.text_length)
 
     def array(*shape: int, dtype: DTypeLike = np.int32) -> jax.ShapeDtypeStruct:
@@ -128,7 +128,7 @@ def batch(work: Work) -> Batch:
 def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: DTypeLike) -> int:
     """What keeping one layer's projections takes: gate and up, [B, M, F] each."""
     examples, length = batch.text.shape[-2:]
-    return 2 * examples * (length + sizes.img.num_patches) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
+    return 2 * examples * (length + sizes.num_image_tokens) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
 
 
 def kept_layers(sizes: ModelSpec, batch: Batch, dtype: DTypeLike, budget: int = CPU_BUDGET) -> int:
@@ -290,7 +290,7 @@ def estimate(work: Work, keep: int) -> Memory:
     scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient.
     """
     _, options, (trainable, state, frozen, inputs) = _arguments(work, keep, None)
-    llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
+    llm, img, size = work.sizes.llm, work.sizes.image_encoder, int(jnp.dtype(work.dtype).itemsize)
     examples, text = inputs.text.shape[-2:]
     tokens = examples * (text + img.num_patches)
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
@@ -313,7 +313,7 @@ def flops(work: Work) -> int:
 
     Two for a multiplication and addition, forward and where a gradient passes; two more where a weight has one.
     """
-    llm, img = work.sizes.llm, work.sizes.img
+    llm, img = work.sizes.llm, work.sizes.image_encoder
     inputs = batch(work)
     count = work.config.accumulate
     examples, text = inputs.text.shape[-2:]

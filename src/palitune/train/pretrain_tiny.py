@@ -23,9 +23,9 @@ from palitune.data.demo import drawing, pretraining_tasks
 from palitune.data.encode import Encoded, prefix_suffix
 from palitune.data.images import resize
 from palitune.data.tokens import Tokenizer
-from palitune.models import paligemma, siglip
+from palitune.models import multimodal, siglip
 from palitune.models.arrays import AnyArray, Flat, Params, Tree
-from palitune.models.spec import TINY
+from palitune.models.families import TINY
 from palitune.train import step
 from palitune.train.step_options import Options
 
@@ -75,7 +75,7 @@ def train_tokenizer(path: Path, seed: int) -> None:
 
 def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene], NDArray[np.generic]]:
     """`count` scenes and their images, float16[count, S, S, 3] in [-1, 1]."""
-    size = CONFIG.img.image_size
+    size = CONFIG.image_encoder.image_size
     scenes = [drawing.random_scene(rng) for _ in range(count)]
     pixels = np.empty((count, size, size, 3), np.float16)
     for row, scene in zip(pixels, tqdm(scenes, "drawing", disable=not sys.stderr.isatty()), strict=True):
@@ -126,7 +126,7 @@ def train_image_encoder(
 
     def loss_of(weights: Tree, images: jax.Array, labels: jax.Array) -> jax.Array:
         params, heads = weights
-        zimg = siglip.image_tokens(CONFIG.img, params, images)
+        zimg = siglip.image_tokens(CONFIG.image_encoder, params, images)
         cross_entropy = optax.losses.softmax_cross_entropy_with_integer_labels
         losses = [
             WEIGHTS.get(name, 1.0) * cross_entropy(zimg @ head, labels[:, None, i]).mean()
@@ -167,7 +167,7 @@ def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed:
     tokenizer = Tokenizer(folder / "tokenizer.model")
     rng = np.random.default_rng(seed)
     scenes, pixels = draw_pool(images, rng)
-    tree = paligemma.init(CONFIG, jax.random.key(seed))
+    tree = multimodal.init(CONFIG, jax.random.key(seed))
     tree["img"] = train_image_encoder(tree["img"], scenes, pixels, encoder_steps, rng)
     # The image encoder is frozen while the language model learns to use its output.
     trainable: Flat

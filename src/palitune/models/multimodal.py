@@ -20,7 +20,7 @@ from palitune.models.spec import ModelSpec
 def init(config: ModelSpec, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters under big_vision's paths: `img/...` and `llm/...`."""
     img_key, llm_key = jax.random.split(key)
-    return {"img": siglip.init(config.img, img_key), "llm": gemma.init(config.llm, llm_key)}
+    return {"img": siglip.init(config.image_encoder, img_key), "llm": gemma.init(config.llm, llm_key)}
 
 
 def image_tokens(
@@ -34,7 +34,9 @@ def image_tokens(
     Of the parameters only `img` is used, and only for images.
     """
     return (
-        jnp.asarray(image, dtype) if image.ndim == 3 else siglip.image_tokens(config.img, params["img"], image, dtype)
+        jnp.asarray(image, dtype)
+        if image.ndim == 3
+        else siglip.image_tokens(config.image_encoder, params["img"], image, dtype)
     )
 
 

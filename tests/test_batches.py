@@ -8,20 +8,27 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sentencepiece import SentencePieceProcessor
 
 from palitune.data import batches
 from palitune.data.encode import prefix_suffix
 from palitune.data.tokens import Text, Tokenizer
 from palitune.errors import ConfigurationError, MissingInputError
 
+TINY = Path(str(files("palitune") / "tiny" / "tokenizer.model"))
+
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
-    return Tokenizer(Path(str(files("palitune") / "tiny" / "tokenizer.model")))
+    return Tokenizer(TINY)
 
 
-def test_prompt_and_answer(tokenizer: Tokenizer) -> None:
-    model = tokenizer.model
+@pytest.fixture(scope="module")
+def model() -> SentencePieceProcessor:
+    return SentencePieceProcessor(model_file=str(TINY))
+
+
+def test_prompt_and_answer(tokenizer: Tokenizer, model: SentencePieceProcessor) -> None:
     text = tokenizer.example("is there a star?", "yes")
     prompt = [model.bos_id(), *model.encode("is there a star?"), *model.encode("\n")]
     assert text.ids == [*prompt, *model.encode("yes"), model.eos_id()]
@@ -31,9 +38,9 @@ def test_prompt_and_answer(tokenizer: Tokenizer) -> None:
     assert tokenizer.answer([]) == ""
 
 
-def test_any_text_survives(tokenizer: Tokenizer) -> None:
+def test_any_text_survives(tokenizer: Tokenizer, model: SentencePieceProcessor) -> None:
     for text in ("広告", "100 % naturel ✓", "two  blanks", "tab\tand\nnewline"):
-        assert tokenizer.answer(tokenizer.model.encode(text)) == text
+        assert tokenizer.answer(model.encode(text)) == text
 
 
 def test_unusable_tokenizers(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_tokens_that_are_none_are_no_text() -> None:
     tokenizer = Tokenizer(TINY)
     yes = tokenizer.encode("yes")
     assert tokenizer.answer([-1, *yes, 512, 10**9]) == "yes"
-    tokenizer.model = Bunch(decode=lambda ids: b"\xff".decode(), vocab_size=lambda: 512)
+    tokenizer.vocabulary.pieces = Bunch(decode=lambda ids: b"\xff".decode(), size=512)
     assert tokenizer.answer([5, 6]) == "\N{REPLACEMENT CHARACTER}" * 2
 
 

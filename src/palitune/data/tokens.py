@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-import sentencepiece
-
 from palitune.console import command
+from palitune.data.vocabulary import BOS, EOS, Vocabulary
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 
 SEPARATOR = "\n"
@@ -23,60 +22,51 @@ class Text(NamedTuple):
 
 
 class Tokenizer:
-    """A SentencePiece model with the ids PaliGemma uses."""
+    """A vocabulary with the ids PaliGemma uses."""
 
     def __init__(self, path: Path) -> None:
-        """Raises MissingInputError without the file, ConfigurationError if it cannot be a PaliGemma's tokenizer."""
-        if not path.is_file():
+        """Opens a file or folder as `Vocabulary.open` takes it.
+
+        Raises:
+          MissingInputError: there is no tokenizer, or it cannot be read.
+          ConfigurationError: it cannot be a PaliGemma's tokenizer.
+        """
+        if not path.exists():
             raise MissingInputError("no tokenizer here", where=str(path), hint=f"Run {command('download')}")
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            what, hint = f"the tokenizer cannot be read: {error.strerror}", "Check whose it is, and chmod u+r"
-            raise MissingInputError(what, where=str(path), hint=hint) from None
-        try:
-            self.model = sentencepiece.SentencePieceProcessor(model_file=str(path))
-        except Exception:  # what the library raises of damage has no common family
-            hint = "Download it again, or name another with --tokenizer"
-            raise ConfigurationError("not a SentencePiece model", where=str(path), hint=hint) from None
-        self.path = path
-        self.eos: int = self.model.eos_id()
+        self.vocabulary = Vocabulary.open(path)
+        self.path = self.vocabulary.path
         self._prompts: dict[str, Text] = {}
         self._check()
+        self.eos = self.vocabulary.eos
 
     def _check(self) -> None:
         """Raises ConfigurationError where a token is missing that every example has."""
-        model = self.model
-        unknown = model.unk_id()
-        missing = [name for name, id in (("<bos>", model.bos_id()), ("<eos>", self.eos)) if not 0 <= id != unknown]
+        pieces = self.vocabulary
+        missing = [name for name in (BOS, EOS) if not pieces.has(name)]
         separator = self.encode(SEPARATOR)
         # Some tokenizers take it for a blank, which is written as this.
-        if not separator or unknown in separator or not all(model.id_to_piece(i).strip("\u2581") for i in separator):
+        if not separator or pieces.unknown in separator or not all(pieces.piece(i).strip("\u2581") for i in separator):
             missing.append("the newline")
         if self.vocab_size >= PUBLISHED_VOCABULARY:
-            missing += [piece for piece in PUBLISHED_PIECES if model.piece_to_id(piece) == unknown]
+            missing += [piece for piece in PUBLISHED_PIECES if not pieces.has(piece)]
         if missing:
             what = f"this tokenizer has no token for {', '.join(missing)}, which PaliGemma needs"
             raise ConfigurationError(what, where=str(self.path), hint="Name the model's own with --tokenizer")
 
     def encode(self, text: str) -> list[int]:
         """A text's tokens and no others. Raises BadDataError for a text that the library refuses."""
-        try:
-            return list(self.model.encode(text))
-        except Exception as error:  # as above
-            what = f"its tokenizer cannot take the text {text[:40]!r} ({type(error).__name__})"
-            raise BadDataError(what, where=str(self.path)) from None
+        return self.vocabulary.encode(text)
 
     @property
     def vocab_size(self) -> int:
         """The number of tokens that the tokenizer knows."""
-        return int(self.model.vocab_size())
+        return self.vocabulary.size
 
     def prompt(self, prefix: str, where: str | None = None) -> Text:
         """What comes before the answer. Raises BadDataError, with `where`, for one of more than `LONGEST_PROMPT`."""
         found = self._prompts.get(prefix)
         if found is None:
-            ids = [self.model.bos_id(), *self.encode(prefix), *self.encode(SEPARATOR)]
+            ids = [self.vocabulary.bos, *self.encode(prefix), *self.encode(SEPARATOR)]
             found = Text(ids, len(ids))
             if len(self._prompts) >= REMEMBERED:
                 self._prompts.clear()
@@ -94,8 +84,4 @@ class Tokenizer:
     def answer(self, ids: list[int]) -> str:
         """The text of generated tokens up to EOS."""
         end = ids.index(self.eos) if self.eos in ids else len(ids)
-        known = [token for token in ids[:end] if 0 <= token < self.vocab_size]
-        try:
-            return str(self.model.decode(known))
-        except Exception:  # pieces that are not text
-            return "\N{REPLACEMENT CHARACTER}" * len(known)
+        return self.vocabulary.decode(ids[:end])

@@ -1,0 +1,310 @@
+"""Files that a tokenizer comes in: a SentencePiece model, or `tokenizer.json` of the tokenizers library.
+
+They are untrusted: they are read whole and bounded, and what the libraries raise of them, which for a defect of the
+Rust library is no Exception at all, becomes one line.
+"""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from palitune.errors import ConfigurationError, MissingInputError, listed
+from palitune.storage import files
+
+# In a folder the first of these is its tokenizer.
+SENTENCE_PIECE, JSON = "tokenizer.model", "tokenizer.json"
+# Beside either, files that name added pieces and say which piece begins and ends a text.
+ADDED, CONFIG, SPECIAL_MAP = "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"
+LARGEST = 64 << 20  # bytes; Gemma 3's tokenizer.json has 33 million
+LARGEST_COMPANION = 8 << 20  # bytes; Gemma 3's tokenizer_config.json has 1.2 million
+MOST_PIECES = 1 << 24
+HINT = "Download it again, or name another with --tokenizer"
+# Pieces that structure what a model reads. SentencePiece matches most of them in any text, because they are
+# user-defined, as newlines and HTML's tags are, which are text.
+SPECIAL = frozenset(
+    {*("<bos>", "<eos>", "<pad>", "<mask>", "<2mass>", "[@BOS@]", "[multimodal]", "<image>")}
+    | {"<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"}
+)
+
+
+class Pieces(Protocol):
+    """What the two libraries know of a tokenizer.
+
+    Attributes:
+      size: the highest id and one.
+      unknown: the id of what the tokenizer cannot write, or -1.
+      special: names of the pieces that its file calls special.
+    """
+
+    size: int
+    unknown: int
+    special: frozenset[str]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, and no others. Raises what the library raises."""
+        ...
+
+    def decode(self, ids: list[int]) -> str:
+        """The text of ids that are all known. Raises what the library raises."""
+        ...
+
+    def id(self, piece: str) -> int | None:
+        """The id of a piece by its name, or None."""
+        ...
+
+    def name(self, id: int) -> str:
+        """The name of a piece; the empty string where there is none."""
+        ...
+
+    def highest(self, but: frozenset[int]) -> int:
+        """The highest id that is none of `but`, or -1."""
+        ...
+
+
+class Companions(NamedTuple):
+    """What the files beside a tokenizer say of it.
+
+    Attributes:
+      added: ids of added pieces, by their names.
+      special: names of the pieces that are no text.
+      roles: the name of the piece that has a role: `bos_token`, `eos_token`, `pad_token`, `unk_token`.
+    """
+
+    added: dict[str, int]
+    special: frozenset[str]
+    roles: dict[str, str]
+
+
+def is_of_library(error: BaseException) -> bool:
+    """Whether a library refuses its input: an Exception, or a panic of a Rust library, whose class has no module."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+@contextlib.contextmanager
+def refused(what: str, path: Path) -> Iterator[None]:
+    """Raises ConfigurationError with `what` for anything that a library raises inside."""
+    try:
+        yield
+    except BaseException as error:  # what the libraries raise of damage has no common family
+        if not is_of_library(error):
+            raise
+        raise ConfigurationError(what, where=str(path), hint=HINT) from None
+
+
+def find(path: Path) -> Path | None:
+    """The tokenizer's file of a folder, or None where it has none; a path that is no folder is the file itself."""
+    if not path.is_dir():
+        return path
+    return next((path / name for name in (SENTENCE_PIECE, JSON) if (path / name).is_file()), None)
+
+
+def read(path: Path) -> Pieces:
+    """The pieces of one file; which kind it is tells its name or its first byte.
+
+    Raises:
+      MissingInputError: there is no such file, or it cannot be read.
+      ConfigurationError: it is no tokenizer.
+    """
+    content = _content(path, LARGEST)
+    if path.suffix.lower() == ".json" or content.startswith(b"{"):  # a SentencePiece model begins with a newline
+        return JsonPieces(content, path)
+    return SentencePieces(content, path)
+
+
+def _content(path: Path, most: int) -> bytes:
+    try:
+        return files.read(path, most)
+    except OSError as error:
+        raise files.unreadable(error, path, "tokenizer") from None
+    except ValueError as error:
+        raise ConfigurationError(f"not a tokenizer: {error}", where=str(path), hint=HINT) from None
+
+
+class SentencePieces:
+    """The pieces of a SentencePiece model."""
+
+    special: frozenset[str] = frozenset()  # the model knows which pieces are never matched in a text, and that is all
+
+    def __init__(self, content: bytes, path: Path) -> None:
+        """Raises ConfigurationError if `content` is no SentencePiece model."""
+        import sentencepiece
+
+        with refused("not a SentencePiece model", path):
+            self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
+            self.size = int(self.model.vocab_size())
+            self.unknown = int(self.model.unk_id())
+        self._roles = {"<bos>": self.model.bos_id(), "<eos>": self.model.eos_id(), "<pad>": self.model.pad_id()}
+
+    def encode(self, text: str) -> list[int]:
+        """As `Pieces`."""
+        return list(self.model.encode(text))
+
+    def decode(self, ids: list[int]) -> str:
+        """As `Pieces`."""
+        return str(self.model.decode(ids))
+
+    def id(self, piece: str) -> int | None:
+        """As `Pieces`; `<bos>`, `<eos>` and `<pad>` are known whatever their names."""
+        found = int(self.model.piece_to_id(piece))
+        if found != self.unknown or self.name(found) == piece:
+            return found
+        role = self._roles.get(piece, -1)
+        return role if 0 <= role != self.unknown else None
+
+    def name(self, id: int) -> str:
+        """As `Pieces`."""
+        return str(self.model.id_to_piece(id)) if 0 <= id < self.size else ""
+
+    def highest(self, but: frozenset[int]) -> int:
+        """As `Pieces`."""
+        return next((id for id in reversed(range(self.size)) if id not in but), -1)
+
+
+class JsonPieces:
+    """The pieces of a `tokenizer.json`."""
+
+    def __init__(self, content: bytes, path: Path) -> None:
+        """Raises ConfigurationError if `content` is no `tokenizer.json`, or has what is not read."""
+        import tokenizers
+
+        with refused("not a tokenizer.json of the tokenizers library", path):
+            self.model = tokenizers.Tokenizer.from_buffer(content)
+            # A file may ask for both, and for pieces chosen by chance.
+            self.model.no_truncation()
+            self.model.no_padding()
+            if isinstance(self.model.model, tokenizers.models.BPE):
+                self.model.model.dropout = None
+            self.model.encode_special_tokens = True  # so that their names in a text are text
+            parts = (self.model.normalizer, self.model.pre_tokenizer, self.model.decoder)
+            steps = [part.__getstate__() for part in parts if part is not None]
+            self._ids = self.model.get_vocab(with_added_tokens=True)
+            added = self.model.get_added_tokens_decoder()
+        if any(b'"Regex"' in step for step in steps):
+            # No Gemma has one, and a regular expression from outside can take for ever.
+            what = "this tokenizer.json splits text by a regular expression, which is not read"
+            raise ConfigurationError(what, where=str(path), hint="Name a SentencePiece model with --tokenizer")
+        self.special = frozenset(token.content for token in added.values() if token.special)
+        self.size = 1 + max(self._ids.values(), default=-1)
+        if not 0 < self.size <= MOST_PIECES:
+            what = f"this tokenizer.json has {len(self._ids):,} pieces, and {self.size - 1:,} is the highest id"
+            raise ConfigurationError(what, where=str(path), hint=HINT)
+        self.unknown = self._ids.get(str(getattr(self.model.model, "unk_token", None) or "<unk>"), -1)
+
+    def encode(self, text: str) -> list[int]:
+        """As `Pieces`."""
+        return list(self.model.encode(text, add_special_tokens=False).ids)
+
+    def decode(self, ids: list[int]) -> str:
+        """As `Pieces`."""
+        return self.model.decode(ids, skip_special_tokens=False)
+
+    def id(self, piece: str) -> int | None:
+        """As `Pieces`."""
+        return self._ids.get(piece)
+
+    def name(self, id: int) -> str:
+        """As `Pieces`."""
+        return self.model.id_to_token(id) or "" if 0 <= id < self.size else ""
+
+    def highest(self, but: frozenset[int]) -> int:
+        """As `Pieces`."""
+        return max((id for id in self._ids.values() if id not in but), default=-1)
+
+
+def companions(folder: Path) -> Companions:
+    """What the files in a tokenizer's folder say of it; most folders have some of them, and none is needed.
+
+    Raises:
+      ConfigurationError: one of them is no JSON, or says what makes no sense.
+    """
+    added: dict[str, int] = {}
+    special: set[str] = set()
+    roles: dict[str, str] = {}
+    for name, id in _object(folder / ADDED).items():
+        added[name] = _id(id, folder / ADDED)
+    for path in (folder / CONFIG, folder / SPECIAL_MAP):
+        found = _object(path)
+        for id, token in _entries(found, "added_tokens_decoder"):
+            if name := _name(token):
+                added[name] = _id(id, path)
+                special |= {name} if isinstance(token, dict) and token.get("special") is True else set()
+        for role, token in found.items():
+            if role.endswith("_token") and (name := _name(token)):
+                roles.setdefault(role, name)
+        for key in ("additional_special_tokens", "extra_special_tokens"):
+            special.update(name for _, token in _entries(found, key) if (name := _name(token)))
+    special.update(roles.values())
+    return Companions(added, frozenset(special), roles)
+
+
+def _object(path: Path) -> dict[str, object]:
+    """A JSON object; the empty one where there is no file."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(_content(path, LARGEST_COMPANION))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigurationError("not a JSON object", where=str(path), hint="Download it again, or remove it")
+    return found
+
+
+def _entries(found: dict[str, object], key: str) -> list[tuple[object, object]]:
+    """The items of a dict or a list at `key`, or none."""
+    value = found.get(key)
+    if isinstance(value, dict):
+        return list(value.items())
+    return list(enumerate(value)) if isinstance(value, list) else []
+
+
+def _name(token: object) -> str:
+    """The name of a piece, which is written alone or in an object."""
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) and content.isprintable() else ""  # a lone surrogate is none
+
+
+def _id(value: object, path: Path) -> int:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        what = f"{str(value)[:40]!r} is not the id of a piece"
+        raise ConfigurationError(what, where=str(path), hint="Download it again, or remove it")
+    return int(text)
+
+
+def lacking(pieces: Pieces, beside: Companions) -> list[str]:
+    """Names of added pieces that a tokenizer's own file has with another id, or, where they are text, not at all."""
+    special = SPECIAL | beside.special
+    found = {name: pieces.id(name) for name in beside.added}
+    return [name for name, id in found.items() if id != beside.added[name] and (id is not None or name not in special)]
+
+
+def read_with_companions(path: Path) -> tuple[Path, Pieces, Companions]:
+    """A tokenizer's file, its pieces, and what the files beside it say.
+
+    A SentencePiece model whose folder adds pieces that are text writes texts in another way than the library that
+    added them; there `tokenizer.json` has all of them.
+
+    Args:
+      path: a file, or a folder that has one.
+
+    Raises:
+      MissingInputError: there is no tokenizer, or it cannot be read.
+      ConfigurationError: it is no tokenizer, or lacks pieces.
+    """
+    file = find(path)
+    if file is None:
+        what, hint = f"no tokenizer here: neither {SENTENCE_PIECE} nor {JSON}", "Name one with --tokenizer"
+        raise MissingInputError(what, where=str(path), hint=hint)
+    pieces, beside = read(file), companions(file.parent)
+    missing = lacking(pieces, beside)
+    if missing and path.is_dir() and file.name == SENTENCE_PIECE and (path / JSON).is_file():
+        file = path / JSON
+        pieces = read(file)
+        missing = lacking(pieces, beside)
+    if missing:
+        what = f"the files beside this tokenizer name pieces that it has not, or has elsewhere: {listed(missing)}"
+        raise ConfigurationError(what, where=str(file), hint=f"Put the {JSON} that goes with them into its folder")
+    return file, pieces, beside

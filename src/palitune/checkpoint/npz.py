@@ -296,11 +296,11 @@ def save(
                     "shape": tuple(value.shape),
                 }
                 np.lib.format.write_array_header_1_0(stream, header)
-                for piece in _slices(value):
+                for piece in slices(value):
                     stream.write(np.ascontiguousarray(piece, dtype).view(np.uint8).data)
 
 
-def _slices(value: Storable) -> Iterator[Array]:
+def slices(value: Storable) -> Iterator[Array]:
     """The array in order, in pieces of whole rows of at most `SLICE` bytes where one row allows that."""
     if value.ndim == 0 or value.size == 0:
         yield np.asarray(value).reshape(-1)

@@ -221,7 +221,7 @@ def _tensors(descriptor: int, size: int) -> dict[str, TensorInfo]:
     except SafetensorError as error:
         raise DamagedError(str(error).removeprefix(PREFIX)[:LONGEST_REASON]) from None
     try:
-        json.loads(header.decode(), object_pairs_hook=unique)
+        json.loads(header, object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
         raise DamagedError(str(error)[:LONGEST_REASON]) from None
     return found
@@ -241,10 +241,8 @@ def _another_kind(beginning: bytes) -> str | None:
     """What a file is whose beginning cannot be the length of a header, where that is often met."""
     if beginning.startswith(b"version ") and b"git-lfs" in beginning:
         return "it only stands for the file, which git lfs pull fetches"
-    if beginning.startswith(b"PK\3\4"):
-        return "it is a zip archive: an .npz, or a pickle, which runs any code in it when it is loaded"
-    if beginning.startswith(b"\x80\2"):
-        return "it is a pickle, which runs any code in it when it is loaded"
+    if beginning.startswith((b"PK\3\4", b"\x80\2")):
+        return "it is a pickle, which runs any code in it when it is loaded: take the model's safetensors files"
     return None
 
 

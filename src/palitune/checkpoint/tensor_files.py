@@ -33,7 +33,6 @@ from palitune.storage import files
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SUFFIX, INDEX_SUFFIX = ".safetensors", ".safetensors.index.json"
 SHARD = re.compile(r"[\w-][\w .=+-]{0,240}\.safetensors")  # the name of a file, and no path
-NUMBERED = re.compile(r"-\d+-of-\d+\.safetensors$")
 MOST_SHARDS = 200
 MOST_ENTRIES = 10_000  # of a folder, that are searched for something to name
 THREADS = 4  # that read files through
@@ -149,8 +148,6 @@ def _in_folder(folder: Path) -> Path:
     pickles = [name for name in names if name.lower().endswith((*PICKLES, ".bin.index.json"))]
     if pickles and not others:
         raise pickled(folder, listed(pickles))
-    if any(NUMBERED.search(name) for name in others):
-        raise MissingInputError(f"this folder has shards without {INDEX}", where=str(folder), hint=INCOMPLETE)
     hint = f"Name the file you mean: {listed(others)}" if others else "Name the folder that has the model's weights"
     raise MissingInputError(f"this folder has no {WHOLE} and no {INDEX}", where=str(folder), hint=hint)
 

@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fix", metavar="OUT", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --fix replace files")
     parser.add_argument("-m", "-l", "--model", metavar="NAME", help="whose tokens are counted (the latest downloaded)")
-    parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="tokenizer.model, tokenizer.json or their folder, if palitune does not know which",
+    )
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help="the question where a prefix is empty")
     arguments.add_images(parser)
 

@@ -28,7 +28,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files")
     text = "the question that both are asked (default: the model's own)"
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help=text)
-    parser.add_argument("--tokenizer", metavar="FILE", help="SentencePiece model, if palitune does not know which")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="FILE",
+        help="tokenizer.model, tokenizer.json or their folder, if palitune does not know which",
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -27,7 +27,7 @@ class ModelSettings(Settings):
         shown="default: the latest downloaded",
     )
     tokenizer: str | None = setting(
-        None, File(), "SentencePiece model, if palitune does not know which", metavar="FILE"
+        None, File(), "tokenizer.model, tokenizer.json or their folder, if palitune does not know which", metavar="FILE"
     )
     dtype: str = setting(
         "auto",

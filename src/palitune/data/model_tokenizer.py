@@ -4,9 +4,10 @@ from pathlib import Path
 
 from palitune import workspace
 from palitune.checkpoint import delta
+from palitune.checkpoint.delta import Overlay
+from palitune.data import model_vocabulary
 from palitune.data.tokens import Tokenizer
 from palitune.errors import MissingInputError
-from palitune.hub import catalogue
 
 
 def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None:
@@ -14,7 +15,7 @@ def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None
 
     Args:
       model: as `workspace.checkpoint_to_read` takes it; None is the latest downloaded model, if there is one.
-      file: a SentencePiece model to use instead.
+      file: the tokenizer to use instead, as `Vocabulary.open` takes it.
 
     Raises:
       MissingInputError: the model that was named, or its tokenizer, is not there.
@@ -24,7 +25,8 @@ def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None
         return Tokenizer(Path(file))
     try:
         checkpoint = delta.load(workspace.checkpoint_to_read(model), workspace.checkpoint_to_read)
-        path = catalogue.tokenizer_path(checkpoint["llm/embedder/input_embedding"].shape[0], workspace.cache())
+        weights = (checkpoint.base if isinstance(checkpoint, Overlay) else checkpoint).path
+        path = model_vocabulary.find(weights, checkpoint["llm/embedder/input_embedding"].shape[0])
         return Tokenizer(path) if path is not None else None
     except (MissingInputError, KeyError):
         if model:

@@ -4,12 +4,12 @@ They are untrusted: they are read whole and bounded, and what the libraries rais
 Rust library is no Exception at all, becomes one line.
 """
 
-import contextlib
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from palitune.data.json_pieces import JsonPieces
+from palitune.data.pieces import HINT, Pieces, SentencePieces
 from palitune.errors import ConfigurationError, MissingInputError, listed
 from palitune.storage import files
 
@@ -19,48 +19,12 @@ SENTENCE_PIECE, JSON = "tokenizer.model", "tokenizer.json"
 ADDED, CONFIG, SPECIAL_MAP = "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"
 LARGEST = 64 << 20  # bytes; Gemma 3's tokenizer.json has 33 million
 LARGEST_COMPANION = 8 << 20  # bytes; Gemma 3's tokenizer_config.json has 1.2 million
-MOST_PIECES = 1 << 24
-HINT = "Download it again, or name another with --tokenizer"
 # Pieces that structure what a model reads. SentencePiece matches most of them in any text, because they are
 # user-defined, as newlines and HTML's tags are, which are text.
 SPECIAL = frozenset(
     {*("<bos>", "<eos>", "<pad>", "<mask>", "<2mass>", "[@BOS@]", "[multimodal]", "<image>")}
     | {"<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>", "<image_soft_token>"}
 )
-
-
-class Pieces(Protocol):
-    """What the two libraries know of a tokenizer.
-
-    Attributes:
-      size: the highest id and one.
-      unknown: the id of what the tokenizer cannot write, or -1.
-      special: names of the pieces that its file calls special.
-    """
-
-    size: int
-    unknown: int
-    special: frozenset[str]
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text, and no others. Raises what the library raises."""
-        ...
-
-    def decode(self, ids: list[int]) -> str:
-        """The text of ids that are all known. Raises what the library raises."""
-        ...
-
-    def id(self, piece: str) -> int | None:
-        """The id of a piece by its name, or None."""
-        ...
-
-    def name(self, id: int) -> str:
-        """The name of a piece; the empty string where there is none."""
-        ...
-
-    def highest(self, but: frozenset[int]) -> int:
-        """The highest id that is none of `but`, or -1."""
-        ...
 
 
 class Companions(NamedTuple):
@@ -75,22 +39,6 @@ class Companions(NamedTuple):
     added: dict[str, int]
     special: frozenset[str]
     roles: dict[str, str]
-
-
-def is_of_library(error: BaseException) -> bool:
-    """Whether a library refuses its input: an Exception, or a panic of a Rust library, whose class has no module."""
-    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
-
-
-@contextlib.contextmanager
-def refused(what: str, path: Path) -> Iterator[None]:
-    """Raises ConfigurationError with `what` for anything that a library raises inside."""
-    try:
-        yield
-    except BaseException as error:  # what the libraries raise of damage has no common family
-        if not is_of_library(error):
-            raise
-        raise ConfigurationError(what, where=str(path), hint=HINT) from None
 
 
 def find(path: Path) -> Path | None:
@@ -120,97 +68,6 @@ def _content(path: Path, most: int) -> bytes:
         raise files.unreadable(error, path, "tokenizer") from None
     except ValueError as error:
         raise ConfigurationError(f"not a tokenizer: {error}", where=str(path), hint=HINT) from None
-
-
-class SentencePieces:
-    """The pieces of a SentencePiece model."""
-
-    special: frozenset[str] = frozenset()  # the model knows which pieces are never matched in a text, and that is all
-
-    def __init__(self, content: bytes, path: Path) -> None:
-        """Raises ConfigurationError if `content` is no SentencePiece model."""
-        import sentencepiece
-
-        with refused("not a SentencePiece model", path):
-            self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
-            self.size = int(self.model.vocab_size())
-            self.unknown = int(self.model.unk_id())
-        self._roles = {"<bos>": self.model.bos_id(), "<eos>": self.model.eos_id(), "<pad>": self.model.pad_id()}
-
-    def encode(self, text: str) -> list[int]:
-        """As `Pieces`."""
-        return list(self.model.encode(text))
-
-    def decode(self, ids: list[int]) -> str:
-        """As `Pieces`."""
-        return str(self.model.decode(ids))
-
-    def id(self, piece: str) -> int | None:
-        """As `Pieces`; `<bos>`, `<eos>` and `<pad>` are known whatever their names."""
-        found = int(self.model.piece_to_id(piece))
-        if found != self.unknown or self.name(found) == piece:
-            return found
-        role = self._roles.get(piece, -1)
-        return role if 0 <= role != self.unknown else None
-
-    def name(self, id: int) -> str:
-        """As `Pieces`."""
-        return str(self.model.id_to_piece(id)) if 0 <= id < self.size else ""
-
-    def highest(self, but: frozenset[int]) -> int:
-        """As `Pieces`."""
-        return next((id for id in reversed(range(self.size)) if id not in but), -1)
-
-
-class JsonPieces:
-    """The pieces of a `tokenizer.json`."""
-
-    def __init__(self, content: bytes, path: Path) -> None:
-        """Raises ConfigurationError if `content` is no `tokenizer.json`, or has what is not read."""
-        import tokenizers
-
-        with refused("not a tokenizer.json of the tokenizers library", path):
-            self.model = tokenizers.Tokenizer.from_buffer(content)
-            # A file may ask for both, and for pieces chosen by chance.
-            self.model.no_truncation()
-            self.model.no_padding()
-            if isinstance(self.model.model, tokenizers.models.BPE):
-                self.model.model.dropout = None
-            self.model.encode_special_tokens = True  # so that their names in a text are text
-            parts = (self.model.normalizer, self.model.pre_tokenizer, self.model.decoder)
-            steps = [part.__getstate__() for part in parts if part is not None]
-            self._ids = self.model.get_vocab(with_added_tokens=True)
-            added = self.model.get_added_tokens_decoder()
-        if any(b'"Regex"' in step for step in steps):
-            # No Gemma has one, and a regular expression from outside can take for ever.
-            what = "this tokenizer.json splits text by a regular expression, which is not read"
-            raise ConfigurationError(what, where=str(path), hint="Name a SentencePiece model with --tokenizer")
-        self.special = frozenset(token.content for token in added.values() if token.special)
-        self.size = 1 + max(self._ids.values(), default=-1)
-        if not 0 < self.size <= MOST_PIECES:
-            what = f"this tokenizer.json has {len(self._ids):,} pieces, and {self.size - 1:,} is the highest id"
-            raise ConfigurationError(what, where=str(path), hint=HINT)
-        self.unknown = self._ids.get(str(getattr(self.model.model, "unk_token", None) or "<unk>"), -1)
-
-    def encode(self, text: str) -> list[int]:
-        """As `Pieces`."""
-        return list(self.model.encode(text, add_special_tokens=False).ids)
-
-    def decode(self, ids: list[int]) -> str:
-        """As `Pieces`."""
-        return self.model.decode(ids, skip_special_tokens=False)
-
-    def id(self, piece: str) -> int | None:
-        """As `Pieces`."""
-        return self._ids.get(piece)
-
-    def name(self, id: int) -> str:
-        """As `Pieces`."""
-        return self.model.id_to_token(id) or "" if 0 <= id < self.size else ""
-
-    def highest(self, but: frozenset[int]) -> int:
-        """As `Pieces`."""
-        return max((id for id in self._ids.values() if id not in but), default=-1)
 
 
 def companions(folder: Path) -> Companions:

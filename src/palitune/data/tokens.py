@@ -24,16 +24,16 @@ class Text(NamedTuple):
 class Tokenizer:
     """A vocabulary with the ids PaliGemma uses."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens a file or folder as `Vocabulary.open` takes it.
+    def __init__(self, source: Path | Vocabulary) -> None:
+        """Opens a file or folder as `Vocabulary.open` takes it, or takes what is open.
 
         Raises:
           MissingInputError: there is no tokenizer, or it cannot be read.
           ConfigurationError: it cannot be a PaliGemma's tokenizer.
         """
-        if not path.exists():
-            raise MissingInputError("no tokenizer here", where=str(path), hint=f"Run {command('download')}")
-        self.vocabulary = Vocabulary.open(path)
+        if isinstance(source, Path) and not source.exists():
+            raise MissingInputError("no tokenizer here", where=str(source), hint=f"Run {command('download')}")
+        self.vocabulary = Vocabulary.open(source) if isinstance(source, Path) else source
         self.path = self.vocabulary.path
         self._prompts: dict[str, Text] = {}
         self._check()

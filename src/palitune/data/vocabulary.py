@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Self
 
 from palitune.data import tokenizer_files
-from palitune.data.tokenizer_files import SPECIAL, Companions, Pieces
+from palitune.data.pieces import HINT, Pieces, is_of_library, refused
+from palitune.data.tokenizer_files import SPECIAL, Companions
 from palitune.errors import BadDataError, ConfigurationError, listed
 
 BOS, EOS, PAD = "<bos>", "<eos>", "<pad>"
@@ -48,12 +49,12 @@ class Vocabulary:
         never = {self._ids[name] for name, _, _ in ROLES if name in self._ids}
         matched = sorted((name for name, id in self._ids.items() if id not in never), key=len, reverse=True)
         self._matched = re.compile(f"({'|'.join(map(re.escape, matched))})") if matched else None
-        with tokenizer_files.refused("the library cannot use this tokenizer", path):
+        with refused("the library cannot use this tokenizer", path):
             self._spelled = {name: self._spelling(name) for name in matched}
             wrong = [name for name, ids in self._spelled.items() if self._differs(name, ids)]
         if wrong:
             what = f"this tokenizer cannot write as text what is typed like its special pieces: {listed(wrong)}"
-            raise ConfigurationError(what, where=str(path), hint=tokenizer_files.HINT)
+            raise ConfigurationError(what, where=str(path), hint=HINT)
 
     def _spelling(self, name: str) -> list[int]:
         """The ids of a special piece's name as text: no library can match what comes to it in two parts."""
@@ -95,7 +96,7 @@ class Vocabulary:
                 spelled = ([id] if id not in self.special_ids else self._spelling(self.piece(id)) for id in ids)
                 ids = [id for part in spelled for id in part]
         except BaseException as error:  # what the libraries raise has no common family
-            if not tokenizer_files.is_of_library(error):
+            if not is_of_library(error):
                 raise
             what = f"its tokenizer cannot take the text {text[:40]!r} ({type(error).__name__})"
             raise BadDataError(what, where=str(self.path)) from None
@@ -107,7 +108,7 @@ class Vocabulary:
         try:
             return self.pieces.decode(known)
         except BaseException as error:  # pieces that are not text
-            if not tokenizer_files.is_of_library(error):
+            if not is_of_library(error):
                 raise
             return "\N{REPLACEMENT CHARACTER}" * len(known)
 

@@ -17,9 +17,10 @@ from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dt
 from palitune.config.model import ModelSettings
 from palitune.config.run_config import TrainingConfig
 from palitune.console import status
+from palitune.data import model_vocabulary
 from palitune.data.tokens import Tokenizer
-from palitune.errors import BadDataError, ConfigurationError, MissingInputError
-from palitune.hub import catalogue, checksum
+from palitune.errors import BadDataError, ConfigurationError
+from palitune.hub import checksum
 from palitune.method import METHODS
 from palitune.models import families, lora, spec
 from palitune.models.arrays import DType
@@ -117,7 +118,8 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     checkpoint.verify(silent)
     sizes = families.read(checkpoint, str(path))
     check(checkpoint, sizes, path)
-    found = _tokenizer(settings.tokenizer, sizes.llm.vocab_size, path)
+    weights = (checkpoint.base if isinstance(checkpoint, Overlay) else checkpoint).path
+    found = Tokenizer(model_vocabulary.of_model(weights, sizes.llm.vocab_size, settings.tokenizer, quiet=quiet))
     if not quiet:
         jax_environment.tell()
     set_up_jax()
@@ -176,22 +178,3 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax
         chosen | {path: leaf for path, leaf in made.items() if learns(path)},
         {path: leaf for path, leaf in made.items() if not learns(path)},
     )
-
-
-def _tokenizer(option: str | None, vocab_size: int, checkpoint: Path) -> Tokenizer:
-    path = Path(option) if option else catalogue.tokenizer_path(vocab_size, workspace.cache())
-    if path is None:
-        what = f"palitune knows no tokenizer for a vocabulary of {vocab_size}"
-        raise ConfigurationError(what, where=str(checkpoint), hint="Name its tokenizer with --tokenizer")
-    if not path.is_file():
-        hint = "Run palitune download, set PALITUNE_HOME to the folder that has the cache, or name it with --tokenizer"
-        raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
-    checksum.verify(path)
-    tokenizer = Tokenizer(path)
-    if tokenizer.vocab_size != vocab_size:
-        raise ConfigurationError(
-            f"a tokenizer with {tokenizer.vocab_size} pieces for a model with a vocabulary of {vocab_size}",
-            where=str(path),
-            hint="Name the right one with --tokenizer",
-        )
-    return tokenizer

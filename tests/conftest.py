@@ -172,8 +172,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     this environment stays in the folder of this run, since processes may be killed here while they write a program.
     """
     # Where Python is told to keep nothing compiled, every command would compile palitune anew.
-    left_out = ("KAGGLE", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST", "XLA_FLAGS")
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(left_out)}
+    left_out = ("KAGGLE", "HF_", "HUGGING", "PALITUNE", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTEST")
+    kept = {key: value for key, value in os.environ.items() if not key.startswith((*left_out, "XLA_FLAGS"))}
     home = tmp_path_factory.mktemp("home")
     # The folder of all test processes, where there are several.
     common = home.parent.parent if "PYTEST_XDIST_WORKER" in os.environ else home.parent

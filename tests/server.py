@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 
@@ -41,6 +41,9 @@ class Site:
         """Makes this site kagglehub's Kaggle: it looks at localhost then, and finds us as the proxy on the way."""
         proxy = f"http://127.0.0.1:{self.port}"
         return {"KAGGLE_API_ENVIRONMENT": "LOCALHOST", "http_proxy": proxy, "no_proxy": "127.0.0.1"}
+
+
+AnySite = TypeVar("AnySite", bound=Site)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -158,8 +161,8 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(site: Site) -> Iterator[Site]:
-    handler = type("Handler", (Handler,), {"site": site})
+def serving(site: AnySite, kind: type[Handler] = Handler) -> Iterator[AnySite]:
+    handler = type("Handler", (kind,), {"site": site})
     with Server(("127.0.0.1", 0), handler) as server:
         site.port = server.server_address[1]
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()

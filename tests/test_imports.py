@@ -15,7 +15,10 @@ DESIGN = (REPOSITORY / "docs" / "design.md").read_text("utf-8").partition("## Th
 # Files in the order of the design's table: each may import those above it.
 ORDER = {name: place for place, name in enumerate(re.findall(r"^\| `([\w/.]+)` \|", DESIGN, re.MULTILINE))}
 NO_JAX = ("data", "evaluate")
-HEAVY = ("jax", "flax", "optax", "numpy", "PIL", "sklearn", "matplotlib", "kagglehub", "sentencepiece", "tokenizers")
+HEAVY = (
+    *("jax", "flax", "optax", "numpy", "PIL", "sklearn", "matplotlib"),
+    *("kagglehub", "huggingface_hub", "httpx2", "sentencepiece", "tokenizers"),
+)
 
 
 def imported(path: Path) -> set[str]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from palitune.checkpoint import manifest, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
-from palitune.hub import catalogue
+from palitune.hub import catalogue, snapshot
 from palitune.storage import files, private_folders
 
 
@@ -100,9 +100,9 @@ def _candidates(name: str) -> list[Path]:
 
 
 def checkpoint_to_read(name: str | None) -> Path:
-    """The file of a checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
+    """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
 
-    Without a name it is the latest downloaded model.
+    It is a file, or the folder of a model from Hugging Face. Without a name it is the latest downloaded model.
 
     Raises:
       MissingInputError: there is none, with the names there are.
@@ -113,20 +113,22 @@ def checkpoint_to_read(name: str | None) -> Path:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     for path in _candidates(name):
         if path.is_file():
-            if name in catalogue.NAMES and path not in _noted:
+            if catalogue.is_known(name) and path not in _noted:
                 _noted.add(path)
                 print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
             return path
-    if name in catalogue.NAMES:
-        present = catalogue.present(name, cache())
-        if present is not None:
-            return present
+    present = catalogue.present(name, cache())
+    if present is not None:
+        return present
+    if catalogue.is_known(name):
         hint = f"Run {command('download')} --model {name}"
         raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
     own = [path.stem for path in sorted(checkpoints().glob("*.npz"))]
     known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), catalogue.TINY]))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
+    if snapshot.parse(name) and not Path(name).parent.is_dir():
+        hint += f". If Hugging Face has it, run {command('download')} --model {name}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
 
 

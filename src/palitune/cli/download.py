@@ -10,22 +10,30 @@ DESCRIPTION = """\
 Fetches a model into cache/models/.
 
 "tiny" ships with palitune, needs no network and is there in a second: a PaliGemma of 0.8 million parameters that
-knows nothing but drawn advertisements. The others are Google's published weights, which Kaggle hands out to people
-with an account who have accepted the licence (https://www.kaggle.com/models/google/paligemma):
+knows nothing but drawn advertisements. The others are published weights, which Kaggle and Hugging Face hand out to
+people with an account who have accepted the licence. From Kaggle (https://www.kaggle.com/models/google/paligemma):
 
   pt-224 pt-448 pt-896 mix-224 mix-448             PaliGemma, 3B
   3b-pt-224 3b-pt-448 3b-pt-896 3b-mix-224 ...     PaliGemma 2; also 10b-... and 28b-...
 
-Kaggle's own names, such as paligemma2-3b-pt-224, are accepted as well. A download that was cut off is resumed when the
-command is run again. What has been downloaded is checked, and its SHA-256 is stored beside it and compared at each use.
+Kaggle's own names, such as paligemma2-3b-pt-224, are accepted as well. From Hugging Face, by the names it has:
+
+  google/gemma-3-4b-it                             the branch main, as it is now; what that is, is written down
+  google/paligemma-3b-pt-224@bfloat16              another branch, a tag or a commit
+
+Of such a repository, its .safetensors, its configuration and its tokenizer are fetched, never pickled weights. A
+download that was cut off is resumed when the command is run again. What has been downloaded is checked, and its SHA-256
+is stored beside it and compared at each use.
 
 Kaggle's credentials: a token in KAGGLE_API_TOKEN or ~/.kaggle/access_token, or KAGGLE_USERNAME and KAGGLE_KEY, or
-kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. palitune doctor tells what is found.
+kaggle.json in ~/.kaggle; KAGGLE_CONFIG_DIR names another folder than ~/.kaggle. Hugging Face's: a token in HF_TOKEN, or
+the one of "hf auth login"; HF_ENDPOINT and HF_HUB_OFFLINE are respected. palitune doctor tells what is found.
 """
 EXAMPLES = """\
 examples:
   palitune download tiny                          the model that ships with palitune, into cache/
   palitune download pt-224                        PaliGemma 3B from Kaggle
+  palitune download google/gemma-3-1b-it          Gemma 3 1B from Hugging Face
   palitune download pt-224 --from paligemma-3b-pt-224.f16.npz
                                                   from a file that you have already
 """
@@ -52,19 +60,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune download` with the arguments that were given."""
-    import difflib
-
     from palitune import workspace
     from palitune.errors import Stopped, UsageError
-    from palitune.hub import catalogue
+    from palitune.hub import catalogue, published_models, snapshot
 
-    name = catalogue.short(args.model)
-    if name not in catalogue.NAMES:
-        near = difflib.get_close_matches(name, catalogue.NAMES, 3)
-        hint = f"Did you mean {' or '.join(near)}?" if near else f"Names are: {', '.join(catalogue.NAMES)}"
-        raise UsageError(f"no model is called {args.model}", hint=hint)
-    if name == catalogue.TINY and (args.source or args.tokenizer_source):
-        raise UsageError("--from and --tokenizer-from are for published models: name one with --model")
+    name, repository = catalogue.short(args.model), snapshot.parse(args.model)
+    if name not in catalogue.NAMES and not repository:
+        near = published_models.similar(name, [catalogue.TINY])
+        names = f"Names are: {', '.join(catalogue.NAMES)}; and owner/name or owner/name@revision on Hugging Face"
+        raise UsageError(
+            f"no model is called {args.model}", hint=f"Did you mean {' or '.join(near)}?" if near else names
+        )
+    if (name == catalogue.TINY or repository) and (args.source or args.tokenizer_source):
+        raise UsageError("--from and --tokenizer-from are for published models of Kaggle's: name one with --model")
     workspace.remember_verified()
     silent = args.quiet or not sys.stderr.isatty()
     try:

@@ -1,20 +1,21 @@
 """Published weights by their names, and the tiny model that ships with palitune.
 
-Weights come from Kaggle into `cache/models/<name>/`; the tokenizer, which all published models share, from big_vision's
-public bucket. What has arrived whole has its SHA-256 beside it, and is held to that at each use.
+PaliGemmas come from Kaggle into `cache/models/<name>/`; the tokenizer, which all of them share, from big_vision's
+public bucket. `owner/name` is a repository on Hugging Face, whose files come into `cache/models/<owner>--<name>/`. What
+has arrived whole has its SHA-256 beside it, and is held to that at each use.
 """
 
+import contextlib
 import importlib.resources
 import math
 import re
 from pathlib import Path
-from typing import NamedTuple
 
 from tqdm import tqdm
 
 from palitune.checkpoint import npz
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError
-from palitune.hub import checksum, kaggle, transfer
+from palitune.hub import checksum, kaggle, published_models, snapshot, snapshot_download, transfer
 from palitune.models import families, spec
 from palitune.models.families import PALIGEMMA_VOCABULARY
 from palitune.models.spec import ModelSpec
@@ -24,44 +25,7 @@ TINY = "tiny"
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 SLICE = 32 << 20  # bytes
-
-
-class Published(NamedTuple):
-    """Where Kaggle has a model: `owner/model/framework/variation/version`, and the file in it."""
-
-    handle: str
-    file: str
-    family: str  # as in `families.FAMILIES`
-    resolution: int  # pixels
-
-    @property
-    def page(self) -> str:
-        """The address of the model's page, where its licence is accepted."""
-        return f"https://www.kaggle.com/models/{'/'.join(self.handle.split('/')[:2])}"
-
-    @property
-    def sizes(self) -> ModelSpec:
-        """The model's sizes."""
-        return families.published(self.family, self.resolution)
-
-
-def _catalogue() -> dict[str, Published]:
-    # Handles and file names: big_vision's configs/proj/paligemma/README.md and Kaggle's model pages.
-    models = {}
-    kinds = [(kind, int(kind.rpartition("-")[2])) for kind in ("pt-224", "pt-448", "pt-896", "mix-224", "mix-448")]
-    for kind, resolution in kinds:
-        variation = f"paligemma-3b-{kind}"
-        handle, file = f"google/paligemma/jax/{variation}/1", f"{variation}.f16.npz"
-        models[kind] = Published(handle, file, "paligemma-3b", resolution)
-    for size in ("3b", "10b", "28b"):
-        for kind, resolution in kinds:
-            variation = f"paligemma2-{size}-{kind}"
-            handle, file = f"google/paligemma-2/jax/{variation}/1", f"{variation}.b16.npz"
-            models[f"{size}-{kind}"] = Published(handle, file, f"paligemma2-{size}", resolution)
-    return models
-
-
-PUBLISHED = _catalogue()
+PUBLISHED = published_models.KAGGLE
 NAMES = (TINY, *PUBLISHED)
 
 
@@ -75,8 +39,15 @@ def folder(cache: Path) -> Path:
     return cache / "models"
 
 
+def is_known(name: str) -> bool:
+    """Whether a name is that of a published model: in `NAMES`, or on Hugging Face with or without `@revision`."""
+    return name in NAMES or name.partition("@")[0] in published_models.HUGGING_FACE
+
+
 def checkpoint_path(name: str, cache: Path) -> Path:
-    """Where the checkpoint of a name is, or will be, once downloaded."""
+    """Where the checkpoint of a name is, or will be, once downloaded: a file, or the folder of a repository."""
+    if repository := snapshot.parse(name):
+        return snapshot.folder_of(repository[0], folder(cache))
     file = "tiny.npz" if name == TINY else PUBLISHED[name].file
     return folder(cache) / name / file
 
@@ -88,6 +59,12 @@ def packaged_tiny() -> Path:
 
 def present(name: str, cache: Path) -> Path | None:
     """The checkpoint of a name that can be read now: the downloaded one, or the packaged one of `tiny`, or None."""
+    if repository := snapshot.parse(name):
+        path = checkpoint_path(name, cache)
+        found = snapshot.read(path)
+        return path if found is not None and found.is_at(repository[1]) else None
+    if name not in NAMES:
+        return None
     path = checkpoint_path(name, cache)
     if path.is_file():
         return path
@@ -110,9 +87,15 @@ def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
 
 def downloaded(cache: Path) -> list[str]:
     """Names of the models in the cache, the latest first, the tiny one always last."""
-    present = [name for name in NAMES if checkpoint_path(name, cache).is_file()]
-    present.sort(key=lambda name: checkpoint_path(name, cache).stat().st_mtime, reverse=True)
-    return sorted(present, key=lambda name: name == TINY)
+    files = {name: path for name in NAMES if (path := checkpoint_path(name, cache)).is_file()}
+    files |= {name: path / snapshot.SOURCE for name, path in snapshot.present(folder(cache)).items()}
+    latest = sorted(files, key=lambda name: files[name].stat().st_mtime, reverse=True)
+    return sorted(latest, key=lambda name: name == TINY)
+
+
+def has_checksum(name: str, cache: Path) -> bool:
+    """Whether it is written down what a downloaded model was when it came."""
+    return snapshot.parse(name) is not None or bool(checksum.recorded(checkpoint_path(name, cache)))
 
 
 def download(
@@ -126,28 +109,33 @@ def download(
     """Fetches a model and its tokenizer unless they are there; returns the checkpoint's path.
 
     Args:
+      name: one of `NAMES`, or `owner/name` or `owner/name@revision` on Hugging Face.
       source: a file or a URL to have the weights from instead of Kaggle.
       tokenizer_source: the same for the tokenizer.
       overwrite: download again what is already there.
       silent: no progress bars.
 
     Raises:
-      CredentialsError: Kaggle's credentials are missing, wrong, or the licence was not accepted.
+      CredentialsError: the credentials are missing, wrong, or the licence was not accepted.
       NetworkError: no network, or the server failed.
-      MissingInputError: there is no such file.
+      MissingInputError: there is no such file, or no such repository.
       BadDataError: what came is damaged or another model, or what was there has changed since.
-      OutputExistsError: a `source` is given for what is there, without `overwrite`; or another process downloads.
+      OutputExistsError: a `source` is given for what is there, or another revision is, without `overwrite`; or another
+        process downloads.
       StorageError: the cache cannot be written, or has no room.
     """
     target = checkpoint_path(name, cache)
     if name == TINY:
         _copy_tiny(cache)
         return target
+    if repository := snapshot.parse(name):
+        with _alone(cache):
+            return snapshot_download.download(*repository, folder(cache), overwrite, silent)
     tokenizer = folder(cache) / "paligemma_tokenizer.model"
     for path, other in ((target, source), (tokenizer, tokenizer_source)):
         if path.exists() and other is not None and not overwrite:
             raise OutputExistsError("this file exists", where=str(path), hint="--overwrite replaces it")
-    with locks.exclusive(folder(cache) / ".lock", "downloads into this cache"):
+    with _alone(cache):
         if target.is_file() and not overwrite:
             _verify(target, silent)
         else:
@@ -155,6 +143,10 @@ def download(
         if not tokenizer.is_file() or overwrite:
             _fetch(tokenizer_source or TOKENIZER_URL, tokenizer, _tokenizer_problem, silent)
     return target
+
+
+def _alone(cache: Path) -> contextlib.AbstractContextManager[None]:
+    return locks.exclusive(folder(cache) / ".lock", "downloads into this cache")
 
 
 def _verify(target: Path, silent: bool) -> None:

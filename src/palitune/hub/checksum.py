@@ -53,9 +53,13 @@ def keep(file: Path, silent: bool = True) -> None:
             raise
 
 
-def replacing(arrived: Path, file: Path, silent: bool = True) -> str:
-    """Writes down, beside what `file` is, what it is about to be: at every moment the one or the other is right."""
-    found, old = sha256(arrived, silent), recorded(file) if file.is_file() else set()
+def replacing(arrived: Path, file: Path, silent: bool = True, known: str | None = None) -> str:
+    """Writes down, beside what `file` is, what it is about to be: at every moment the one or the other is right.
+
+    Args:
+      known: the SHA-256 of what has arrived, where it was found a moment ago.
+    """
+    found, old = known or sha256(arrived, silent), recorded(file) if file.is_file() else set()
     atomic_files.write(path_of(file), b"".join(_line(one, file) for one in [found, *sorted(old - {found})]))
     return found
 
@@ -79,12 +83,15 @@ def recorded(file: Path) -> set[str]:
     return set(re.findall(r"^[0-9a-f]{64}\b", text, re.MULTILINE))
 
 
-def verify(file: Path, silent: bool = True) -> None:
+def verify(file: Path, silent: bool = True, known: set[str] | None = None) -> None:
     """Raises BadDataError if a file is no longer what it was when its checksum was written down.
 
     A file that has been read through, and has not changed since, is not read again.
+
+    Args:
+      known: the checksums to compare with instead of what was written down beside the file.
     """
-    known = recorded(file)
+    known = recorded(file) if known is None else known
     if not known:
         return
     try:

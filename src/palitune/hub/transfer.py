@@ -133,11 +133,15 @@ def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> Non
             raise BadDataError(f"what the server sends is damaged ({wrong})", where=where, hint="Try again later")
 
 
-def settle(partial: Path, target: Path, silent: bool = True) -> None:
-    """Puts a whole file in its place, for good, and its SHA-256 beside it. Both are on one volume."""
+def settle(partial: Path, target: Path, silent: bool = True, known: str | None = None) -> None:
+    """Puts a whole file in its place, for good, and its SHA-256 beside it. Both are on one volume.
+
+    Args:
+      known: its SHA-256, where it was found a moment ago.
+    """
     with partial.open("rb+") as file, files.optional():
         os.fsync(file.fileno())
-    found = checksum.replacing(partial, target, silent)
+    found = checksum.replacing(partial, target, silent, known)
     partial.replace(target)
     atomic_files.sync_folder(target.parent)
     checksum.replaced(target, found)

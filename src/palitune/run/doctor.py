@@ -12,9 +12,12 @@ from typing import TypedDict
 
 from palitune import __version__, jax_environment, workspace
 from palitune.console import command
-from palitune.hub import catalogue, checksum, kaggle
+from palitune.hub import catalogue, huggingface, kaggle
 
-PACKAGES = ("jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin", "flax", "optax", "numpy", "pillow", "kagglehub")
+PACKAGES = (
+    *("jax", "jaxlib", "jax-cuda12-plugin", "jax-cuda13-plugin", "flax", "optax", "numpy", "pillow"),
+    *("kagglehub", "huggingface_hub"),
+)
 FRACTIONS = ("XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION")
 # What JAX and XLA read of the environment that decides about memory and devices. By name: nothing else is shown.
 SETTINGS = (
@@ -72,6 +75,7 @@ class Findings(TypedDict):
     folders: dict[str, Folder]
     models: dict[str, bool]
     credentials: str | None
+    huggingface_token_from: str | None
     big_vision: str | None
     problems: list[str]
 
@@ -103,6 +107,7 @@ def _found() -> Findings:
         "folders": {str(folder): _folder(folder) for folder in (cache, checkpoints)},
         "models": _models(cache),
         "credentials": kaggle.credentials(),
+        "huggingface_token_from": huggingface.credentials(),
         "big_vision": _big_vision(cache / "big_vision"),
         "problems": [],
     }
@@ -111,7 +116,7 @@ def _found() -> Findings:
 def _models(cache: Path) -> dict[str, bool]:
     """Downloaded models by name, and whether their SHA-256 is known; none in a folder that cannot be read."""
     try:
-        return {n: bool(checksum.recorded(catalogue.checkpoint_path(n, cache))) for n in catalogue.downloaded(cache)}
+        return {name: catalogue.has_checksum(name, cache) for name in catalogue.downloaded(cache)}
     except OSError:
         return {}
 
@@ -202,8 +207,10 @@ def _problems(found: Findings) -> list[str]:
             problems.append(f"{folder} cannot be written to: check whose it is")
         elif state["free"] < ENOUGH_DISK:
             problems.append(f"{folder}: {state['free'] / 1e9:.1f} GB are free, and a 3B model takes 6")
-    if found["credentials"] is None and not any(name != "tiny" for name in found["models"]):
-        problems.append("no Kaggle credentials, which published models need: docs/troubleshooting.md tells how")
+    account = found["credentials"] or found["huggingface_token_from"]
+    if account is None and set(found["models"]) <= {catalogue.TINY}:
+        what = "no Kaggle credentials and no Hugging Face token"
+        problems.append(f"{what}, one of which published models need: docs/troubleshooting.md tells how")
     return problems
 
 
@@ -223,6 +230,8 @@ def screen(found: Findings) -> str:
     ]
     free, total = (found["memory"] or {}).get("free"), (found["memory"] or {}).get("total")
     shared = f", {gigabytes(found['shared_memory'])} of /dev/shm" if found["shared_memory"] else ""
+    tokens = {"Kaggle": found["credentials"], "Hugging Face": found["huggingface_token_from"]}
+    accounts = [f"{site}'s, from {source}" for site, source in tokens.items() if source]
     models = [f"{name}{' (SHA-256 kept)' if kept else ''}" for name, kept in found["models"].items()]
     lines = [
         ("palitune", f"{found['palitune']}, Python {found['python']}, {found['system']}"),
@@ -233,7 +242,7 @@ def screen(found: Findings) -> str:
         ("memory", f"{gigabytes(free)} of {gigabytes(total)} free{shared}"),
         *(("disk", f"{gigabytes(state['free'])} free for {folder}") for folder, state in found["folders"].items()),
         ("models", ", ".join(models) or f"none: {command('download')}"),
-        ("credentials", f"Kaggle's, from {found['credentials']}" if found["credentials"] else "none"),
+        ("credentials", "; ".join(accounts) or "none"),
         ("big_vision", found["big_vision"] or "none: bin/install-big_vision.sh (for palitune verify alone)"),
         *(("problem", problem) for problem in found["problems"]),
     ]

@@ -70,7 +70,8 @@ class SentencePieces:
         import sentencepiece
 
         with refused("not a SentencePiece model", path):
-            self.model = sentencepiece.SentencePieceProcessor(model_proto=content)
+            self.model = sentencepiece.SentencePieceProcessor()
+            self.model.LoadFromSerializedProto(content)  # the constructor takes no bytes at all for no model
             self.size = int(self.model.vocab_size())
             self.unknown = int(self.model.unk_id())
         self._roles = {"<bos>": self.model.bos_id(), "<eos>": self.model.eos_id(), "<pad>": self.model.pad_id()}

@@ -90,7 +90,7 @@ def companions(folder: Path) -> Companions:
         for role, token in found.items():
             if role.endswith("_token") and (name := _name(token)):
                 roles.setdefault(role, name)
-        for key in ("additional_special_tokens", "extra_special_tokens"):
+        for key in ("additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"):
             special.update(name for _, token in _entries(found, key) if (name := _name(token)))
     special.update(roles.values())
     return Companions(added, frozenset(special), roles)

@@ -154,7 +154,8 @@ def _special(pieces: Pieces, beside: Companions) -> dict[str, int]:
     known = {name: id for name, id in known.items() if len(name) >= SHORTEST_SPECIAL and not TEXT.fullmatch(name)}
     known |= {name: id for name, id in beside.added.items() if pieces.id(name) is None}
     for name, role, usual in ROLES:
-        names = (name, beside.roles.get(role, usual), usual)
+        # `<s>` is a tag of HTML where `<bos>` begins a text.
+        names = (name, beside.roles.get(role, name), *({usual} & (pieces.special | beside.special)))
         id = next((id for one in names if (id := pieces.id(one)) is not None), None)
         known |= {name: id} if id is not None else {}
     return known

@@ -6,7 +6,8 @@
 #   --cpu        run without the graphics card
 #   --dry-run    print the command instead of running it
 # Files belong to you, not to root. playground/, checkpoints/ and cache/ are those of the repository; the rest of the
-# container is read-only. Kaggle's credentials are read from ~/.kaggle (or KAGGLE_CONFIG_DIR) and from KAGGLE_* variables.
+# container is read-only. Kaggle's credentials are read from ~/.kaggle (or KAGGLE_CONFIG_DIR) and from KAGGLE_* variables,
+# Hugging Face's token from HF_TOKEN; HF_ENDPOINT and HF_HUB_OFFLINE are passed to the container too.
 # XLA_*, JAX_*, CUDA_*, NVIDIA_*, TF_GPU_ALLOCATOR, HTTP(S)_PROXY and NO_COLOR are passed to the container.
 # PALITUNE_IMAGE sets the image's name (palitune), PALITUNE_ENGINE the program (docker, else podman), PALITUNE_SHM the
 # size of /dev/shm (1g), PALITUNE_GRACE the seconds that a stopped command has to save its state (300).
@@ -39,7 +40,7 @@ set -- "$image" "$@"
 
 pass_through() {
   # Only the names are passed: the engine takes the values from its environment, so no secret is on a command line.
-  env | sed -n 's/^\(\(XLA_\|JAX_\|CUDA_\|NVIDIA_\|KAGGLE_\)[A-Z0-9_]*\|TF_GPU_ALLOCATOR\|NO_COLOR\|[Hh][Tt][Tt][Pp][Ss]\{0,1\}_[Pp][Rr][Oo][Xx][Yy]\|[Nn][Oo]_[Pp][Rr][Oo][Xx][Yy]\)=.*/\1/p' |
+  env | sed -n 's/^\(\(XLA_\|JAX_\|CUDA_\|NVIDIA_\|KAGGLE_\)[A-Z0-9_]*\|HF_TOKEN\|HF_ENDPOINT\|HF_HUB_OFFLINE\|TF_GPU_ALLOCATOR\|NO_COLOR\|[Hh][Tt][Tt][Pp][Ss]\{0,1\}_[Pp][Rr][Oo][Xx][Yy]\|[Nn][Oo]_[Pp][Rr][Oo][Xx][Yy]\)=.*/\1/p' |
     grep -v '^KAGGLE_CONFIG_DIR$' | sort -u
 }
 for name in $(pass_through); do

@@ -154,13 +154,17 @@ def test_memory_settings_go_through_and_secrets_by_name_only(host: Host) -> None
         "PALITUNE_SHM": "64m",
         "PALITUNE_GRACE": "9",
         "HF_TOKEN": "planted",
+        "HF_ENDPOINT": "http://mirror",
+        "HF_HOME": "/home/somebody/hf",
+        "AWS_SECRET_ACCESS_KEY": "planted",
     }
     call = host("docker-run.sh", "true", **variables)
     passed = set(call.of("--env"))
-    assert set(variables) - passed == {"PALITUNE_SHM", "PALITUNE_GRACE", "HF_TOKEN"}
+    assert set(variables) - passed == {"PALITUNE_SHM", "PALITUNE_GRACE", "HF_HOME", "AWS_SECRET_ACCESS_KEY"}
     assert "planted" not in " ".join(call.words)
     assert "planted" not in host("docker-run.sh", "--dry-run", **variables).out
-    assert "KAGGLE_KEY=planted" in call.env, "the engine has it from its own environment"
+    for name in ("KAGGLE_KEY", "HF_TOKEN"):
+        assert f"{name}=planted" in call.env, "the engine has it from its own environment"
     assert call.of("--shm-size") == ["64m"]
     assert call.of("--stop-timeout") == ["9"]
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -494,6 +495,19 @@ def test_known_names() -> None:
     # The sizes of the weights on Hugging Face in GB, by the pages of the models.
     for name, size in (("gemma-3-4b-it", 8.6), ("gemma-2-2b", 10.5), ("gemma-2b", 5.0), ("gemma-3-270m", 0.5)):
         assert round(published_models.HUGGING_FACE[f"google/{name}"].size / 1e9, 1) == size
+
+
+def test_the_documented_table() -> None:
+    """Every known name is in it once, with its size."""
+    page = (conftest.REPOSITORY / "docs" / "models.md").read_text("utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| ") and "`" in line]
+    kaggle = [name for row in rows for name in re.findall("`([^`]+)`", row[1])]
+    sizes = {name: row[3].strip() for row in rows for name in re.findall("`([^`]+)`", row[2])}
+    assert sorted(kaggle) == sorted(published_models.KAGGLE)
+    assert sizes.keys() == published_models.HUGGING_FACE.keys()
+    for name, model in published_models.HUGGING_FACE.items():
+        assert abs(float(sizes[name]) - model.size / 1e9) < 0.06, name
+    assert published_models.GEMMA_TERMS in page
 
 
 @pytest.mark.parametrize(

@@ -503,6 +503,10 @@ def test_the_tokenizer_beside_the_weights(folder: Path, tmp_path: Path) -> None:
     assert model_vocabulary.find(beside.parent / "trained.npz", 512) == known
     assert model_vocabulary.find(beside.parent, 512, str(folder)) == folder
     assert model_vocabulary.find(tmp_path / "a.npz", 77) is None
+    assert model_vocabulary.find(tmp_path / "a.npz", 576) == known
+    padded = model_vocabulary.find(tmp_path / "a.npz", 257_216)
+    assert padded is not None
+    assert padded.name == "paligemma_tokenizer.model"
 
 
 def test_a_models_tokenizer_is_held_to_its_rows(folder: Path, tmp_path: Path) -> None:

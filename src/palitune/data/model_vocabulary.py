@@ -5,7 +5,7 @@ from pathlib import Path
 from palitune import workspace
 from palitune.console import note
 from palitune.data import tokenizer_files
-from palitune.data.vocabulary import Vocabulary, rows_note
+from palitune.data.vocabulary import PADDING, Vocabulary, rows_note
 from palitune.errors import ConfigurationError, MissingInputError
 from palitune.hub import catalogue, checksum
 
@@ -18,14 +18,15 @@ def find(weights: Path, rows: int, option: str | None = None) -> Path | None:
 
     Args:
       weights: the file or folder of the whole model; that of a delta's base.
-      rows: of the embedding.
+      rows: of the embedding, up to `PADDING` of which no piece may have.
       option: the file or folder that the user has named.
     """
     if option:
         return Path(option)
     folder = weights.parent if weights.name.endswith(WEIGHTS) else weights
     beside = tokenizer_files.find(folder) if folder.is_dir() else None
-    return beside or catalogue.tokenizer_path(rows, workspace.cache())
+    known = (catalogue.tokenizer_path(size, workspace.cache()) for size in range(rows, max(0, rows - PADDING - 1), -1))
+    return beside or next((path for path in known if path is not None), None)
 
 
 def of_model(weights: Path, rows: int, option: str | None = None, *, quiet: bool = False) -> Vocabulary:

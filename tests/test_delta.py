@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from palitune.checkpoint import delta, manifest, npz
+from palitune.checkpoint import delta, manifest, npz, opening
 from palitune.errors import BadDataError, MissingInputError
 
 BASE = {"a": np.arange(6, dtype=np.float16).reshape(2, 3), "b": np.ones(3, ml_dtypes.bfloat16)}
@@ -30,13 +30,13 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 
 def save(path: Path, arrays: dict[str, np.ndarray], base: Path) -> None:
     npz.save(path, arrays)
-    described = delta.describe(delta.load(base, nowhere), base.stem)
+    described = delta.describe(opening.load(base, nowhere), base.stem)
     dtypes = {name: array.dtype for name, array in arrays.items()}
     manifest.write(path, manifest.text(base=described, dtypes=dtypes, config={}, data=""))
 
 
 def test_a_delta_stands_in_front_of_its_base(pair: tuple[Path, Path]) -> None:
-    opened = delta.load(pair[1], nowhere)
+    opened = opening.load(pair[1], nowhere)
     assert list(opened) == ["a", "b"]
     np.testing.assert_array_equal(opened["a"], BASE["a"] + 1)
     assert opened["b"].dtype == ml_dtypes.bfloat16
@@ -49,15 +49,15 @@ def test_the_base_is_found_by_name_where_it_has_moved(pair: tuple[Path, Path], t
     (tmp_path / "elsewhere").mkdir()
     moved = base.rename(tmp_path / "elsewhere" / "base.npz")
     with pytest.raises(MissingInputError, match="its base base is not there: no checkpoint base"):
-        delta.load(changed, nowhere)
-    assert len(delta.load(changed, lambda name: moved)) == 2
+        opening.load(changed, nowhere)
+    assert len(opening.load(changed, lambda name: moved)) == 2
 
 
 def test_another_base_of_the_same_name_is_refused(pair: tuple[Path, Path]) -> None:
     base, changed = pair
     npz.save(base, {**BASE, "b": np.zeros(3, ml_dtypes.bfloat16)})
     with pytest.raises(BadDataError, match=r"changed\.npz: .* is not the base base this was made from"):
-        delta.load(changed, lambda name: base)
+        opening.load(changed, lambda name: base)
 
 
 def test_a_delta_of_a_delta_has_the_first_base(pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_delta_of_a_delta_has_the_first_base(pair: tuple[Path, Path], tmp_path
     again = tmp_path / "again.npz"
     save(again, {"a": BASE["a"] + 1, "b": BASE["b"] * 2}, changed)
     changed.unlink()
-    opened = delta.load(again, nowhere)
+    opened = opening.load(again, nowhere)
     assert manifest.read(again)["base"]["file"] == str(base.resolve())
     np.testing.assert_array_equal(opened["b"], BASE["b"] * 2)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune.checkpoint import manifest, verified_files
+from palitune.checkpoint import manifest, tensor_files, transformers_checkpoint, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 from palitune.hub import catalogue, snapshot
@@ -99,6 +99,12 @@ def _candidates(name: str) -> list[Path]:
     return [p if p.suffix == ".npz" else p.with_name(f"{p.name}.npz") for p in paths]
 
 
+def _folders(name: str) -> list[Path]:
+    """What may be meant that is no `.npz`: the folder of a model from Hugging Face, or its safetensors file."""
+    path = Path(name)
+    return [checkpoints() / name, path] if path.name == name else [path]
+
+
 def checkpoint_to_read(name: str | None) -> Path:
     """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
 
@@ -111,12 +117,12 @@ def checkpoint_to_read(name: str | None) -> Path:
         return catalogue.checkpoint_path(latest_model(), cache())
     if not Path(name).name:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
-    for path in _candidates(name):
-        if path.is_file():
-            if catalogue.is_known(name) and path not in _noted:
-                _noted.add(path)
-                print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
-            return path
+    files_there = [path for path in _candidates(name) if path.is_file()]
+    for path in (*files_there, *filter(transformers_checkpoint.is_model, _folders(name))):
+        if catalogue.is_known(name) and path not in _noted:
+            _noted.add(path)
+            print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
+        return path
     present = catalogue.present(name, cache())
     if present is not None:
         return present
@@ -130,6 +136,16 @@ def checkpoint_to_read(name: str | None) -> Path:
     if snapshot.parse(name) and not Path(name).parent.is_dir():
         hint += f". If Hugging Face has it, run {command('download')} --model {name}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
+
+
+def name_of(checkpoint: Path) -> str:
+    """A name by which `checkpoint_to_read` finds a checkpoint again, wherever it has been moved to."""
+    if checkpoint.is_dir():
+        downloaded = snapshot.read(checkpoint)
+        return downloaded.name if downloaded else checkpoint.resolve().name
+    if checkpoint.name in (tensor_files.WHOLE, tensor_files.INDEX):
+        return checkpoint.resolve().parent.name
+    return checkpoint.stem if checkpoint.suffix == ".npz" else checkpoint.name
 
 
 def checkpoint_to_annotate(name: str) -> Path:

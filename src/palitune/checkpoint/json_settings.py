@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from palitune.errors import BadDataError
 
 LARGEST = 1 << 24  # of a size; the largest published one is 262,208 rows of an embedding table
-DEEPEST = 1000  # layers
 SHOWN = 60  # characters of a wrong value
 
 

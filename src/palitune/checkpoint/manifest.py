@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from palitune import __version__
+from palitune.checkpoint import spec_json
 from palitune.checkpoint.archive import Archive
 from palitune.errors import BadDataError, MissingInputError
+from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files
 
 LONGEST_PROMPT = 10_000  # characters; far above what may be typed
@@ -25,6 +27,7 @@ MOST = 8 << 20  # bytes of a manifest
 BESIDE = "beside"  # SHA-256 of the file beside, where that says more
 BEGINNING = b'{"palitune": '  # of one that is a comment
 LONGEST_COMMENT = 65_535  # bytes, by the format
+THEIRS = (".safetensors", ".json")  # suffixes of other people's checkpoints, which have no manifest
 MEMBER = "manifest.json"  # inside the archive
 
 
@@ -44,6 +47,7 @@ class Manifest(TypedDict, total=False):
     config: dict[str, object]
     dtypes: dict[str, str]
     learned: Learned
+    model: dict[str, object]
     beside: str
 
 
@@ -59,6 +63,7 @@ def text(
     config: Mapping[str, object],
     data: str,
     learned: Learned | None = None,
+    model: Mapping[str, object] | None = None,
 ) -> str:
     """What a checkpoint is and how it was made, as JSON.
 
@@ -68,6 +73,7 @@ def text(
       config: of the run.
       data: what it learned from.
       learned: the images of all that, by content: `learned.as_json`.
+      model: the model, where the arrays' shapes do not tell which it is: `spec_json.of_model`.
     """
     content = {
         "palitune": __version__,
@@ -75,6 +81,7 @@ def text(
         "data": data,
         "config": config,
         "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
+        **({"model": dict(model)} if model else {}),
         **({"learned": learned} if learned else {}),
     }
     return json.dumps(content, indent=2) + "\n"
@@ -130,6 +137,8 @@ def read(checkpoint: Path) -> Manifest:
       BadDataError: there is a file of that name that is not a manifest.
     """
     path = path_of(checkpoint)
+    if checkpoint.suffix in THEIRS or checkpoint.is_dir():
+        return {}
     try:
         inside = _inside(checkpoint)
     except (ValueError, OSError) as error:
@@ -164,6 +173,17 @@ def read(checkpoint: Path) -> Manifest:
             raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return cast(Manifest, content)
+
+
+def model(content: Manifest, checkpoint: Path) -> ModelSpec | None:
+    """The model that the manifest of a checkpoint names; None where shapes tell. Raises BadDataError."""
+    if "model" not in content:
+        return None
+    try:
+        return spec_json.from_json(content["model"])
+    except ValueError as error:
+        what = f"its manifest does not tell which model it is: {error}"
+        raise BadDataError(what, where=str(checkpoint), hint="Download or save it again") from None
 
 
 def prompt(checkpoint: Path, default: str) -> str:

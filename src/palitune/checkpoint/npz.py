@@ -12,20 +12,18 @@ import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import ml_dtypes
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 from tqdm import tqdm
 
 from palitune.checkpoint import manifest, verified_files
 from palitune.checkpoint.archive import Archive
+from palitune.checkpoint.store import Array, ArrayInfo, DType, Storable, Stored
 from palitune.errors import BadDataError, MissingInputError
 from palitune.storage import atomic_files, files
-
-Array = NDArray[np.generic]
-DType = np.dtype[np.generic]
 
 SUFFIX = ".npy"
 SLICE = 32 << 20  # bytes
@@ -41,22 +39,8 @@ HEADER_READERS: dict[tuple[int, int], Callable[[io.BytesIO], tuple[tuple[int, ..
 }
 
 
-class Storable(Protocol):
-    """An array of NumPy or JAX, as far as saving needs it."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> DType: ...
-    @property
-    def ndim(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    def __getitem__(self, rows: slice, /) -> object: ...
-
-
-class Checkpoint(Mapping[str, Array]):
-    """Read-only arrays by parameter path. A leading `params/`, as some published files have, is left out.
+class Checkpoint(Stored):
+    """The arrays of an `.npz`. A leading `params/`, as some published files have, is left out.
 
     An array is held to its checksum when it is first read; what was found sound is remembered (`verified`).
 
@@ -77,9 +61,12 @@ class Checkpoint(Mapping[str, Array]):
             hint = "It is another kind of file, or was cut off: download or save it again"
             raise BadDataError(f"not an .npz checkpoint ({error})", where=str(path), hint=hint) from None
         # A .npy file knows no bfloat16: it comes back as two raw bytes, and only a manifest can say of which kind.
-        self._dtypes = manifest.read(path).get("dtypes", {})
+        said = manifest.read(path)
+        self._dtypes = said.get("dtypes", {})
+        self.spec = manifest.model(said, path)
         arrays = [name for name in self.archive.members if name.endswith(SUFFIX)]
         self._members = {name.removesuffix(SUFFIX).removeprefix("params/"): name for name in arrays}
+        self._leaves: dict[str, ArrayInfo] | None = None
         if len(self._members) < len(arrays):
             raise BadDataError("an array is in it with params/ and without", where=str(path))
 
@@ -98,15 +85,46 @@ class Checkpoint(Mapping[str, Array]):
             array = self._array(name)
         except Exception as error:  # what codecs and NumPy's header parser raise has no common family
             raise self._damaged(key, str(error).partition("\n")[0]) from None
-        if array.dtype == np.dtype("V2"):
-            # Without a manifest it is a published file, and those know no other kind.
-            named = self._dtypes.get(key, "bfloat16")
-            if named != "bfloat16":
-                raise BadDataError(f"array {key} holds raw bytes that the manifest calls {named}", where=str(self.path))
-            return array.view(ml_dtypes.bfloat16)
-        return array
+        dtype = self._dtype(key, array.dtype)
+        return array if dtype == array.dtype else array.view(dtype)
 
-    def fingerprints(self) -> dict[str, str]:
+    def _dtype(self, key: str, dtype: DType) -> DType:
+        """The dtype of an array that a `.npy` file says to be of this one."""
+        if dtype != np.dtype("V2"):
+            return dtype
+        # Without a manifest it is a published file, and those know no other kind.
+        named = self._dtypes.get(key, "bfloat16")
+        if named != "bfloat16":
+            raise BadDataError(f"array {key} holds raw bytes that the manifest calls {named}", where=str(self.path))
+        return np.dtype(ml_dtypes.bfloat16)
+
+    @property
+    def files(self) -> list[Path]:
+        """The archive."""
+        return [self.path]
+
+    def leaves(self) -> Mapping[str, ArrayInfo]:
+        """Shape and dtype of every array, of which nothing is read but its header, and no checksum is taken."""
+        if self._leaves is None:
+            self._leaves = {key: self._leaf(key) for key in self}
+        return self._leaves
+
+    def _leaf(self, key: str) -> ArrayInfo:
+        name = self._members[key]
+        try:
+            shape, _, dtype, _ = _header(self._head(name), self.archive.members[name].file_size)
+        except Exception as error:  # as in reading it
+            raise self._damaged(key, str(error).partition("\n")[0]) from None
+        return ArrayInfo(shape, self._dtype(key, dtype))
+
+    def _head(self, name: str) -> bytes:
+        """The beginning of a member, with its header."""
+        info = self.archive.members[name]
+        if info.compress_type == zipfile.ZIP_STORED:
+            return os.pread(self.archive.descriptor, min(HEADER, info.file_size), self.archive.start(name))
+        return next(self.archive.pieces(name), b"")[:HEADER]
+
+    def fingerprints(self, silent: bool = True) -> dict[str, str]:
         """What tells arrays apart by content: size and CRC-32 of every member, which the archive's directory has.
 
         It finds mistakes, such as another base of the same name, and not malice.
@@ -173,7 +191,7 @@ class Checkpoint(Mapping[str, Array]):
     def _array(self, name: str) -> Array:
         info, packed = self.archive.members[name], None
         if info.compress_type == zipfile.ZIP_STORED:
-            head = os.pread(self.archive.descriptor, min(HEADER, info.file_size), self.archive.start(name))
+            head = self._head(name)
         else:
             head = b"".join(packed := list(self._checked_header(name)))
         shape, fortran, dtype, length = _header(head, info.file_size)

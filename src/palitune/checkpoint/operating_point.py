@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.checkpoint.delta import Overlay, content_hash
-from palitune.checkpoint.npz import Checkpoint
+from palitune.checkpoint.store import Stored as StoredArrays
 from palitune.errors import BadDataError
 from palitune.storage import atomic_files, files
 
@@ -43,10 +43,11 @@ class Stored(NamedTuple):
 
 def path_of(checkpoint: Path) -> Path:
     """Returns where the operating point of a checkpoint is."""
-    return checkpoint.with_suffix(".threshold.json")
+    name = checkpoint.stem if checkpoint.suffix == ".npz" else checkpoint.name  # of a folder, which may have dots
+    return checkpoint.with_name(f"{name}.threshold.json")
 
 
-def mark(checkpoint: Checkpoint | Overlay) -> str:
+def mark(checkpoint: StoredArrays) -> str:
     """What tells a checkpoint's parameters from all others."""
     if isinstance(checkpoint, Overlay):
         return f"{content_hash(checkpoint.base)} {content_hash(checkpoint.changed)}"

@@ -15,6 +15,7 @@ import numpy as np
 
 from palitune.checkpoint import npz
 from palitune.checkpoint.archive import Archive
+from palitune.checkpoint.store import Array, Storable
 from palitune.errors import BadDataError
 from palitune.models.arrays import AnyArray, Tree
 from palitune.storage import files
@@ -36,11 +37,11 @@ class Content(TypedDict):
 class Saved(NamedTuple):
     """What was saved: groups of arrays, each under its own names, and a JSON object."""
 
-    arrays: dict[str, dict[str, npz.Array]]
+    arrays: dict[str, dict[str, Array]]
     facts: dict[str, Any]
 
 
-def save(path: Path, arrays: Mapping[str, Mapping[str, npz.Storable]], facts: Mapping[str, object]) -> None:
+def save(path: Path, arrays: Mapping[str, Mapping[str, Storable]], facts: Mapping[str, object]) -> None:
     """Writes groups of arrays and a JSON object.
 
     Raises:
@@ -79,7 +80,7 @@ def _saved(path: Path, content: Content) -> Saved:
     opened = npz.Checkpoint(path)
     if not (isinstance(facts, dict) and isinstance(names, list) and set(dtypes) == set(opened)):
         raise ValueError
-    groups: dict[str, dict[str, npz.Array]] = {group: {} for group in names}
+    groups: dict[str, dict[str, Array]] = {group: {} for group in names}
     for name, dtype in dtypes.items():
         group, _, rest = name.partition("/")
         array = opened[name]

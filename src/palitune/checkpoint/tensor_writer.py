@@ -14,7 +14,7 @@ from typing import IO
 import numpy as np
 
 from palitune.checkpoint import npz
-from palitune.checkpoint.npz import Storable
+from palitune.checkpoint.store import Storable
 from palitune.checkpoint.tensor_file import DTYPES, LENGTH, Array, DType
 from palitune.checkpoint.tensor_files import INDEX, SUFFIX, WHOLE
 from palitune.errors import OutputExistsError, listed

@@ -9,11 +9,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from palitune.checkpoint.json_settings import DEEPEST, Settings
+from palitune.checkpoint.json_settings import Settings
 from palitune.errors import BadDataError, ConfigurationError
 from palitune.models import spec_limits
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.models.spec import GEMMA, PALIGEMMA, SHIELDGEMMA, GemmaSpec, LayerKind, ModelSpec
+from palitune.models.spec_limits import DEEPEST
 
 GEMMA1, GEMMA2, GEMMA3 = "gemma", "gemma2", "gemma3_text"  # model types of language models
 GEMMA3_IMAGES, SHIELDGEMMA2, PALIGEMMAS = "gemma3", "shieldgemma2", "paligemma"  # and of those with an image encoder

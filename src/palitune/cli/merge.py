@@ -38,28 +38,29 @@ def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.checkpoint import delta, manifest, npz
+    from palitune.checkpoint import manifest, npz, opening, spec_json
     from palitune.checkpoint.merge import MergedCheckpoint
     from palitune.config.run_config import training
     from palitune.errors import UsageError
-    from palitune.infer.loading import check, files_of
-    from palitune.models import families
+    from palitune.infer.loading import check, files_of, spec_of
     from palitune.run.folder import RunFolder
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
     workspace.check_free(target, args.overwrite)
     workspace.remember_verified()
-    checkpoint = delta.load(source, workspace.checkpoint_to_read)
+    checkpoint = opening.load(source, workspace.checkpoint_to_read)
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
-    check(checkpoint, families.read(checkpoint, str(source)), source)
+    spec = spec_of(checkpoint, source)
+    check(checkpoint, spec, source)
     checkpoint.verify(args.quiet or not sys.stderr.isatty())
     whole = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
-    dtypes = {path: jnp.dtype(args.save_dtype) if path in whole.adapted else whole[path].dtype for path in whole}
+    dtypes = {path: leaf.dtype for path, leaf in whole.leaves().items()}
     known = manifest.read(source)
     config = known.get("config") or training().as_json()
     data, learned = known.get("data", ""), known.get("learned")
-    content = manifest.text(base=None, dtypes=dtypes, config=config, data=data, learned=learned)
+    model = spec_json.of_model(spec, whole.leaves())
+    content = manifest.text(base=None, dtypes=dtypes, config=config, data=data, learned=learned, model=model)
     with RunFolder(target).held():  # no run of that name is at work, nor another merge
         # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
         npz.save(target, whole, dtypes, comment=manifest.comment(content))

@@ -141,14 +141,14 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     from palitune.train.plan import Work
 
     if args.checkpoint:
-        from palitune.checkpoint import delta
-        from palitune.infer.loading import check
+        from palitune.checkpoint import opening
+        from palitune.infer.loading import check, spec_of
 
         path = workspace.checkpoint_to_read(args.checkpoint)
-        checkpoint = delta.load(path, workspace.checkpoint_to_read)
-        config, name = families.read(checkpoint, str(path)), str(path)
+        checkpoint = opening.load(path, workspace.checkpoint_to_read)
+        config, name = spec_of(checkpoint, path), str(path)
         check(checkpoint, config, path)
-        stored = {key: jax.ShapeDtypeStruct(checkpoint[key].shape, checkpoint[key].dtype) for key in checkpoint}
+        stored = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in checkpoint.leaves().items()}
     else:
         name = args.variant or "paligemma-3b-224"
         found = families.variant(name)

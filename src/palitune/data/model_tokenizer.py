@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from palitune import workspace
-from palitune.checkpoint import delta
-from palitune.checkpoint.delta import Overlay
+from palitune.checkpoint import opening
 from palitune.data import model_vocabulary
 from palitune.data.tokens import Tokenizer
 from palitune.errors import MissingInputError
@@ -24,9 +23,9 @@ def tokenizer_of(model: str | None, file: str | None = None) -> Tokenizer | None
     if file:
         return Tokenizer(Path(file))
     try:
-        checkpoint = delta.load(workspace.checkpoint_to_read(model), workspace.checkpoint_to_read)
-        weights = (checkpoint.base if isinstance(checkpoint, Overlay) else checkpoint).path
-        path = model_vocabulary.find(weights, checkpoint["llm/embedder/input_embedding"].shape[0])
+        checkpoint = opening.load(workspace.checkpoint_to_read(model), workspace.checkpoint_to_read)
+        rows = checkpoint.leaves()["llm/embedder/input_embedding"].shape[0]
+        path = model_vocabulary.find(checkpoint.whole.path, rows)
         return Tokenizer(path) if path is not None else None
     except (MissingInputError, KeyError):
         if model:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import console, workspace
-from palitune.checkpoint import delta, operating_point
+from palitune.checkpoint import opening, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError, MissingInputError, printable
@@ -129,7 +129,7 @@ def choose(
 
 def _mark(checkpoint: Path) -> str:
     """What tells a checkpoint's parameters from all others."""
-    return operating_point.mark(delta.load(checkpoint, workspace.checkpoint_to_read))
+    return operating_point.mark(opening.load(checkpoint, workspace.checkpoint_to_read))
 
 
 def _usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:

@@ -10,10 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from palitune import jax_environment, trees, workspace
-from palitune.checkpoint import delta
-from palitune.checkpoint.delta import Overlay
-from palitune.checkpoint.npz import Checkpoint
+from palitune.checkpoint import opening
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
+from palitune.checkpoint.store import Stored
 from palitune.config.model import ModelSettings
 from palitune.config.run_config import TrainingConfig
 from palitune.console import status
@@ -35,7 +34,7 @@ class Model(NamedTuple):
 
     path: Path
     sizes: ModelSpec
-    checkpoint: Checkpoint | Overlay
+    checkpoint: Stored
     tokenizer: Tokenizer
     dtype: DType
 
@@ -103,7 +102,7 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
 
     Raises:
       MissingInputError: no such checkpoint, no base of a delta, or no tokenizer.
-      BadDataError: the checkpoint's parameters do not fit a PaliGemma, every path of which is named; or it was
+      BadDataError: the checkpoint's parameters do not fit the model, every path of which is named; or it was
         downloaded, and is no longer what it was then.
       ConfigurationError: the tokenizer is another model's.
     """
@@ -111,14 +110,14 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     set_allocator(settings.allocator)
     workspace.remember_verified()
     status(f"opening {path}", quiet)
-    checkpoint = delta.load(path, workspace.checkpoint_to_read)
     silent = quiet or not sys.stderr.isatty()
+    checkpoint = opening.load(path, workspace.checkpoint_to_read, silent)
     for file in files_of(checkpoint):
         checksum.verify(file, silent)
     checkpoint.verify(silent)
-    sizes = families.read(checkpoint, str(path))
+    sizes = spec_of(checkpoint, path)
     check(checkpoint, sizes, path)
-    weights = (checkpoint.base if isinstance(checkpoint, Overlay) else checkpoint).path
+    weights = checkpoint.whole.path
     found = Tokenizer(model_vocabulary.of_model(weights, sizes.llm.vocab_size, settings.tokenizer, quiet=quiet))
     if not quiet:
         jax_environment.tell()
@@ -129,34 +128,42 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     return Model(path, sizes, checkpoint, found, jnp.dtype(dtype))
 
 
-def check(checkpoint: Checkpoint | Overlay, sizes: ModelSpec, path: Path) -> None:
-    """Raises BadDataError, naming every path, unless the parameters are a PaliGemma's and its adapters'."""
-    expected = spec.expected(sizes)
+def spec_of(checkpoint: Stored, path: Path) -> ModelSpec:
+    """Which model a checkpoint is: what its files say, or else what its arrays' shapes tell.
+
+    Raises:
+      ConfigurationError: neither does.
+    """
+    return checkpoint.spec or families.read(checkpoint.leaves(), str(path))
+
+
+def check(checkpoint: Stored, sizes: ModelSpec, path: Path) -> None:
+    """Raises BadDataError, naming every path, unless the parameters are the model's and its adapters'."""
+    expected, leaves = spec.expected(sizes), checkpoint.leaves()
     adapters = [name for name in checkpoint if lora.is_adapter(name)]
     for name in lora.adapted(adapters):
         if name not in expected or not lora.can_adapt(name):
             continue  # which makes its adapter something that is not a parameter of this model
-        found = checkpoint[name + lora.A].shape if name + lora.A in checkpoint else ()
+        found = leaves[name + lora.A].shape if name + lora.A in leaves else ()
         rank = max(1, found[-1]) if found else 1
         shapes = lora.shapes(name, tuple(expected[name].shape), rank)
         expected |= {part: trees.Shape(size) for part, size in shapes.items()}
-    if problems := trees.differences(expected, checkpoint):
+    if problems := trees.differences(expected, leaves):
         raise BadDataError("parameters do not fit: " + "; ".join(problems), where=str(path))
     for name in expected:
-        if checkpoint[name].dtype.name not in WEIGHT_DTYPES:
-            what = f"parameter {name} is {checkpoint[name].dtype}, not one of {', '.join(WEIGHT_DTYPES)}"
+        if leaves[name].dtype.name not in WEIGHT_DTYPES:
+            what = f"parameter {name} is {leaves[name].dtype}, not one of {', '.join(WEIGHT_DTYPES)}"
             raise BadDataError(what, where=str(path))
 
 
-def files_of(checkpoint: Checkpoint | Overlay) -> list[Path]:
-    """The files that a checkpoint is read from."""
-    parts = (checkpoint.base, checkpoint.changed) if isinstance(checkpoint, Overlay) else (checkpoint,)
-    return [part.path.resolve() for part in parts]
+def files_of(checkpoint: Stored) -> list[Path]:
+    """The files that a checkpoint is read from, behind links."""
+    return [file.resolve() for file in checkpoint.files]
 
 
 def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
-    count = sum(int(model.checkpoint[path].size) for path in model.checkpoint)
+    count = sum(leaf.size for leaf in model.checkpoint.leaves().values())
     print(
         f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
     )
@@ -173,7 +180,7 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax
     if not method.adds_adapters or lora.adapted(model.checkpoint):
         return chosen, {}
     key = jax.random.key(config.seed)
-    made = lora.init(model.checkpoint, config.lora_targets, config.lora_rank, config.lora_alpha, key)
+    made = lora.init(model.checkpoint.leaves(), config.lora_targets, config.lora_rank, config.lora_alpha, key)
     return (
         chosen | {path: leaf for path, leaf in made.items() if learns(path)},
         {path: leaf for path, leaf in made.items() if not learns(path)},

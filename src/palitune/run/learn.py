@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from palitune import workspace
-from palitune.checkpoint import delta, manifest, run_state, trained_images
+from palitune.checkpoint import delta, manifest, run_state, spec_json, trained_images
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
@@ -183,13 +183,15 @@ def _trainer(
         trained_images.read(model.path), (record.image.path for record in run.sets[run.data])
     )
 
+    told = spec_json.of_model(model.sizes, model.checkpoint.leaves())
+
     def describe(made_by: TrainingConfig, saved: Weights) -> str:
         learned_from = run.data.parent if run.data.stem in dataset_files.PARTS else run.data
-        base = delta.describe(model.checkpoint, model.path.stem)
+        base = delta.describe(model.checkpoint, workspace.name_of(model.path))
         dtypes = {path: leaf.dtype for path, leaf in saved.items()}
         learned = trained_images.as_json(known)
         return manifest.text(
-            base=base, dtypes=dtypes, config=made_by.as_json(), data=str(learned_from), learned=learned
+            base=base, dtypes=dtypes, config=made_by.as_json(), data=str(learned_from), learned=learned, model=told
         )
 
     params = Opened(model, run.images).params()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import palitune
+from palitune import workspace
 from palitune.checkpoint import delta, trained_images
 from palitune.config.learning import LearningSettings, PassSettings
 from palitune.config.run_config import RunConfig, TrainingConfig
@@ -147,7 +148,7 @@ def facts(
         "options": options_of(asked.config) | {"model": model_name},
         "config": config.as_json(),
         "data": {name: {"file": str(path), **fingerprint(path, records)} for name, (path, records) in _named(sets)},
-        "base": delta.describe(model.checkpoint, model.path.stem),
+        "base": delta.describe(model.checkpoint, workspace.name_of(model.path)),
     }
     if asked.recorded is not None:
         _compare(asked.recorded, found, asked.changed)

@@ -77,7 +77,7 @@ class TrainingSetups:
         """What decides how much memory a step needs."""
         model = self.model
         length, answer = batches.longest(self.train_texts)
-        stored = {path: model.checkpoint[path] for path in model.checkpoint}
+        stored = model.checkpoint.leaves()
         return plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
 
     def prepared(self, config: TrainingConfig) -> plan.Prepared:
@@ -155,4 +155,4 @@ class TrainingSetups:
         return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
 
     def _stored(self, path: str, dtype: DType) -> DType:
-        return delta.stored_dtype(self.model.checkpoint, path, dtype)
+        return delta.stored_dtype(self.model.checkpoint.leaves(), path, dtype)

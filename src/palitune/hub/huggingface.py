@@ -106,6 +106,8 @@ def opened() -> Iterator[Account]:
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "critical")  # what it would log, an error tells
+    if not os.environ.get("HF_ENDPOINT", SITE).strip():
+        del os.environ["HF_ENDPOINT"]  # which huggingface_hub would take for an address
     try:
         from huggingface_hub import close_session
     except ValueError:

@@ -23,7 +23,8 @@ from palitune.config import run_config
 from palitune.data import batches, example_files
 from palitune.data.demo import demo_data
 from palitune.data.images.loader import ImageLoader
-from palitune.data.tokens import Tokenizer
+from palitune.data.templates import PaliGemma
+from palitune.data.vocabulary import Vocabulary
 from palitune.hub import catalogue
 from palitune.method import METHODS
 from palitune.models import families
@@ -48,11 +49,11 @@ def main() -> None:
         path = catalogue.download(catalogue.TINY, folder)
         params = {key: np.asarray(array, np.float32) for key, array in npz.Checkpoint(path).items()}
         sizes = families.read(params)
-        tokenizer = Tokenizer(path.with_name("tokenizer.model"))
+        template = PaliGemma(Vocabulary.open(path.with_name("tokenizer.model")))
         loader = ImageLoader(sizes.image_encoder.image_size)
         demo_data.make(folder / "new", NEW, NEW_SEED)
         new = example_files.read(folder / "new" / "data.jsonl")
-        new_texts = loop.examples_of(new, tokenizer, run_config.PROMPT)
+        new_texts = loop.examples_of(new, template, run_config.PROMPT)
         asked = batches.training(np.stack([loader(record.image.path) for record in new]), new_texts)
         mean_loss = jax.jit(lambda params: objective.loss(sizes, trees.unflatten(params), asked).value)
 
@@ -61,7 +62,7 @@ def main() -> None:
         transform, options = step.configured(settings, loop.steps_of(settings), 0)
 
         def learned(train: Any, dtype: Any, update: Any) -> float:
-            texts = loop.examples_of(train, tokenizer, settings.prompt)
+            texts = loop.examples_of(train, template, settings.prompt)
             chosen, frozen = trees.split(params, METHODS["full"].trainable)
             weights: Any = {key: jnp.array(array, dtype) for key, array in chosen.items()}
             state = step.init_state(transform, weights, options, settings.learning_rate, settings.seed)

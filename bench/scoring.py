@@ -27,6 +27,7 @@ from step import SIZES
 
 from palitune.infer import decoding, scoring
 from palitune.models import multimodal, siglip
+from palitune.models.multimodal import Text
 
 BATCH, PROMPT, LITERAL_LENGTH, TOKENS = 8, 20, 128, 4
 PROMPTS, IMAGES = 20, 96
@@ -68,11 +69,11 @@ def main() -> None:
 
     def written(params: Any, pixels: Any, text: Any, mask: Any) -> Any:
         zimg = multimodal.image_tokens(SIZES, params, pixels)
-        return decoding.greedy(SIZES, params, zimg, text, mask, TOKENS, eos=-1)
+        return decoding.greedy(SIZES, params, zimg, Text(text, jnp.zeros_like(text), mask), TOKENS, eos=-1)
 
     def scored(params: Any, image: Any, text: Any, mask: Any) -> Any:
         zimg = multimodal.image_tokens(SIZES, params, image)
-        return scoring.log_likelihoods(SIZES, params, zimg, text, mask, tree, relative=True)
+        return scoring.log_likelihoods(SIZES, params, zimg, Text(text, jnp.zeros_like(text), mask), tree, relative=True)
 
     short = prompts(rng, 24)  # a bucket, as batches are padded
     features = np.asarray(tokens).astype(np.float16)

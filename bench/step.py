@@ -26,9 +26,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from palitune import trees
-from palitune.data import batches
-from palitune.data.encode import prefix_suffix
-from palitune.data.tokens import Text
+from palitune.data import batches, encode
+from palitune.data.encode import Encoded
+from palitune.data.example import Image
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import multimodal, siglip
@@ -48,17 +48,19 @@ BATCH, PROMPT, LITERAL_LENGTH, RATE = 8, 20, 128, 0.03
 Run = Callable[[], Any]
 
 
-def examples(seed: int) -> tuple[np.ndarray, list[Text]]:
+def examples(seed: int) -> tuple[np.ndarray, list[Encoded]]:
     """Random images float32[B, H, W, 3] and texts: a prompt, one token of answer, the end."""
     rng = np.random.default_rng(seed)
     images = rng.uniform(-1, 1, (BATCH, SIZES.image_encoder.image_size, SIZES.image_encoder.image_size, 3)).astype(
         np.float32
     )
     words = rng.integers(3, SIZES.llm.vocab_size, (BATCH, PROMPT + 1))
-    return images, [Text([*row.tolist(), 1], PROMPT) for row in words]
+    return images, [
+        encode.prefix(row[:PROMPT].tolist(), (Image("a.png"),)).answered([int(row[PROMPT]), 1]) for row in words
+    ]
 
 
-def literal_inputs(texts: list[Text]) -> tuple[np.ndarray, ...]:
+def literal_inputs(texts: list[Encoded]) -> tuple[np.ndarray, ...]:
     """Text, mask_ar, mask_loss, mask_input, each int32[B, 128], as the notebook's `preprocess_tokens` makes them."""
 
     def padded(values: list[int]) -> list[int]:
@@ -66,8 +68,9 @@ def literal_inputs(texts: list[Text]) -> tuple[np.ndarray, ...]:
 
     rows = []
     for text in texts:
-        prefix, suffix = text.suffix_start, len(text.ids) - text.suffix_start
-        rows.append([text.ids, [0] * prefix + [1] * suffix, [0] * prefix + [1] * suffix, [1] * len(text.ids)])
+        ids, prefix = text.tokens.tolist(), text.prompt_length
+        suffix = len(ids) - prefix
+        rows.append([ids, [0] * prefix + [1] * suffix, [0] * prefix + [1] * suffix, [1] * len(ids)])
     return tuple(np.array([padded(row[i]) for row in rows], np.int32) for i in range(4))
 
 
@@ -102,7 +105,7 @@ class Contestant:
         self.loss = float(getattr(rest[-1], "loss", rest[-1]))
 
 
-def literal(params: Any, images: Any, texts: list[Text], forward: Any, name: str) -> Contestant:
+def literal(params: Any, images: Any, texts: list[Encoded], forward: Any, name: str) -> Contestant:
     """A recipe's step around `forward(params, image, text, mask_ar, mask_input) -> logits`."""
     text, mask_ar, mask_loss, mask_input = literal_inputs(texts)
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
@@ -120,19 +123,19 @@ def literal(params: Any, images: Any, texts: list[Text], forward: Any, name: str
     return Contestant(name, jitted, copies, frozen, images, text, mask_ar, mask_loss, mask_input)
 
 
-def palitune(params: Any, images: Any, texts: list[Text], name: str) -> Contestant:
+def palitune(params: Any, images: Any, texts: list[Encoded], name: str) -> Contestant:
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
     if images.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)
-    batch = batches.training(images, list(map(prefix_suffix, texts)))
+    batch = batches.training(images, texts)
     options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(SIZES, transform, jnp.float32, options)
     return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
 
 
-def big_vision(reference: Reference, params: Any, images: Any, texts: list[Text]) -> Contestant:
+def big_vision(reference: Reference, params: Any, images: Any, texts: list[Encoded]) -> Contestant:
     def forward(params: Any, image: Any, text: Any, mask_ar: Any, mask_input: Any) -> jax.Array:
         logits, _ = reference.model.apply({"params": trees.unflatten(params)}, image, text, mask_ar, train=True)
         return logits
@@ -143,7 +146,7 @@ def big_vision(reference: Reference, params: Any, images: Any, texts: list[Text]
 class Torch:
     """transformers' PaliGemma of the same sizes: attention alone learns, with SGD, in float32."""
 
-    def __init__(self, images: Any, texts: list[Text]) -> None:
+    def __init__(self, images: Any, texts: list[Encoded]) -> None:
         import torch
         from transformers import GemmaConfig as TextConfig
         from transformers import PaliGemmaConfig as Config
@@ -184,7 +187,7 @@ class Torch:
         self.trained = [p for p in self.model.parameters() if p.requires_grad]
         self.optimizer = torch.optim.SGD(self.trained, RATE)
         patches = [image_token] * img.num_patches
-        ids = torch.tensor([patches + text.ids for text in texts])
+        ids = torch.tensor([patches + text.tokens.tolist() for text in texts])
         prompt = img.num_patches + PROMPT
         labels, kinds = ids.clone(), torch.zeros_like(ids)
         labels[:, :prompt], kinds[:, prompt:] = -100, 1

@@ -19,6 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from palitune.data import encode
+from palitune.data.encode import Encoded
+from palitune.data.example import Example
+from palitune.data.templates import PaliGemma
 from palitune.models import families
 from palitune.models.spec import ModelSpec
 
@@ -113,6 +117,21 @@ def as_people_run_it() -> Iterator[None]:
 def campaign(request: pytest.FixtureRequest) -> Callable[[int, int], int]:
     """How often a fault is tried: the first number in the normal tests, the second in the whole campaign."""
     return lambda few, many: many if request.config.getoption("--faults") else few
+
+
+class Letters(PaliGemma):
+    """PaliGemma's template for the golden models' random vocabulary: one token a letter."""
+
+    end = 1
+
+    def __init__(self) -> None:
+        pass
+
+    def prompt(self, example: Example, default: str) -> Encoded:
+        return encode.prefix(list(map(ord, (example.prompt or default) + "\n")), example.images)
+
+    def answer(self, label: str) -> list[int]:
+        return list(map(ord, label))
 
 
 class Golden(NamedTuple):

@@ -10,17 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
-from palitune.data import batches
-from palitune.data.encode import prefix_suffix
-from palitune.data.tokens import Text, Tokenizer
+from palitune.data import batches, encode, templates
+from palitune.data.example import Example
+from palitune.data.templates import PaliGemma
+from palitune.data.vocabulary import Vocabulary
 from palitune.errors import ConfigurationError, MissingInputError
 
 TINY = Path(str(files("palitune") / "tiny" / "tokenizer.model"))
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> Tokenizer:
-    return Tokenizer(TINY)
+def template() -> PaliGemma:
+    return PaliGemma(Vocabulary.open(TINY))
 
 
 @pytest.fixture(scope="module")
@@ -28,27 +29,28 @@ def model() -> SentencePieceProcessor:
     return SentencePieceProcessor(model_file=str(TINY))
 
 
-def test_prompt_and_answer(tokenizer: Tokenizer, model: SentencePieceProcessor) -> None:
-    text = tokenizer.example("is there a star?", "yes")
+def test_prompt_and_answer(template: PaliGemma, model: SentencePieceProcessor) -> None:
+    asked = Example.of("a.png", "is there a star?", "yes")
+    text = templates.encoded(template, asked, "")
     prompt = [model.bos_id(), *model.encode("is there a star?"), *model.encode("\n")]
-    assert text.ids == [*prompt, *model.encode("yes"), model.eos_id()]
-    assert text.suffix_start == len(prompt)
-    assert tokenizer.prompt("is there a star?") == Text(prompt, len(prompt))
-    assert tokenizer.answer(text.ids[text.suffix_start :]) == "yes"
-    assert tokenizer.answer([]) == ""
+    assert text.tokens.tolist() == [*prompt, *model.encode("yes"), model.eos_id()]
+    assert text.prompt_length == len(prompt)
+    assert template.prompt(asked, "").tokens.tolist() == prompt
+    assert templates.written(template, text.tokens[text.prompt_length :].tolist()) == "yes"
+    assert templates.written(template, []) == ""
 
 
-def test_any_text_survives(tokenizer: Tokenizer, model: SentencePieceProcessor) -> None:
+def test_any_text_survives(template: PaliGemma, model: SentencePieceProcessor) -> None:
     for text in ("広告", "100 % naturel ✓", "two  blanks", "tab\tand\nnewline"):
-        assert tokenizer.answer(model.encode(text)) == text
+        assert templates.written(template, model.encode(text)) == text
 
 
 def test_unusable_tokenizers(tmp_path: Path) -> None:
-    with pytest.raises(MissingInputError, match="no tokenizer here"):
-        Tokenizer(tmp_path / "a.model")
+    with pytest.raises(MissingInputError, match="tokenizer"):
+        Vocabulary.open(tmp_path / "a.model")
     (tmp_path / "a.model").write_bytes(b"nonsense")
     with pytest.raises(ConfigurationError, match="not a SentencePiece model"):
-        Tokenizer(tmp_path / "a.model")
+        Vocabulary.open(tmp_path / "a.model")
 
 
 texts = st.lists(
@@ -62,7 +64,7 @@ texts = st.lists(
 
 @given(texts)
 def test_training_batches(pairs: list[tuple[list[int], list[int]]]) -> None:
-    examples = [prefix_suffix(Text(p + a, len(p))) for p, a in pairs]
+    examples = [encode.prefix(p).answered(a) for p, a in pairs]
     batch = batches.training(np.zeros((len(pairs), 2, 2, 3), np.float32), examples)
     assert batch.text.shape[1] % batches.BUCKET == 0
     for row, (prompt, answer) in enumerate(pairs):
@@ -80,16 +82,18 @@ def test_training_batches(pairs: list[tuple[list[int], list[int]]]) -> None:
 
 @given(texts)
 def test_prompts(pairs: list[tuple[list[int], list[int]]]) -> None:
-    made = batches.prompts(np.zeros((len(pairs), 2, 2, 3), np.float32), [Text(p + a, len(p)) for p, a in pairs])
+    made = batches.prompts(
+        np.zeros((len(pairs), 2, 2, 3), np.float32), [encode.prefix(p).answered(a) for p, a in pairs]
+    )
     for row, (prompt, _) in enumerate(pairs):
         assert made.text[row, : len(prompt)].tolist() == prompt
         assert made.mask_input[row].sum() == len(prompt)
 
 
 def test_one_shape_for_all_batches_of_a_run() -> None:
-    short, long = Text([1, 2, 3], 2), Text([1, 2, 3, 4, 5], 2)
+    short, long = encode.prefix([1, 2]).answered([3]), encode.prefix([1, 2]).answered([3, 4, 5])
     image = np.zeros((1, 2, 2, 3), np.float32)
-    shapes = {batches.training(image, [prefix_suffix(text)], 3).targets.shape for text in (short, long)}
+    shapes = {batches.training(image, [text], 3).targets.shape for text in (short, long)}
     assert shapes == {(1, 3)}
 
 

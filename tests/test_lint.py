@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Run
+from conftest import Letters, Run
 from PIL import Image
-from sklearn.utils import Bunch
 
 from palitune.confidence_interval import wilson_interval
-from palitune.data import example_files
+from palitune.data import encode, example_files
 from palitune.data.checks import example_checks, near_duplicates
 from palitune.data.checks.lint import LintReport, lint
 from palitune.data.checks.repair import repair
+from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 
@@ -183,17 +183,21 @@ def test_labels_that_cannot_teach(folder: Path) -> None:
 
 
 def test_tokens(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def example(prefix: str, suffix: str) -> Bunch:
-        start = len(prefix.split()) + 2
-        return Bunch(suffix_start=start, ids=[0] * (start + len(suffix.split()) + 1))
+    class Words(Letters):
+        """A token for the beginning and for the newline, and one for each word."""
+
+        def prompt(self, example: Example, default: str) -> Encoded:
+            return encode.prefix([0] * (len((example.prompt or default).split()) + 2), example.images)
+
+        def answer(self, label: str) -> list[int]:
+            return [0] * len(label.split())
 
     lines = [
         {"image": "0.png", "prefix": "a " * 130, "suffix": "yes"},
         {"image": "1.png", "suffix": "one two three four five six seven eight nine"},
     ]
     (folder / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    tokenizer = Bunch(example=example)
-    report = lint([folder / "data.jsonl"], ImageFolders.beside, tokenizer=tokenizer, prompt="ok?", longest_answer=8)
+    report = lint([folder / "data.jsonl"], ImageFolders.beside, template=Words(), prompt="ok?", longest_answer=8)
     assert found(report)[1:] == [("warning", "long prompt", "data.jsonl:1"), ("warning", "long answer", "data.jsonl:2")]
     assert report.tokens == {"prompt": 132, "answer": 9}
 

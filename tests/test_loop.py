@@ -6,7 +6,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import Golden
+from conftest import Golden, Letters
 from PIL import Image
 
 from palitune import trees
@@ -15,7 +15,6 @@ from palitune.config import run_config
 from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageLoader
-from palitune.data.tokens import Text
 from palitune.errors import DivergedError
 from palitune.method import METHODS
 from palitune.train import guard, loop, step
@@ -24,13 +23,6 @@ from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import Attempt, Row, TrainingSetup
 
 ONE = pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
-
-
-class Letters:
-    """A tokenizer for the golden models' random vocabulary: one token a letter."""
-
-    def example(self, prefix: str, suffix: str, where: str | None = None) -> Text:
-        return Text([ord(letter) for letter in prefix + "\n" + suffix] + [1], len(prefix) + 1)
 
 
 @pytest.fixture(scope="module")

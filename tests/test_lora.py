@@ -14,11 +14,12 @@ from palitune.config import run_config
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora, multimodal
+from palitune.models.multimodal import Text
 
 
 def logits(golden: Golden, params: dict) -> np.ndarray:
     v = golden.values
-    arguments = (v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
+    arguments = (v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
     return np.asarray(multimodal.forward(golden.sizes, trees.unflatten(params), *arguments))
 
 

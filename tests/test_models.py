@@ -1,5 +1,8 @@
 """The models hold every value of the reference implementation's golden files."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,27 +10,32 @@ import pytest
 from conftest import Golden
 
 from palitune import trees
-from palitune.data import batches
-from palitune.data.encode import prefix_suffix
-from palitune.data.tokens import Text
+from palitune.data import batches, encode
+from palitune.data.example import Image
 from palitune.infer import decoding
 from palitune.method import METHODS
 from palitune.models import attention, multimodal, siglip
+from palitune.models.multimodal import Text
 from palitune.train import objective, optimizers
 from palitune.train.step import init_state, make_step
 from palitune.train.step_options import Options
 
 TOLERANCE = 1e-4
-
-
-def texts(golden: Golden) -> list[Text]:
-    v = golden.values
-    rows = zip(v["text"], v["mask_input"], v["mask_loss"], strict=True)
-    return [Text(text[real == 1].tolist(), int(loss.argmax())) for text, real, loss in rows]
+IMAGE = (Image("a.png"),)
 
 
 def batch(golden: Golden) -> batches.Batch:
-    return batches.training(golden.values["image"], list(map(prefix_suffix, texts(golden))))
+    v = golden.values
+    examples = []
+    for text, real, loss in zip(v["text"], v["mask_input"], v["mask_loss"], strict=True):
+        ids, start = text[real == 1].tolist(), int(loss.argmax())
+        examples.append(encode.prefix(ids[:start], IMAGE).answered(ids[start:]))
+    return batches.training(v["image"], examples)
+
+
+def prompts(values: Mapping[str, Any]) -> Text:
+    text = values["prefix_text"]
+    return Text(text, np.zeros_like(text), values["prefix_mask_input"])
 
 
 def test_image_tokens(golden: Golden) -> None:
@@ -38,7 +46,7 @@ def test_image_tokens(golden: Golden) -> None:
 def test_logits(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    logits = multimodal.forward(golden.sizes, params, v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
+    logits = multimodal.forward(golden.sizes, params, v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
     np.testing.assert_allclose(logits, v["logits"], rtol=0, atol=TOLERANCE)
 
 
@@ -51,7 +59,7 @@ def test_padding_changes_nothing(golden: Golden) -> None:
     real = v["mask_input"][:, :-1]
     noise = np.where(real == 1, v["text"][:, :-1], 7)
     params = trees.unflatten(golden.params)
-    logits = multimodal.forward(golden.sizes, params, v["image"], noise, v["mask_ar"][:, :-1], real)
+    logits = multimodal.forward(golden.sizes, params, v["image"], Text(noise, v["mask_ar"][:, :-1], real))
     predicts = v["mask_input"][:, 1:] == 1
     np.testing.assert_allclose(logits[predicts], v["logits"][predicts], rtol=0, atol=TOLERANCE)
 
@@ -148,7 +156,7 @@ def test_greedy_decoding(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
     zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])
-    arguments = (golden.sizes, params, zimg, v["prefix_text"], v["prefix_mask_input"], v["greedy_tokens"].shape[1])
+    arguments = (golden.sizes, params, zimg, prompts(v), v["greedy_tokens"].shape[1])
     tokens, logp = decoding.greedy(*arguments, eos=-1)
     np.testing.assert_array_equal(tokens, v["greedy_tokens"])
     np.testing.assert_allclose(logp, v["greedy_logp"], rtol=0, atol=TOLERANCE)
@@ -160,8 +168,8 @@ def test_greedy_decoding_ends_with_the_last_answer(golden: Golden) -> None:
     params = trees.unflatten(golden.params)
     zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])[:1]
     eos = int(v["greedy_tokens"][0, 2])
-    prompt = v["prefix_text"][:1], v["prefix_mask_input"][:1]
-    tokens, _ = decoding.greedy(golden.sizes, params, zimg, *prompt, 6, eos)
+    prompt = Text(*(part[:1] for part in prompts(v)[:3]))
+    tokens, _ = decoding.greedy(golden.sizes, params, zimg, prompt, 6, eos)
     np.testing.assert_array_equal(tokens[0], [*v["greedy_tokens"][0, :3], 0, 0, 0])
 
 
@@ -174,9 +182,9 @@ def test_greedy_decoding_ends_with_the_last_answer(golden: Golden) -> None:
     ],
 )
 def test_attention_mask(mask_ar: list[int], expected: list[list[int]]) -> None:
-    mask = attention.attention_mask(jnp.ones((1, 3), bool), jnp.array([mask_ar]))
+    mask = attention.attention_mask(jnp.ones((1, 3), bool), jnp.cumsum(jnp.array([mask_ar]), axis=1))
     np.testing.assert_array_equal(mask[0], np.array(expected, bool))
-    hidden = attention.attention_mask(jnp.array([[True, True, False]]), jnp.array([mask_ar]))
+    hidden = attention.attention_mask(jnp.array([[True, True, False]]), jnp.cumsum(jnp.array([mask_ar]), axis=1))
     assert not hidden[0, 2].any()
     assert not hidden[0, :, 2].any()
 
@@ -185,7 +193,7 @@ def test_bfloat16_is_close(golden: Golden) -> None:
     """The dtype of GPUs: same answers to two digits, and no overflow."""
     v = golden.values
     params = trees.unflatten(golden.params)
-    arguments = (v["image"], v["text"][:, :-1], v["mask_ar"][:, :-1])
+    arguments = (v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
     logits = multimodal.forward(golden.sizes, params, *arguments, dtype=jnp.bfloat16)
     assert logits.dtype == jnp.float32
     assert np.abs(np.asarray(logits) - v["logits"]).max() < 0.25

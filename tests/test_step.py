@@ -10,9 +10,8 @@ from test_layerwise import assert_equal, take_steps
 from test_models import batch
 
 from palitune import trees
-from palitune.data import batches
-from palitune.data.encode import prefix_suffix
-from palitune.data.tokens import Text
+from palitune.data import batches, encode
+from palitune.data.example import Image
 from palitune.method import METHODS
 from palitune.train import optimizers
 from palitune.train.objective import token_losses
@@ -75,7 +74,7 @@ def test_one_compilation_a_bucket(golden: Golden) -> None:
     pixels = np.zeros((2, golden.sizes.img.image_size, golden.sizes.img.image_size, 3), np.float32)
     compiled = []
     for length in (3, 5, 8, 9, 13, 4):
-        texts = [prefix_suffix(Text([7] * length + [1], length - 1))] * 2
+        texts = [encode.prefix([7] * (length - 1), (Image("a.png"),)).answered([7, 1])] * 2
         trainable = {path: jnp.array(leaf) for path, leaf in chosen.items()}
         step(trainable, init_state(transform, trainable, Options()), frozen, batches.training(pixels, texts))
         compiled.append(len(step.programs))

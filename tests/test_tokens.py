@@ -10,9 +10,11 @@ import pytest
 import sentencepiece
 from conftest import REPOSITORY, Run
 
-from palitune.data import batches, tokens
+from palitune.data import batches, encode, templates
 from palitune.data.batches import Prompts
-from palitune.data.tokens import Text, Tokenizer
+from palitune.data.example import Example
+from palitune.data.templates import PaliGemma
+from palitune.data.vocabulary import Vocabulary
 from palitune.errors import BadDataError, ConfigurationError, UsageError
 from palitune.infer import prompt_batches, scoring
 from palitune.models import families
@@ -48,8 +50,9 @@ def trained(path: Path, **changes: Any) -> Path:
 
 
 def test_a_sound_tokenizer(tmp_path: Path) -> None:
-    text = Tokenizer(trained(tmp_path / "a.model")).example("is it?", "no")
-    assert (text.ids[0], text.ids[-1]) == (2, 1)
+    template = PaliGemma(Vocabulary.open(trained(tmp_path / "a.model")))
+    tokens = templates.encoded(template, Example.of("a.png", "is it?", "no"), "").tokens
+    assert (tokens[0], tokens[-1]) == (2, 1)
 
 
 @pytest.mark.parametrize(
@@ -63,14 +66,15 @@ def test_a_sound_tokenizer(tmp_path: Path) -> None:
 )
 def test_a_token_that_every_example_has(changes: dict[str, Any], missing: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"no token for {missing}"):
-        Tokenizer(trained(tmp_path / "a.model", **changes))
+        PaliGemma(Vocabulary.open(trained(tmp_path / "a.model", **changes)))
 
 
 def test_the_published_vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tokens, "PUBLISHED_VOCABULARY", 300)
+    monkeypatch.setattr(templates, "PUBLISHED_VOCABULARY", 300)
     with pytest.raises(ConfigurationError, match="no token for <loc0000>, <seg000>"):
-        Tokenizer(trained(tmp_path / "a.model"))
-    Tokenizer(trained(tmp_path / "b.model", user_defined_symbols=["\n", *tokens.PUBLISHED_PIECES]))
+        PaliGemma(Vocabulary.open(trained(tmp_path / "a.model")))
+    symbols = ["\n", *templates.PUBLISHED_PIECES]
+    PaliGemma(Vocabulary.open(trained(tmp_path / "b.model", user_defined_symbols=symbols)))
 
 
 def test_one_of_another_size_is_found_at_the_start(workspace: Path, run: Run, tmp_path: Path) -> None:
@@ -82,20 +86,21 @@ def test_one_of_another_size_is_found_at_the_start(workspace: Path, run: Run, tm
 
 
 def test_tokens_that_are_none_are_no_text() -> None:
-    tokenizer = Tokenizer(TINY)
-    yes = tokenizer.encode("yes")
-    assert tokenizer.answer([-1, *yes, 512, 10**9]) == "yes"
-    tokenizer.vocabulary.pieces = Bunch(decode=lambda ids: b"\xff".decode(), size=512)
-    assert tokenizer.answer([5, 6]) == "\N{REPLACEMENT CHARACTER}" * 2
+    template = PaliGemma(Vocabulary.open(TINY))
+    yes = template.answer("yes")
+    assert templates.written(template, [-1, *yes, 512, 10**9]) == "yes"
+    template.vocabulary.pieces = Bunch(decode=lambda ids: b"\xff".decode(), size=512)
+    assert templates.written(template, [5, 6]) == "\N{REPLACEMENT CHARACTER}" * 2
 
 
 def test_long_prompts_are_refused() -> None:
-    tokenizer = Tokenizer(TINY)
-    assert len(tokenizer.prompt("\N{CJK UNIFIED IDEOGRAPH-5E83}" * 340).ids) == 1022
+    template = PaliGemma(Vocabulary.open(TINY))
+    asked = [Example.of("a.png", "\N{CJK UNIFIED IDEOGRAPH-5E83}" * n, "yes", where="data:3") for n in (340, 2000)]
+    assert len(template.prompt(asked[0], "").tokens) == 1022
     with pytest.raises(
         BadDataError, match=r"^data:3: a prompt of 6,002 tokens \(2,000 characters\); 1,024 are allowed"
     ):
-        tokenizer.example("\N{CJK UNIFIED IDEOGRAPH-5E83}" * 2000, "yes", "data:3")
+        templates.encoded(template, asked[1], "")
 
 
 def test_a_long_prompt_goes_alone() -> None:
@@ -107,7 +112,7 @@ def test_a_long_prompt_goes_alone() -> None:
         shapes.append(prompts.text.shape)
         return [int(row.sum()) for row in prompts.mask_input]
 
-    asked = [(np.zeros((4, 4), np.float16), Text([5] * length, length)) for length in lengths]
+    asked = [(np.zeros((4, 4), np.float16), encode.prefix([5] * length)) for length in lengths]
     assert list(prompt_batches.in_batches(answered, asked, 8, patches=256)) == lengths
     assert max(count * (256 + width) ** 2 for count, width in shapes) <= max(8 * 320**2, 1280**2)
     assert [count for count, width in shapes if width == 1024] == [1]
@@ -125,7 +130,7 @@ def test_many_labels() -> None:
             [[*label, 5] for label in [[a, b, c] for a in range(10) for b in range(10) for c in range(10)]], 1
         )
     with pytest.raises(UsageError, match=r"5,000 labels; 1,000 are allowed"):
-        scoring.Scorer(families.TINY, Tokenizer(TINY), ["x"] * 5000, np.float32)
+        scoring.Scorer(families.TINY, PaliGemma(Vocabulary.open(TINY)), ["x"] * 5000, np.float32)
 
 
 @pytest.mark.parametrize(

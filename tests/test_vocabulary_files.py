@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from sentencepiece import sentencepiece_model_pb2
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
-from palitune.data import model_vocabulary, pieces, tokenizer_files, vocabulary
+from palitune.data import model_vocabulary, pieces, templates, tokenizer_files, vocabulary
 from palitune.data.demo import pretraining_tasks
-from palitune.data.tokens import Tokenizer
+from palitune.data.example import Example
+from palitune.data.templates import PaliGemma
 from palitune.data.vocabulary import Vocabulary
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError
 
@@ -165,13 +166,13 @@ def test_a_lone_surrogate_is_no_text(both: tuple[Vocabulary, Vocabulary]) -> Non
 
 
 def test_the_tiny_models_tokenizer_is_as_it_was() -> None:
-    theirs, ours = sentencepiece.SentencePieceProcessor(model_file=str(TINY)), Tokenizer(TINY)
+    theirs, ours = sentencepiece.SentencePieceProcessor(model_file=str(TINY)), PaliGemma(Vocabulary.open(TINY))
     rng, asked = random.Random(0), list(pretraining_tasks.ORDINARY_TEXT)
     asked += ["".join(rng.choices(asked[0] + "\u5e83\u544a\n </s><s>", k=30)) for _ in range(300)]
     for text in asked:
-        assert ours.encode(text) == theirs.encode(text)
-        assert ours.answer(ours.encode(text)) == text
-    assert (ours.vocabulary.bos, ours.eos, ours.vocab_size) == (2, 1, 512)
+        assert ours.answer(text) == theirs.encode(text)
+        assert templates.written(ours, ours.answer(text)) == text
+    assert (ours.vocabulary.bos, ours.end, ours.vocabulary.size) == (2, 1, 512)
 
 
 def test_the_tiny_models_tokenizer_as_a_json(tmp_path: Path) -> None:
@@ -179,10 +180,12 @@ def test_the_tiny_models_tokenizer_as_a_json(tmp_path: Path) -> None:
     made.add_special_tokens([AddedToken(name, normalized=False, special=True) for name in ("<s>", "</s>")])
     made.add_tokens([AddedToken("\n", normalized=False)])
     made.save(str(tmp_path / "tokenizer.json"))
-    first, second = Tokenizer(TINY), Tokenizer(tmp_path)
+    first, second = PaliGemma(Vocabulary.open(TINY)), PaliGemma(Vocabulary.open(tmp_path))
     for question, answer in (("is there a star?", "yes"), ("\u5e83\u544a  \n \U0001f642?", "<bos> no")):
-        assert first.example(question, answer) == second.example(question, answer)
-        assert second.answer(second.example(question, answer).ids[1:]) == f"{question}\n{answer}"
+        asked = Example.of("a.png", question, answer)
+        ids = [templates.encoded(one, asked, "").tokens.tolist() for one in (first, second)]
+        assert ids[0] == ids[1]
+        assert templates.written(second, ids[1][1:]) == f"{question}\n{answer}"
 
 
 class Sized:

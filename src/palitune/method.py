@@ -10,6 +10,7 @@ import dataclasses
 from palitune.trees import Rules
 
 ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
+NORMS = r"llm/layers/attn/(query|key)_norm/.*"  # Gemma 3's: scales that any model of its own keeps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ _METHODS = (
         # Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
         name="attention",
         summary="the language model's attention",
-        trainable=Rules([(ADAPTERS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
+        trainable=Rules([(ADAPTERS, False), (NORMS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
         smaller=("lora",),
     ),
     Method(

@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.image_folders import ImageFolders
     from palitune.data.images import decoder
     from palitune.data.images.decoder import Decoding
-    from palitune.data.model_tokenizer import tokenizer_of
+    from palitune.data.model_template import template_of
     from palitune.data.split import subset_names
     from palitune.errors import BadDataError
     from palitune.infer.decoding import MAX_ANSWER
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
         paths,
         lambda path: ImageFolders.of(path, folders),
         Decoding(args.frames or "middle", args.max_pixels or MAX_PIXELS),
-        tokenizer_of(args.model, args.tokenizer),
+        template_of(args.model, args.tokenizer),
         args.prompt if args.prompt is not None else PROMPT,
         MAX_ANSWER,
         lambda items, count: tqdm(items, "checking", count, unit="images", leave=False, disable=silent),

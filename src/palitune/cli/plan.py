@@ -40,7 +40,7 @@ A card of your own is a JSON file: {"name": "mine", "compute_capability": "8.9",
 """
 BATCHES = (1, 2, 4, 8, 16, 32, 48)
 LARGEST_BATCH = 65_536  # that can be asked about
-LONGEST = 1024  # tokens: `tokens.LONGEST_PROMPT`, without importing it
+LONGEST = 1024  # tokens: `templates.LONGEST_PROMPT`, without importing it
 
 
 def sizes(text: str) -> list[int]:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palitune.data.encode import Encoded
-from palitune.data.tokens import Text
 
 T = TypeVar("T")
 
@@ -29,6 +28,7 @@ class Batch(NamedTuple):
     text: Any  # int32[B, T]
     mask_ar: Any  # int32[B, T], 1 where causal
     mask_input: Any  # int32[B, T], 1 where real
+    image_places: Any  # int32[B, I], how many tokens of the text come before each image; -1 where there is none
     positions: Any  # int32[B, K]: the text positions whose logits are needed
     targets: Any  # int32[B, K]: the tokens that come next there
     weights: Any  # float32[B, K], above 0 where a target is real: how much it counts
@@ -39,7 +39,9 @@ class Prompts(NamedTuple):
 
     image: Any  # as in Batch
     text: Any  # int32[B, T]
+    mask_ar: Any  # int32[B, T]
     mask_input: Any  # int32[B, T]
+    image_places: Any  # int32[B, I]
 
 
 def bucket(length: int) -> int:
@@ -97,13 +99,12 @@ def training(
     places = [one.loss_places for one in examples]
     longest = answer_length or max(map(len, places))
     each = importance or [1.0] * len(examples)
-    # A token starts a block of its own where the block's number rises.
-    causal = [np.diff(one.attention_blocks[:-1], prepend=0) for one in examples]
     return Batch(
         image=images,
         text=_pad(inputs, width),
-        mask_ar=_pad(causal, width),
+        mask_ar=_pad([_rises(one.attention_blocks[:-1]) for one in examples], width),
         mask_input=_pad([[1] * len(ids) for ids in inputs], width),
+        image_places=_image_places(examples, images),
         positions=_pad([place - 1 for place in places], longest),
         targets=_pad([one.tokens[place] for one, place in zip(examples, places, strict=True)], longest),
         weights=_pad(
@@ -124,11 +125,30 @@ def split(batch: Batch, count: int) -> Batch:
     return Batch(*(array.reshape(count, -1, *array.shape[1:]) for array in batch))
 
 
-def prompts(images: NDArray[np.floating], texts: Sequence[Text]) -> Prompts:
-    """Prompts to decode from; suffixes, if the texts have any, are left out."""
-    inputs = [text.ids[: text.suffix_start] for text in texts]
-    width = bucket(max(len(ids) for ids in inputs))
-    return Prompts(images, _pad(inputs, width), _pad([[1] * len(ids) for ids in inputs], width))
+def prompts(images: NDArray[np.floating], examples: Sequence[Encoded]) -> Prompts:
+    """Prompts to decode from; answers, if the examples have any, are left out."""
+    lengths = [one.prompt_length for one in examples]
+    width = bucket(max(lengths))
+    return Prompts(
+        image=images,
+        text=_pad([one.tokens[:length] for one, length in zip(examples, lengths, strict=True)], width),
+        mask_ar=_pad(
+            [_rises(one.attention_blocks[:length]) for one, length in zip(examples, lengths, strict=True)], width
+        ),
+        mask_input=_pad([[1] * length for length in lengths], width),
+        image_places=_image_places(examples, images),
+    )
+
+
+def _rises(blocks: NDArray[np.integer]) -> NDArray[np.integer]:
+    """1 where a token starts a block of its own: where the block's number rises."""
+    return np.diff(blocks, prepend=0)
+
+
+def _image_places(examples: Sequence[Encoded], images: NDArray[np.floating]) -> NDArray[np.number]:
+    """int32[B, I]. Where there is room for an image, an example without one has it at -1."""
+    count = max(min(1, images.shape[1]), *(len(one.image_places) for one in examples))
+    return np.array([[*one.image_places, *[-1] * (count - len(one.image_places))] for one in examples], np.int32)
 
 
 def order(count: int, examples: int, rng: np.random.Generator) -> Iterator[int]:

@@ -1,15 +1,14 @@
-"""A template turns an example into tokens, and says where the loss counts and which tokens see which.
+"""An example as a model takes it: tokens, where the loss counts, which tokens see which, and where the images stand.
 
 Axes: T tokens of one example.
 """
 
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from palitune.data.example import Example, Image
-from palitune.data.tokens import Text
-from palitune.errors import BadDataError
+from palitune.data.example import Image
 
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int32]]
 Floats = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
@@ -19,17 +18,20 @@ class Encoded(NamedTuple):
     """An example as a model takes it; nothing after this knows what kind of example it was.
 
     Attributes:
-      tokens: int32[T].
+      tokens: int32[T], without those of images.
       loss_weights: float32[T], how much it counts in the loss that a token is predicted; 0 where it does not.
-      attention_blocks: int32[T], in ascending order: a token sees all tokens of its own block and of those below, and
-        every image. Tokens of one block see each other; causal text has a block for each token.
+      attention_blocks: int32[T], in ascending order: a token sees all tokens of its own block and of those below.
+        Tokens of one block see each other; causal text has a block for each token.
       images: what the tokens are about, in order.
+      image_places: how many of the tokens come before each image. An image in front shares the block of the text's
+        beginning; one inside the text is a block of its own.
     """
 
     tokens: Ints
     loss_weights: Floats
     attention_blocks: Ints
     images: tuple[Image, ...] = ()
+    image_places: tuple[int, ...] = ()
 
     @property
     def loss_places(self) -> Ints:
@@ -42,46 +44,35 @@ class Encoded(NamedTuple):
         """The first token that counts in the loss. Raises IndexError where there is none."""
         return int(self.tokens[self.loss_places[0]])
 
+    @property
+    def prompt_length(self) -> int:
+        """How many tokens come before the first that counts in the loss; all of them, of a prompt."""
+        places = self.loss_places
+        return int(places[0]) if len(places) else len(self.tokens)
 
-class TextEncoder(Protocol):
-    """What a template needs of a tokenizer."""
+    def answered(self, answer: Sequence[int]) -> "Encoded":
+        """The prompt that this is with the tokens of an answer behind it, which are causal and count in the loss."""
+        count, last = len(answer), int(self.attention_blocks[-1])
+        return self._replace(
+            tokens=np.concatenate([self.tokens, np.array(answer, np.int32)]),
+            loss_weights=np.concatenate([self.loss_weights, np.ones(count, np.float32)]),
+            attention_blocks=np.concatenate(
+                [self.attention_blocks, np.arange(last + 1, last + 1 + count, dtype=np.int32)]
+            ),
+        )
 
-    def example(self, prefix: str, suffix: str, where: str | None = None) -> Text:
-        """The tokens of a prompt and an answer, and where the answer begins."""
-        ...
 
-
-def prefix_suffix(text: Text, images: tuple[Image, ...] = ()) -> Encoded:
-    """A prefix whose tokens see each other, then a suffix that is causal and counts in the loss.
+def prefix(tokens: Sequence[int], images: tuple[Image, ...] = ()) -> Encoded:
+    """A prompt whose tokens all see each other, with its images in front.
 
     Source: PaliGemma's prefix-LM, https://arxiv.org/abs/2407.07726
     """
-    causal = np.maximum(np.arange(len(text.ids)) - text.suffix_start + 1, 0)
-    return Encoded(np.array(text.ids, np.int32), np.minimum(causal, 1).astype(np.float32),
-                   causal.astype(np.int32), images)  # fmt: skip
+    ids = np.array(tokens, np.int32)
+    return Encoded(ids, np.zeros(len(ids), np.float32), np.zeros(len(ids), np.int32), images, (0,) * len(images))
 
 
-def require_paligemma(example: Example) -> None:
-    """Raises BadDataError for what PaliGemma's template has no place for: chats, and any but one image."""
-    messages, images = len(example.messages), len(example.images)
-    if messages != 1 or example.messages[0].role != "user":
-        what = f"PaliGemma takes one message of the user, and this example has {messages} messages"
-        raise BadDataError(what, where=example.where)
-    if images != 1:
-        what = f"PaliGemma takes one image, and this example has {images or 'none'}"
-        raise BadDataError(what, where=example.where)
-    if not example.targets:
-        raise BadDataError("the example has no target, so nothing is asked", where=example.where)
-
-
-def paligemma(example: Example, tokenizer: TextEncoder, prompt: str) -> Encoded:
-    """PaliGemma's template: the prompt, a newline, and the answer to the first target with an end token.
-
-    Args:
-      prompt: takes the place of an empty one.
-
-    Raises:
-      BadDataError: the prompt is too long, or as `require_paligemma`.
-    """
-    require_paligemma(example)
-    return prefix_suffix(tokenizer.example(example.prompt or prompt, example.label, example.where), example.images)
+def causal(tokens: Sequence[int], images: tuple[Image, ...] = (), image_places: tuple[int, ...] = ()) -> Encoded:
+    """A prompt whose tokens see what comes before them."""
+    ids = np.array(tokens, np.int32)
+    blocks = np.arange(len(ids), dtype=np.int32)
+    return Encoded(ids, np.zeros(len(ids), np.float32), blocks, images, image_places)

@@ -9,47 +9,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Num
+from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from palitune import trees
-from palitune.data import batches
+from palitune.data import batches, templates
+from palitune.data.encode import Encoded
 from palitune.data.images.loader import ImageArray
-from palitune.data.tokens import Text, Tokenizer
-from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
+from palitune.data.templates import Template
+from palitune.infer.prompt_batches import BATCH_SIZE, in_batches, text_of
 from palitune.models import multimodal
 from palitune.models.arrays import AnyArray, Flat, Params
+from palitune.models.cache import Cache
+from palitune.models.multimodal import Text
 from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
 # Tokens written so far, which answers are done, the next logits, the cache, the tokens and their log-probabilities.
-State = tuple[int | jax.Array, jax.Array, jax.Array, tuple[jax.Array, jax.Array], jax.Array, jax.Array]
+State = tuple[int | jax.Array, jax.Array, jax.Array, Cache, jax.Array, jax.Array]
 
 
 def greedy(
     config: ModelSpec,
     params: Params,
     zimg: Float[AnyArray, "B N D"],
-    text: Int[AnyArray, "B T"],
-    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
+    prompt: Text,
     length: int,
     eos: int,
+    pieces: int | None = None,
 ) -> tuple[Int32[Array, "B A"], Float32[Array, "B A"]]:
     """The likeliest token, again and again.
 
     Args:
       zimg: [B, N, D] image tokens.
-      text: int32[B, T] prompts, left aligned.
-      mask_input: int32[B, T], 1 for real tokens.
+      prompt: left aligned.
       length: A, the most tokens an answer may have.
       eos: decoding ends when every answer has this token.
+      pieces: tokens that may be written; a model has more rows than its tokenizer has pieces. All by default.
 
     Returns:
       Tokens int32[B, A] (zeros where decoding had ended) and their log-probabilities float32[B, A].
     """
-    batch, prompt = text.shape
-    logits, cache, lengths = multimodal.prefill(
-        config, params, zimg, text, mask_input, cache_size=zimg.shape[1] + prompt + length
-    )
+    batch, prompt_length = prompt.tokens.shape
+    size = zimg.shape[1] + prompt_length + length
+    logits, cache, lengths = multimodal.prefill(config, params, zimg, prompt, cache_size=size)
     tokens, logp = jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch, length))
     done = jnp.zeros((batch,), bool)
 
@@ -59,7 +61,7 @@ def greedy(
 
     def step(state: State) -> State:
         index, done, logits, cache, tokens, logp = state
-        token = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        token = jnp.argmax(logits[:, :pieces], axis=-1).astype(jnp.int32)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=-1)[:, 0]
         tokens, logp = tokens.at[:, index].set(token), logp.at[:, index].set(chosen)
         logits, cache = multimodal.extend(config, params, cache, token, lengths + index)
@@ -73,24 +75,25 @@ def greedy(
 class Writer:
     """What a model writes freely."""
 
-    def __init__(self, config: ModelSpec, tokenizer: Tokenizer, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
-        self.tokenizer, self.batch_size, self.patches = tokenizer, batch_size, config.num_image_tokens
+    def __init__(self, config: ModelSpec, template: Template, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
+        self.template, self.batch_size, self.patches = template, batch_size, config.num_image_tokens
 
         @jax.jit
         def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
-            tokens, logp = greedy(config, tree, zimg, prompts.text, prompts.mask_input, MAX_ANSWER, tokenizer.eos)
+            pieces = min(template.vocabulary.size, config.llm.vocab_size)
+            tokens, logp = greedy(config, tree, zimg, text_of(prompts), MAX_ANSWER, template.end, pieces)
             return tokens, jnp.isfinite(logp).all(axis=1)
 
         self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode
 
-    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]) -> Iterator[str | None]:
+    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Encoded]]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[str | None]:
             tokens, sound = (np.asarray(found) for found in self.decode(params, prompts))
             rows = zip(tokens, sound, strict=True)
-            return [self.tokenizer.answer(row.tolist()) if is_sound else None for row, is_sound in rows]
+            return [templates.written(self.template, row.tolist()) if is_sound else None for row, is_sound in rows]
 
         return in_batches(answered, questions, self.batch_size, self.patches)

@@ -43,7 +43,9 @@ def key(config: SiglipSizes, digests: Mapping[str, str], dtype: DTypeLike) -> st
 
     Nobody can make another image encoder with the same key, whose features would then be taken for this one's.
     """
-    content = [decoder.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
+    content: list[object] = [decoder.PREPROCESSING, config.image_size, str(np.dtype(dtype)), sorted(digests.items())]
+    if config.pool > 1:
+        content.append(config.pool)
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:16]
 
 
@@ -66,7 +68,8 @@ class Features:
     ) -> None:
         self.config, self.folder, self.encoder, self.dtype, self.quiet = config, folder, encoder, dtype, quiet
         self.how = how
-        self.shape = (config.num_patches, config.num_classes)
+        self.shape = (config.num_tokens, config.num_classes)
+        self.absent: ImageArray = np.zeros(self.shape, np.float16)
         self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
         self.held: dict[str, ImageArray] = {}  # what cannot be written

@@ -16,8 +16,8 @@ from palitune.checkpoint.store import Stored
 from palitune.config.model import ModelSettings
 from palitune.config.run_config import TrainingConfig
 from palitune.console import status
-from palitune.data import model_vocabulary
-from palitune.data.tokens import Tokenizer
+from palitune.data import model_vocabulary, templates
+from palitune.data.templates import Template
 from palitune.errors import BadDataError, ConfigurationError
 from palitune.hub import checksum
 from palitune.method import METHODS
@@ -35,7 +35,7 @@ class Model(NamedTuple):
     path: Path
     sizes: ModelSpec
     checkpoint: Stored
-    tokenizer: Tokenizer
+    template: Template
     dtype: DType
 
     def place(self, path: str) -> jax.Array:
@@ -117,15 +117,16 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     checkpoint.verify(silent)
     sizes = spec_of(checkpoint, path)
     check(checkpoint, sizes, path)
-    weights = checkpoint.whole.path
-    found = Tokenizer(model_vocabulary.of_model(weights, sizes.llm.vocab_size, settings.tokenizer, quiet=quiet))
+    rows, weights = sizes.llm.vocab_size, checkpoint.whole.path
+    vocabulary = model_vocabulary.of_model(weights, rows, settings.tokenizer, quiet=quiet)
+    template = templates.make(sizes.template, vocabulary, takes_images=sizes.img is not None)
     if not quiet:
         jax_environment.tell()
     set_up_jax()
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return Model(path, sizes, checkpoint, found, jnp.dtype(dtype))
+    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype))
 
 
 def spec_of(checkpoint: Stored, path: Path) -> ModelSpec:

@@ -12,11 +12,12 @@ from palitune.config.model import ALL_FRAMES, ImageSettings, ModelSettings
 from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
 from palitune.data.images.loader import LIMIT, ImageLoader
+from palitune.data.images.of_examples import NoImages
 from palitune.infer.features import Features
 from palitune.infer.features import key as features_key
 from palitune.infer.loading import IMAGE_ENCODER, Model, load
 
-ImagesOfModel = ImageLoader | Features
+ImagesOfModel = ImageLoader | Features | NoImages
 
 
 class Opened(NamedTuple):
@@ -59,9 +60,11 @@ def image_source(
       features: use image features; without them every image is decoded and goes through the image encoder.
       limit: bytes of pixels that are kept in memory.
     """
-    how = decoding(model.path, images)
+    encoder, how = model.sizes.img, decoding(model.path, images)
+    if encoder is None:
+        return NoImages(model.sizes.llm.width)
     if not features:
-        return ImageLoader(model.sizes.image_encoder.image_size, limit, how)
+        return ImageLoader(encoder.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
-    folder = workspace.cache() / "features" / features_key(model.sizes.image_encoder, digests, model.dtype)
-    return Features(model.sizes.image_encoder, folder, model.image_encoder, model.dtype, quiet, how)
+    folder = workspace.cache() / "features" / features_key(encoder, digests, model.dtype)
+    return Features(encoder, folder, model.image_encoder, model.dtype, quiet, how)

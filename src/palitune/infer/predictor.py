@@ -15,14 +15,14 @@ from tqdm.auto import tqdm
 from palitune import workspace
 from palitune.config.model import ALL_FRAMES, EvaluatedImageSettings
 from palitune.config.predictor_config import PredictorConfig
-from palitune.data import encode
+from palitune.data.encode import Encoded
 from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
 from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_all
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
-from palitune.data.tokens import Text
+from palitune.data.templates import Template
 from palitune.errors import PalituneError
 from palitune.infer import answering
 from palitune.infer.decoding import Writer
@@ -128,11 +128,12 @@ class Predictor:
           UsageError: the labels cannot be told apart by their tokens.
         """
         self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
-        self.tokenizer, self.silent = model.tokenizer, quiet or not is_seen()
-        self.writer = Writer(model.sizes, model.tokenizer, model.dtype, batch_size) if made.decode else None
+        self.template, self.silent = model.template, quiet or not is_seen()
+        self.writer = Writer(model.sizes, model.template, model.dtype, batch_size) if made.decode else None
         self._scorers: dict[tuple[str, ...], Scorer] = {}
         self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
-        self.tokenizer.prompt(made.prompt, "the prompt of examples that have none")
+        image = "" if model.sizes.img else None
+        self.template.prompt(Example.of(image, made.prompt, where="the prompt of examples that have none"), "")
 
     @classmethod
     def load(
@@ -219,10 +220,10 @@ class Predictor:
 
         Raises:
           MissingInputError, BadDataError: an image cannot be used, a prompt is too long, a score is not
-            finite, or an example is what PaliGemma's template has no place for.
+            finite, or an example is what the model's template has no place for.
         """
         own = self.params if params is None else params
-        asked = _targets(examples, on_bad)
+        asked = _targets(examples, self.template, on_bad)
         # Consecutive ones that have the same choices go through one program.
         for choices, several in itertools.groupby(asked, key=lambda pair: pair[1].choices):
             made = self.made
@@ -240,7 +241,7 @@ class Predictor:
     def _scorer(self, labels: tuple[str, ...]) -> Scorer:
         if labels not in self._scorers:
             model = self.model
-            self._scorers[labels] = Scorer(model.sizes, model.tokenizer, labels, model.dtype, self.batch_size)
+            self._scorers[labels] = Scorer(model.sizes, model.template, labels, model.dtype, self.batch_size)
         return self._scorers[labels]
 
     def _predict(
@@ -269,29 +270,29 @@ class Predictor:
         asked: Iterable[tuple[Example, Target]],
         pending: collections.deque[tuple[Example, Target, int]],
         on_bad: Callable[[PalituneError], None] | None,
-    ) -> Iterator[tuple[ImageArray, Text]]:
+    ) -> Iterator[tuple[ImageArray, Encoded]]:
         """An image and a prompt for every frame of every example; `pending` takes how many there are of each."""
         for_images, listed = itertools.tee(_requests(asked, self.frames, on_bad))
         shown = self.images.prefetch(request for _, _, requests in for_images for request in requests)
         for example, target, requests in listed:
-            found = [next(shown) for _ in requests]
+            found = [next(shown) for _ in requests] if requests else [self.images.absent]
             sound = [one for one in found if not isinstance(one, PalituneError)]
             if len(sound) < len(found):
                 _tell(next(one for one in found if isinstance(one, PalituneError)), on_bad)
                 continue
-            prompt = self.tokenizer.prompt(example.prompt or self.made.prompt, example.where)
+            prompt = self.template.prompt(example, self.made.prompt)
             pending.append((example, target, len(sound)))
             for one in sound:
                 yield one, prompt
 
 
 def _targets(
-    examples: Iterable[Example], on_bad: Callable[[PalituneError], None] | None
+    examples: Iterable[Example], template: Template, on_bad: Callable[[PalituneError], None] | None
 ) -> Iterator[tuple[Example, Target]]:
     """Every example with each of its targets."""
     for example in examples:
         try:
-            encode.require_paligemma(example)
+            template.require(example)
         except PalituneError as error:
             _tell(error, on_bad)
             continue
@@ -301,8 +302,11 @@ def _targets(
 def _requests(
     asked: Iterable[tuple[Example, Target]], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
 ) -> Iterator[tuple[Example, Target, list[ImageRequest]]]:
-    """Every example and target with the image, or frames of it, that is scored."""
+    """Every example and target with the image, or frames of it, that is scored; with none where it has none."""
     for example, target in asked:
+        if not example.images:
+            yield example, target, []
+            continue
         image = example.image
         try:
             numbers = frames_to_score(image.path, example.where, frames.how, frames.most) if frames else [None]

@@ -15,18 +15,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Num
+from jaxtyping import Array, Float, Float32, Int32
 from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
+from palitune.data.encode import Encoded
 from palitune.data.images.loader import ImageArray
-from palitune.data.tokens import Text, Tokenizer
+from palitune.data.templates import Template
 from palitune.errors import UsageError
-from palitune.infer.prompt_batches import BATCH_SIZE, in_batches
+from palitune.infer.prompt_batches import BATCH_SIZE, in_batches, text_of
 from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat, Params
-from palitune.models.multimodal import Branches
+from palitune.models.multimodal import Branches, Text
 from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 512  # tokens of all labels together; more than an image has at 224 pixels
@@ -88,8 +89,7 @@ def log_likelihoods(
     config: ModelSpec,
     params: Params,
     zimg: Float[AnyArray, "B N D"],
-    text: Int[AnyArray, "B T"],
-    mask_input: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
+    prompt: Text,
     tree: LabelTree,
     relative: bool = False,
 ) -> Float32[Array, "B L"]:
@@ -97,29 +97,29 @@ def log_likelihoods(
 
     Args:
       zimg: [B, N, D] image tokens.
-      text: int32[B, T] prompts, left aligned.
-      mask_input: int32[B, T], 1 for real tokens.
+      prompt: left aligned.
       relative: up to a constant of each example that all its labels share, the sum over the vocabulary at the prompt's
         end. Where labels are compared it says nothing, and for yes and no all logits but two can be left out.
     """
-    hidden = multimodal.branched_states(config, params, zimg, text, mask_input, tree.branches)
+    hidden = multimodal.branched_states(config, params, zimg, prompt, tree.branches)
     # Labels with the same beginning have tokens in common, each of which is looked up once.
     pairs = list(zip(tree.places.reshape(-1).tolist(), tree.targets.reshape(-1).tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     targets = jnp.asarray([target for _, target in numbers], jnp.int32)
-    table = params["llm"]["embedder"]["input_embedding"]
+    table = gemma.output_table(params["llm"])
     states = hidden[:, np.array([place for place, _ in numbers])]
     own = jnp.einsum("BQD,QD->BQ", states, table[targets].astype(states.dtype), preferred_element_type=jnp.float32)
+    own = gemma.capped(config.llm, own)
 
     def whole(state: jax.Array) -> jax.Array:
-        return jax.nn.logsumexp(gemma.logits(params["llm"], state), axis=-1)
+        return jax.nn.logsumexp(gemma.logits(config.llm, params["llm"], state), axis=-1)
 
     # One place after another: logits of all of them together are the largest tensor by far.
     first = 1 if relative else 0
-    sums = jax.lax.map(whole, hidden.swapaxes(0, 1)[first:]) if hidden.shape[1] > first else jnp.zeros((0, len(text)))
+    sums = jax.lax.map(whole, hidden.swapaxes(0, 1)[first:]) if hidden.shape[1] > first else jnp.zeros((0, len(hidden)))
     sums = jnp.pad(sums, ((first, 0), (0, 0))).T
     own = own[:, np.array([numbers[pair] for pair in pairs])]
-    logp = (own - sums[:, tree.places.reshape(-1)]).reshape(len(text), *tree.places.shape)
+    logp = (own - sums[:, tree.places.reshape(-1)]).reshape(len(hidden), *tree.places.shape)
     return jnp.sum(logp * tree.real, axis=-1)
 
 
@@ -129,7 +129,7 @@ class Scorer:
     def __init__(
         self,
         config: ModelSpec,
-        tokenizer: Tokenizer,
+        template: Template,
         labels: Sequence[str],
         dtype: DTypeLike,
         batch_size: int = BATCH_SIZE,
@@ -138,9 +138,9 @@ class Scorer:
         self.batch_size, self.patches = batch_size, config.num_image_tokens
         if len(labels) > MOST_LABELS:
             raise UsageError(f"{len(labels):,} labels; {MOST_LABELS:,} are allowed")
-        tokens = [tokenizer.encode(label) for label in labels]
+        tokens = [template.answer(label) for label in labels]
         try:
-            tree = label_tree(tokens, tokenizer.eos)
+            tree = label_tree(tokens, template.end)
         except ValueError:
             listed = ", ".join(labels)
             raise UsageError(f"this model's tokenizer cannot tell these labels apart: {listed}") from None
@@ -149,12 +149,12 @@ class Scorer:
         def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B L"]:
             nested = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
-            return log_likelihoods(config, nested, zimg, prompts.text, prompts.mask_input, tree, relative=True)
+            return log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
 
         self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B L"]] = scores
 
     def __call__(
-        self, params: Flat, questions: Iterable[tuple[ImageArray, Text]]
+        self, params: Flat, questions: Iterable[tuple[ImageArray, Encoded]]
     ) -> Iterator[Float32[NDArray[np.float32], " L"]]:
         """float32[L] for each question, as in `questions.in_batches`. `params` is flat."""
 

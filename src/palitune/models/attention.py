@@ -74,19 +74,14 @@ def _backward(
 attend.defvjp(_forward, _backward)
 
 
-def attention_mask(mask_input: Bool[AnyArray, "B M"], mask_ar: Int[AnyArray, "B M"]) -> Bool[Array, "B M M"]:
-    """Which token may attend to which, `bool[B, M, M]` (query, key).
-
-    A token sees real tokens whose cumulative `mask_ar` is at most its own: zeros form a block with full attention, and
-    each one starts a new block. With `[0 0 0 1 1]` the first three see each other and the last two are causal.
+def attention_mask(real: Bool[AnyArray, "B M"], blocks: Int[AnyArray, "B M"]) -> Bool[Array, "B M M"]:
+    """Which token may attend to which, `bool[B, M, M]` (query, key): real tokens of its own block and of lower ones.
 
     Args:
-      mask_input: bool[B, M], true for a real token, false for padding.
-      mask_ar: int[B, M].
+      real: bool[B, M], true for a real token, false for padding.
+      blocks: int[B, M]. With `[0 0 0 1 2]` the first three see each other and the last two are causal.
 
-    Source: `make_attn_mask` of big_vision's `models/proj/paligemma/paligemma.py`.
+    Source: `make_attn_mask` of big_vision's `models/proj/paligemma/paligemma.py`, which counts blocks up from 0.
     """
-    block = jnp.cumsum(mask_ar, axis=1)
-    visible = block[:, None, :] <= block[:, :, None]
-    real = mask_input[:, None, :] & mask_input[:, :, None]
-    return visible & real
+    visible = blocks[:, None, :] <= blocks[:, :, None]
+    return jnp.asarray(visible & real[:, None, :] & real[:, :, None])

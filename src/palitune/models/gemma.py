@@ -1,4 +1,4 @@
-"""Gemma 1 and 2, the language model of PaliGemma 1 and 2.
+"""Gemma 1, 2 and 3, the language models of PaliGemma 1 and 2 too.
 
 Axes: B batch, T queries, S keys, N query heads, K key/value heads, G = N/K query heads a key/value head, H head width,
 D model width, F hidden width of the MLP, V vocabulary, L layers.
@@ -18,56 +18,14 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.attention import attend
+from palitune.models.cache import Cache, KeysAndValues, LayerCache
+from palitune.models.einsum import Einsum, fan_in
+from palitune.models.feed_forward import FeedForward
+from palitune.models.norms import RMSNorm
 from palitune.models.positions import Context, apply_rope, context_of, contexts
 from palitune.models.spec import GemmaSpec
 
-# Keys and values of every layer, [L, B, S, K, H] each; without L inside of a layer.
-Cache = tuple[Float[Array, "*L B S K H"], Float[Array, "*L B S K H"]]
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
-
-KEPT = "kept"  # collection of the activations that a layer's backward pass need not compute again
-
-
-def _fan_in(in_axis: tuple[int, ...], out_axis: tuple[int, ...]) -> nn.initializers.Initializer:
-    return nn.initializers.variance_scaling(1.0, "fan_in", "truncated_normal", in_axis=in_axis, out_axis=out_axis)
-
-
-class RMSNorm(nn.Module):
-    """Root-mean-square norm in float32, scaled by 1 + `scale`, in the input's dtype; NaN of what is too large."""
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "*any D"]) -> Float[Array, "*any D"]:
-        scale = self.param("scale", nn.initializers.zeros_init(), (x.shape[-1],))
-        x32 = x.astype(jnp.float32)
-        variance = jnp.mean(jnp.square(x32), axis=-1, keepdims=True)
-        # Where it overflows, 1 / sqrt(inf) would make 0 of every x, and an answer, the same for all images, of that.
-        factor = jnp.where(jnp.isfinite(variance), jax.lax.rsqrt(variance + 1e-6), jnp.nan)
-        return (x32 * factor * (1 + scale.astype(jnp.float32))).astype(x.dtype)
-
-
-def _adapt(module: nn.Module, equation: str, name: str, x: jax.Array, dropout: float) -> jax.Array | float:
-    """What the adapter of a module's weight adds, if it has one; with dropout where there is a random stream for it."""
-    if not module.has_variable("params", name + lora.A):
-        return 0.0
-    if dropout and module.has_rng("dropout"):
-        kept = jax.random.bernoulli(module.make_rng("dropout"), 1 - dropout, x.shape)
-        x = jnp.where(kept, x / (1 - dropout), 0).astype(x.dtype)
-    factors: list[Tree] = [module.get_variable("params", name + part) for part in (lora.A, lora.B, lora.ALPHA)]
-    return lora.adapt(equation, x, *factors)
-
-
-class Einsum(nn.Module):
-    """A weight `w` of `shape`, contracted with the input in the input's dtype."""
-
-    equation: str
-    shape: tuple[int, ...]
-    w_init: nn.initializers.Initializer
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = jnp.einsum(self.equation, x, self.param("w", self.w_init, self.shape).astype(x.dtype))
-        return y + _adapt(self, self.equation, "w", x, self.dropout)
 
 
 def _take(x: Shaped[Array, "B T *rest"], rows: Int[Array, "B Q"] | None) -> Shaped[Array, "B _ *rest"]:
@@ -87,14 +45,16 @@ class Attention(nn.Module):
         c = self.config
         if c.num_kv_heads == c.num_heads:
             qkv = (3, c.num_heads, c.width, c.head_dim)
-            self.qkv_einsum = self._einsum("qkv_einsum", qkv, _fan_in((2,), (0, 1, 3)))
+            self.qkv_einsum = self._einsum("qkv_einsum", qkv, fan_in((2,), (0, 1, 3)))
         else:
             q = (c.num_heads, c.width, c.head_dim)
-            self.q_einsum = self._einsum("q_einsum", q, _fan_in((1,), (0, 2)))
+            self.q_einsum = self._einsum("q_einsum", q, fan_in((1,), (0, 2)))
             kv = (2, c.num_kv_heads, c.width, c.head_dim)
-            self.kv_einsum = self._einsum("kv_einsum", kv, _fan_in((2,), (0, 1, 3)))
+            self.kv_einsum = self._einsum("kv_einsum", kv, fan_in((2,), (0, 1, 3)))
         out = (c.num_heads, c.head_dim, c.width)
-        self.attn_vec_einsum = self._einsum("attn_vec_einsum", out, _fan_in((0, 1), (2,)))
+        self.attn_vec_einsum = self._einsum("attn_vec_einsum", out, fan_in((0, 1), (2,)))
+        if c.qk_norms:
+            self.query_norm, self.key_norm = RMSNorm(), RMSNorm()
 
     def _einsum(self, name: str, shape: tuple[int, ...], init: nn.initializers.Initializer) -> Einsum:
         return Einsum(lora.EQUATIONS[f"attn/{name}/w"], shape, init, self.dropout)
@@ -103,13 +63,13 @@ class Attention(nn.Module):
         self,
         x: Float[Array, "B T D"],
         context: Context,
-        cache: tuple[Cache, jax.Array] | None,
+        cache: LayerCache | None,
         rows: Int[Array, "B Q"] | None,
-    ) -> tuple[Float[Array, "B _ D"], Cache]:
+    ) -> tuple[Float[Array, "B _ D"], KeysAndValues | Cache]:
         """x `[B, T, D]`, and the context of the layer's kind.
 
-        Without a cache S is T. With one, of one layer `[B, S, K, H]` each, and `int[B, T]`, the new keys and values go
-        to these rows of it.
+        Without a cache S is T, and beside the result are the keys and values. With one T is 1, and the cache takes
+        them.
         `rows` `int[B, Q]` are the only queries wanted: the result is `[B, Q, D]`.
         """
         c = self.config
@@ -120,14 +80,11 @@ class Attention(nn.Module):
         else:
             q = self.q_einsum(_take(x, rows))
             k, v = self.kv_einsum(x)
+        if c.qk_norms:
+            q, k = self.query_norm(q), self.key_norm(k)
         q = (apply_rope(q, (_take(angles[0], rows), _take(angles[1], rows))) * c.query_scale).astype(x.dtype)
         mask = _take(mask, rows)
         k = apply_rope(k, angles).astype(x.dtype)
-        if cache is not None:
-            (keys, values), new = cache
-            examples = jnp.arange(x.shape[0])[:, None]
-            k = keys.at[examples, new].set(k.astype(keys.dtype))
-            v = values.at[examples, new].set(v.astype(values.dtype))
 
         # The query heads that share a key head become more queries of it: one large product for each example and key
         # head, with nothing to transpose but the queries.
@@ -135,60 +92,13 @@ class Attention(nn.Module):
         q = q.reshape(batch, queries, c.num_kv_heads, -1, c.head_dim).swapaxes(1, 2)
         groups = q.shape[3]
         q = q.reshape(batch, c.num_kv_heads, queries * groups, c.head_dim)
-        mask = jnp.repeat(mask, groups, axis=1)
-        encoded = attend(q, k.astype(x.dtype), v.astype(x.dtype), mask, c.attn_logits_softcap)
+        kept: KeysAndValues | Cache = (k, v)
+        if cache is not None:
+            encoded, kept = cache.attend(q, k, v, c.attn_logits_softcap)
+        else:
+            encoded = attend(q, k, v.astype(x.dtype), jnp.repeat(mask, groups, axis=1), c.attn_logits_softcap)
         encoded = encoded.reshape(batch, c.num_kv_heads, queries, groups, c.head_dim).swapaxes(1, 2)
-        return self.attn_vec_einsum(encoded.reshape(batch, queries, c.num_heads, c.head_dim)), (k, v)
-
-
-@jax.custom_vjp
-def _known(x: jax.Array, w: jax.Array, y: jax.Array) -> jax.Array:
-    """`x @ w`, whose value `y` has been kept: differentiated like the product, and not computed again."""
-    return y
-
-
-def _known_forward(x: jax.Array, w: jax.Array, y: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return y, (x, w)
-
-
-def _known_backward(inputs: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    x, w = inputs
-    return dy @ w.T, jnp.einsum("...D,...F->DF", x, dy), jnp.zeros_like(dy)
-
-
-_known.defvjp(_known_forward, _known_backward)
-
-
-class FeedForward(nn.Module):
-    """Gated GELU: `[B, T, D]` to the same.
-
-    The two projections, most of a layer's work, can be kept: applied with the collection `KEPT` mutable the module
-    returns them there, and applied with what it returned it computes everything but them again.
-    """
-
-    config: GemmaSpec
-    dropout: float = 0.0
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
-        width, hidden = self.config.width, self.config.mlp_dim
-        gating = self.param("gating_einsum", _fan_in((1,), (0, 2)), (2, width, hidden)).astype(x.dtype)
-        linear = self.param("linear", _fan_in((0,), (1,)), (hidden, width)).astype(x.dtype)
-        projections = []
-        for number, name in enumerate(("gate", "up")):
-            if self.has_variable(KEPT, name):
-                projections.append(_known(x, gating[number], self.get_variable(KEPT, name)))
-            else:
-                projections.append(x @ gating[number])
-                if self.is_mutable_collection(KEPT) and not self.is_initializing():
-                    self.put_variable(KEPT, name, projections[-1])
-        gate, up = projections
-        both = _adapt(self, lora.EQUATIONS["mlp/gating_einsum"], "gating_einsum", x, self.dropout)
-        if not isinstance(both, float):
-            gate, up = gate + both[0], up + both[1]
-        activated = nn.gelu(gate) * up
-        added = _adapt(self, lora.EQUATIONS["mlp/linear"], "linear", activated, self.dropout)
-        return activated @ linear + added
+        return self.attn_vec_einsum(encoded.reshape(batch, queries, c.num_heads, c.head_dim)), kept
 
 
 class Block(nn.Module):
@@ -213,14 +123,14 @@ class Block(nn.Module):
         self,
         x: Float[Array, "B T D"],
         context: Context,
-        cache: tuple[Cache, jax.Array] | None = None,
+        cache: LayerCache | None = None,
         rows: Int[Array, "B Q"] | None = None,
-    ) -> tuple[Float[Array, "B _ D"], Cache]:
-        """Arguments as of `Attention.__call__`; returns the new x and this layer's keys and values."""
-        y, keys_and_values = self.attn(self.pre_attention_norm(x), context, cache, rows)
+    ) -> tuple[Float[Array, "B _ D"], KeysAndValues | Cache]:
+        """Arguments as of `Attention.__call__`; returns the new x, and the keys and values or the cache."""
+        y, kept = self.attn(self.pre_attention_norm(x), context, cache, rows)
         x = _take(x, rows) + (self.post_attention_norm(y) if self.config.post_norms else y)
         y = self.mlp(self.pre_ffw_norm(x))
-        return x + (self.post_ffw_norm(y) if self.config.post_norms else y), keys_and_values
+        return x + (self.post_ffw_norm(y) if self.config.post_norms else y), kept
 
 
 def init(config: GemmaSpec, key: jax.Array) -> dict[str, Tree]:
@@ -231,8 +141,11 @@ def init(config: GemmaSpec, key: jax.Array) -> dict[str, Tree]:
     context = contexts(config, jnp.zeros((1, 1), jnp.int32), jnp.ones((1, 1, 1), bool))[0]
     block = Block(config)
     layers = jax.vmap(lambda k: block.init(k, x, context)["params"])(jax.random.split(layer_key, config.depth))
+    tables = {"input_embedding": embed_key} | ({} if config.tied else {"output_embedding": norm_key})
     return {
-        "embedder": {"input_embedding": embedding_init(embed_key, (config.vocab_size, config.width), jnp.float32)},
+        "embedder": {
+            name: embedding_init(key, (config.vocab_size, config.width), jnp.float32) for name, key in tables.items()
+        },
         "layers": layers,
         "final_norm": RMSNorm().init(norm_key, x)["params"],
     }
@@ -250,41 +163,64 @@ def hidden_states(
     config: GemmaSpec,
     params: Params,
     x: Float[Array, "B T D"],
-    mask: Bool[Array, "B T S"],
+    mask: Bool[Array, "B T T"],
     positions: Int[Array, "B T"] | None = None,
-    cache: Cache | None = None,
     dropout: Dropout | None = None,
-) -> tuple[Float[Array, "B T D"], Cache]:
+) -> tuple[Float[Array, "B T D"], KeysAndValues]:
     """All layers and the final norm.
 
     Args:
       params: the `llm` tree; any float dtype.
       x: [B, T, D]; its dtype is the dtype of the computation.
-      mask: bool[B, T, S], true where a query may attend to a key.
+      mask: bool[B, T, T], true where a query may attend to a key.
       positions: int[B, T]; 0, 1, 2 … by default.
-      cache: keys and values of S earlier and future tokens; the T new ones are written at `positions`.
       dropout: of the adapters' inputs.
 
     Returns:
-      [B, T, D] and the keys and values of every layer, [L, B, S, K, H] each.
+      [B, T, D] and the keys and values of every layer, [L, B, T, K, H] each.
     """
     if positions is None:
         positions = jnp.broadcast_to(jnp.arange(x.shape[1]), x.shape[:2])
     rate, key = dropout or (0.0, None)
     block = Block(config, rate)
-    keys = None if cache is None else jnp.broadcast_to(jnp.arange(mask.shape[-1]), (x.shape[0], mask.shape[-1]))
-    kinds = contexts(config, positions, mask, keys)
+    kinds = contexts(config, positions, mask)
 
     # Only a layer's input is kept for the backward pass; the rest of the layer is computed again there.
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
-    def layer(x: jax.Array, scanned: tuple[Params, Cache | None, jax.Array]) -> Tree:
-        weights, layer_cache, number = scanned
-        rows = None if layer_cache is None else (layer_cache, positions)
+    def layer(x: jax.Array, scanned: tuple[Params, jax.Array]) -> Tree:
+        weights, number = scanned
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
-        return block.apply({"params": weights}, x, context_of(kinds, number), rows, rngs=rngs)
+        return block.apply({"params": weights}, x, context_of(config, kinds, number), rngs=rngs)
 
-    x, new_cache = jax.lax.scan(layer, x, (params["layers"], cache, jnp.arange(config.depth)))
-    return final_norm(params, x), new_cache
+    x, found = jax.lax.scan(layer, x, (params["layers"], jnp.arange(config.depth)))
+    return final_norm(params, x), found
+
+
+def next_states(
+    config: GemmaSpec, params: Params, x: Float[Array, "B D"], position: Int[Array, " B"], cache: Cache
+) -> tuple[Float[Array, "B D"], Cache]:
+    """All layers and the final norm for one more token of every example.
+
+    Args:
+      params: the `llm` tree; any float dtype.
+      x: [B, D] embeddings of the new tokens; its dtype is the dtype of the computation.
+      position: int[B] of the new tokens.
+      cache: of the tokens before them.
+
+    Returns:
+      [B, D], and the cache with the new tokens.
+    """
+    block = Block(config)
+    kinds = contexts(config, position[:, None], jnp.ones((len(x), 1, 1), bool))
+
+    def layer(carry: tuple[jax.Array, Cache], scanned: tuple[Params, jax.Array]) -> Tree:
+        x, cache = carry
+        weights, number = scanned
+        own = LayerCache(config, cache, number, position)
+        return block.apply({"params": weights}, x, context_of(config, kinds, number), own), None
+
+    (y, cache), _ = jax.lax.scan(layer, (x[:, None], cache), (params["layers"], jnp.arange(config.depth)))
+    return final_norm(params, y)[:, 0], cache
 
 
 def selected_states(
@@ -311,7 +247,7 @@ def selected_states(
         weights = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False), params["layers"]
         )
-        y: Tree = block.apply({"params": weights}, x, context_of(kinds, number), None, rows)
+        y: Tree = block.apply({"params": weights}, x, context_of(config, kinds, number), None, rows)
         return y[0]
 
     x = jax.lax.fori_loop(0, config.depth - 1, layer, x)
@@ -324,7 +260,20 @@ def final_norm(params: Params, x: Float[Array, "B T D"]) -> Float[Array, "B T D"
     return normed
 
 
-def logits(params: Params, x: Float[Array, "*any D"]) -> Float32[Array, "*any V"]:
-    """Vocabulary logits float32[..., V] of hidden states [..., D]: the embedding table is the output layer."""
-    table = params["embedder"]["input_embedding"].astype(x.dtype)
-    return jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32)
+def output_table(params: Params) -> Float[AnyArray, "V D"]:
+    """The output layer: the embedding table, or a table of its own."""
+    tables = params["embedder"]
+    found: AnyArray = tables["output_embedding" if "output_embedding" in tables else "input_embedding"]
+    return found
+
+
+def capped(config: GemmaSpec, logits: Float32[Array, "*any V"]) -> Float32[Array, "*any V"]:
+    """Logits squeezed by a tanh into what the model allows, if it has a limit."""
+    cap = config.final_logits_softcap
+    return jnp.tanh(logits / cap) * cap if cap else logits
+
+
+def logits(config: GemmaSpec, params: Params, x: Float[Array, "*any D"]) -> Float32[Array, "*any V"]:
+    """Vocabulary logits float32[..., V] of hidden states [..., D]."""
+    table = output_table(params).astype(x.dtype)
+    return capped(config, jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32))

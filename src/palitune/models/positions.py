@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from palitune.models.arrays import AnyArray
-from palitune.models.spec import GemmaSpec
+from palitune.models.spec import GemmaSpec, LayerKind
 
 Angles = tuple[Float32[Array, "B T 1 half"], Float32[Array, "B T 1 half"]]  # `rope_angles`
 
@@ -28,7 +28,7 @@ def contexts(
     mask: Bool[Array, "B T S"],
     keys: Int[Array, "B S"] | None = None,
 ) -> list[Context]:
-    """The context of each kind of layer.
+    """The context of each kind of layer; a single one where all kinds come to the same.
 
     Args:
       positions: int[B, T] of the queries.
@@ -36,30 +36,34 @@ def contexts(
       keys: int[B, S], positions of the keys; those of the queries by default.
     """
     keys = positions if keys is None else keys
+    # A window that the sequence fits into hides nothing.
+    kinds = [kind._replace(window=None) if (kind.window or 0) >= mask.shape[-1] else kind for kind in config.kinds]
+    kinds = kinds[:1] if len(set(kinds)) == 1 else kinds
     made = []
-    for kind in config.kinds:
+    for kind in kinds:
         near = mask
         if kind.window is not None:
             near = mask & (positions[:, :, None] - keys[:, None, :] < kind.window)
-        made.append(Context(rope_angles(config.head_dim, kind.rope_base, positions), near))
+        made.append(Context(rope_angles(config.head_dim, kind, positions), near))
     return made
 
 
-def context_of(kinds: list[Context], layer: jax.Array | int) -> Context:
-    """The context of a layer, by its number, int[]: the kinds take turns."""
+def context_of(config: GemmaSpec, kinds: list[Context], layer: jax.Array | int) -> Context:
+    """The context of a layer, by its number, int[]."""
     if len(kinds) == 1:
         return kinds[0]
-    kind = jnp.asarray(layer) % len(kinds)
+    kind = jnp.asarray(config.kind_of_layers)[layer]
     return jax.tree.map(lambda *of_kinds: jnp.stack(of_kinds)[kind], *kinds)
 
 
-def rope_angles(head_dim: int, base: float, positions: Int[AnyArray, "B T"]) -> Angles:
+def rope_angles(head_dim: int, kind: LayerKind, positions: Int[AnyArray, "B T"]) -> Angles:
     """Sine and cosine, float32[B, T, 1, H/2] each, of rotary position embeddings at `int[B, T]`.
 
-    Source: https://arxiv.org/abs/2104.09864
+    Source: https://arxiv.org/abs/2104.09864; a kind's positions can be divided by a factor, as
+    https://arxiv.org/abs/2306.15595 has it.
     """
     half = head_dim // 2
-    timescale = base ** (jnp.arange(half, dtype=jnp.float32) / half)
+    timescale = kind.rope_factor * kind.rope_base ** (jnp.arange(half, dtype=jnp.float32) / half)
     radians = positions.astype(jnp.float32)[..., None, None] / timescale
     return jnp.sin(radians), jnp.cos(radians)
 

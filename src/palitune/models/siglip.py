@@ -1,6 +1,9 @@
-"""SigLIP's vision transformer, as PaliGemma uses it: every patch becomes one token of the language model's width.
+"""SigLIP's vision transformer, whose patches become tokens of the language model's width.
 
-Axes: B batch, H W height and width in pixels, N patches, C width here, D width of the language model, L layers.
+In PaliGemma every patch becomes one token, in Gemma 3 the mean of a square of patches.
+
+Axes: B batch, H W height and width in pixels, P patches, N tokens (as many, or P / pool²), C width here, D width of the
+language model, L layers.
 
 The parameter tree is big_vision's (`models/vit.py`), because the published checkpoints have its names:
 `embedding`, `pos_embedding`, `Transformer/encoderblock/...` (stacked on axis 0), `Transformer/encoder_norm`, `head`.
@@ -16,17 +19,18 @@ from jaxtyping import Array, Float
 
 from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.attention import attend
+from palitune.models.norms import RMSNorm
 from palitune.models.parameter_shapes import SiglipSizes
 
 
 class Stem(nn.Module):
-    """Patches with their positions: `[B, H, W, 3]` to `[B, N, C]`."""
+    """Patches with their positions: `[B, H, W, 3]` to `[B, P, C]`."""
 
     config: SiglipSizes
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, image: Float[AnyArray, "B H W 3"]) -> Float[Array, "B N C"]:
+    def __call__(self, image: Float[AnyArray, "B H W 3"]) -> Float[Array, "B P C"]:
         c = self.config
         patch = (c.patch_size, c.patch_size)
         x = nn.Conv(c.width, patch, strides=patch, padding="VALID", name="embedding", dtype=self.dtype)(image)
@@ -36,13 +40,13 @@ class Stem(nn.Module):
 
 
 class MlpBlock(nn.Module):
-    """Two dense layers with a GELU between them: `[B, N, C]` to the same."""
+    """Two dense layers with a GELU between them: `[B, P, C]` to the same."""
 
     config: SiglipSizes
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+    def __call__(self, x: Float[Array, "B P C"]) -> Float[Array, "B P C"]:
         inits: dict[str, Tree] = {
             "kernel_init": nn.initializers.xavier_uniform(),
             "bias_init": nn.initializers.normal(1e-6),
@@ -53,13 +57,13 @@ class MlpBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention: `[B, N, C]` to the same. Its parameters are those of Flax's module."""
+    """Multi-head self-attention: `[B, P, C]` to the same. Its parameters are those of Flax's module."""
 
     config: SiglipSizes
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+    def __call__(self, x: Float[Array, "B P C"]) -> Float[Array, "B P C"]:
         c = self.config
         heads = (c.num_heads, c.width // c.num_heads)
         init: Tree = nn.initializers.xavier_uniform()
@@ -74,13 +78,13 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """One pre-norm transformer block: `[B, N, C]` to the same."""
+    """One pre-norm transformer block: `[B, P, C]` to the same."""
 
     config: SiglipSizes
     dtype: DTypeLike
 
     @nn.compact
-    def __call__(self, x: Float[Array, "B N C"]) -> Float[Array, "B N C"]:
+    def __call__(self, x: Float[Array, "B P C"]) -> Float[Array, "B P C"]:
         # LayerNorm takes its mean and variance in float32 whatever the dtype.
         y = nn.LayerNorm(dtype=self.dtype)(x)
         x = x + Attention(self.config, self.dtype, name="MultiHeadDotProductAttention_0")(y)
@@ -97,29 +101,42 @@ def init(config: SiglipSizes, key: jax.Array) -> dict[str, Tree]:
     block = Block(config, jnp.float32)
     blocks = jax.vmap(lambda k: block.init(k, tokens)["params"])(jax.random.split(block_key, config.depth))
     norm = nn.LayerNorm().init(head_key, tokens)["params"]
-    head = nn.Dense(config.num_classes).init(head_key, tokens)["params"]
-    return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, "head": head}
+    is_pooled = config.pool > 1
+    head = nn.Dense(config.num_classes, use_bias=not is_pooled).init(head_key, tokens)["params"]
+    pool = {"pool_norm": RMSNorm().init(head_key, tokens)["params"]} if is_pooled else {}
+    return {**stem, "Transformer": {"encoderblock": blocks, "encoder_norm": norm}, **pool, "head": head}
 
 
 def stem(
     config: SiglipSizes, params: Params, image: Float[AnyArray, "B H W 3"], dtype: DTypeLike
-) -> Float[Array, "B N C"]:
-    """Patches of float[B, H, W, 3] with their positions, `dtype`[B, N, C]."""
+) -> Float[Array, "B P C"]:
+    """Patches of float[B, H, W, 3] with their positions, `dtype`[B, P, C]."""
     weights = {name: params[name] for name in ("embedding", "pos_embedding")}
     x: Tree = Stem(config, dtype).apply({"params": weights}, image.astype(dtype))
     return x
 
 
-def head(config: SiglipSizes, params: Params, x: Float[Array, "B N C"]) -> Float[Array, "B N D"]:
-    """The norm after the last block and the projection to the language model: [B, N, C] to [B, N, D].
+def head(config: SiglipSizes, params: Params, x: Float[Array, "B P C"]) -> Float[Array, "B N D"]:
+    """The norm after the last block, pooling if there is any, and the projection to the language model.
 
     A sum of squares that overflows gives NaN: LayerNorm makes the same tokens, those of its bias, of every image of it.
     """
     squares = jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
     x = jnp.where(jnp.isfinite(squares), x, jnp.nan)
     x = nn.LayerNorm(dtype=x.dtype).apply({"params": params["Transformer"]["encoder_norm"]}, x)  # type: ignore[assignment]
-    tokens: Tree = nn.Dense(config.num_classes, dtype=x.dtype).apply({"params": params["head"]}, x)
+    is_pooled = config.pool > 1
+    if is_pooled:
+        x = RMSNorm().apply({"params": params["pool_norm"]}, _pooled(config, x))  # type: ignore[assignment]
+    project = nn.Dense(config.num_classes, use_bias=not is_pooled, dtype=x.dtype)
+    tokens: Tree = project.apply({"params": params["head"]}, x)
     return tokens
+
+
+def _pooled(config: SiglipSizes, x: Float[Array, "B P C"]) -> Float[Array, "B N C"]:
+    """The mean of each square of `pool` patches a side."""
+    side = config.image_size // config.patch_size // config.pool
+    squares = x.reshape(x.shape[0], side, config.pool, side, config.pool, x.shape[-1])
+    return squares.mean(axis=(2, 4), dtype=jnp.float32).astype(x.dtype).reshape(x.shape[0], side**2, x.shape[-1])
 
 
 def image_tokens(

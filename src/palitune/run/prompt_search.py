@@ -42,7 +42,7 @@ def score_prompts(
         for words in dict.fromkeys(prompt.words for prompt in prompts)
     }
     for prompt in prompts:
-        model.tokenizer.prompt(prompt.text)  # the longest is refused before all work
+        model.template.prompt(Example.of("", prompt.text), "")  # the longest is refused before all work
     labels = [record.label for record in records]
     found = []
     silent = quiet or not sys.stderr.isatty()

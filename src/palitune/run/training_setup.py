@@ -9,7 +9,7 @@ import numpy as np
 from palitune.checkpoint import delta, npz
 from palitune.checkpoint.parameter_dtypes import is_finite
 from palitune.config.run_config import TrainingConfig
-from palitune.data import batches
+from palitune.data import batches, templates
 from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageSource
@@ -65,8 +65,8 @@ class TrainingSetups:
     ) -> None:
         """`folder` is where the best weights go when they are too large for the memory."""
         self.model, self.shown, self.train, self.valid, self.folder = model, shown, train, valid, folder
-        self.train_texts = loop.examples_of(train, model.tokenizer, config.prompt)
-        valid_texts = loop.examples_of(valid, model.tokenizer, config.prompt)
+        self.train_texts = loop.examples_of(train, model.template, config.prompt)
+        valid_texts = loop.examples_of(valid, model.template, config.prompt)
         labels = [text.first_target for text in self.train_texts]
         self.evaluator = Evaluator(
             model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
@@ -124,7 +124,7 @@ class TrainingSetups:
 
     def words(self, tokens: Sequence[int]) -> list[str]:
         """The text of each token."""
-        return [self.model.tokenizer.answer([token]) for token in tokens]
+        return [templates.written(self.model.template, [token]) for token in tokens]
 
     def keep(self, learned: Flat) -> Weights:
         """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""

@@ -14,7 +14,9 @@ from palitune import workspace
 from palitune.checkpoint import manifest
 from palitune.config.model import ModelSettings
 from palitune.config.run_config import PROMPT
+from palitune.data import templates
 from palitune.data.demo import demo_data
+from palitune.data.example import Example
 from palitune.data.images import decoder
 from palitune.data.images.loader import ImageArray
 from palitune.errors import ConfigurationError, MissingInputError
@@ -104,17 +106,17 @@ def verify(settings: ModelSettings, images: Sequence[str], prompt: str | None = 
         hint = f"palitune merge -m {settings.model} -w whole makes one that it knows"
         raise ConfigurationError("big_vision knows no adapters", where=str(source), hint=hint)
     reference = Reference(model.sizes, workspace.cache() / "big_vision")
-    text = model.tokenizer.example(manifest.prompt(source, PROMPT) if prompt is None else prompt, "yes")
-    asked, suffix = text.ids[: text.suffix_start], text.ids[text.suffix_start : -1]
+    question = Example.of("", manifest.prompt(source, PROMPT) if prompt is None else prompt, "yes")
+    asked, suffix = model.template.prompt(question, "").tokens.tolist(), model.template.answer("yes")
     names, pixels = _pixels(images, model.sizes.image_encoder.image_size)
     # Every parameter as float32, which both then compute in.
     params = {path: np.asarray(model.checkpoint[path]).astype(np.float32) for path in model.checkpoint}
-    compare = Comparer(model.sizes, reference, model.tokenizer.eos)
+    compare = Comparer(model.sizes, reference, model.template.end)
     rows = []
     silent = quiet or not sys.stderr.isatty()
     for name, image in zip(tqdm(names, "comparing", unit="images", disable=silent), pixels, strict=True):
         found = compare(params, image, asked, suffix)
-        ours, theirs = (model.tokenizer.answer(tokens.tolist()) for tokens in (found.ours, found.theirs))
+        ours, theirs = (templates.written(model.template, tokens.tolist()) for tokens in (found.ours, found.theirs))
         rows.append(Row(name, found, ours, theirs))
     return Verification(str(settings.model), rows)
 

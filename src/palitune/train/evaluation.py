@@ -22,7 +22,8 @@ from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_first
+from palitune.data.images.loader import ImageArray, ImageSource, raise_first
+from palitune.data.images.of_examples import images_of
 from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat
 from palitune.models.spec import ModelSpec
@@ -73,12 +74,14 @@ class Evaluator:
         def measure(params: Flat, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
-            hidden = multimodal.hidden_states(config, tree, zimg, batch.text, batch.mask_ar, batch.mask_input)
+            hidden = multimodal.hidden_states(config, tree, zimg, objective.text_of(batch))
             chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
-            table = tree["llm"]["embedder"]["input_embedding"]
+            table = gemma.output_table(tree["llm"])
             flat = chosen.reshape(-1, chosen.shape[-1])
-            losses, right = objective.token_losses(flat, table, batch.targets.reshape(-1), chunks)
-            logits = gemma.logits(tree["llm"], chosen[:, 0])
+            losses, right = objective.token_losses(
+                flat, table, batch.targets.reshape(-1), chunks, 0.0, config.llm.final_logits_softcap
+            )
+            logits = gemma.logits(config.llm, tree["llm"], chosen[:, 0])
             known = jnp.sum(jax.nn.softmax(logits, axis=-1)[:, self.beginnings], axis=-1)
             shape = batch.weights.shape
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
@@ -87,9 +90,7 @@ class Evaluator:
 
     def __call__(self, params: Flat) -> Evaluation:
         """`params` is flat."""
-        shown = raise_first(
-            self.images.prefetch(ImageRequest(record.image.path, record.where) for record in self.records)
-        )
+        shown = raise_first(images_of(self.records, self.images))
         parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)

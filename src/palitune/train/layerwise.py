@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.models import gemma, multimodal, positions, siglip
+from palitune.models import feed_forward, gemma, multimodal, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.train import objective, optimizers
@@ -36,7 +36,7 @@ Run = tuple[tuple[int, int], Tree]  # the layers first <= layer < last, and what
 # Trainable parameters, the rule's state by segment, and what the step saw.
 Updated = tuple[dict[str, jax.Array], dict[str, Tree], Outcome]
 Update = Callable[..., Updated]
-TABLE = "llm/embedder/input_embedding"
+TABLE, OUTPUT = "llm/embedder/input_embedding", "llm/embedder/output_embedding"
 
 
 def _at(stack: Tree, layer: Index) -> Tree:
@@ -219,32 +219,32 @@ def _image_encoder(
 class Layers:
     """The language model's layers as functions of one layer's parameters, in the forms that the walk needs."""
 
-    def __init__(self, config: GemmaSpec, mask: jax.Array, rows: jax.Array, dropout: float, key: jax.Array) -> None:
+    def __init__(
+        self, config: GemmaSpec, sequence: multimodal.Sequence, rows: jax.Array, dropout: float, key: jax.Array
+    ) -> None:
         """Args:
-        mask: bool[B, M, M], true where a query may see a key.
         rows: int[B, K], the loss tokens' places in the sequence.
         dropout: share of the adapters' inputs that are left out, by the random `key`.
         """
-        batch, length = mask.shape[:2]
-        self.kinds = positions.contexts(config, jnp.broadcast_to(jnp.arange(length), (batch, length)), mask)
-        self.module = gemma.Block(config, dropout)
+        self.kinds = positions.contexts(config, sequence.positions, sequence.mask)
+        self.module, self.config = gemma.Block(config, dropout), config
         self.last, self.rows, self.dropout = config.depth - 1, rows, dropout
         self.key = jax.random.fold_in(key, zlib.crc32(b"dropout"))
 
     def block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """A layer's output [B, M, D], with activations that are known not computed again."""
-        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
-        return self.module.apply({"params": params, gemma.KEPT: known}, x, context, rngs=rngs)[0]
+        context, rngs = positions.context_of(self.config, self.kinds, layer), self._rngs(layer)
+        return self.module.apply({"params": params, feed_forward.KEPT: known}, x, context, rngs=rngs)[0]
 
     def keeping(self, params: Tree, x: jax.Array, layer: Index) -> tuple[Tree, Tree]:
         """A layer's output [B, M, D], and the activations that need not be computed again."""
-        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
-        (y, _), known = self.module.apply({"params": params}, x, context, mutable=[gemma.KEPT], rngs=rngs)
-        return y, known[gemma.KEPT]
+        context, rngs = positions.context_of(self.config, self.kinds, layer), self._rngs(layer)
+        (y, _), known = self.module.apply({"params": params}, x, context, mutable=[feed_forward.KEPT], rngs=rngs)
+        return y, known[feed_forward.KEPT]
 
     def last_block(self, params: Tree, x: jax.Array, known: Tree, layer: Index) -> Tree:
         """The last layer's output at the loss tokens, [B, K, D]: all others matter to them as keys and values only."""
-        context, rngs = positions.context_of(self.kinds, layer), self._rngs(layer)
+        context, rngs = positions.context_of(self.config, self.kinds, layer), self._rngs(layer)
         return self.module.apply({"params": params}, x, context, None, self.rows, rngs=rngs)[0]
 
     def forward(self, walk: Walk, x: jax.Array, kept_layers: int) -> tuple[jax.Array, list[Run]]:
@@ -279,18 +279,19 @@ def _language_model(
 ) -> tuple[objective.Loss, jax.Array]:
     """The loss, with the language model updated, and the gradient of the image tokens [B, N, D]."""
     images = zimg.shape[1]
-    x, mask = multimodal.sequence(config, walk.tree("table"), zimg, batch.text, batch.mask_ar, batch.mask_input)
-    layers = Layers(config.llm, mask, images + batch.positions, options.lora_dropout, walk.key)
-    x, runs = layers.forward(walk, x, options.kept_layers)
+    sequence = multimodal.sequence(config, walk.tree("table"), zimg, objective.text_of(batch))
+    layers = Layers(config.llm, sequence, images + batch.positions, options.lora_dropout, walk.key)
+    x, runs = layers.forward(walk, sequence.x, options.kept_layers)
     hidden, back_through_last = walk.through(LAYERS, layers.last, layers.last_block, x, {})
 
     def loss_of(normed: jax.Array, table: jax.Array) -> objective.Loss:
-        return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing)
+        softcap = config.llm.final_logits_softcap
+        return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing, softcap)
 
     def tail(params: Tree, hidden: jax.Array) -> objective.Loss:
         return loss_of(gemma.final_norm(params["llm"], hidden), jax.lax.stop_gradient(table))
 
-    table = walk.tree("table")["llm"]["embedder"]["input_embedding"]
+    table = jnp.asarray(gemma.output_table(walk.tree("table")["llm"]))
     normed = gemma.final_norm(walk.tree("final_norm")["llm"], hidden)
     loss, gradient = walk.back("final_norm", tail, hidden, objective.Loss(jnp.ones(()), jnp.zeros(())))
     walk.finite &= jnp.isfinite(loss.value)
@@ -304,8 +305,11 @@ def _language_model(
         # Last of all, so that the table's gradient, the largest of a single tensor, does not wait in memory.
         normed, gradient = jax.lax.optimization_barrier((normed, gradient))
         d_table = jax.grad(lambda table: loss_of(normed, table).value)(table)
-        _, pull = jax.vjp(lambda table: gemma.embed(config.llm, _tree(table), batch.text, zimg.dtype), table)
-        walk.update("table", {TABLE: d_table + pull(gradient[:, images:])[0]})
+        embedding = walk.tree("table")["llm"]["embedder"]["input_embedding"]
+        _, pull = jax.vjp(lambda table: gemma.embed(config.llm, _tree(table), batch.text, zimg.dtype), embedding)
+        d_embedding = pull(gradient[:, images:])[0]
+        tied = {TABLE: d_table + d_embedding}
+        walk.update("table", tied if config.llm.tied else {TABLE: d_embedding, OUTPUT: d_table})
     return loss, gradient[:, :images]
 
 

@@ -13,11 +13,13 @@ import optax
 from palitune import randomness
 from palitune.checkpoint import run_state
 from palitune.config.run_config import TrainingConfig
-from palitune.data import batches, encode
-from palitune.data.encode import Encoded, TextEncoder
+from palitune.data import batches, templates
+from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.augment import augment
-from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
+from palitune.data.images.loader import ImageSource, raise_first
+from palitune.data.images.of_examples import images_of
+from palitune.data.templates import Template
 from palitune.errors import DivergedError
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
 from palitune.train import guard, schedule
@@ -48,9 +50,9 @@ def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     return max(1, steps_of(config) // count)
 
 
-def examples_of(records: Sequence[Example], tokenizer: TextEncoder, prompt: str) -> list[Encoded]:
+def examples_of(records: Sequence[Example], template: Template, prompt: str) -> list[Encoded]:
     """Prompts and answers as tokens. Raises BadDataError, naming the record, for a prompt that is too long."""
-    return [encode.paligemma(record, tokenizer, prompt) for record in records]
+    return [templates.encoded(template, record, prompt) for record in records]
 
 
 def training_batches(
@@ -73,7 +75,7 @@ def training_batches(
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
     order = list(indices)[start * size :]
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(source.prefetch(ImageRequest(records[i].image.path, records[i].where) for i in order))
+    shown = raise_first(images_of((records[i] for i in order), source))
     for step in range(start, steps):
         chosen, order = order[:size], order[size:]
         images = np.stack([next(shown) for _ in chosen])

@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
-from palitune.models import multimodal
+from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.gemma import Dropout
 from palitune.models.spec import ModelSpec
@@ -39,9 +39,15 @@ def loss(
 ) -> Loss:
     """The mean over an example's loss tokens, then over the examples. `dropout` is as in `gemma.hidden_states`."""
     zimg = multimodal.image_tokens(config, params, batch.image, dtype)
-    hidden = multimodal.hidden_states(config, params, zimg, batch.text, batch.mask_ar, batch.mask_input, dropout)
+    hidden = multimodal.hidden_states(config, params, zimg, text_of(batch), dropout)
     chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
-    return mean_loss(chosen, params["llm"]["embedder"]["input_embedding"], batch, chunks, smoothing)
+    softcap = config.llm.final_logits_softcap
+    return mean_loss(chosen, gemma.output_table(params["llm"]), batch, chunks, smoothing, softcap)
+
+
+def text_of(batch: Batch) -> multimodal.Text:
+    """The text of a batch, as the model takes it."""
+    return multimodal.Text(batch.text, batch.mask_ar, batch.mask_input, batch.image_places)
 
 
 def mean_loss(
@@ -50,13 +56,14 @@ def mean_loss(
     batch: Batch,
     chunks: int = 1,
     smoothing: float = 0.0,
+    softcap: float | None = None,
 ) -> Loss:
     """Of the hidden states [B, K, D] where the loss counts: logits are [B, K, V] and never [B, T, V].
 
     An example's weight, its class's for instance, is that of its tokens: it counts in the loss, not in the accuracy.
     """
     losses, right = token_losses(
-        hidden.reshape(-1, hidden.shape[-1]), table, batch.targets.reshape(-1), chunks, smoothing
+        hidden.reshape(-1, hidden.shape[-1]), table, batch.targets.reshape(-1), chunks, smoothing, softcap
     )
     real = (batch.weights > 0).astype(jnp.float32)
     counts = jnp.maximum(jnp.sum(real, axis=-1), 1)
@@ -64,26 +71,29 @@ def mean_loss(
     return Loss(value, jnp.sum(right.reshape(real.shape) * real) / jnp.maximum(jnp.sum(real), 1))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def token_losses(
     hidden: Float[Array, "M D"],
     table: Float[AnyArray, "V D"],
     targets: Int[AnyArray, " M"],
     chunks: int = 1,
     smoothing: float = 0.0,
+    softcap: float | None = None,
 ) -> tuple[Float32[Array, " M"], Float32[Array, " M"]]:
     """Cross-entropy float32[M] of hidden states [M, D] against the embedding table [V, D] and targets int[M].
 
     Beside it float32[M], 1 where no other token is likelier than the target. With `smoothing` that share of every
-    target goes evenly to the whole vocabulary (https://arxiv.org/abs/1512.00567).
+    target goes evenly to the whole vocabulary (https://arxiv.org/abs/1512.00567); with `softcap` a tanh squeezes logits
+    into (-softcap, softcap).
     With `chunks` above 1 the vocabulary goes by in as many pieces, [M, V / chunks] logits at a time, twice: once for
     the loss and once for the gradient.
     """
-    return _forward(hidden, table, targets, chunks, smoothing)[0]
+    return _forward(hidden, table, targets, chunks, smoothing, softcap)[0]
 
 
-def _logits(hidden: jax.Array, rows: AnyArray) -> jax.Array:
-    return jnp.einsum("MD,VD->MV", hidden, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
+def _logits(hidden: jax.Array, rows: AnyArray, softcap: float | None) -> jax.Array:
+    logits = jnp.einsum("MD,VD->MV", hidden, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
+    return jnp.tanh(logits / softcap) * softcap if softcap else logits
 
 
 def _piece(table: AnyArray, chunk: Index, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -94,10 +104,10 @@ def _piece(table: AnyArray, chunk: Index, chunks: int) -> tuple[jax.Array, jax.A
 
 
 def _forward(
-    hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float
+    hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float, softcap: float | None
 ) -> tuple[tuple[jax.Array, jax.Array], Residuals]:
     if chunks == 1:
-        logits = _logits(hidden, table)
+        logits = _logits(hidden, table, softcap)
         normalizer = jax.nn.logsumexp(logits, axis=-1)
         own = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
         right = own >= jnp.max(logits, axis=-1)
@@ -109,7 +119,7 @@ def _forward(
     def piece(chunk: Index, carry: Tree) -> Tree:
         top, total, own, summed = carry
         rows, first, new = _piece(table, chunk, chunks)
-        logits = _logits(hidden, rows)
+        logits = _logits(hidden, rows, softcap)
         summed += jnp.sum(jnp.where(new, logits, 0), axis=-1)
         logits = jnp.where(new, logits, -jnp.inf)
         column = targets - first
@@ -130,7 +140,9 @@ def _forward(
     return (losses, (own >= top).astype(jnp.float32)), (hidden, table, targets, normalizer, None)
 
 
-def _backward(chunks: int, smoothing: float, kept: Residuals, cotangents: Tree) -> tuple[jax.Array, jax.Array, None]:
+def _backward(
+    chunks: int, smoothing: float, softcap: float | None, kept: Residuals, cotangents: Tree
+) -> tuple[jax.Array, jax.Array, None]:
     hidden, table, targets, normalizer, logits = kept
     cotangent, _ = cotangents
 
@@ -141,6 +153,8 @@ def _backward(chunks: int, smoothing: float, kept: Residuals, cotangents: Tree) 
         difference = probabilities - (1 - smoothing) * (columns[None] == targets[:, None])
         if smoothing:
             difference -= smoothing / table.shape[0]
+        if softcap:
+            difference *= 1 - jnp.square(logits / softcap)
         return jnp.where(new, difference * cotangent[:, None], 0).astype(hidden.dtype)
 
     if logits is not None:
@@ -151,7 +165,7 @@ def _backward(chunks: int, smoothing: float, kept: Residuals, cotangents: Tree) 
     def piece(chunk: Index, carry: Tree) -> Tree:
         d_hidden, d_table = carry
         rows, first, new = _piece(table, chunk, chunks)
-        d_logits = of_logits(_logits(hidden, rows), first, new)
+        d_logits = of_logits(_logits(hidden, rows, softcap), first, new)
         d_hidden += jnp.einsum("MV,VD->MD", d_logits, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
         d_rows = jnp.einsum("MV,MD->VD", d_logits, hidden).astype(table.dtype)
         size = d_rows.shape[0]

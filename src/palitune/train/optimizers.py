@@ -27,7 +27,7 @@ SEGMENTS = Rules(
         (r"llm/embedder/.*", "table"),
         (r"llm/final_norm/.*", "final_norm"),
         (r"img/Transformer/encoderblock/.*", BLOCKS),
-        (r"img/(Transformer/encoder_norm|head)/.*", "head"),
+        (r"img/(Transformer/encoder_norm|pool_norm|head)/.*", "head"),
         (r"img/(embedding/.*|pos_embedding)", "stem"),
     ]
 )

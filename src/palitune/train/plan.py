@@ -103,7 +103,7 @@ def parameters(work: Work) -> tuple[Shapes, Shapes]:
 
 def batch(work: Work) -> Batch:
     """Shape and dtype of a batch with the longest text."""
-    img, size = work.sizes.image_encoder, work.config.batch_size * work.config.accumulate
+    img, size = work.sizes.img, work.config.batch_size * work.config.accumulate
     length = batches.bucket(work.text_length)
 
     def array(*shape: int, dtype: DTypeLike = np.int32) -> jax.ShapeDtypeStruct:
@@ -112,13 +112,14 @@ def batch(work: Work) -> Batch:
             shape = (work.config.accumulate, work.config.batch_size, *shape[1:])
         return jax.ShapeDtypeStruct(shape, dtype)
 
+    count = work.sizes.num_image_tokens
+    features = array(count, work.sizes.llm.width, dtype=np.float16)
     return Batch(
-        image=array(img.num_patches, img.num_classes, dtype=np.float16)
-        if work.features
-        else array(img.image_size, img.image_size, 3, dtype=np.float32),
+        image=features if work.features or img is None else array(img.image_size, img.image_size, 3, dtype=np.float32),
         text=array(length),
         mask_ar=array(length),
         mask_input=array(length),
+        image_places=array(min(1, count)),
         positions=array(work.answer_length),
         targets=array(work.answer_length),
         weights=array(work.answer_length, dtype=np.float32),
@@ -290,15 +291,16 @@ def estimate(work: Work, keep: int) -> Memory:
     scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient.
     """
     _, options, (trainable, state, frozen, inputs) = _arguments(work, keep, None)
-    llm, img, size = work.sizes.llm, work.sizes.image_encoder, int(jnp.dtype(work.dtype).itemsize)
+    llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
     examples, text = inputs.text.shape[-2:]
-    tokens = examples * (text + img.num_patches)
+    length = text + work.sizes.num_image_tokens
+    tokens = examples * length
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
     method = METHODS[work.config.method]
     inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * kept_bytes(work.sizes, inputs, work.dtype)
-    if method.trains_image_encoder:
+    if method.trains_image_encoder and img:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
-    scores = 8 * examples * llm.num_heads * (text + img.num_patches) ** 2
+    scores = 8 * examples * llm.num_heads * length**2
     walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         walk += 2 * _bytes({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
@@ -313,11 +315,11 @@ def flops(work: Work) -> int:
 
     Two for a multiplication and addition, forward and where a gradient passes; two more where a weight has one.
     """
-    llm, img = work.sizes.llm, work.sizes.image_encoder
+    llm, img = work.sizes.llm, work.sizes.img
     inputs = batch(work)
     count = work.config.accumulate
     examples, text = inputs.text.shape[-2:]
-    length = text + img.num_patches
+    length = text + work.sizes.num_image_tokens
     tokens, answers = examples * length, examples * inputs.targets.shape[-1]
     heads = llm.num_heads * llm.head_dim
     attention = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads)
@@ -333,7 +335,7 @@ def flops(work: Work) -> int:
     last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
     logits = 2 * answers * llm.vocab_size * llm.width * (3 if method.trains_embedder else 2)
     encoder = 0
-    if not work.features:
+    if img and not work.features:
         block = 4 * img.width**2 + 2 * img.width * img.mlp_dim
         patches = examples * img.num_patches
         once = img.depth * (2 * patches * block + 4 * patches * img.num_patches * img.width)

@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from palitune import trees
-from palitune.data import batches
+from palitune.data import batches, templates
 from palitune.data.demo import drawing, pretraining_tasks
-from palitune.data.encode import Encoded, prefix_suffix
+from palitune.data.encode import Encoded
+from palitune.data.example import Example
 from palitune.data.images import resize
-from palitune.data.tokens import Tokenizer
+from palitune.data.templates import PaliGemma, Template
+from palitune.data.vocabulary import Vocabulary
 from palitune.models import multimodal, siglip
 from palitune.models.arrays import AnyArray, Flat, Params, Tree
 from palitune.models.families import TINY
@@ -87,7 +89,7 @@ def draw_pool(count: int, rng: np.random.Generator) -> tuple[list[drawing.Scene]
 def exercises(
     scenes: list[drawing.Scene],
     pixels: NDArray[np.generic],
-    tokenizer: Tokenizer,
+    template: Template,
     rng: np.random.Generator,
 ) -> Iterator[batches.Batch]:
     """Endless batches of `BATCH_SIZE` images with one exercise each."""
@@ -98,7 +100,7 @@ def exercises(
         for index in chosen:
             pair = pretraining_tasks.pretraining_task(scenes[index], rng)
             if pair not in cache:
-                cache[pair] = prefix_suffix(tokenizer.example(*pair))
+                cache[pair] = templates.encoded(template, Example.of("", *pair), "")
             texts.append(cache[pair])
         yield batches.training(pixels[chosen].astype(np.float32), texts, LONGEST_ANSWER)
 
@@ -164,7 +166,7 @@ def report(stage: str, number: int, steps: int, losses: list[jax.Array]) -> None
 def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed: int) -> dict[str, np.ndarray]:
     """Trains tokenizer and model; writes `tokenizer.model` into `folder` and returns the flat float32 parameters."""
     train_tokenizer(folder / "tokenizer.model", seed)
-    tokenizer = Tokenizer(folder / "tokenizer.model")
+    template = PaliGemma(Vocabulary.open(folder / "tokenizer.model"))
     rng = np.random.default_rng(seed)
     scenes, pixels = draw_pool(images, rng)
     tree = multimodal.init(CONFIG, jax.random.key(seed))
@@ -177,7 +179,7 @@ def pretrain(folder: Path, *, images: int, encoder_steps: int, steps: int, seed:
     update = step.make_step(CONFIG, rule, options=options)
     state = step.init_state(rule, trainable, options)
     losses = []
-    feed = exercises(scenes, pixels, tokenizer, rng)
+    feed = exercises(scenes, pixels, template, rng)
     for number in range(1, steps + 1):
         trainable, state, outcome = update(trainable, state, frozen, next(feed))
         losses.append(outcome.loss)

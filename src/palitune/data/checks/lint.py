@@ -15,7 +15,7 @@ from palitune.data.images import decoder
 from palitune.data.images.decoder import Decoding
 from palitune.data.images.loader import prefetch
 from palitune.data.split import subset_names
-from palitune.data.tokens import Tokenizer
+from palitune.data.templates import Template
 from palitune.errors import PalituneError
 
 Inspected = Inspection | PalituneError  # an image, or why it cannot be used
@@ -56,7 +56,7 @@ def lint(
     paths: Sequence[Path],
     folders_of: Callable[[Path], ImageFolders],
     how: Decoding = decoder.DEFAULT,
-    tokenizer: Tokenizer | None = None,
+    template: Template | None = None,
     prompt: str = "",
     longest_answer: int | None = None,
     progress: Progress = _without_progress,
@@ -88,7 +88,7 @@ def lint(
     examples = {file.path: [entry.example for entry in file.entries] for file in files}
     findings += check_examples(examples, identity)
     findings += check_near_duplicates(files, inspections)
-    tokens, of_tokens = check_tokens(files, tokenizer, prompt, longest_answer)
+    tokens, of_tokens = check_tokens(files, template, prompt, longest_answer)
     findings += of_tokens
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     unusable = set(inspected) - set(inspections)

@@ -2,37 +2,38 @@
 
 from collections.abc import Sequence
 
+from palitune.data import templates
 from palitune.data.checks.example_checks import Finding
 from palitune.data.checks.linted_file import LintedFile
-from palitune.data.tokens import Tokenizer
+from palitune.data.templates import Template
 from palitune.errors import PalituneError
 
 LONG_PROMPT = 128  # tokens, the length of prompts with which PaliGemma at 224 pixels was pretrained
 
 
 def check_tokens(
-    files: Sequence[LintedFile], tokenizer: Tokenizer | None, prompt: str, longest_answer: int | None
+    files: Sequence[LintedFile], template: Template | None, prompt: str, longest_answer: int | None
 ) -> tuple[dict[str, int], list[Finding]]:
     """Returns the most tokens of a prompt and of an answer, and findings about those that are too long.
 
     Args:
-      tokenizer: without one, nothing is checked.
+      template: without one, nothing is checked.
       prompt: the prompt of examples that have none.
       longest_answer: the number of tokens that decoding writes.
     """
-    if tokenizer is None:
+    if template is None:
         return {}, []
     findings = []
     most = {"prompt": 0, "answer": 0}
     for file in files:
         for _, example in file.entries:
             try:
-                text = tokenizer.example(example.prompt or prompt, example.label)
+                text = templates.encoded(template, example, prompt)
             except PalituneError as error:
                 findings.append(Finding("error", "long prompt", example.where, error.what))
                 continue
-            asked = text.suffix_start
-            answer = len(text.ids) - text.suffix_start - 1  # without the token that ends it
+            asked = text.prompt_length
+            answer = len(text.tokens) - asked - 1  # without the token that ends it
             most = {"prompt": max(most["prompt"], asked), "answer": max(most["answer"], answer)}
             if asked > LONG_PROMPT:
                 what = (

@@ -66,6 +66,10 @@ def prefetch(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R | Palitun
 class ImageSource(Protocol):
     """What a model gets for an image: the pixels (`ImageLoader`), or image features that were computed before."""
 
+    @property
+    def absent(self) -> ImageArray:
+        """What stands for the image of an example that has none: the same shape, all zeros."""
+
     def prefetch(self, requests: Iterable[ImageRequest]) -> Iterator[ImageArray | PalituneError]:
         """Yields every image in order, or its error if it cannot be used."""
 
@@ -89,6 +93,7 @@ class ImageLoader:
 
     def __init__(self, size: int, limit: int = LIMIT, how: Decoding = decoder.DEFAULT) -> None:
         self.size, self.how = size, how
+        self.absent: NDArray[np.float32] = np.zeros((size, size, 3), np.float32)
         self.room = limit
         self.kept: dict[tuple[Path, int | None], NDArray[np.float32]] = {}
 

@@ -1,0 +1,202 @@
+"""Templates turn an example into tokens: PaliGemma's prefix and suffix, Gemma's turns, ShieldGemma 2's policies.
+
+A prompt is what comes before the answer; the answer is the first target's, and a token that ends it.
+"""
+
+import abc
+import functools
+from collections.abc import Sequence
+
+from palitune.data import encode
+from palitune.data.encode import Encoded
+from palitune.data.example import Example
+from palitune.data.vocabulary import BOS, EOS, Vocabulary
+from palitune.errors import BadDataError, ConfigurationError
+from palitune.models import spec
+
+LONGEST_PROMPT = 1024  # tokens: attention's memory grows with the square of these and the image's, 256 at 224 pixels
+REMEMBERED = 4096  # prompts, which most examples share
+SEPARATOR = "\n"  # between PaliGemma's prefix and suffix
+# Pieces that the published vocabulary has beside Gemma's, by which PaliGemma's tokenizer is recognised.
+PUBLISHED_PIECES, PUBLISHED_VOCABULARY = ("<loc0000>", "<seg000>"), 257_152
+BEGIN_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
+BEGIN_OF_IMAGE, END_OF_IMAGE = "<start_of_image>", "<end_of_image>"
+# Source: the model card of ShieldGemma 2. What is asked takes the place of the policy.
+SHIELDGEMMA_PROMPT = """You are a policy expert trying to help determine whether a generated or real image is in \
+violation of the safety policy below. Your decision must very clearly follow the specific language used in the safety \
+policy and should not include any interpretation outside of the safety policy.
+
+<BEGIN_SAFETY_POLICY>
+{policy}
+</END_SAFETY_POLICY>
+
+Does the image violate the above policy? Your Answer must start with with 'Yes' or 'No'."""
+
+
+class Template(abc.ABC):
+    """What turns examples into tokens for one model.
+
+    Attributes:
+      vocabulary: the model's.
+      end: the token that ends an answer.
+    """
+
+    vocabulary: Vocabulary
+    end: int
+
+    @abc.abstractmethod
+    def require(self, example: Example) -> None:
+        """Raises BadDataError for an example that the template has no place for."""
+
+    @abc.abstractmethod
+    def prompt(self, example: Example, default: str) -> Encoded:
+        """The prompt of an example.
+
+        Args:
+          default: takes the place of an empty one.
+
+        Raises:
+          BadDataError: it is too long, or as `require`.
+        """
+
+    def answer(self, label: str) -> list[int]:
+        """The tokens of an answer, without the one that ends it."""
+        return self.vocabulary.encode(label)
+
+
+def encoded(template: Template, example: Example, default: str) -> Encoded:
+    """An example's prompt, and the answer to its first target with the token that ends it. Raises as `prompt`."""
+    return template.prompt(example, default).answered([*template.answer(example.label), template.end])
+
+
+def written(template: Template, ids: Sequence[int]) -> str:
+    """The text of generated tokens up to the one that ends an answer."""
+    found = list(ids)
+    return template.vocabulary.decode(found[: found.index(template.end)] if template.end in found else found)
+
+
+def _require_question(example: Example, model: str) -> None:
+    messages = len(example.messages)
+    if messages != 1 or example.messages[0].role != "user":
+        what = f"{model} takes one message of the user, and this example has {messages} messages"
+        raise BadDataError(what, where=example.where)
+    if not example.targets:
+        raise BadDataError("the example has no target, so nothing is asked", where=example.where)
+
+
+def _check_length(tokens: Sequence[int], text: str, where: str) -> None:
+    if len(tokens) > LONGEST_PROMPT:
+        what = f"a prompt of {len(tokens):,} tokens ({len(text):,} characters); {LONGEST_PROMPT:,} are allowed"
+        raise BadDataError(what, where=where, hint="Ask in fewer words")
+
+
+class PaliGemma(Template):
+    """One image in front, a prefix and a newline that see each other, then the answer."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        """Raises ConfigurationError where a token is missing that every example has."""
+        self.vocabulary = vocabulary
+        self._tokens = functools.lru_cache(REMEMBERED)(self._of_text)
+        missing = [name for name in (BOS, EOS) if not vocabulary.has(name)]
+        separator = vocabulary.encode(SEPARATOR)
+        # Some tokenizers take it for a blank, which is written as this.
+        known = separator and vocabulary.unknown not in separator
+        if not known or not all(vocabulary.piece(id).strip("\u2581") for id in separator):
+            missing.append("the newline")
+        if vocabulary.size >= PUBLISHED_VOCABULARY:
+            missing += [piece for piece in PUBLISHED_PIECES if not vocabulary.has(piece)]
+        if missing:
+            what = f"this tokenizer has no token for {', '.join(missing)}, which PaliGemma needs"
+            raise ConfigurationError(what, where=str(vocabulary.path), hint="Name the model's own with --tokenizer")
+        self.end = vocabulary.eos
+
+    def require(self, example: Example) -> None:
+        """Raises BadDataError for chats, and for any but one image."""
+        _require_question(example, "PaliGemma")
+        if (images := len(example.images)) != 1:
+            what = f"PaliGemma takes one image, and this example has {images or 'none'}"
+            raise BadDataError(what, where=example.where)
+
+    def prompt(self, example: Example, default: str) -> Encoded:
+        """As `Template.prompt`."""
+        self.require(example)
+        text = example.prompt or default
+        tokens = self._tokens(text)
+        _check_length(tokens, text, example.where)
+        return encode.prefix(tokens, example.images)
+
+    def _of_text(self, text: str) -> list[int]:
+        return [self.vocabulary.bos, *self.vocabulary.encode(text), *self.vocabulary.encode(SEPARATOR)]
+
+
+class Gemma(Template):
+    """A turn of the user, in which images can stand, and a turn of the model, which is the answer.
+
+    Source: the chat template in the published `tokenizer_config.json`, and for images `processing_gemma3.py` of
+    transformers: each stands between two blank lines and in its own brackets.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, *, takes_images: bool) -> None:
+        """Raises ConfigurationError where the vocabulary has no turns, or none of what brackets an image."""
+        self.vocabulary, self.takes_images = vocabulary, takes_images
+        self._tokens = functools.lru_cache(REMEMBERED)(self._of_text)
+        self.begin, self.end = vocabulary.special(BEGIN_OF_TURN), vocabulary.special(END_OF_TURN)
+        if takes_images:
+            self.before_image, self.behind_image = map(vocabulary.special, (BEGIN_OF_IMAGE, END_OF_IMAGE))
+
+    def require(self, example: Example) -> None:
+        """Raises BadDataError for chats, and for images where the model takes none."""
+        _require_question(example, "a Gemma")
+        if example.images and not self.takes_images:
+            raise BadDataError("this model takes no images, and the example has one", where=example.where)
+        if len(example.images) > 1:
+            what = f"one image is allowed, and this example has {len(example.images)}"
+            raise BadDataError(what, where=example.where)
+
+    def question(self, text: str) -> str:
+        """What stands in the user's turn for the prompt of an example."""
+        return text.strip()
+
+    def prompt(self, example: Example, default: str) -> Encoded:
+        """As `Template.prompt`."""
+        self.require(example)
+        text = self.question(example.prompt or default)
+        tokens, places = self._tokens(text, len(example.images))
+        _check_length(tokens, text, example.where)
+        return encode.causal(tokens, example.images, places)
+
+    def _of_text(self, text: str, images: int) -> tuple[list[int], tuple[int, ...]]:
+        """Tokens of a prompt, and how many of them come before each image."""
+        tokens, places = [self.vocabulary.bos, self.begin], []
+        before = "user\n"
+        for _ in range(images):
+            tokens += [*self.vocabulary.encode(f"{before}\n\n"), self.before_image]
+            places.append(len(tokens))
+            tokens.append(self.behind_image)
+            before = "\n\n"
+        tokens += [*self.vocabulary.encode(before + text), self.end, *self.vocabulary.encode("\n")]
+        return [*tokens, self.begin, *self.vocabulary.encode("model\n")], tuple(places)
+
+
+class ShieldGemma(Gemma):
+    """Gemma 3's turns around a policy, which is what an example asks; yes says that the image violates it."""
+
+    def question(self, text: str) -> str:
+        """The instruction with a policy in it."""
+        return SHIELDGEMMA_PROMPT.format(policy=text.strip())
+
+    def answer(self, label: str) -> list[int]:
+        """The tokens of `Yes` and `No`, which the model has learned, for the labels yes and no."""
+        return self.vocabulary.encode(label.capitalize() if label in ("yes", "no") else label)
+
+
+def make(name: str, vocabulary: Vocabulary, *, takes_images: bool) -> Template:
+    """The template of a `ModelSpec` by its name.
+
+    Raises:
+      ConfigurationError: the vocabulary lacks a piece that the template needs.
+    """
+    if name == spec.PALIGEMMA:
+        return PaliGemma(vocabulary)
+    kind = {spec.GEMMA: Gemma, spec.SHIELDGEMMA: ShieldGemma}[name]
+    return kind(vocabulary, takes_images=takes_images)

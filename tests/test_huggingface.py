@@ -22,8 +22,10 @@ from hub_server import COMMIT, NAME, OTHER_COMMIT, Repository, RepositoryHandler
 from server import serving
 
 from palitune import workspace
+from palitune.checkpoint import opening
 from palitune.errors import BadDataError, MissingInputError, NetworkError, PalituneError
 from palitune.hub import catalogue, checksum, huggingface, published_models, snapshot, transfer
+from palitune.infer import loading
 from palitune.storage import locks
 
 TOKEN = "hf_0123456789abcdef"
@@ -610,6 +612,27 @@ def test_the_folder_is_what_a_model_is_read_from(
     assert catalogue.has_checksum(NAME, tmp_path / "cache")
     (folder(tmp_path) / snapshot.SOURCE).unlink()
     assert catalogue.downloaded(tmp_path / "cache") == ["tiny"]
+
+
+def test_a_downloaded_model_opens_by_its_name(
+    here: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What arrives is a checkpoint, and each of its files is held to its checksum whenever it is opened."""
+    golden = conftest.REPOSITORY / "tests" / "golden" / "hf" / "paligemma2_published_names"
+    here.files[COMMIT] = {path.name: path.read_bytes() for path in golden.iterdir()}
+    monkeypatch.setenv("PALITUNE_HOME", str(tmp_path))
+    catalogue.download(NAME, workspace.cache(), silent=True)
+    checkpoint = opening.load(workspace.checkpoint_to_read(NAME), workspace.checkpoint_to_read)
+    expected = opening.load(golden, workspace.checkpoint_to_read)
+    assert checkpoint.spec == expected.spec
+    assert checkpoint.leaves().keys() == expected.leaves().keys()
+    files = loading.files_of(checkpoint)
+    assert {*SHARDS, "config.json", "model.safetensors.index.json"} <= {path.name for path in files}
+    for path in files:
+        checksum.verify(path)
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        with pytest.raises(BadDataError, match="its content has changed since it was downloaded"):
+            checksum.verify(path)
 
 
 @pytest.mark.parametrize(

@@ -374,6 +374,24 @@ def test_one_wrong_byte_is_fetched_again(here: Repository, tmp_path: Path) -> No
     assert content(path) == FILES
 
 
+@pytest.mark.parametrize("left", [b"another beginning", WEIGHTS[0], WEIGHTS[1] * 2, b""])
+def test_what_was_left_of_a_file_may_be_no_beginning_of_it(left: bytes, here: Repository, tmp_path: Path) -> None:
+    arriving = tmp_path / "models" / f".somebody--small.{COMMIT[:12]}"
+    arriving.mkdir(parents=True)
+    transfer.partial_of(arriving / SHARDS[0]).write_bytes(left)
+    transfer.partial_of(arriving / "config.json").write_bytes(left)
+    (arriving / SHARDS[1]).write_bytes(left)
+    (arriving / "chat_template.jinja").write_bytes(left)
+    assert content(catalogue.download(NAME, tmp_path, silent=True)) == FILES
+    if left == WEIGHTS[0]:
+        assert here.sent(f"/resolve/{COMMIT}/{SHARDS[0]}") == []
+
+
+def test_a_server_that_does_not_know_the_part_that_is_wanted(here: Repository, tmp_path: Path) -> None:
+    here.faults = [("whole",), ("cut", 1_200_000), ("status", 416)]
+    assert content(catalogue.download(NAME, tmp_path, silent=True)) == FILES
+
+
 def test_troubled_transfers(here: Repository, tmp_path: Path) -> None:
     """The right files or a clean error, whatever happens on the way; and the next attempt, undisturbed, has them."""
     arrived, count = 0, max(12, conftest.CASES // 20)

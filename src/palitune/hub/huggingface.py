@@ -198,19 +198,20 @@ def _receive(url: str, size: int, partial: Path, account: Account, bar: "tqdm[No
     from huggingface_hub import get_session, hf_raise_for_status
 
     start = transfer.size(partial)
-    if start == size and partial.exists():
-        return
+    if start >= size and partial.exists():
+        return  # what is longer is found to be so, and then fetched once more
     headers = {"Accept-Encoding": "identity", "User-Agent": f"palitune/{__version__}"}
     if account.token:
         headers["Authorization"] = f"Bearer {account.token}"
     if start:
         headers["Range"] = f"bytes={start}-"
     with get_session().stream("GET", url, headers=headers, timeout=TIMEOUT) as answer:
-        hf_raise_for_status(answer)
-        if answer.status_code == 206 and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+        part = answer.headers.get("Content-Range", "").startswith(f"bytes {start}-")
+        if answer.status_code == 416 or (answer.status_code == 206 and not part):
             bar.update(-start)
             partial.unlink(missing_ok=True)
             raise httpx2.RemoteProtocolError("another part than the one asked for")
+        hf_raise_for_status(answer)
         with files.open_to_append(partial) as file:
             if answer.status_code != 206:
                 bar.update(-start)

@@ -143,6 +143,12 @@ def _endpoint() -> str | None:
     return os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
 
 
+def not_cached(name: str) -> NetworkError:
+    """What to tell of a model that would have to be fetched, which the user does not want."""
+    what = f"HF_HUB_OFFLINE is set, and {name} is not in huggingface_hub's cache, whole and with its checksums"
+    return NetworkError(what, hint="Unset HF_HUB_OFFLINE and run it again")
+
+
 def is_offline() -> bool:
     """Whether the user wants no request to be sent (HF_HUB_OFFLINE)."""
     from huggingface_hub import is_offline_mode
@@ -234,7 +240,7 @@ def _insist(
 ) -> Result:
     """The result of a request that is made as often as that is worth it; what huggingface_hub raises is told here."""
     import httpx2
-    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
     patience = transfer.Patience()
     while True:
@@ -250,6 +256,8 @@ def _insist(
             hint = f"Check the network, HTTPS_PROXY and HF_ENDPOINT, and run it again{kept}"
             what = f"cannot reach Hugging Face for {name} ({type(error).__name__})"
             failure, worthwhile = NetworkError(what, hint=hint), bool(arrived()) or not _is_nobody(error)
+        except OfflineModeIsEnabled:
+            raise not_cached(name) from None
         except httpx2.InvalidURL:
             hint = "It begins with http:// or https://"
             raise MissingInputError("no address that could be fetched", where="HF_ENDPOINT", hint=hint) from None

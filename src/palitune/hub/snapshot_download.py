@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from tqdm import tqdm
 
-from palitune.errors import BadDataError, MissingInputError, NetworkError, OutputExistsError, listed
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, listed
 from palitune.hub import checksum, huggingface, snapshot, transfer
 from palitune.hub.huggingface import Account, Entry, Listing
 from palitune.hub.snapshot import Snapshot, Stored
@@ -219,13 +219,12 @@ def _leftovers(target: Path) -> Iterator[Path]:
 def _cached(name: str, revision: str | None) -> Path:
     """The folder of huggingface_hub's own cache that has a model's files, for people who want no request to be sent."""
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
 
     try:
         patterns = [*WANTED, "*.safetensors"]
         return Path(snapshot_download(name, revision=revision, local_files_only=True, allow_patterns=patterns))
-    except (LocalEntryNotFoundError, OSError, ValueError):
-        raise _not_cached(name) from None
+    except (OSError, ValueError):  # the former is also how huggingface_hub says that it has not got it
+        raise huggingface.not_cached(name) from None
 
 
 def _listing_of(name: str, folder: Path) -> Listing:
@@ -236,10 +235,5 @@ def _listing_of(name: str, folder: Path) -> Listing:
         if path.is_file() and re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", digest):
             entries[path.name] = Entry(path.stat().st_size, digest, digest if len(digest) == 64 else None)
     if not any(ANY_WEIGHTS.fullmatch(one) for one in entries) or not snapshot.COMMIT.fullmatch(folder.name):
-        raise _not_cached(name)
+        raise huggingface.not_cached(name)
     return Listing(name, folder.name, entries)
-
-
-def _not_cached(name: str) -> NetworkError:
-    what = f"HF_HUB_OFFLINE is set, and {name} is not in huggingface_hub's cache with its checksums"
-    return NetworkError(what, hint="Unset HF_HUB_OFFLINE and run it again")

@@ -291,11 +291,11 @@ def test_names_mean_folders_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert workspace.checkpoint_to_read(str(beside / WHOLE)) == beside / WHOLE
     assert workspace.name_of(beside) == workspace.name_of(beside / WHOLE) == "gemma-1.1"
     assert workspace.name_of(tmp_path / "a.b.npz") == "a.b"
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingInputError, match=r"no checkpoint empty .* There are: mine, tiny"):
+        workspace.checkpoint_to_read("empty")
     (tmp_path / "checkpoints" / "mine.npz").touch()
     assert workspace.checkpoint_to_read("mine").suffix == ".npz"
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingInputError, match="no checkpoint empty"):
-        workspace.checkpoint_to_read("empty")
 
 
 MEASURED = """

@@ -130,6 +130,7 @@ def checkpoint_to_read(name: str | None) -> Path:
         hint = f"Run {command('download')} --model {name}"
         raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
     own = [path.stem for path in sorted(checkpoints().glob("*.npz"))]
+    own += sorted({path.parent.name for path in checkpoints().glob(f"*/{tensor_files.WHOLE}*")})
     known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), catalogue.TINY]))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"

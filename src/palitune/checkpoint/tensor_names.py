@@ -20,7 +20,7 @@ from palitune.models import parameter_shapes
 from palitune.models.parameter_shapes import Axes, GemmaSizes, SiglipSizes
 from palitune.models.spec import SHIELDGEMMA, GemmaSpec, ModelSpec
 
-ROWS = 256  # that are transposed together, which takes a quarter of the time of all at once
+BLOCK = 256  # values a side that are transposed together
 LAYER = "{layer}"  # in a name: the layer's number
 EMBEDDING, OUTPUT = "embed_tokens.weight", "lm_head.weight"
 IMAGE_ENCODER, PROJECTOR = "vision_tower.", "multi_modal_projector."
@@ -142,10 +142,7 @@ class Tensor(NamedTuple):
 
     def copy(self, tensor: Array, target: Array) -> None:
         """Copies a tensor to its place in `target`, which has the parameter's axes behind `place`."""
-        source, axis = tensor.reshape(self.split), self.order.index(0)
-        for start in range(0, self.split[0], ROWS):
-            rows = slice(start, start + ROWS)
-            target[(slice(None),) * axis + (rows,)] = source[rows].transpose(self.order)
+        _copy(self.read(tensor), self.order.index(len(self.order) - 1), target)
 
     def write(self, values: Array) -> Array:
         """The tensor, a view or a copy, of its values with the parameter's axes, those behind `place`."""
@@ -153,10 +150,23 @@ class Tensor(NamedTuple):
         if back == tuple(range(len(back))):
             return values.reshape(self.theirs)
         made = np.empty(self.split, values.dtype)
-        for start in range(0, self.split[0], ROWS):
-            rows = slice(start, start + ROWS)
-            made[rows] = values.transpose(back)[rows]
+        _copy(values.transpose(back), back.index(len(back) - 1), made)
         return made.reshape(self.theirs)
+
+
+def _copy(source: Array, contiguous: int, target: Array) -> None:
+    """Copies block by block, which takes a third of the time of all at once where axes are transposed.
+
+    Args:
+      contiguous: the axis of `source` along which its values are side by side in memory.
+    """
+    last = source.ndim - 1
+    for start in range(0, source.shape[contiguous], BLOCK):
+        for other in range(0, source.shape[last], BLOCK) if contiguous != last else (0,):
+            block = [slice(None)] * source.ndim
+            block[last] = slice(other, other + BLOCK)
+            block[contiguous] = slice(start, start + BLOCK)
+            target[tuple(block)] = source[tuple(block)]
 
 
 def plain_name(name: str) -> str:

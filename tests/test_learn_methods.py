@@ -1,6 +1,7 @@
 """Every method from the command line: learned, saved small, judged as saved, merged, gone on from."""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import Run
 
-from palitune.checkpoint import manifest, npz
+from palitune.checkpoint import exported_tensors, manifest, npz, tensor_writer, transformers_config_writing
+from palitune.models import families
 
 QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
 
@@ -49,6 +51,25 @@ def test_what_is_saved_is_what_was_judged(run: Run, workspace: Path, method: str
     manifest = json.loads((workspace / "checkpoints" / f"{method}-whole.json").read_text())
     assert manifest["base"] is None
     assert run("palitune", "validate", "-m", f"{method}-whole", *paths, cwd=workspace).stdout == blocks(done.stdout)
+
+
+def test_a_folder_of_hugging_face_learns_like_the_npz(run: Run, workspace: Path) -> None:
+    """The same parameters come of it; what is saved finds the folder again where it has moved to."""
+    base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
+    folder = workspace / "theirs" / "tiny-hf"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(transformers_config_writing.write(families.TINY, "float16")))
+    tensor_writer.save(folder, exported_tensors.tensors_of(families.TINY, base))
+    shutil.copyfile(base.path.with_name("tokenizer.model"), folder / "tokenizer.model")
+    learn(run, workspace, "-w", "of-npz")
+    learn(run, workspace, "-m", "theirs/tiny-hf", "-w", "of-folder")
+    one, other = opened(workspace, "of-npz"), opened(workspace, "of-folder")
+    assert {path: array.tobytes() for path, array in one.items()} == {path: other[path].tobytes() for path in other}
+    assert manifest.read(other.path)["base"]["name"] == "tiny-hf"
+    folder.rename(workspace / "checkpoints" / "tiny-hf")
+    data = "./dataset/set1/valid.jsonl"
+    said = [run("palitune", "validate", "-m", name, data, cwd=workspace).stdout for name in ("of-npz", "of-folder")]
+    assert said[0] == said[1] != ""
 
 
 @pytest.mark.slow

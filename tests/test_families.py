@@ -1,0 +1,308 @@
+"""Gemma 1, 2 and 3, with images and without, hold every value of transformers' golden files, and so does PaliGemma."""
+
+import dataclasses
+from typing import Any
+
+import hf_golden
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hf_golden import PIECES, WHOLE, HfGolden, aligned
+
+from palitune import trees
+from palitune.data.batches import Batch
+from palitune.infer import decoding, scoring
+from palitune.method import METHODS
+from palitune.models import cache, families, gemma, lora, multimodal, positions, spec
+from palitune.models.multimodal import Text
+from palitune.models.spec import LayerKind, ModelSpec
+from palitune.train import objective, optimizers
+from palitune.train.step import init_state, make_step
+from palitune.train.step_options import Options
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module", params=WHOLE)
+def family(request: pytest.FixtureRequest) -> HfGolden:
+    return hf_golden.load(request.param)
+
+
+def test_logits(family: HfGolden) -> None:
+    inputs = family.inputs("in")
+    logits = multimodal.forward(family.spec, family.tree, inputs.image, inputs.text)
+    np.testing.assert_allclose(*aligned(family, inputs, logits), rtol=0, atol=TOLERANCE)
+
+
+def test_logits_of_bfloat16_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Published names, two shards.
+
+    The expected values are of a model that went through bfloat16 and back: not only its weights were rounded, but also
+    the frequencies of its rotary positions, which no file has. Computed from the weights alone, transformers' own
+    logits are as far from them as ours, 0.025. So the frequencies are rounded here too.
+    """
+
+    def rounded(head_dim: int, kind: LayerKind, positions: jax.Array) -> Any:
+        frequencies = kind.rope_base ** -(jnp.arange(head_dim // 2, dtype=jnp.float32) / (head_dim // 2))
+        radians = positions[..., None, None] * frequencies.astype(jnp.bfloat16).astype(jnp.float32)
+        return jnp.sin(radians), jnp.cos(radians)
+
+    monkeypatch.setattr(positions, "rope_angles", rounded)
+    golden = hf_golden.load("paligemma2_published_names")
+    assert {array.dtype.name for array in golden.params.values()} == {"bfloat16"}
+    inputs = golden.inputs("in")
+    logits = multimodal.forward(golden.spec, golden.tree, inputs.image, inputs.text)
+    np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)
+
+
+def batch_of(golden: HfGolden) -> Batch:
+    """The batch of the golden inputs, in which the loss counts where they have labels."""
+    inputs = golden.inputs("in")
+    labels = golden.values.get("in/labels", golden.values["in/input_ids"])
+    rows: list[list[tuple[int, int]]] = []
+    for row, columns in enumerate(inputs.columns):
+        # The token at a place is predicted by the one before it, whatever stood between them in transformers' rows.
+        rows.append(
+            [(place - 1, int(labels[row, c])) for place, c in enumerate(columns) if place and labels[row, c] >= 0]
+        )
+    longest = max(map(len, rows))
+    filled = [[*row, *[(0, 0)] * (longest - len(row))] for row in rows]
+    weights = np.array([[1.0] * len(row) + [0.0] * (longest - len(row)) for row in rows], np.float32)
+    text = inputs.text
+    return Batch(
+        inputs.image,
+        text.tokens,
+        text.mask_ar,
+        text.real,
+        text.image_places,
+        np.array([[place for place, _ in row] for row in filled], np.int32),
+        np.array([[target for _, target in row] for row in filled], np.int32),
+        weights,
+    )
+
+
+def of_padding(golden: HfGolden) -> tuple[float, int]:
+    """Sum and number of the losses that transformers has of padding: what it predicts of the first token of a text."""
+    labels, real = golden.values["in/labels"], golden.values["in/attention_mask"]
+    places = np.argwhere((labels[:, 1:] >= 0) & (real[:, :-1] == 0))
+    logp = jax.nn.log_softmax(golden.values["logits"], axis=-1)
+    return -sum(float(logp[row, column, labels[row, column + 1]]) for row, column in places), len(places)
+
+
+def test_loss(family: HfGolden) -> None:
+    """Transformers' is the mean over all tokens of a batch, ours over those of an example and then over examples."""
+    if "loss" not in family.values:
+        pytest.skip("this file has no loss")
+    batch = batch_of(family)
+    padding, count = of_padding(family)
+    zimg = multimodal.image_tokens(family.spec, family.tree, batch.image)
+    hidden = multimodal.hidden_states(family.spec, family.tree, zimg, objective.text_of(batch))
+    chosen = jnp.take_along_axis(hidden, jnp.asarray(batch.positions)[..., None], axis=1)
+    chosen = chosen.reshape(-1, chosen.shape[-1])
+    table, cap = gemma.output_table(family.tree["llm"]), family.spec.llm.final_logits_softcap
+    for chunks in (1, 3):
+        losses, _ = objective.token_losses(chosen, table, batch.targets.reshape(-1), chunks, 0.0, cap)
+        mean = (float((losses * batch.weights.reshape(-1)).sum()) + padding) / (batch.weights.sum() + count)
+        assert abs(mean - family.values["loss"]) < TOLERANCE
+
+
+def test_greedy_decoding(family: HfGolden) -> None:
+    inputs = family.inputs("generate")
+    zimg = multimodal.image_tokens(family.spec, family.tree, inputs.image)
+    decode = jax.jit(decoding.greedy, static_argnums=(0, 4, 5, 6))
+    tokens, _ = decode(family.spec, family.tree, zimg, inputs.text, 8, -1, PIECES)
+    np.testing.assert_array_equal(tokens, family.values["greedy"][:, -8:])
+
+
+def extended(golden: HfGolden, length: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits of texts written token by token, and of the same texts in one pass: float32[B, length, V]."""
+    inputs = golden.inputs("generate")
+    sizes, tree = golden.spec, golden.tree
+    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
+    rng = np.random.default_rng(0)
+    added = rng.integers(4, 500, (len(zimg), length)).astype(np.int32)
+    prompt_length = inputs.text.tokens.shape[1]
+    prefill = jax.jit(multimodal.prefill, static_argnums=(0, 4))
+    extend = jax.jit(multimodal.extend, static_argnums=0)
+    logits, kept, position = prefill(sizes, tree, zimg, inputs.text, zimg.shape[1] + prompt_length + length)
+    found = [logits]
+    for column in range(length - 1):
+        logits, kept = extend(sizes, tree, kept, added[:, column], position + column)
+        found.append(logits)
+    rows = []
+    for row, real in enumerate(np.asarray(inputs.text.real)):
+        count = int(real.sum())
+        tokens = np.concatenate([inputs.text.tokens[row, :count], added[row, :-1]])[None]
+        causal = np.concatenate([inputs.text.mask_ar[row, :count], np.ones(length - 1, np.int32)])[None]
+        text = Text(tokens, causal, None, inputs.text.image_places[row : row + 1])
+        rows.append(multimodal.forward(sizes, tree, zimg[row : row + 1], text)[0, count - 1 :])
+    return np.stack(found, axis=1), np.stack(rows)
+
+
+def test_a_ring_that_goes_round_is_the_whole_sequence(family: HfGolden) -> None:
+    """24 tokens more than the prompt: local layers, whose window is 6, forget while they go."""
+    written, whole = extended(family, 24)
+    np.testing.assert_allclose(written, whole, rtol=0, atol=TOLERANCE)
+
+
+def test_local_layers_keep_their_window_alone(family: HfGolden) -> None:
+    llm = family.spec.llm
+    sizes = [group.rows for group in cache.groups(llm, 100)]
+    window = {kind.window for kind in llm.kinds if kind.window and kind.window < 100}
+    assert sizes == sorted({100, *window}, reverse=True)
+    assert sorted(layer for group in cache.groups(llm, 100) for layer in group.layers) == list(range(llm.depth))
+
+
+LABELS = [[5, 6, 9], [5, 6, 4, 3], [5, 2], [7]]
+
+
+def test_scores_of_one_pass_are_each_label_by_itself(family: HfGolden) -> None:
+    inputs = family.inputs("generate")
+    sizes, tree = family.spec, family.tree
+    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
+    found = scoring.log_likelihoods(sizes, tree, zimg, inputs.text, scoring.label_tree(LABELS, 1))
+    for row, real in enumerate(np.asarray(inputs.text.real)):
+        count = int(real.sum())
+        for number, label in enumerate(LABELS):
+            tokens = np.concatenate([inputs.text.tokens[row, :count], label])[None].astype(np.int32)
+            causal = np.concatenate([inputs.text.mask_ar[row, :count], np.ones(len(label), np.int32)])[None]
+            text = Text(tokens, causal, None, inputs.text.image_places[row : row + 1])
+            logits = multimodal.forward(sizes, tree, zimg[row : row + 1], text)[0, count - 1 : -1]
+            logp = jax.nn.log_softmax(logits)[np.arange(len(label)), np.array(label)].sum()
+            assert abs(float(found[row, number] - logp)) < TOLERANCE
+
+
+def untied(golden: HfGolden) -> HfGolden:
+    """The same model with an output layer of its own."""
+    table = golden.params["llm/embedder/input_embedding"]
+    params = {**golden.params, "llm/embedder/output_embedding": np.roll(table, 1, axis=0)}
+    return golden._replace(spec=with_llm(golden.spec, tied=False), params=params)
+
+
+def with_llm(sizes: ModelSpec, **changes: Any) -> ModelSpec:
+    return dataclasses.replace(sizes, llm=dataclasses.replace(sizes.llm, **changes))
+
+
+QUICK = {("gemma3_vision", "attention"), ("gemma3_text", "full"), ("untied", "full"), ("gemma2_text", "lora")}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        pytest.param(name, method, marks=[] if (name, method) in QUICK else pytest.mark.slow)
+        for name in ("gemma2_text", "gemma3_text", "gemma3_vision", "paligemma2", "untied")
+        for method in METHODS
+    ],
+)
+def test_layer_by_layer_is_all_at_once(name: str, method: str) -> None:
+    """Every parameter after two steps, whether gradients are held or each layer is updated as its own comes by."""
+    golden = untied(hf_golden.load("gemma3_text")) if name == "untied" else hf_golden.load(name)
+    batch, stored = batch_of(golden), dict(golden.params)
+    if METHODS[method].adds_adapters:
+        made = lora.init(stored, "llm/layers/(attn/.*einsum/w|mlp/.*)", 2, 4.0, jax.random.key(0))
+        stored |= {path: np.asarray(leaf) + (0.02 if path.endswith(lora.B) else 0) for path, leaf in made.items()}
+    chosen, frozen = trees.split(stored, METHODS[method].trainable)
+    assert not any(path.endswith("_norm/scale") and "/attn/" in path for path in chosen) or method == "full"
+    results = []
+    for options in (Options(layerwise=False), Options(kept_layers=2, chunks=3)):
+        rule = optimizers.sgd(lambda step: 0.05)
+        update = make_step(golden.spec, rule, options=options)
+        trainable: Any = {path: jnp.array(leaf) for path, leaf in chosen.items()}
+        state = init_state(rule, trainable, options)
+        for _ in range(2):
+            trainable, state, outcome = update(trainable, state, frozen, batch)
+        assert outcome.finite
+        results.append((float(outcome.loss), trainable))
+    assert abs(results[0][0] - results[1][0]) < TOLERANCE
+    for path, leaf in results[0][1].items():
+        np.testing.assert_allclose(results[1][1][path], leaf, rtol=0, atol=TOLERANCE, err_msg=path)
+        assert not np.array_equal(leaf, chosen[path]) or path.endswith((lora.ALPHA, "key/bias")), path
+
+
+def test_an_image_in_the_middle_is_seen_by_what_follows(family: HfGolden) -> None:
+    """Another image changes every token behind it and none before it; its place is where the text puts it."""
+    if family.spec.img is None:
+        pytest.skip("this model takes no images")
+    inputs = family.inputs("in")
+    other = np.flip(inputs.image, axis=1).copy()
+    first, second = (
+        np.asarray(multimodal.forward(family.spec, family.tree, image, inputs.text)) for image in (inputs.image, other)
+    )
+    for row, (place,) in enumerate(np.asarray(inputs.text.image_places)):
+        real = int(np.asarray(inputs.text.real)[row].sum())
+        changed = np.abs(first[row, :real] - second[row, :real]).max(axis=1) > 1e-6
+        assert not changed[:place].any()
+        assert changed[place:].all()
+
+
+def test_an_absent_image_is_none() -> None:
+    """A row without its image gives the logits of the text alone, whatever its pixels are."""
+    golden = hf_golden.load("gemma3_vision")
+    inputs, tree, sizes = golden.inputs("in"), golden.tree, golden.spec
+    text = inputs.text._replace(image_places=np.full_like(inputs.text.image_places, multimodal.ABSENT))
+    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
+    found = multimodal.forward(sizes, tree, zimg, text)
+    none = np.zeros((len(zimg), 0, sizes.llm.width), np.float32)
+    alone = multimodal.forward(sizes, tree, none, inputs.text._replace(image_places=np.zeros((len(zimg), 0), np.int32)))
+    real = np.asarray(inputs.text.real, bool)
+    np.testing.assert_allclose(np.asarray(found)[real], np.asarray(alone)[real], rtol=0, atol=1e-5)
+
+
+def test_two_images_are_two_blocks() -> None:
+    """Two images of one text: each sees itself and what comes before, which swapping the second shows."""
+    golden = hf_golden.load("gemma3_vision")
+    inputs, tree, sizes = golden.inputs("in"), golden.tree, golden.spec
+    zimg = np.asarray(multimodal.image_tokens(sizes, tree, inputs.image))[:2]
+    both = np.concatenate([zimg[:1], zimg[1:]], axis=1)
+    tokens = np.arange(10, 20, dtype=np.int32)[None]
+    text = Text(tokens, np.ones_like(tokens), None, np.array([[3, 6]], np.int32))
+    first = np.asarray(multimodal.forward(sizes, tree, both, text))[0]
+    changed = np.asarray(multimodal.forward(sizes, tree, np.concatenate([zimg[:1], zimg[:1]], axis=1), text))[0]
+    moved = np.abs(first - changed).max(axis=1) > 1e-6
+    assert not moved[:6].any()
+    assert moved[6:].all()
+    whole = multimodal.sequence(sizes, tree, jnp.asarray(both), text)
+    each = sizes.num_image_tokens
+    assert sorted(np.asarray(whole.positions)[0].tolist()) == list(range(10 + 2 * each))
+    assert np.asarray(whole.positions)[0, :each].tolist() == list(range(3, 3 + each))
+    assert np.asarray(whole.positions)[0, each : 2 * each].tolist() == list(range(6 + each, 6 + 2 * each))
+
+
+@pytest.mark.parametrize("pattern", [(0, 1), (1, 0, 0), (1, 1, 0, 1, 0, 0), (0,)])
+def test_layers_of_any_order(pattern: tuple[int, ...]) -> None:
+    """Decoding token by token is one pass, whichever layers are local and whatever their windows are."""
+    golden = hf_golden.load("gemma3_text")
+    kinds = (LayerKind(10_000.0, 3), LayerKind(1_000_000.0, 9, 8.0))
+    written, whole = extended(golden._replace(spec=with_llm(golden.spec, kinds=kinds, pattern=pattern)), 16)
+    np.testing.assert_allclose(written, whole, rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("name", families.variants())
+def test_every_variant_is_what_initialisation_makes(name: str) -> None:
+    sizes = families.variant(name)
+    assert sizes is not None
+    made = jax.eval_shape(lambda: multimodal.init(sizes, jax.random.key(0)))
+    assert spec.expected(sizes) == {path: trees.Shape(leaf.shape) for path, leaf in trees.flatten(made).items()}
+
+
+@pytest.mark.parametrize(
+    ("name", "billions"),
+    [
+        ("gemma-2b", 2.51),
+        ("gemma-7b", 8.54),
+        ("gemma2-2b", 2.61),
+        ("gemma2-9b", 9.24),
+        ("gemma2-27b", 27.23),
+        ("gemma3-270m", 0.268),
+        ("gemma3-1b", 1.0),
+        ("gemma3-4b", 4.3),
+        ("gemma3-12b", 12.19),
+        ("gemma3-27b", 27.43),
+    ],
+)
+def test_sizes_add_up(name: str, billions: float) -> None:
+    """To the number of parameters that the published files have."""
+    sizes = families.FAMILIES[name]
+    total = sum(int(np.prod(leaf.shape)) for leaf in spec.expected(sizes).values())
+    assert total / 1e9 == pytest.approx(billions, rel=0.003)

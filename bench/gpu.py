@@ -1,8 +1,8 @@
 """Measures the real model on a real GPU: peak memory and time of a step, compared with the plan.
 
-    python bench/gpu.py [--card rtx4070-12gb] [--gigabytes 11] [--steps 20] [--batch 8]
+    python bench/gpu.py [--card rtx4070-12gb] [--gigabytes 11] [--steps 20] [--batch 8] [--variant gemma3-4b]
 
-Random weights of PaliGemma 3B at 224 pixels, all three methods, each in a process of its own whose share of the GPU is
+Random weights of PaliGemma 3B at 224 pixels or of another --variant, all three methods, each in a process of its own whose share of the GPU is
 capped to `--gigabytes`. It prints the planned peak, the peak that the device reports, milliseconds a step (median),
 the lower bound (operations at the card's full bfloat16 speed, or weights moved) and the share of it.
 """
@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=11.0, help="share of the GPU (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--variant", default="paligemma-3b")
+    parser.add_argument("--variant", default="paligemma-3b-224", help="as of palitune plan (default: %(default)s)")
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)  # what a child process runs
     args = parser.parse_args()
     if args.method:
@@ -66,9 +66,11 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     from palitune.train import cards, plan
     from palitune.train.step import init_state
 
-    sizes = families.published(args.variant, 224)
+    sizes = families.variant(args.variant)
+    if sizes is None:
+        sys.exit(f"no variant {args.variant}. There are: {', '.join(families.variants())}")
     settings = run_config.training(method=args.method, batch_size=args.batch)
-    dtype = jnp.dtype(families.FAMILIES[args.variant].stored_dtype)
+    dtype = jnp.dtype(sizes.stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
     work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, args.method != "full")
     keep = plan.budget(work, plan.device_memory())

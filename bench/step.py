@@ -9,10 +9,15 @@ times, in turns within one run, at batch 8 with a 20-token prompt and a one-word
   big_vision  (--reference) the reference implementation's own model under the literal recipe, where it is importable
   torch     (--torch) transformers' PaliGemma of the same sizes, where torch is installed
 
-Memory is XLA's own count of temporary bytes.
+With --family gemma3-text or gemma3 (with images) it times palitune's step of a Gemma 3 with the full vocabulary beside
+transformers' of the same sizes, where torch is installed: attention alone learns, plain SGD, float32.
+
+Memory is XLA's own count of temporary bytes, and for torch the most bytes that its allocator has given out during a
+step beyond what it had before.
 """
 
 import argparse
+import functools
 import platform
 import statistics
 import sys
@@ -26,14 +31,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from palitune import trees
+from palitune.checkpoint import transformers_config_writing
 from palitune.data import batches, encode
 from palitune.data.encode import Encoded
 from palitune.data.example import Image
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import multimodal, siglip
+from palitune.models.multimodal import Text
 from palitune.models.parameter_shapes import SiglipSizes
-from palitune.models.spec import GemmaSpec, ModelSpec
+from palitune.models.spec import GEMMA, GemmaSpec, LayerKind, ModelSpec
 from palitune.reference import Reference
 from palitune.train import optimizers
 from palitune.train.plan import kept_layers
@@ -44,7 +51,26 @@ SIZES = ModelSpec(
     SiglipSizes(width=192, depth=6, mlp_dim=768, num_heads=3, patch_size=14, image_size=224, num_classes=256),
     GemmaSpec(width=256, depth=6, mlp_dim=2048, num_heads=4, num_kv_heads=1, head_dim=64, vocab_size=257_152),
 )
+LOCAL, GLOBAL = LayerKind(10_000.0, 512), LayerKind(1_000_000.0, rope_factor=8.0)
+GEMMA3 = GemmaSpec(
+    width=256,
+    depth=6,
+    mlp_dim=2048,
+    num_heads=4,
+    num_kv_heads=2,
+    head_dim=64,
+    vocab_size=262_208,
+    post_norms=True,
+    kinds=(LOCAL, GLOBAL),
+    pattern=(0, 0, 0, 0, 0, 1),
+    qk_norms=True,
+)
+FAMILIES = {
+    "gemma3-text": ModelSpec(None, GEMMA3, template=GEMMA),
+    "gemma3": ModelSpec(SiglipSizes(192, 6, 768, 3, 14, 448, 256, pool=2), GEMMA3, template=GEMMA),
+}
 BATCH, PROMPT, LITERAL_LENGTH, RATE = 8, 20, 128, 0.03
+TEXT_PROMPT = 126  # tokens of a text without an image
 Run = Callable[[], Any]
 
 
@@ -123,15 +149,15 @@ def literal(params: Any, images: Any, texts: list[Encoded], forward: Any, name: 
     return Contestant(name, jitted, copies, frozen, images, text, mask_ar, mask_loss, mask_input)
 
 
-def palitune(params: Any, images: Any, texts: list[Encoded], name: str) -> Contestant:
+def palitune(params: Any, images: Any, texts: list[Encoded], name: str, sizes: ModelSpec = SIZES) -> Contestant:
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
     if images.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)
     batch = batches.training(images, texts)
-    options = Options(kept_layers=kept_layers(SIZES, batch, jnp.float32))
+    options = Options(kept_layers=kept_layers(sizes, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
-    step = make_step(SIZES, transform, jnp.float32, options)
+    step = make_step(sizes, transform, jnp.float32, options)
     return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
 
 
@@ -209,12 +235,90 @@ class Torch:
         self.loss = float(loss.detach())
 
 
+class TorchGemma3(Torch):
+    """transformers' Gemma 3 of the same sizes: attention alone learns, with SGD, in float32."""
+
+    def __init__(self, sizes: ModelSpec, images: Any, texts: list[Encoded]) -> None:
+        import torch
+        from transformers import Gemma3Config, Gemma3ForCausalLM, Gemma3ForConditionalGeneration
+
+        config = Gemma3Config(**transformers_config_writing.write(sizes, "float32"))
+        model = Gemma3ForConditionalGeneration(config) if sizes.img else Gemma3ForCausalLM(config.text_config)
+        each, image_token = sizes.num_image_tokens, config.image_token_id if sizes.img else -1
+        rows = []
+        for text in texts:
+            ids, place = text.tokens.tolist(), text.image_places[0] if sizes.img else 0
+            rows.append([*ids[:place], *[image_token] * each, *ids[place:]])
+        ids = torch.tensor(rows)
+        labels = ids.clone()
+        labels[:, : texts[0].prompt_length + each] = -100
+        self.inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels}
+        if sizes.img:
+            self.inputs["pixel_values"] = torch.tensor(images).permute(0, 3, 1, 2).contiguous()
+            self.inputs["token_type_ids"] = (ids == image_token).long()
+        self.name, self.times, self.loss, self.torch = "torch", list[float](), float("nan"), torch
+        self.compile_seconds = 0.0
+        self.model = model.train()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_("self_attn" in name and "vision" not in name and "norm" not in name)
+        self.trained = [p for p in model.parameters() if p.requires_grad]
+        self.optimizer = torch.optim.SGD(self.trained, RATE)
+        self.temporaries = self._most_bytes()
+
+    def _most_bytes(self) -> int:
+        """What a step takes at most beyond what is there before it."""
+        torch = self.torch
+        self()
+        self.optimizer.zero_grad()
+        self.times.clear()
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+            self()
+        self.times.clear()
+        most = now = 0
+        for event in profile.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                now += event.nbytes()
+                most = max(most, now)
+        return most
+
+
+def gemma3_examples(sizes: ModelSpec, seed: int) -> tuple[np.ndarray, list[Encoded]]:
+    """Random images, or none, and texts of a Gemma 3: a prompt, one token of answer, the end of the turn."""
+    rng = np.random.default_rng(seed)
+    length = PROMPT if sizes.img else TEXT_PROMPT
+    words = rng.integers(300, 250_000, (BATCH, length + 1)).tolist()
+    pictures, places = ((Image("a.png"),), (4,)) if sizes.img else ((), ())
+    texts = [encode.causal(row[:length], pictures, places).answered([row[length], 106]) for row in words]
+    if sizes.img is None:
+        return np.zeros((BATCH, 0, sizes.llm.width), np.float16), texts
+    side = sizes.img.image_size
+    return rng.uniform(-1, 1, (BATCH, side, side, 3)).astype(np.float32), texts
+
+
+def of_family(name: str) -> tuple[list[Any], int]:
+    """transformers' step and palitune's of a Gemma 3, and how many parameters it has."""
+    sizes = FAMILIES[name]
+    images, texts = gemma3_examples(sizes, 0)
+    params = trees.flatten(multimodal.init(sizes, jax.random.key(0)))
+    contestants: list[Any] = [TorchGemma3(sizes, images, texts)]
+    if sizes.img:
+        tokens = jax.jit(functools.partial(multimodal.image_tokens, sizes))(trees.unflatten(params), images)
+        contestants.append(palitune(params, images, texts, "images", sizes))
+        images = np.asarray(tokens, np.float16)
+    contestants.append(palitune(params, images, texts, "features" if sizes.img else "text", sizes))
+    return contestants, sum(leaf.size for leaf in params.values())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="timed steps of each (default: %(default)s)")
     parser.add_argument("--reference", action="store_true", help="also time big_vision (bin/install-big_vision.sh)")
     parser.add_argument("--torch", action="store_true", help="also time transformers on torch")
+    parser.add_argument("--family", choices=FAMILIES, help="time a Gemma 3 beside transformers instead; needs torch")
     args = parser.parse_args()
+    if args.family:
+        report(*of_family(args.family), args.rounds)
+        return
     if args.reference:  # as `palitune verify` finds and imports it, with TensorFlow or without
         try:
             reference = Reference(SIZES, Path(__file__).parent.parent / "cache" / "big_vision")
@@ -229,8 +333,8 @@ def main() -> None:
         params, images
     )
 
-    def forward(params: Any, *arguments: Any) -> jax.Array:
-        return multimodal.forward(SIZES, trees.unflatten(params), *arguments)
+    def forward(params: Any, image: Any, *text: Any) -> jax.Array:
+        return multimodal.forward(SIZES, trees.unflatten(params), image, Text(*text))
 
     contestants: list[Any] = [
         literal(params, images, texts, forward, "literal"),
@@ -241,17 +345,20 @@ def main() -> None:
         contestants.append(big_vision(reference, params, images, texts))
     if args.torch:
         contestants.append(Torch(images, texts))
-    for _ in range(args.rounds):
+    report(contestants, count, args.rounds)
+
+
+def report(contestants: list[Any], count: int, rounds: int) -> None:
+    """Times all in turns, and prints how much faster than the first each of them is."""
+    for _ in range(rounds):
         for step in contestants:
             # The first step after another contestant's pays for the memory that the other one gave back.
             step()
             step.times.pop()
             step()
     versions = f"jax {jax.__version__}, {platform.machine()}, {jax.devices()[0].device_kind}"
-    print(f"{count / 1e6:.1f}M parameters, batch {BATCH}, {PROMPT}-token prompt; {versions}; {args.rounds} rounds")
-    print(
-        f"{'':10} {'ms a step':>10} {'times faster':>13} {'temporary MB':>13} {'of literal':>10} {'compile s':>10} loss"
-    )
+    print(f"{count / 1e6:.1f}M parameters, batch {BATCH}, {versions}; {rounds} rounds")
+    print(f"{'':10} {'ms a step':>10} {'times faster':>13} {'temporary MB':>13} {'of it':>10} {'compile s':>10} loss")
     base = contestants[0]
     for step in contestants:
         # Ratios of the same round: what else the machine does slows both.

@@ -42,16 +42,23 @@ PROMISED = (
     ("paligemma2-3b", "full", "sgd", 4, False, 9.5),
     ("paligemma2-3b", "lora", "adamw", 16, True, 9.0),
     ("paligemma2-3b", "lora", "adamw", 16, False, 9.0),
+    ("gemma3-4b", "attention", "sgd", 2, True, 9.5),
+    ("gemma3-4b", "lora", "adamw", 2, True, 9.5),
+    ("gemma3-1b", "full", "sgd", 8, False, 4.8),
+    ("gemma2-2b", "full", "sgd", 4, False, 7.8),
 )
+RANKS = {"gemma3-4b": 16}
+PROMPTS = {"gemma3-1b": 126}  # tokens: of 128 the last two are the answer's
 
 
 def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
-    sizes = families.published(family, 224)
-    settings = run_config.training(method=method, optimizer=optimizer, batch_size=batch)
+    sizes = families.published(family, 224 if family in families.PALIGEMMAS else None)
+    rank = RANKS.get(family, run_config.training().lora_rank)
+    settings = run_config.training(method=method, optimizer=optimizer, batch_size=batch, lora_rank=rank)
     dtype = jnp.dtype(families.FAMILIES[family].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
-    work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
+    work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), PROMPTS.get(family, 20) + 1, 2, features)
     counted = plan.measure(work, 0, cards.placement(cards.find(CARD)))
     return counted.peak / 1e9, plan.estimate(work, 0).peak / 1e9
 

@@ -2,9 +2,10 @@
 
     python bench/gpu.py [--card rtx4070-12gb] [--gigabytes 11] [--steps 20] [--batch 8] [--variant gemma3-4b]
 
-Random weights of PaliGemma 3B at 224 pixels or of another --variant, all three methods, each in a process of its own whose share of the GPU is
-capped to `--gigabytes`. It prints the planned peak, the peak that the device reports, milliseconds a step (median),
-the lower bound (operations at the card's full bfloat16 speed, or weights moved) and the share of it.
+Random weights of PaliGemma 3B at 224 pixels, or of another --variant, and all three methods, each in a process of its
+own whose share of the GPU is capped to `--gigabytes`. It prints the planned peak, the peak that the device reports,
+milliseconds a step (median), the lower bound (operations at the card's full bfloat16 speed, or weights moved) and the
+share of it.
 """
 
 import argparse

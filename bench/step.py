@@ -70,7 +70,7 @@ FAMILIES = {
     "gemma3": ModelSpec(SiglipSizes(192, 6, 768, 3, 14, 448, 256, pool=2), GEMMA3, template=GEMMA),
 }
 BATCH, PROMPT, LITERAL_LENGTH, RATE = 8, 20, 128, 0.03
-TEXT_PROMPT = 126  # tokens of a text without an image
+TEXT_PROMPT = 62  # tokens of a text without an image
 Run = Callable[[], Any]
 
 

@@ -26,7 +26,7 @@ from palitune.data.templates import Template
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, in_batches, text_of
 from palitune.models import gemma, multimodal
-from palitune.models.arrays import AnyArray, Flat, Params
+from palitune.models.arrays import AnyArray, Flat, HostArray, Params
 from palitune.models.multimodal import Branches, Text
 from palitune.models.spec import ModelSpec
 
@@ -42,9 +42,9 @@ class LabelTree(NamedTuple):
     """
 
     branches: Branches
-    places: Int32[NDArray[np.int32], "L S"]
-    targets: Int32[NDArray[np.int32], "L S"]
-    real: Float32[NDArray[np.float32], "L S"]  # 1 where a label has a token
+    places: Int32[HostArray, "L S"]
+    targets: Int32[HostArray, "L S"]
+    real: Float32[HostArray, "L S"]  # 1 where a label has a token
 
 
 def label_tree(tokens: Sequence[Sequence[int]], eos: int) -> LabelTree:
@@ -155,7 +155,7 @@ class Scorer:
 
     def __call__(
         self, params: Flat, questions: Iterable[tuple[ImageArray, Encoded]]
-    ) -> Iterator[Float32[NDArray[np.float32], " L"]]:
+    ) -> Iterator[Float32[HostArray, " L"]]:
         """float32[L] for each question, as in `questions.in_batches`. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[NDArray[np.float32]]:

@@ -5,10 +5,11 @@ from typing import Any, Protocol
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
-AnyArray = jax.Array | NDArray[Any]  # on the device, or of NumPy
 DType = np.dtype[Any]
+# Not NumPy's NDArray: from NumPy 2.5 on that is no class, which jaxtyping needs.
+HostArray = np.ndarray[tuple[Any, ...], DType]
+AnyArray = jax.Array | HostArray  # on the device, or of NumPy
 Index = jax.Array | int  # the number of a layer, int[]
 Tree = Any  # containers in containers with arrays as leaves, which JAX takes and returns whole
 Params = Mapping[str, Tree]  # nested by the parts of a parameter's path

@@ -11,6 +11,7 @@ import pytest
 from palitune.data.split import atomic_folder
 from palitune.data.split.splitter import Amount, SplitOptions, split
 from palitune.errors import OutputExistsError
+from palitune.storage import new_folder
 
 WISH = SplitOptions(validation=Amount(4), near="ignore")
 FOLDS = SplitOptions(folds=2, near="ignore")
@@ -61,9 +62,8 @@ def killed(action: Callable[[], object], number: int) -> bool:
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
 
 
-def no_exchange(made: Path, folder: Path) -> Path:
-    """The swap of volumes that have no exchange."""
-    aside = made.with_name(f".{folder.name}.{atomic_folder.ASIDE}-0123abcd")
+def no_exchange(made: Path, folder: Path, aside: Path) -> Path:
+    """The exchange on volumes that have none."""
     folder.rename(aside)
     made.rename(folder)
     return aside
@@ -76,7 +76,7 @@ def test_killed_at_every_step(
     source: Path, wish: SplitOptions, has_exchange: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not has_exchange:
-        monkeypatch.setattr(atomic_folder, "_swap", no_exchange)
+        monkeypatch.setattr(new_folder, "exchange", no_exchange)
     folder = source.parent / "set1"
     new, old = made(source, 7, wish), made(source, 1)
     assert new != old

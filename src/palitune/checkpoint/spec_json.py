@@ -17,12 +17,14 @@ WIDEST = 1e12  # of a number
 
 
 def of_model(spec: ModelSpec, arrays: Mapping[str, Shaped]) -> dict[str, object] | None:
-    """The spec as JSON; None where the arrays' shapes alone tell it."""
+    """The spec as JSON; None where the arrays' shapes alone tell what is computed."""
     try:
         told = families.read(arrays)
     except ConfigurationError:
-        told = None
-    return None if spec == told else as_json(spec)
+        return as_json(spec)
+    # What it is called, and in which dtype it was published, changes nothing.
+    named = {name: getattr(told, name) for name in ("stored_dtype", "tokenizer", "big_vision")}
+    return None if dataclasses.replace(spec, **named) == told else as_json(spec)
 
 
 def as_json(spec: ModelSpec) -> dict[str, object]:

@@ -114,6 +114,12 @@ class TransformersCheckpoint(Stored):
         return StackedTensors(self._leaves[path], tensors, self._files.__getitem__)[:]
 
     @property
+    def image_token(self) -> int | None:
+        """The id of the token that stands for an image in other people's programs, which is not read as text."""
+        found = self.config.get("image_token_index", self.config.get("image_token_id"))
+        return found if type(found) is int else None
+
+    @property
     def files(self) -> list[Path]:
         """The files that it is read from: `config.json`, the index and the tensors'."""
         return [self._config_file, *self._files.files]

@@ -50,6 +50,7 @@ COMMANDS = {
     "convert": ("convert", "other people's formats to records, and back"),
     "plan": ("plan", "show what fits on a card: memory and time by method and batch size"),
     "merge": ("merge", "make one whole checkpoint of a trained one and its base"),
+    "export": ("export", "make a folder that transformers and vLLM load"),
     "doctor": ("doctor", "what this machine has of what palitune needs, and what is likely to go wrong"),
     "verify": ("verify", "hold a checkpoint to the reference implementation"),
     "pretrain-tiny": ("pretrain_tiny", "make the tiny model again from its seed"),

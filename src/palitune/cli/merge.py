@@ -9,12 +9,14 @@ INPUT = Input("model", "-m", "CHECKPOINT")
 DESCRIPTION = """\
 Writes one whole checkpoint from a trained one and its base, under big_vision's parameter paths, for palitune and for
 programs that know nothing of deltas or adapters. LoRA adapters are multiplied into their weights, which are then kept
-in float32 unless --save-dtype says else; all other parameters stay in the dtype they have.
+in float32 unless --save-dtype says else; all other parameters stay in the dtype they have. A folder of .safetensors
+becomes such a checkpoint too; rows that palitune export has added to the vocabulary are left out again.
 """
 EXAMPLES = """\
 examples:
   palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
   palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
+  palitune merge -m folder-of-safetensors -w whole                from Hugging Face's form to big_vision's
 """
 
 
@@ -38,8 +40,9 @@ def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.checkpoint import manifest, npz, opening, spec_json
+    from palitune.checkpoint import manifest, npz, opening, padded_vocabulary, spec_json
     from palitune.checkpoint.merge import MergedCheckpoint
+    from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
     from palitune.config.run_config import training
     from palitune.errors import UsageError
     from palitune.infer.loading import check, files_of, spec_of
@@ -54,12 +57,14 @@ def run(args: argparse.Namespace) -> None:
     spec = spec_of(checkpoint, source)
     check(checkpoint, spec, source)
     checkpoint.verify(args.quiet or not sys.stderr.isatty())
-    whole = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
-    dtypes = {path: leaf.dtype for path, leaf in whole.leaves().items()}
+    merged = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
+    token = checkpoint.whole.image_token if isinstance(checkpoint.whole, TransformersCheckpoint) else None
+    spec, whole = padded_vocabulary.without_added(spec, merged, token)
+    dtypes = {path: whole[path].dtype for path in whole}
     known = manifest.read(source)
     config = known.get("config") or training().as_json()
     data, learned = known.get("data", ""), known.get("learned")
-    model = spec_json.of_model(spec, whole.leaves())
+    model = spec_json.of_model(spec, whole)
     content = manifest.text(base=None, dtypes=dtypes, config=config, data=data, learned=learned, model=model)
     with RunFolder(target).held():  # no run of that name is at work, nor another merge
         # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.

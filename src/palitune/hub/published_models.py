@@ -105,3 +105,11 @@ def similar(name: str, others: Iterable[str] = ()) -> list[str]:
     known |= {one.partition("/")[2]: one for one in HUGGING_FACE}
     found = difflib.get_close_matches(name.partition("@")[0], known, 3)
     return list(dict.fromkeys(known[one] for one in found))
+
+
+def on_hugging_face(name: str) -> str | None:
+    """What Hugging Face calls a model that is known here by this name; None where it is no published one."""
+    if name in KAGGLE:
+        return f"google/{KAGGLE[name].handle.split('/')[3]}"
+    found = name.partition("@")[0]
+    return found if found in HUGGING_FACE else None

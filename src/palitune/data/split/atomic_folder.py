@@ -5,7 +5,6 @@ process runs. The next process cleans up what a killed one left behind.
 """
 
 import contextlib
-import ctypes
 import os
 import re
 import secrets
@@ -15,15 +14,13 @@ from pathlib import Path
 
 from palitune.data.formats.lines import KINDS
 from palitune.errors import OutputExistsError, StorageError
-from palitune.storage import atomic_files, files, locks
+from palitune.storage import atomic_files, files, locks, new_folder
 
 FILES = rf"(?:shuffle|train|valid|test)\.(?:{'|'.join(KINDS)})"
 WRITTEN = re.compile(FILES)
 FOLD = re.compile(r"fold\d+")
 HALF_WRITTEN = re.compile(rf"\.{FILES}\.[a-z0-9_]{{8}}")
 ASIDE = "aside"
-EXCHANGE = 2  # renameat2's flag
-HERE = -100  # AT_FDCWD: paths are relative to the current folder
 ATTEMPTS = 100  # to lock the parent folder
 PAUSE = 0.05  # seconds between two attempts
 
@@ -80,7 +77,8 @@ def install(made: Path, folder: Path, overwrite: bool) -> None:
         made.chmod(folder.stat().st_mode & 0o7777)
     for part in (*(made / name for name in sorted(new) if "/" in name), made):
         atomic_files.sync_folder(part if part.is_dir() else part.parent)
-    before = _swap(made, folder)
+    aside = made.with_name(f".{folder.name}.{ASIDE}-{secrets.token_hex(4)}")
+    before = new_folder.exchange(made, folder, aside)  # what a killed process leaves aside, the next one puts back
     atomic_files.sync_folder(folder.parent)
     _carry(before, folder)
     _remove(before)
@@ -94,23 +92,6 @@ def contents(folder: Path) -> set[str]:
         if (folder / fold).is_dir():
             found |= {f"{fold}/{name}" for name in os.listdir(folder / fold) if WRITTEN.fullmatch(name)}
     return {name for name in found if (folder / name).is_file()}
-
-
-def _swap(made: Path, folder: Path) -> Path:
-    """Exchanges both folders. Returns where the old one is then."""
-    with contextlib.suppress(AttributeError, OSError):  # the C library or the volume does not have this call
-        rename = ctypes.CDLL(None, use_errno=True).renameat2
-        if rename(HERE, os.fsencode(made), HERE, os.fsencode(folder), EXCHANGE) == 0:
-            return made
-    # Without it, there is no folder for a moment. If the process is killed then, the next one puts it back.
-    aside = made.with_name(f".{folder.name}.{ASIDE}-{secrets.token_hex(4)}")
-    folder.rename(aside)
-    try:
-        made.rename(folder)
-    except OSError:
-        aside.rename(folder)
-        raise
-    return aside
 
 
 def _clean_up(folder: Path) -> None:

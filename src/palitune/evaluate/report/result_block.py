@@ -1,13 +1,18 @@
 """The result block that scripts parse, and the table of a sweep's trials."""
 
 import dataclasses
+import itertools
+import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from palitune.errors import printable
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
 
 LABELS_SHOWN = 10
+HEAD = re.compile(r"Result: (?P<path>.+?)(?: \((?P<label>[^()]*)\))?")
+COUNTS = re.compile(r"  Tp=(\d{1,9}) Tn=(\d{1,9}) Fp=(\d{1,9}) Fn=(\d{1,9})")
 RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}
 
 
@@ -40,6 +45,26 @@ def result_block(path: str, confusion: Confusion, label: str | None = None, titl
     head = printable(f"{title}: {path} ({label})" if label else f"{title}: {path}")
     counts = f"  Tp={confusion.tp} Tn={confusion.tn} Fp={confusion.fp} Fn={confusion.fn}"
     return "\n".join([head, counts, *(f"  {name} {value}" for name, value in ratios.items() if value is not None)])
+
+
+class Block(NamedTuple):
+    """What a `result_block` says."""
+
+    path: str
+    label: str
+    confusion: Confusion
+
+
+def read_blocks(text: str) -> list[Block]:
+    """The result blocks in a text, in its order; what else is there is left out."""
+    lines = text.splitlines()
+    found = []
+    for head, counts in itertools.pairwise(lines):
+        named, counted = HEAD.fullmatch(head), COUNTS.fullmatch(counts)
+        if named and counted:
+            tp, tn, fp, fn = map(int, counted.groups())
+            found.append(Block(named["path"], named["label"] or "", Confusion(tp=tp, tn=tn, fp=fp, fn=fn)))
+    return found
 
 
 def outcome_block(

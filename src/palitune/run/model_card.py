@@ -1,0 +1,233 @@
+"""The model card: `README.md` as Hugging Face shows it, with YAML in front for its search.
+
+It names no file or folder of this machine: counts, settings and figures only.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from palitune import __version__
+from palitune.checkpoint.operating_point import Stored
+from palitune.checkpoint.transformers_config import GEMMA3_IMAGES, PALIGEMMAS, SHIELDGEMMA2
+from palitune.config.run_config import TrainingConfig
+from palitune.config.settings import settings_of
+from palitune.errors import printable
+from palitune.evaluate.metrics import NAMES, Figure
+from palitune.hub import published_models
+from palitune.models.spec import ModelSpec
+from palitune.run.run_results import RunResults
+
+GEMMA_LICENCE, OWN_LICENCE = "gemma", "apache-2.0"  # by Hugging Face's names
+OWN = ("tiny", "tiny3")  # models that ship with palitune
+# What Hugging Face calls figures.
+METRICS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "f1"}
+
+
+class Card(NamedTuple):
+    """What a model card tells of.
+
+    Attributes:
+      title: the checkpoint's name.
+      model_type: as in `config.json`.
+      class_name: of transformers, that loads it.
+      base: the name of what it was trained from; None for a model that was not trained here, or is its own base.
+      config: settings of the run, as the manifest has them; empty for a model that was not trained here.
+      images: how many different images it has learned from.
+    """
+
+    title: str
+    spec: ModelSpec
+    model_type: str
+    class_name: str
+    dtype: str
+    base: str | None
+    config: Mapping[str, object]
+    images: int | None
+    results: RunResults
+    threshold: Stored | None
+
+
+def text(card: Card) -> str:
+    """The whole file."""
+    parts = [
+        "---",
+        *_front_matter(card),
+        "---",
+        "",
+        f"# {_plain(card.title)}",
+        "",
+        *_introduction(card),
+        *_figures(card),
+        *_threshold(card),
+        *_loading(card),
+        *_settings(card),
+    ]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def _plain(value: str) -> str:
+    """A text on one line that Markdown does not read as its own."""
+    return "".join(f"\\{one}" if one in "\\`*_[]<>|#" else one for one in printable(value))
+
+
+def _quoted(value: object) -> str:
+    """A value as YAML, of which JSON is a part."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _base_model(card: Card) -> str | None:
+    """What Hugging Face calls the base, where it has it."""
+    if card.base is None:
+        return None
+    return published_models.on_hugging_face(card.base)
+
+
+def _licence(card: Card) -> str:
+    """The licence of the family's weights: those that ship with palitune have its own."""
+    is_own = (card.base or card.title) in OWN or card.spec.tokenizer in OWN
+    return OWN_LICENCE if is_own else GEMMA_LICENCE
+
+
+def _front_matter(card: Card) -> list[str]:
+    lines = []
+    if base := _base_model(card):
+        lines += [f"base_model: {_quoted(base)}", "base_model_relation: finetune"]
+    licence = _licence(card)
+    lines.append(f"license: {licence}")
+    if licence == GEMMA_LICENCE:
+        lines.append(f"license_link: {published_models.GEMMA_TERMS}")
+    task = "text-generation" if card.spec.img is None else "image-text-to-text"
+    lines += ["library_name: transformers", f"pipeline_tag: {task}", "tags:", "- palitune", f"- {card.model_type}"]
+    if evaluated := card.results.evaluated:
+        lines += [
+            "model-index:",
+            f"- name: {_quoted(printable(card.title))}",
+            "  results:",
+            "  - task:",
+            f"      type: {task}",
+            "    dataset:",
+            f"      name: {'validation' if evaluated.is_validation else 'training'} examples (not published)",
+            "      type: private",
+            "    metrics:",
+        ]
+        for name, theirs in METRICS.items():
+            if (figure := evaluated.after.get(name)) is not None and figure.value is not None:
+                lines += [f"    - type: {theirs}", f"      value: {figure.value:.6g}"]
+    return lines
+
+
+def _introduction(card: Card) -> list[str]:
+    size = f"{card.spec.num_image_tokens} tokens an image" if card.spec.img else "no images"
+    what = f"`{card.class_name}` ({size}, {card.spec.llm.depth} layers of width {card.spec.llm.width}), {card.dtype}"
+    made = f"{what}, written by palitune {__version__}."
+    if not card.config:
+        return [made, ""]
+    learned = [f"Fine-tuned from {_plain(card.base)}" if card.base else "Fine-tuned"]
+    if card.results.trained_on is not None:
+        learned.append(f"on {card.results.trained_on:,} examples")
+    if card.images is not None:
+        learned.append(f"with {card.images:,} different images")
+    return [f"{' '.join(learned)}. {made}", ""]
+
+
+def _figures(card: Card) -> list[str]:
+    evaluated = card.results.evaluated
+    if evaluated is None:
+        return []
+    which = "validation examples, which it has not learned from" if evaluated.is_validation else "training examples"
+    lines = ["## What it is worth", "", f"On {evaluated.examples:,} {which}; intervals are of 95 %.", ""]
+    head = ["figure", "after", "95 % interval", *(["before"] if evaluated.before else [])]
+    lines += [_row(head), _row(["---"] * len(head))]
+    for name, figure in evaluated.after.items():
+        cells = [NAMES[name], _number(figure.value), _interval(figure)]
+        if evaluated.before:
+            before = evaluated.before.get(name)
+            cells.append(_number(before.value) if before else "")
+        lines.append(_row(cells))
+    return [*lines, ""]
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _interval(figure: Figure) -> str:
+    return "" if figure.low is None else f"{_number(figure.low)} to {_number(figure.high)}"
+
+
+def _threshold(card: Card) -> list[str]:
+    if card.threshold is None:
+        return []
+    point, labels = card.threshold.point, card.threshold.labels
+    shown = " and ".join(f"`{_plain(label)}`" for label in labels)
+    lines = [
+        "## Threshold",
+        "",
+        f"The answer is `{_plain(labels[0])}` from a probability of {point.threshold:.6g} on: that of the first of",
+        f"{shown}, by the likelihoods of their tokens behind the prompt.",
+    ]
+    if point.temperature != 1:
+        lines.append(f"Log-likelihoods are divided by {point.temperature:.6g} first.")
+    return [*lines, ""]
+
+
+def _loading(card: Card) -> list[str]:
+    prompt = str(card.config.get("prompt", "")) or "Describe the image."
+    lines = ["## How to load it", "", "```python", *_program(card, prompt), "```", ""]
+    if card.spec.img is not None:
+        side = card.spec.img.image_size
+        lines += [
+            f"It was trained on images resized to {side} x {side} pixels with an antialiased bilinear filter.",
+            "",
+        ]
+    return lines
+
+
+def _program(card: Card, prompt: str) -> list[str]:
+    """Five lines, whatever the family; `folder` is where the reader has put the files."""
+    asked, loader = json.dumps(prompt), "AutoTokenizer" if card.spec.img is None else "AutoProcessor"
+    lines = [
+        f"from transformers import {loader}, {card.class_name}",
+        f'processor, model = {loader}.from_pretrained("folder"), {card.class_name}.from_pretrained("folder")',
+    ]
+    written = 'print(processor.decode(model.generate(**inputs, max_new_tokens=8)[0, inputs["input_ids"].shape[1] :]))'
+    if card.spec.img is None:
+        chat = f'[{{"role": "user", "content": {asked}}}]'
+        make = f'inputs = processor.apply_chat_template({chat}, add_generation_prompt=True, return_tensors="pt", '
+        return [*lines, f"{make}return_dict=True)", written]
+    lines.insert(0, "from PIL import Image")
+    opened = 'Image.open("image.jpg").convert("RGB")'
+    if card.model_type == PALIGEMMAS:
+        make = f'inputs = processor(images={opened}, text={json.dumps("<image>" + prompt)}, return_tensors="pt")'
+        return [*lines, make, written]
+    if card.model_type == SHIELDGEMMA2:
+        policy = f'custom_policies={{"policy": {asked}}}, policies=["policy"]'
+        make = f'inputs = processor(images=[{opened}], {policy}, return_tensors="pt")'
+        return [*lines, make, "print(model(**inputs).probabilities)  # yes, no"]
+    assert card.model_type == GEMMA3_IMAGES
+    content = f'[{{"type": "image", "image": {opened}}}, {{"type": "text", "text": {asked}}}]'
+    chat = f'[{{"role": "user", "content": {content}}}]'
+    make = f"inputs = processor.apply_chat_template({chat}, add_generation_prompt=True, tokenize=True, "
+    return [*lines, f'{make}return_dict=True, return_tensors="pt")', written]
+
+
+def _settings(card: Card) -> list[str]:
+    of = {one.name: one.details.method for one in settings_of(TrainingConfig)}
+    used = {
+        name: value
+        for name, value in card.config.items()
+        if value not in (None, "", 0, False, [], ()) and of.get(name) in (None, card.config.get("method"))
+    }
+    if not used:
+        return []
+    lines = ["## Settings of the training", "", _row(["setting", "value"]), _row(["---"] * 2)]
+    return [*lines, *(_row([_plain(name), _plain(_shown(value))]) for name, value in sorted(used.items())), ""]
+
+
+def _shown(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

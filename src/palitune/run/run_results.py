@@ -1,0 +1,78 @@
+"""What a run left beside its checkpoint about the data that it learned from and what the result is worth."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from palitune.checkpoint import manifest
+from palitune.errors import PalituneError
+from palitune.evaluate import metrics
+from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion
+from palitune.evaluate.metrics import Figure
+from palitune.evaluate.outcomes import outcomes_of
+from palitune.evaluate.report.result_block import Block, read_blocks
+from palitune.run.evaluation import UNTRAINED
+from palitune.run.folder import RunFolder, read_config
+from palitune.storage import files
+
+MOST = 8 << 20  # bytes of the result blocks
+
+
+class Evaluated(NamedTuple):
+    """A data set with the figures before and after learning; `before` is empty where that is not known."""
+
+    examples: int
+    is_validation: bool
+    after: Mapping[str, Figure]
+    before: Mapping[str, Figure]
+
+
+class RunResults(NamedTuple):
+    """Of a run: how many examples it learned from, and its last evaluation."""
+
+    trained_on: int | None = None
+    evaluated: Evaluated | None = None
+
+
+def of_checkpoint(checkpoint: Path) -> RunResults:
+    """What the run of a checkpoint left; nothing where there is none, or where it made another checkpoint."""
+    folder = RunFolder(checkpoint)
+    if checkpoint.is_dir() or not folder.config.is_file():
+        return RunResults()
+    try:
+        known, content = manifest.read(checkpoint), read_config(folder.config)
+        blocks = read_blocks(files.read(folder.blocks, MOST).decode())
+    except (PalituneError, OSError, ValueError):
+        return RunResults()
+    base = known.get("base") or {}
+    if content["config"] != known.get("config") or content["base"].get("hash") != base.get("hash"):
+        return RunResults()
+    parts = [part for part in content["data"].values() if isinstance(part.get("file"), str)]
+    counts = [part["records"] for part in parts if type(part.get("records")) is int]
+    if not parts or len(counts) < len(parts):
+        return RunResults()
+    return RunResults(counts[0], _evaluated(blocks, Path(parts[-1]["file"]).name, len(parts) > 1))
+
+
+def _evaluated(blocks: list[Block], name: str, is_validation: bool) -> Evaluated | None:
+    """The last evaluation of a file, and the first if that was before learning."""
+    found = [block for block in blocks if Path(block.path).name == name]
+    if not found or found[-1].label == UNTRAINED:
+        return None
+    last, first = found[-1].confusion, found[0]
+    before = _figures(first.confusion) if first.label == UNTRAINED else {}
+    return Evaluated(last.tp + last.tn + last.fp + last.fn, is_validation, _figures(last), before)
+
+
+def _figures(counts: Confusion) -> dict[str, Figure]:
+    """The figures of a confusion matrix; each record's own answer does not matter to them."""
+    groups = (
+        (counts.tp, POSITIVE, POSITIVE),
+        (counts.tn, NEGATIVE, NEGATIVE),
+        (counts.fp, NEGATIVE, POSITIVE),
+        (counts.fn, POSITIVE, NEGATIVE),
+    )
+    labels = [label for count, label, _ in groups for _ in range(count)]
+    answers = [answer for count, _, answer in groups for _ in range(count)]
+    outcomes = outcomes_of(labels, answers, [None] * len(labels), (POSITIVE, NEGATIVE))
+    return {name: one for name, one in metrics.with_intervals(outcomes).items() if one.value is not None}

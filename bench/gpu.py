@@ -64,7 +64,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
     from palitune.config import run_config
     from palitune.models import families, spec
-    from palitune.train import cards, plan
+    from palitune.train import cards, floor, plan
     from palitune.train.step import init_state
 
     sizes = families.variant(args.variant)
@@ -106,7 +106,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
         "planned": planned.peak,
         "peak": peak,
         "seconds": float(np.median(times[2:])),
-        "floor": plan.floor_seconds(work, cards.find(args.card)),
+        "floor": floor.seconds(work, cards.find(args.card)),
     }
 
 

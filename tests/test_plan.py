@@ -12,7 +12,7 @@ from palitune.config import run_config
 from palitune.errors import ConfigurationError, MissingInputError
 from palitune.models import families, spec
 from palitune.models.parameter_shapes import SiglipSizes
-from palitune.train import cards, plan
+from palitune.train import cards, floor, plan
 
 
 def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
@@ -37,15 +37,15 @@ def test_weights_are_counted_exactly() -> None:
 
 def test_operations_are_those_of_the_textbook() -> None:
     """Two for each weight and token forward, two for the gradient that passes, two for a weight that learns."""
-    few, many = plan.flops(work("full", 4)), plan.flops(work("full", 8))
+    few, many = floor.flops(work("full", 4)), floor.flops(work("full", 8))
     assert many == pytest.approx(2 * few, rel=1e-6)
     layers = 17 * (2 * 2048 * 256 * 9 + 3 * 2048 * 16_384)
-    assert plan.flops(work("full", 8)) > 6 * layers * 8 * 280
-    assert plan.flops(work("full", 8)) < 6 * 2.92e9 * 8 * 280
-    assert plan.flops(work("attention", 8)) == pytest.approx(4 * layers * 8 * 280, rel=0.1)
+    assert floor.flops(work("full", 8)) > 6 * layers * 8 * 280
+    assert floor.flops(work("full", 8)) < 6 * 2.92e9 * 8 * 280
+    assert floor.flops(work("attention", 8)) == pytest.approx(4 * layers * 8 * 280, rel=0.1)
     card = cards.find("rtx4070-12gb")
     assert card.flops == pytest.approx(58.3e12, rel=0.01)
-    assert plan.floor_seconds(work("full", 8), card) == pytest.approx(many / card.flops)
+    assert floor.seconds(work("full", 8), card) == pytest.approx(many / card.flops)
 
 
 def test_the_estimate_is_near_what_xla_counts() -> None:

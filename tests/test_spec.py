@@ -61,3 +61,10 @@ def test_other_archives_are_named() -> None:
             families.read({**shapes, path: trees.Shape(shape)})
     with pytest.raises(ConfigurationError, match="3 axes are expected"):
         families.read({**shapes, "img/pos_embedding": trees.Shape((256, 1152))})
+
+
+@pytest.mark.parametrize(("family", "pixels", "together"), [("paligemma-3b", 224, 8), ("paligemma-3b", 896, 1)])
+def test_large_images_go_through_the_encoder_alone(family: str, pixels: int, together: int) -> None:
+    """Eight at once at 224 pixels; of 4,096 patches the attention scores of one image take a gigabyte."""
+    assert families.published(family, pixels).image_encoder.together(8) == together
+    assert families.FAMILIES["gemma3-4b"].image_encoder.together(8) == 1

@@ -69,6 +69,7 @@ class Features:
         self.config, self.folder, self.encoder, self.dtype, self.quiet = config, folder, encoder, dtype, quiet
         self.how = how
         self.shape = (config.num_tokens, config.num_classes)
+        self.batch_size = config.together(BATCH_SIZE)
         self.absent: ImageArray = np.zeros(self.shape, np.float16)
         self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
@@ -105,7 +106,7 @@ class Features:
             if missing == 0:
                 yield found if isinstance(found, PalituneError) else found[1]
                 waiting.clear()
-            elif missing == BATCH_SIZE or len(waiting) == LONGEST_WAIT:
+            elif missing == self.batch_size or len(waiting) == LONGEST_WAIT:
                 encode = encode or self._encoder()
                 yield from self._computed(waiting, encode)
                 waiting.clear()
@@ -140,7 +141,7 @@ class Features:
 
         def encoded(pixels: list[ImageArray]) -> ImageArray:
             # A short last batch is filled up, so that one program serves all.
-            filled = pixels + pixels[-1:] * (BATCH_SIZE - len(pixels))
+            filled = pixels + pixels[-1:] * (self.batch_size - len(pixels))
             return np.asarray(encode(params, np.stack(filled)).astype(np.float16))
 
         return encoded

@@ -19,7 +19,7 @@ from palitune.data.encode import Encoded
 from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
-from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource, raise_all
+from palitune.data.images.loader import ImageArray, ImageLoader, ImageRequest, ImageSource, raise_all
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.data.templates import Template
@@ -127,6 +127,8 @@ class Predictor:
           BadDataError: the prompt is too long.
           UsageError: the labels cannot be told apart by their tokens.
         """
+        if model.sizes.img and isinstance(images, ImageLoader):  # the encoder runs with every batch
+            batch_size = model.sizes.img.together(batch_size)
         self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
         self.template, self.silent = model.template, quiet or not is_seen()
         self.writer = Writer(model.sizes, model.template, model.dtype, batch_size) if made.decode else None

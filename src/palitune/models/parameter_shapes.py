@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from palitune.errors import ConfigurationError
 
+SCORES = 1 << 28  # attention scores of a layer of an image encoder that are there at once: 1 GB in float32
 Axes = Mapping[str, str]  # parameter path → its axes: names of sizes, or numbers
 
 
@@ -57,6 +58,13 @@ class SiglipSizes:
     def head_dim(self) -> int:
         """Width of an attention head."""
         return self.width // self.num_heads
+
+    def together(self, most: int) -> int:
+        """How many images, up to `most`, go through the encoder at once.
+
+        Attention's memory grows with the square of the patches: at 896 pixels it is 16 times that at 448.
+        """
+        return max(1, min(most, SCORES // (self.num_heads * self.num_patches**2)))
 
 
 @dataclasses.dataclass(frozen=True)

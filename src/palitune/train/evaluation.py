@@ -22,7 +22,7 @@ from palitune.data import batches
 from palitune.data.batches import Batch
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageArray, ImageSource, raise_first
+from palitune.data.images.loader import ImageArray, ImageLoader, ImageSource, raise_first
 from palitune.data.images.of_examples import images_of
 from palitune.models import gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat
@@ -67,7 +67,8 @@ class Evaluator:
         self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
         lengths = [len(text.tokens) - 1 for text in texts]
-        self.groups = list(batches.groups(lengths, BATCH_SIZE, config.num_image_tokens))
+        most = config.img.together(BATCH_SIZE) if config.img and isinstance(images, ImageLoader) else BATCH_SIZE
+        self.groups = list(batches.groups(lengths, most, config.num_image_tokens))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit

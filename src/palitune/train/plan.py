@@ -1,4 +1,4 @@
-"""What a run will need, before a weight is loaded: memory, operations, and whether it fits.
+"""What a run will need, before a weight is loaded: its memory, and whether it fits.
 
 The very step that would run is compiled from abstract shapes, and XLA tells its buffers. Where it cannot be compiled
 for the card in question, memory is estimated from a few sizes instead (`estimate`).
@@ -30,7 +30,6 @@ from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
-from palitune.train.cards import Card
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
 from palitune.train.step_options import Options
 
@@ -126,7 +125,7 @@ def batch(work: Work) -> Batch:
     )
 
 
-def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: DTypeLike) -> int:
+def keptsize_of(sizes: ModelSpec, batch: Batch, dtype: DTypeLike) -> int:
     """What keeping one layer's projections takes: gate and up, [B, M, F] each."""
     examples, length = batch.text.shape[-2:]
     return 2 * examples * (length + sizes.num_image_tokens) * sizes.llm.mlp_dim * int(jnp.dtype(dtype).itemsize)
@@ -134,7 +133,7 @@ def kept_bytes(sizes: ModelSpec, batch: Batch, dtype: DTypeLike) -> int:
 
 def kept_layers(sizes: ModelSpec, batch: Batch, dtype: DTypeLike, budget: int = CPU_BUDGET) -> int:
     """How many layers may keep their projections in `budget` bytes. The last layer computes few and needs no room."""
-    return max(0, min(sizes.llm.depth - 1, budget // kept_bytes(sizes, batch, dtype)))
+    return max(0, min(sizes.llm.depth - 1, budget // keptsize_of(sizes, batch, dtype)))
 
 
 def device_memory() -> int | None:
@@ -264,7 +263,7 @@ def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[P
         raise ConfigurationError(
             "XLA does not count this device's memory", hint="palitune plan --estimate says what it may be"
         )
-    weights, optimizer = _bytes(arguments[0]) + _bytes(arguments[2]), _bytes(arguments[1])
+    weights, optimizer = size_of(arguments[0]) + size_of(arguments[2]), size_of(arguments[1])
     total = (
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
@@ -280,7 +279,8 @@ def measure(work: Work, keep: int, sharding: Sharding | None) -> Memory:
     return compiled(work, keep, sharding)[1]
 
 
-def _bytes(tree: Tree) -> int:
+def size_of(tree: Tree) -> int:
+    """Bytes of all arrays of a tree."""
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
@@ -288,7 +288,8 @@ def estimate(work: Work, keep: int) -> Memory:
     """Memory from sizes alone. Weights and optimizer are exact; the rest counts what was seen to set the peak.
 
     That is, beside every layer's input: in a layer's backward pass six arrays of the MLP's width, the attention's
-    scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient.
+    scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient;
+    or, of large images, the attention scores of the image encoder.
     """
     _, options, (trainable, state, frozen, inputs) = _arguments(work, keep, None)
     llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
@@ -297,54 +298,17 @@ def estimate(work: Work, keep: int) -> Memory:
     tokens = examples * length
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
     method = METHODS[work.config.method]
-    inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * kept_bytes(work.sizes, inputs, work.dtype)
+    inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * keptsize_of(work.sizes, inputs, work.dtype)
     if method.trains_image_encoder and img:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
     scores = 8 * examples * llm.num_heads * length**2
     walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
-        walk += 2 * _bytes({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
+        walk += 2 * size_of({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
     logits = 12 * examples * inputs.targets.shape[-1] * llm.vocab_size // work.config.vocabulary_chunks
     table = llm.vocab_size * llm.width * size if method.trains_embedder else 0
-    temporaries = inputs_kept + max(walk, table, logits) + _bytes(inputs)
-    return Memory(_bytes(trainable) + _bytes(frozen), _bytes(state), temporaries, estimated=True)
-
-
-def flops(work: Work) -> int:
-    """Operations that a step cannot do without: no activation is computed twice, nothing beyond the loss tokens.
-
-    Two for a multiplication and addition, forward and where a gradient passes; two more where a weight has one.
-    """
-    llm, img = work.sizes.llm, work.sizes.img
-    inputs = batch(work)
-    count = work.config.accumulate
-    examples, text = inputs.text.shape[-2:]
-    length = text + work.sizes.num_image_tokens
-    tokens, answers = examples * length, examples * inputs.targets.shape[-1]
-    heads = llm.num_heads * llm.head_dim
-    attention = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads)
-    mlp = 3 * llm.width * llm.mlp_dim
-    method = METHODS[work.config.method]
-    learned = attention * method.trains_attention + mlp * method.trains_mlp
-    adapters = [leaf for path, leaf in parameters(work)[0].items() if lora.is_adapter(path)]
-    learned += 3 * sum(math.prod(leaf.shape) for leaf in adapters) // llm.depth
-    scores = 4 * tokens * length * heads
-    layers = (llm.depth - 1) * (2 * tokens * (2 * (attention + mlp) + learned) + 3 * scores)
-    # Of the last layer only the loss tokens are wanted, and the keys and values that they attend to.
-    keys = 2 * llm.width * llm.head_dim * llm.num_kv_heads
-    last = 2 * answers * (2 * (attention + mlp) + learned) + 4 * tokens * keys
-    logits = 2 * answers * llm.vocab_size * llm.width * (3 if method.trains_embedder else 2)
     encoder = 0
     if img and not work.features:
-        block = 4 * img.width**2 + 2 * img.width * img.mlp_dim
-        patches = examples * img.num_patches
-        once = img.depth * (2 * patches * block + 4 * patches * img.num_patches * img.width)
-        encoder = once * (3 if method.trains_image_encoder else 1)
-    return count * (layers + last + logits + encoder)
-
-
-def floor_seconds(work: Work, card: Card) -> float:
-    """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice."""
-    trainable, frozen = parameters(work)
-    moved = 2 * _bytes(frozen) + 4 * _bytes(trainable)
-    return max(flops(work) / card.flops, moved / card.bandwidth)
+        encoder = (10 if method.trains_image_encoder else 6) * examples * img.num_heads * img.num_patches**2
+    temporaries = inputs_kept + max(walk, table, logits, encoder) + size_of(inputs)
+    return Memory(size_of(trainable) + size_of(frozen), size_of(state), temporaries, estimated=True)

@@ -9,7 +9,7 @@ from jax.sharding import Sharding
 from palitune.config.learning import LearningSettings
 from palitune.config.run_config import require_effect, training
 from palitune.method import METHODS
-from palitune.train import cards, plan
+from palitune.train import cards, floor, plan
 from palitune.train.cards import Card
 from palitune.train.plan import Memory, Work
 
@@ -90,8 +90,8 @@ class PlanTable:
             "activations": memory.temporaries,
             "peak": memory.peak,
             "fits": memory.peak <= self.room,
-            "flops": plan.flops(work),
-            "floor_ms": round(1e3 * plan.floor_seconds(work, self.card), 1),
+            "flops": floor.flops(work),
+            "floor_ms": round(1e3 * floor.seconds(work, self.card), 1),
         }
 
     def _proven(self, work: Work, size: int) -> int:

@@ -287,8 +287,8 @@ def gemma3_examples(sizes: ModelSpec, seed: int) -> tuple[np.ndarray, list[Encod
     rng = np.random.default_rng(seed)
     length = PROMPT if sizes.img else TEXT_PROMPT
     words = rng.integers(300, 250_000, (BATCH, length + 1)).tolist()
-    pictures, places = ((Image("a.png"),), (4,)) if sizes.img else ((), ())
-    texts = [encode.causal(row[:length], pictures, places).answered([row[length], 106]) for row in words]
+    shown, places = ((Image("a.png"),), (4,)) if sizes.img else ((), ())
+    texts = [encode.causal(row[:length], shown, places).answered([row[length], 106]) for row in words]
     if sizes.img is None:
         return np.zeros((BATCH, 0, sizes.llm.width), np.float16), texts
     side = sizes.img.image_size

@@ -6,6 +6,7 @@ alternatives at once; it does not support lookaround and backreferences, which r
 
 import functools
 import re
+import warnings
 
 import re2
 
@@ -26,7 +27,9 @@ class Pattern:
         if len(text) > LONGEST:
             raise ValueError(f"it has more than {LONGEST} characters")
         try:
-            re.compile(text)  # RE2 gives some texts a meaning that are errors in Python
+            with warnings.catch_warnings():  # of what a later version may take for something else
+                warnings.simplefilter("ignore")
+                re.compile(text)  # RE2 gives some texts a meaning that are errors in Python
             self.compiled = re2.compile(text, _OPTIONS)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(str(error)) from None

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from palitune.checkpoint import manifest, tensor_files, transformers_checkpoint, verified_files
+from palitune.checkpoint import manifest, peft_config, tensor_files, transformers_checkpoint, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
 from palitune.hub import catalogue, snapshot
@@ -100,7 +100,7 @@ def _candidates(name: str) -> list[Path]:
 
 
 def _folders(name: str) -> list[Path]:
-    """What may be meant that is no `.npz`: the folder of a model from Hugging Face, or its safetensors file."""
+    """What may be meant that is no `.npz`: the folder of a model or an adapter, or its safetensors file."""
     path = Path(name)
     return [checkpoints() / name, path] if path.name == name else [path]
 
@@ -108,7 +108,8 @@ def _folders(name: str) -> list[Path]:
 def checkpoint_to_read(name: str | None) -> Path:
     """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
 
-    It is a file, or the folder of a model from Hugging Face. Without a name it is the latest downloaded model.
+    It is a file, or the folder of a model from Hugging Face or of an adapter in PEFT's form. Without a name it is the
+    latest downloaded model.
 
     Raises:
       MissingInputError: there is none, with the names there are.
@@ -118,7 +119,10 @@ def checkpoint_to_read(name: str | None) -> Path:
     if not Path(name).name:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
     files_there = [path for path in _candidates(name) if path.is_file()]
-    for path in (*files_there, *filter(transformers_checkpoint.is_model, _folders(name))):
+    folders = [
+        path for path in _folders(name) if transformers_checkpoint.is_model(path) or peft_config.is_adapter(path)
+    ]
+    for path in (*files_there, *folders):
         if catalogue.is_known(name) and path not in _noted:
             _noted.add(path)
             print(f"note: -m {name} is {path} here, not the published model of that name", file=sys.stderr)
@@ -144,7 +148,7 @@ def name_of(checkpoint: Path) -> str:
     if checkpoint.is_dir():
         downloaded = snapshot.read(checkpoint)
         return downloaded.name if downloaded else checkpoint.resolve().name
-    if checkpoint.name in (tensor_files.WHOLE, tensor_files.INDEX):
+    if checkpoint.name in (tensor_files.WHOLE, tensor_files.INDEX, peft_config.WEIGHTS):
         return checkpoint.resolve().parent.name
     return checkpoint.stem if checkpoint.suffix == ".npz" else checkpoint.name
 

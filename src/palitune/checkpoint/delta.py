@@ -14,15 +14,19 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from palitune.checkpoint import manifest
-from palitune.checkpoint.npz import Checkpoint
 from palitune.checkpoint.store import Array, ArrayInfo, DType, Storable, Stored
 
 
 class Overlay(Stored):
-    """Arrays of a delta, and its base's where the delta has none."""
+    """Arrays of a delta, and its base's where the delta has none.
 
-    def __init__(self, base: Stored, changed: Checkpoint) -> None:
-        self.base, self.changed, self.path = base, changed, changed.path
+    Attributes:
+      base_name: what the base was found by, where nothing else tells which it is: an adapter from elsewhere has no
+        hash of it. None where it was recognised.
+    """
+
+    def __init__(self, base: Stored, changed: Stored, base_name: str | None = None) -> None:
+        self.base, self.changed, self.path, self.base_name = base, changed, changed.path, base_name
         self.spec = changed.spec or base.spec
 
     def __getitem__(self, path: str) -> Array:
@@ -85,6 +89,8 @@ def content_hash(checkpoint: Stored, silent: bool = True) -> str:
 def describe(checkpoint: Stored, name: str) -> dict[str, str]:
     """What a manifest says of the base of what is learned on this checkpoint: a delta's base is also its heirs'."""
     if isinstance(checkpoint, Overlay):
+        if checkpoint.base_name is not None:
+            return describe(checkpoint.base, checkpoint.base_name)
         return cast(dict[str, str], manifest.read(checkpoint.changed.path)["base"])  # a delta's manifest has one
     return {"name": name, "file": str(checkpoint.path.resolve()), "hash": content_hash(checkpoint)}
 

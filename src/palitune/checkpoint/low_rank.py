@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from palitune.checkpoint import npz, tensor_names
 from palitune.checkpoint.peft_modules import WEIGHT, modules
 from palitune.checkpoint.store import Array, Storable
 from palitune.checkpoint.tensor_names import Tensor
-from palitune.errors import ConfigurationError, listed
+from palitune.errors import BadDataError, ConfigurationError, listed
 from palitune.models import lora
 from palitune.models.spec import ModelSpec
 
@@ -45,7 +46,9 @@ class Approximation(NamedTuple):
     errors: Errors
 
 
-def factors(spec: ModelSpec, base: Mapping[str, Storable], changed: Mapping[str, Storable], rank: int) -> Approximation:
+def factors(
+    spec: ModelSpec, base: Mapping[str, Storable], changed: Mapping[str, Storable], rank: int, silent: bool = True
+) -> Approximation:
     """Adapters of rank `rank` that come closest to what learning has changed.
 
     Takes the memory of a linear layer in float64, a few times, beside that of the result, if arrays are read in slices
@@ -54,9 +57,11 @@ def factors(spec: ModelSpec, base: Mapping[str, Storable], changed: Mapping[str,
     Args:
       base: the base's parameters by path.
       changed: what learning has changed, whole parameters by path, without adapters.
+      silent: show no progress bar. A linear layer of 2,560 by 2,048 takes about four seconds on two cores.
 
     Raises:
       ConfigurationError: something else has changed than weights that can have an adapter.
+      BadDataError: a weight has values that are not finite.
     """
     found = modules(spec)
     adaptable = {module.path for module in found.values()}
@@ -68,12 +73,13 @@ def factors(spec: ModelSpec, base: Mapping[str, Storable], changed: Mapping[str,
         raise ConfigurationError("nothing has changed that adapters could say")
     adapters = _empty(spec, paths, changed, rank)
     errors: dict[str, Errors] = {}
-    for name, tensor in tensor_names.tensors(spec).items():
-        if tensor.path not in paths:
-            continue
+    tensors = {name: tensor for name, tensor in tensor_names.tensors(spec).items() if tensor.path in paths}
+    for name, tensor in tqdm(tensors.items(), "decomposing", leave=False, disable=silent):
         plain = name.removesuffix(WEIGHT)
         before, after = (_matrix(tensor, arrays[tensor.path]) for arrays in (base, changed))
-        first, second = decomposed(after.astype(np.float64) - before, rank)
+        if not np.isfinite(change := after.astype(np.float64) - before).all():
+            raise BadDataError(f"{tensor.path} has values that are not finite")
+        first, second = decomposed(change, rank)
         found[plain].put_a(first, adapters[tensor.path + lora.A])
         found[plain].put_b(second, adapters[tensor.path + lora.B])
         errors[plain] = _errors(plain, before, after, second @ first)
@@ -89,10 +95,13 @@ def decomposed(matrix: Float64, rank: int) -> tuple[Float32, Float32]:
     Returns:
       The first [r, inputs] and the second [outputs, r], of equal norms; r is `rank`, or less where that is exact.
     """
+    from scipy.linalg import eigh  # takes a while to import
+
     wide = matrix.shape[0] <= matrix.shape[1]
     squared = matrix @ matrix.T if wide else matrix.T @ matrix
-    rank = min(rank, len(squared))
-    vectors = np.linalg.eigh(squared)[1][:, ::-1][:, :rank]  # by falling singular values
+    size, rank = len(squared), min(rank, len(squared))
+    wanted = (size - rank, size - 1)  # the largest eigenvalues: numpy.linalg.eigh takes twice the time, for all
+    vectors: Float64 = eigh(squared, subset_by_index=wanted, overwrite_a=True, check_finite=False)[1]
     rest = vectors.T @ matrix if wide else matrix @ vectors
     sizes = np.sqrt(np.linalg.norm(rest, axis=1 if wide else 0))  # square roots of the singular values
     divisors = np.where(sizes > 0, sizes, 1)

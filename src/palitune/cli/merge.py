@@ -9,14 +9,17 @@ INPUT = Input("model", "-m", "CHECKPOINT")
 DESCRIPTION = """\
 Writes one whole checkpoint from a trained one and its base, under big_vision's parameter paths, for palitune and for
 programs that know nothing of deltas or adapters. LoRA adapters are multiplied into their weights, which are then kept
-in float32 unless --save-dtype says else; all other parameters stay in the dtype they have. A folder of .safetensors
-becomes such a checkpoint too; rows that palitune export has added to the vocabulary are left out again.
+in float32 unless --save-dtype says else; all other parameters stay in the dtype they have. An adapter of Hugging Face's
+PEFT is a trained checkpoint too: the folder with its adapter_config.json, which names its base. A folder of
+.safetensors becomes such a checkpoint as well; rows that palitune export has added to the vocabulary are left out
+again.
 """
 EXAMPLES = """\
 examples:
   palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
   palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
   palitune merge -m folder-of-safetensors -w whole                from Hugging Face's form to big_vision's
+  palitune merge -m their-adapter/ -w whole                       an adapter of PEFT, in its base
 """
 
 
@@ -45,13 +48,14 @@ def run(args: argparse.Namespace) -> None:
     from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
     from palitune.config.run_config import training
     from palitune.errors import UsageError
-    from palitune.infer.loading import check, files_of, spec_of
+    from palitune.infer.loading import check, files_of, note_base, spec_of
     from palitune.run.folder import RunFolder
 
     source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
     workspace.check_free(target, args.overwrite)
     workspace.remember_verified()
     checkpoint = opening.load(source, workspace.checkpoint_to_read)
+    note_base(checkpoint, args.quiet)
     if target.resolve() in files_of(checkpoint):
         raise UsageError(f"-w {args.write} would replace what it is made of")
     spec = spec_of(checkpoint, source)

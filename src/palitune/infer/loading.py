@@ -11,11 +11,12 @@ import jax.numpy as jnp
 
 from palitune import jax_environment, trees, workspace
 from palitune.checkpoint import opening
+from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
 from palitune.checkpoint.store import Stored
 from palitune.config.model import ModelSettings
 from palitune.config.run_config import TrainingConfig
-from palitune.console import status
+from palitune.console import note, status
 from palitune.data import model_vocabulary, templates
 from palitune.data.templates import Template
 from palitune.errors import BadDataError, ConfigurationError
@@ -112,6 +113,7 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     status(f"opening {path}", quiet)
     silent = quiet or not sys.stderr.isatty()
     checkpoint = opening.load(path, workspace.checkpoint_to_read, silent)
+    note_base(checkpoint, quiet)
     for file in files_of(checkpoint):
         checksum.verify(file, silent)
     checkpoint.verify(silent)
@@ -127,6 +129,13 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
     return Model(path, sizes, checkpoint, template, jnp.dtype(dtype))
+
+
+def note_base(checkpoint: Stored, quiet: bool) -> None:
+    """Says on stderr which base an adapter has been put on, where only its name and its shapes tell."""
+    if isinstance(checkpoint, Overlay) and checkpoint.base_name is not None and not quiet:
+        checked = "the adapter names it and its shapes fit, and nothing else tells whether it was made for that one"
+        note(f"note: the base of {checkpoint.path} is {checkpoint.base.path}: {checked}")
 
 
 def spec_of(checkpoint: Stored, path: Path) -> ModelSpec:

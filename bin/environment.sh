@@ -17,7 +17,7 @@ make_environment() {
     return
   fi
   venv=${3:-$repository/.venv}
-  case $extra in cuda*) size='5.5 GB' ;; *) size=0.5\ GB ;; esac
+  case $extra in cuda* | *verify*) size='5.5 GB' ;; *) size=0.5\ GB ;; esac
   # An environment that is missing, incomplete, or made for a folder of another name is replaced.
   if ! "$venv/bin/python" -I -m pip --version >/dev/null 2>&1; then
     make_venv || return

@@ -4,6 +4,8 @@
 # where this machine can build one, and --gpu-plan.
 # bin/test.sh --gpu-plan: memory at real sizes, compiled for a described card in a second environment (.venv-cuda,
 # 5.5 GB, with JAX's CUDA plugin); it needs no GPU.
+# bin/test.sh --verify: palitune beside transformers and PEFT, in a third environment (.venv-verify, with torch: 1.5 GB where
+# pip finds a build for CPUs, 6 GB else), which other tests do without. It writes tests/golden/verify.json.
 # bin/test.sh --faults: the whole campaign of kills, full disks and signals, of which the tests run a small part.
 set -eu
 repository=$(CDPATH="" cd -- "$(dirname -- "$0")/.." && pwd)
@@ -34,6 +36,12 @@ gpu_plan() (
   exec python tests/gpu_plan.py "$@"
 )
 
+verification() (
+  make_environment "$repository" dev,verify "$repository/.venv-verify"
+  python -c 'import peft' 2>/dev/null || python -I -m pip install --quiet --disable-pip-version-check peft >&2
+  exec pytest -n 0 tests/verify "$@"
+)
+
 checks() {
   ruff format --check .
   ruff check .
@@ -44,6 +52,11 @@ cd "$repository"
 if [ "${1:-}" = --gpu-plan ]; then
   shift
   gpu_plan "$@"
+  exit
+fi
+if [ "${1:-}" = --verify ]; then
+  shift
+  verification "$@"
   exit
 fi
 part environment make_environment "$repository" dev

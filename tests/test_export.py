@@ -411,6 +411,67 @@ def test_published_rows_are_the_models_own() -> None:
     assert PALIGEMMA in families.published("paligemma-3b").template
 
 
+# Adapters in place of whole weights.
+
+
+def test_an_adapter_alone(trained: Path, run: Run) -> None:
+    """In PEFT's form, in the dtype that is asked for; the card says what it is for and how it is put there."""
+    done = run("palitune", "export", "adapted", "--to", "hf/adapter", "--adapter", cwd=trained)
+    assert done.returncode == 0, done.stderr
+    folder = trained / "hf" / "adapter"
+    files = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    assert {path.name for path in folder.iterdir()} == files
+    config = json.loads((folder / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (16, 16, "tiny")
+    assert "note: the adapter is for tiny: palitune export tiny --to FOLDER makes the folder" in done.stderr
+    content = (folder / "README.md").read_text()
+    assert front_matter(folder)["library_name"] == "peft"
+    assert "A LoRA adapter for tiny:" in content
+    program = content.split("```python\n")[1].split("```")[0]
+    compile(program, "card", "exec")
+    assert 'PaliGemmaForConditionalGeneration.from_pretrained("tiny")' in program
+    assert 'model = PeftModel.from_pretrained(model, "folder")' in program
+    changed = npz.Checkpoint(trained / "checkpoints" / "adapted.npz")
+    tensors = TensorFiles(folder / "adapter_model.safetensors")
+    values = sum(array.size for path, array in changed.leaves().items() if not path.endswith("alpha"))
+    assert sum(int(np.prod(tensors.shape(name))) for name in tensors) == values
+    arguments = ("--to", "hf/adapter", "--adapter", "--dtype", "bfloat16", "--overwrite")
+    assert run("palitune", "export", "adapted", *arguments, cwd=trained).returncode == 0
+    tensors = TensorFiles(folder / "adapter_model.safetensors")
+    assert {tensors.dtype(name) for name in tensors} == {"BF16"}
+
+
+def test_changed_weights_as_an_adapter(trained: Path, run: Run) -> None:
+    """The error is printed, and is in the card; with the highest rank there is next to none."""
+    found = {}
+    for rank in ("2", "96"):
+        done = run("palitune", "export", "trained", "--to", f"hf/rank{rank}", "--as-lora", rank, cwd=trained)
+        assert done.returncode == 0, done.stderr
+        off = re.search(rf"with rank {rank} weights are off by up to ([\d.]+)% \(layers\.\d\.", done.stderr)
+        assert off is not None
+        found[rank] = float(off[1])
+        assert f"off by up to {off[1]}%" in (trained / "hf" / f"rank{rank}" / "README.md").read_text()
+    assert found["2"] > found["96"]
+    assert found["96"] < 0.1
+    assert "its figures above are those of the weights that it stands for" in (
+        trained / "hf" / "rank2" / "README.md"
+    ).read_text().replace("\n", " ")
+
+
+def test_adapters_that_cannot_be(trained: Path, run: Run) -> None:
+    for arguments, code, said in (
+        (("trained", "--adapter"), 78, "it has no adapter that could be written"),
+        (("adapted", "--as-lora", "4"), 78, "it has adapters already. Use --adapter"),
+        (("tiny", "--as-lora", "4"), 78, "this is a whole checkpoint"),
+        (("adapted", "--adapter", "--as-lora", "4"), 2, "leave one of them out"),
+        (("trained", "--as-lora", "0"), 2, "--as-lora"),
+    ):
+        done = run("palitune", "export", *arguments, "--to", "hf/none", cwd=trained)
+        assert (done.returncode, done.stderr.count("\n")) == (code, 1), done.stderr
+        assert said in done.stderr
+    assert not (trained / "hf" / "none").exists()
+
+
 # What fails, and what it leaves.
 
 

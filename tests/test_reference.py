@@ -1,5 +1,6 @@
 """palitune beside big_vision, where that is there: in cache/big_vision, or on Python's path as in the image."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -40,6 +41,15 @@ def test_without_big_vision(workspace: Path, run: Run) -> None:
     done = run("python", str(REPOSITORY / "bench" / "step.py"), "--reference", cwd=workspace)
     assert (done.returncode, done.stdout) == (78, "")
     assert "bin/install-big_vision.sh fetches it into cache/" in done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torch") is not None, reason="torch is installed")
+def test_without_transformers(workspace: Path, run: Run) -> None:
+    done = run("palitune", "verify", "tiny", "--against", "transformers", cwd=workspace)
+    assert done.returncode == 78
+    assert "torch, which palitune is compared with, is not installed. Install it: pip install 'palitune" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert run("palitune", "verify", "tiny", "--against", "others", cwd=workspace).returncode == 2
 
 
 @pytest.fixture

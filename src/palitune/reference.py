@@ -27,6 +27,7 @@ from palitune.errors import ConfigurationError
 from palitune.infer import decoding
 from palitune.models import multimodal, siglip
 from palitune.models.arrays import AnyArray, Params, Weights
+from palitune.models.multimodal import Text
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.storage import private_folders
 
@@ -181,7 +182,7 @@ class Difference(NamedTuple):
     def between(cls, ours: AnyArray, theirs: AnyArray) -> "Difference":
         ours, theirs = np.asarray(ours, np.float32), np.asarray(theirs, np.float32)
         if ours.shape != theirs.shape:
-            raise ConfigurationError(f"big_vision's result has shape {theirs.shape}, palitune's {ours.shape}")
+            raise ConfigurationError(f"the reference's result has shape {theirs.shape}, palitune's {ours.shape}")
         return cls(float(np.abs(ours - theirs).max()), float(np.abs(theirs).max()))
 
     def worst(self, other: "Difference") -> "Difference":
@@ -193,9 +194,13 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Runs one image and prompt through both."""
+    """One example in both.
 
-    image_tokens: Difference
+    Attributes:
+      image_tokens: None where there is no image.
+    """
+
+    image_tokens: Difference | None
     logits: Difference
     ours: NDArray[np.int32]  # int32[A], greedily decoded tokens
     theirs: NDArray[np.int32]
@@ -208,7 +213,9 @@ class Comparer:
         self.sizes, self.reference, self.eos = sizes, reference, eos
         self.our_tokens = jax.jit(lambda params, image: siglip.image_tokens(sizes.image_encoder, params["img"], image))
         self.their_tokens = jax.jit(reference.image_tokens)
-        self.our_logits = jax.jit(lambda params, *inputs: multimodal.forward(sizes, params, *inputs))
+        self.our_logits = jax.jit(
+            lambda params, image, text, mask_ar: multimodal.forward(sizes, params, image, Text(text, mask_ar))
+        )
         self.their_logits = jax.jit(reference.logits)
         self.our_answer = jax.jit(functools.partial(decoding.greedy, sizes, length=decoding.MAX_ANSWER, eos=eos))
 
@@ -232,6 +239,6 @@ class Comparer:
             logits = Difference.between(
                 self.our_logits(tree, pixels, text, mask_ar), self.their_logits(tree, pixels, text, mask_ar)
             )
-            ours, _ = self.our_answer(tree, tokens, asked, np.ones_like(asked))
+            ours, _ = self.our_answer(tree, tokens, Text(asked, np.zeros_like(asked)))
             theirs = self.reference.greedy(tree, pixels, jnp.asarray(asked), decoding.MAX_ANSWER, self.eos)
         return Comparison(image_tokens, logits, np.asarray(ours)[0], np.asarray(theirs)[0])

@@ -13,14 +13,17 @@ Writes a checkpoint as the folder that transformers, vLLM and others load: weigh
 names, in files of at most 5 GB; config.json; tokenizer and processor; and README.md, a model card with the settings of
 the training, its figures with their intervals, and the threshold that palitune threshold has stored.
 
-A trained checkpoint is merged with its base on the way, and LoRA adapters are multiplied into their weights. What it
-reads is left as it is. The folder appears when all of it is written. docs/huggingface.md tells more, palitune verify
---against transformers compares what both compute.
+A trained checkpoint is merged with its base on the way, and LoRA adapters are multiplied into their weights. With
+--adapter they are written alone, as PEFT has them; --as-lora makes adapters of changed weights. What it reads is left
+as it is. The folder appears when all of it is written. docs/huggingface.md tells more, and palitune verify --against
+transformers compares what both compute.
 """
 EXAMPLES = """\
 examples:
   palitune export trained-set1 --to trained-set1-hf                 in the dtype of its base
   palitune export trained-set1 --to served --dtype bfloat16         for vLLM
+  palitune export trained-lora --to adapter --adapter               for PEFT, a few MB
+  palitune export trained-set1 --to adapter --as-lora 16            nearly the same, of a delta of the attention
   palitune merge -m trained-set1-hf -w again                        the way back: checkpoints/again.npz
 """
 

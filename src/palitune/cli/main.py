@@ -52,7 +52,7 @@ COMMANDS = {
     "merge": ("merge", "make one whole checkpoint of a trained one and its base"),
     "export": ("export", "make a folder that transformers and vLLM load"),
     "doctor": ("doctor", "what this machine has of what palitune needs, and what is likely to go wrong"),
-    "verify": ("verify", "hold a checkpoint to the reference implementation"),
+    "verify": ("verify", "hold a checkpoint to big_vision or transformers"),
     "pretrain-tiny": ("pretrain_tiny", "make the tiny model again from its seed"),
 }
 EPILOGUE = """\

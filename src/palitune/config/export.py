@@ -3,7 +3,8 @@
 import dataclasses
 
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import Choice, File, Flag
+from palitune.config.value_kinds import POSITIVE, Choice, File, Flag
+from palitune.errors import UsageError
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -19,7 +20,21 @@ class ExportSettings(Settings):
     dtype: str | None = setting(
         None, Choice(DTYPES), "dtype of all weights", shown="default: that of most of the base's weights"
     )
+    adapter: bool = setting(False, Flag(), "write the LoRA adapters alone, in PEFT's form, and no base")
+    as_lora: int | None = setting(
+        None,
+        POSITIVE,
+        "write what learning has changed as adapters of this rank, and print how close they come",
+        metavar="RANK",
+    )
     tokenizer: str | None = setting(
         None, File(), "tokenizer.model, tokenizer.json or their folder, if palitune does not know which", metavar="FILE"
     )
     overwrite: bool = setting(False, Flag(), "let --to replace a folder that has a model, and nothing else")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.adapter and self.as_lora:
+            raise UsageError(
+                "--adapter writes the adapters that are there, --as-lora makes others: leave one of them out"
+            )

@@ -20,6 +20,8 @@ from palitune.checkpoint import (
     opening,
     operating_point,
     padded_vocabulary,
+    peft_config,
+    peft_writer,
     tensor_writer,
     transformers_config_writing,
 )
@@ -38,7 +40,7 @@ from palitune.hub import checksum
 from palitune.infer.loading import check, files_of, spec_of
 from palitune.models import lora
 from palitune.models.spec import ModelSpec
-from palitune.run import exported_files, model_card, run_results
+from palitune.run import exported_adapter, exported_files, model_card, run_results
 from palitune.run.exported_files import Json
 from palitune.run.model_card import Card
 from palitune.storage import atomic_files, new_folder
@@ -91,7 +93,7 @@ def export(settings: ExportSettings, *, quiet: bool = False, shard_bytes: int = 
       OutputExistsError: something is there that is not to be replaced.
       MissingInputError, BadDataError: no such checkpoint, or it or its base is damaged; or a value does not fit into
         the dtype.
-      ConfigurationError: transformers has no such model.
+      ConfigurationError: transformers has no such model, or an adapter was asked for that cannot be made.
       StorageError: there is no room, or the folder cannot be written.
     """
     if not settings.to or Path(settings.to).name in ("", "."):
@@ -101,26 +103,56 @@ def export(settings: ExportSettings, *, quiet: bool = False, shard_bytes: int = 
     source = _open(settings, quiet)
     if any(target.resolve() in file.parents for file in files_of(source.checkpoint)):
         raise UsageError(f"--to {settings.to} has files that the export is made of: name another folder")
+    with new_folder.replacing(target, settings.overwrite, _is_ours) as made:
+        if settings.adapter or settings.as_lora:
+            notes = _write_adapter(made, source, settings)
+        else:
+            notes = _write_whole(made, source, settings, shard_bytes, quiet or not sys.stderr.isatty())
+    found = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
+    return Exported(target, found, notes)
+
+
+def _write_whole(made: Path, source: _Source, settings: ExportSettings, shard_bytes: int, silent: bool) -> list[str]:
+    """All weights and what belongs beside them; returns what a person should know."""
     dtype = BY_NAME[settings.dtype] if settings.dtype else _usual(source.checkpoint.whole)
     config, spec = _config(source, dtype)
     beside = exported_files.companions(
         spec, config, source.folder, source.vocabulary, trained=bool(manifest.read(source.path))
     )
-    tensors = _tensors(source, spec, dtype)
-    with new_folder.replacing(target, settings.overwrite, _is_ours) as made:
-        for name, content in beside.content.items():
-            atomic_files.write(made / name, content)
-        atomic_files.write(made / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-        atomic_files.write(made / CARD, model_card.text(_card(source, spec, dtype)).encode())
-        with _counted(tensors, quiet or not sys.stderr.isatty()) as counted:
-            tensor_writer.save(made, counted, shard_bytes=shard_bytes)
-    found = {path.name: path.stat().st_size for path in sorted(target.iterdir())}
-    return Exported(target, found, [*_remarks(source, spec, dtype, settings), *beside.notes])
+    for name, content in beside.content.items():
+        atomic_files.write(made / name, content)
+    atomic_files.write(made / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    atomic_files.write(made / CARD, model_card.text(_card(source, spec, dtype.name)).encode())
+    with _counted(_tensors(source, spec, dtype), silent) as counted:
+        tensor_writer.save(made, counted, shard_bytes=shard_bytes)
+    return [*_remarks(source, spec, dtype, settings), *beside.notes]
+
+
+def _write_adapter(made: Path, source: _Source, settings: ExportSettings) -> list[str]:
+    """Adapters in PEFT's form and a model card; returns what a person should know."""
+    dtype = BY_NAME[settings.dtype] if settings.dtype else None
+    if settings.as_lora:
+        found = exported_adapter.of_changes(source.spec, source.checkpoint, settings.as_lora, dtype)
+    else:
+        found = exported_adapter.of_checkpoint(source.checkpoint, dtype)
+    dtypes = sorted({array.dtype.name for path, array in found.arrays.items() if not path.endswith(lora.ALPHA)})
+    card = _card(source, source.spec, dtypes[0])
+    name = model_card.base_model(card) or card.base or card.title
+    peft_writer.write(made, source.spec, found.arrays, name)
+    atomic_files.write(made / CARD, model_card.text(card._replace(adapter_of=name, remarks=found.notes)).encode())
+    note = f"the adapter is for {name}"
+    if model_card.base_model(card) is None:
+        note += f": palitune export {name} --to FOLDER makes the folder that PEFT puts it on"
+    return [*found.notes, note]
 
 
 def _is_ours(name: str) -> bool:
     """Whether an export, or a download, writes a file of this name."""
-    return name in exported_files.NAMES or name in (CONFIG, CARD) or name.endswith((SUFFIX, INDEX_SUFFIX))
+    return (
+        name in exported_files.NAMES
+        or name in (CONFIG, CARD, peft_config.CONFIG)
+        or name.endswith((SUFFIX, INDEX_SUFFIX))
+    )
 
 
 def _open(settings: ExportSettings, quiet: bool) -> _Source:
@@ -188,7 +220,7 @@ def _counted(tensors: Mapping[str, TensorSource], silent: bool) -> Iterator[dict
         yield {name: counting(source) for name, source in tensors.items()}
 
 
-def _card(source: _Source, spec: ModelSpec, dtype: DType) -> Card:
+def _card(source: _Source, spec: ModelSpec, dtype: str) -> Card:
     known = manifest.read(source.path)
     base, learned = known.get("base") or {}, known.get("learned")
     point = operating_point.read(source.path)
@@ -200,7 +232,7 @@ def _card(source: _Source, spec: ModelSpec, dtype: DType) -> Card:
         spec=spec,
         model_type=transformers_config_writing.model_type(spec),
         class_name=exported_files.class_of(spec),
-        dtype=dtype.name,
+        dtype=dtype,
         base=base.get("name") or (None if known else name),
         config=known.get("config", {}) if base or learned else {},
         images=learned["images"] if learned else None,

@@ -4,7 +4,7 @@ It names no file or folder of this machine: counts, settings and figures only.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from palitune import __version__
@@ -34,6 +34,8 @@ class Card(NamedTuple):
       base: the name of what it was trained from; None for a model that was not trained here, or is its own base.
       config: settings of the run, as the manifest has them; empty for a model that was not trained here.
       images: how many different images it has learned from.
+      adapter_of: the name of the base that an adapter is for; None for whole weights.
+      remarks: sentences about the weights.
     """
 
     title: str
@@ -46,6 +48,8 @@ class Card(NamedTuple):
     images: int | None
     results: RunResults
     threshold: Stored | None
+    adapter_of: str | None = None
+    remarks: Sequence[str] = ()
 
 
 def text(card: Card) -> str:
@@ -76,7 +80,7 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _base_model(card: Card) -> str | None:
+def base_model(card: Card) -> str | None:
     """What Hugging Face calls the base, where it has it."""
     if card.base is None:
         return None
@@ -91,14 +95,16 @@ def _licence(card: Card) -> str:
 
 def _front_matter(card: Card) -> list[str]:
     lines = []
-    if base := _base_model(card):
-        lines += [f"base_model: {_quoted(base)}", "base_model_relation: finetune"]
+    if base := base_model(card):
+        kind = "finetune" if card.adapter_of is None else "adapter"
+        lines += [f"base_model: {_quoted(base)}", f"base_model_relation: {kind}"]
     licence = _licence(card)
     lines.append(f"license: {licence}")
     if licence == GEMMA_LICENCE:
         lines.append(f"license_link: {published_models.GEMMA_TERMS}")
     task = "text-generation" if card.spec.img is None else "image-text-to-text"
-    lines += ["library_name: transformers", f"pipeline_tag: {task}", "tags:", "- palitune", f"- {card.model_type}"]
+    library = "transformers" if card.adapter_of is None else "peft"
+    lines += [f"library_name: {library}", f"pipeline_tag: {task}", "tags:", "- palitune", f"- {card.model_type}"]
     if evaluated := card.results.evaluated:
         lines += [
             "model-index:",
@@ -121,6 +127,9 @@ def _introduction(card: Card) -> list[str]:
     size = f"{card.spec.num_image_tokens} tokens an image" if card.spec.img else "no images"
     what = f"`{card.class_name}` ({size}, {card.spec.llm.depth} layers of width {card.spec.llm.width}), {card.dtype}"
     made = f"{what}, written by palitune {__version__}."
+    if card.adapter_of is not None:
+        made = f"A LoRA adapter for {_plain(card.adapter_of)}: {made}"
+    made = " ".join([made, *(f"{_plain(one[0].upper() + one[1:])}." for one in card.remarks)])
     if not card.config:
         return [made, ""]
     learned = [f"Fine-tuned from {_plain(card.base)}" if card.base else "Fine-tuned"]
@@ -145,6 +154,12 @@ def _figures(card: Card) -> list[str]:
             before = evaluated.before.get(name)
             cells.append(_number(before.value) if before else "")
         lines.append(_row(cells))
+    if card.remarks:
+        lines += [
+            "",
+            "The adapter comes close to what learning has made; its figures above are those of the weights that",
+        ]
+        lines.append("it stands for.")
     return [*lines, ""]
 
 
@@ -189,12 +204,17 @@ def _loading(card: Card) -> list[str]:
 
 
 def _program(card: Card, prompt: str) -> list[str]:
-    """Five lines, whatever the family; `folder` is where the reader has put the files."""
+    """Five lines, and two more for an adapter; `folder` is where the reader has put the files."""
     asked, loader = json.dumps(prompt), "AutoTokenizer" if card.spec.img is None else "AutoProcessor"
     lines = [
         f"from transformers import {loader}, {card.class_name}",
         f'processor, model = {loader}.from_pretrained("folder"), {card.class_name}.from_pretrained("folder")',
     ]
+    if card.adapter_of is not None:
+        base = json.dumps(card.adapter_of)
+        lines[1] = lines[1].replace('"folder"', base)
+        lines[1:1] = ["from peft import PeftModel"]
+        lines.append('model = PeftModel.from_pretrained(model, "folder")')
     written = 'print(processor.decode(model.generate(**inputs, max_new_tokens=8)[0, inputs["input_ids"].shape[1] :]))'
     if card.spec.img is None:
         chat = f'[{{"role": "user", "content": {asked}}}]'

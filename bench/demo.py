@@ -1,6 +1,6 @@
-"""The demo task over several seeds: does fine-tuning the tiny model teach the rule?
+"""The demo task over several seeds: does fine-tuning a tiny model teach the rule?
 
-    python bench/demo.py [--seeds 5] [--new 200] [--method attention]
+    python bench/demo.py [--seeds 5] [--new 200] [--method attention] [--model tiny]
 
 Each seed draws its own 96 advertisements, splits them (10 for validation) and learns with the defaults of
 03-do_learn.py. Accuracy on the training set and on newly drawn advertisements is printed before and after, with the
@@ -23,12 +23,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--method", choices=("attention", "full", "lora"), default="attention")
     parser.add_argument("--new", type=int, default=200, help="newly drawn advertisements (default: %(default)s)")
+    parser.add_argument("--model", choices=("tiny", "tiny3"), default="tiny")
+    parser.add_argument("--examples", type=int, default=512, help="seen while learning (default: %(default)s)")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        palitune(folder, "download", "--model", "tiny")
+        palitune(folder, "download", "--model", args.model)
         palitune(folder, "demo-data", "-o", "new", "--count", str(args.new), "--seed", str(NEW_SEED))
-        before_new = accuracy(palitune(folder, "validate", "-m", "tiny", "new/data.jsonl"))
+        before_new = accuracy(palitune(folder, "validate", "-m", args.model, "new/data.jsonl"))
         print(f"jax {jax.__version__}, {jax.devices()[0].device_kind}")
         print("seed  train before  train after  new before  new after  seconds")
         passed = 0
@@ -37,8 +39,9 @@ def main() -> None:
             palitune(folder, "demo-data", "-o", data, "--seed", str(seed))
             palitune(folder, "split", "-d", f"{data}/data.jsonl", "-v", "10", "-n", "split", "--seed", str(seed))
             start = time.perf_counter()
-            options = ("-d", f"{data}/split", "-w", run, "--seed", str(seed), "--method", args.method)
-            blocks = palitune(folder, "learn", *options).split("Result: ")
+            names = ("-m", args.model, "-d", f"{data}/split", "-w", run)
+            options = ("--seed", str(seed), "--method", args.method, "--examples", str(args.examples))
+            blocks = palitune(folder, "learn", *names, *options).split("Result: ")
             seconds = time.perf_counter() - start
             train_before, train_after = accuracy(blocks[1]), accuracy(blocks[4])
             new = accuracy(palitune(folder, "validate", "-m", run, "new/data.jsonl"))

@@ -58,7 +58,12 @@ def test_no_file_has_carriage_returns(windows: Path) -> None:
 
 
 def test_what_is_no_text_is_untouched(windows: Path) -> None:
-    for name in ("src/palitune/tiny/tiny.npz", "src/palitune/tiny/tokenizer.model", "docs/demo.png"):
+    for name in (
+        "src/palitune/tiny/tiny.npz",
+        "src/palitune/tiny/tokenizer.model",
+        "src/palitune/tiny3/model.safetensors",
+        "docs/demo.png",
+    ):
         assert (windows / name).read_bytes() == (REPOSITORY / name).read_bytes(), name
 
 

@@ -31,7 +31,7 @@ from palitune.data import tokenizer_json as made_json
 from palitune.data.templates import Gemma
 from palitune.data.vocabulary import Vocabulary
 from palitune.errors import BadDataError, OutputExistsError, PalituneError, UsageError
-from palitune.hub.catalogue import packaged_tiny
+from palitune.hub import catalogue
 from palitune.models import families
 from palitune.models.spec import PALIGEMMA
 from palitune.run import exported_files
@@ -174,7 +174,7 @@ def test_the_files(out: Path) -> None:
 
 def test_a_delta_is_merged_with_its_base(out: Path, trained: Path) -> None:
     found, changed = TransformersCheckpoint(out), npz.Checkpoint(trained / "checkpoints" / "trained.npz")
-    base = npz.Checkpoint(packaged_tiny())
+    base = npz.Checkpoint(catalogue.packaged("tiny"))
     assert len(changed) == 3
     for path in base:
         table = base[path] if path not in changed else changed[path]

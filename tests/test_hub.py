@@ -89,17 +89,33 @@ def test_a_damaged_copy_is_replaced(tmp_path: Path) -> None:
     assert catalogue.download("tiny", tmp_path).read_bytes() == whole
 
 
+def test_the_tiny_gemma_ships_as_a_folder(tmp_path: Path) -> None:
+    """It is read where it was installed until it is in the cache as a whole, weights last."""
+    packaged = catalogue.packaged("tiny3")
+    assert catalogue.present("tiny3", tmp_path) == packaged
+    path = catalogue.checkpoint_path("tiny3", tmp_path)
+    path.mkdir(parents=True)
+    (path / "config.json").write_text("{")  # a copy that was cut off
+    assert catalogue.present("tiny3", tmp_path) == packaged
+    assert catalogue.download("tiny3", tmp_path) == path == catalogue.present("tiny3", tmp_path)
+    for file in catalogue.PACKAGED["tiny3"]:
+        assert (path / file).read_bytes() == (packaged / file).read_bytes()
+    assert catalogue.tokenizer_path(520, tmp_path) == path / "tokenizer.model"
+
+
 def test_the_latest_download_comes_first_and_tiny_last(tmp_path: Path) -> None:
     assert catalogue.downloaded(tmp_path) == []
-    for name in ("pt-448", "pt-224", "tiny"):
+    for name in ("pt-448", "pt-224"):
         path = catalogue.checkpoint_path(name, tmp_path)
         path.parent.mkdir(parents=True)
         path.touch()
-    assert catalogue.downloaded(tmp_path) == ["pt-224", "pt-448", "tiny"]
+    for name in catalogue.PACKAGED:
+        catalogue.download(name, tmp_path)
+    assert catalogue.downloaded(tmp_path) == ["pt-224", "pt-448", "tiny3", "tiny"]
 
 
 def test_names() -> None:
-    assert len(catalogue.NAMES) == 1 + 5 + 3 * 5
+    assert len(catalogue.NAMES) == 2 + 5 + 3 * 5
     assert catalogue.short("paligemma2-10b-mix-448") == "10b-mix-448"
     assert catalogue.short("paligemma-3b-pt-896") == "pt-896"
     assert catalogue.short("tiny") == "tiny"

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from conftest import REPOSITORY, Run
 
+from palitune.hub import catalogue
+
 pytestmark = pytest.mark.slow
 
 
@@ -36,14 +38,16 @@ def test_contents(built: Path) -> None:
     (wheel,) = built.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    for name in ("py.typed", "tiny/tiny.npz", "tiny/tokenizer.model", "cli/learn.py"):
+    shipped = [f"{name}/{file}" for name, files in catalogue.PACKAGED.items() for file in files]
+    for name in ("py.typed", *shipped, "cli/learn.py"):
         assert f"palitune/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "bench")) for name in names)
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:
-        assert any(name.endswith("src/palitune/tiny/tiny.npz") for name in archive.getnames())
-    assert wheel.stat().st_size < 5_000_000
+        sources = archive.getnames()
+    assert all(any(name.endswith(f"src/palitune/{file}") for name in sources) for file in shipped)
+    assert wheel.stat().st_size <= 8_000_000
 
 
 def test_the_wheel_does_the_main_job_anywhere(built: Path, tmp_path: Path, run: Run) -> None:

@@ -1,14 +1,15 @@
-"""The script that makes the tiny model: it runs, it repeats itself, and it is the one that made what ships."""
+"""The script that makes the tiny models: it runs, it repeats itself, and it is the one that made what ships."""
 
 from concurrent.futures import ThreadPoolExecutor
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
 import sentencepiece
 from conftest import Run
 
-from palitune.checkpoint import npz
+from palitune.checkpoint import opening
+from palitune.checkpoint.store import Stored
+from palitune.hub import catalogue
 from palitune.models import families
 from palitune.train import pretrain_tiny
 
@@ -20,15 +21,26 @@ def pieces(path: Path) -> list[str]:
     return [model.id_to_piece(i) for i in range(model.vocab_size())]
 
 
+def opened(path: Path) -> Stored:
+    return opening.load(path, lambda _: path)
+
+
 @pytest.mark.slow
-def test_a_few_steps_give_a_tiny_model_twice(tmp_path: Path, run: Run) -> None:
-    shipped = Path(str(files("palitune") / "tiny"))
+@pytest.mark.parametrize("name", pretrain_tiny.MODELS)
+def test_a_few_steps_give_a_tiny_model_twice(name: str, tmp_path: Path, run: Run) -> None:
+    shipped = catalogue.packaged(name)
+    folder = shipped if shipped.is_dir() else shipped.parent
     with ThreadPoolExecutor() as pool:
-        commands = [("palitune", "pretrain-tiny", "-o", name, *SMALL) for name in ("a", "b")]
+        commands = [("palitune", "pretrain-tiny", "-o", one, "--model", name, *SMALL) for one in ("a", "b")]
         for done in pool.map(lambda command: run(*command, cwd=tmp_path), commands):
             assert done.returncode == 0, done.stderr
-    assert (tmp_path / "a" / "tiny.npz").read_bytes() == (tmp_path / "b" / "tiny.npz").read_bytes()
-    made, real = npz.Checkpoint(tmp_path / "a" / "tiny.npz"), npz.Checkpoint(shipped / "tiny.npz")
-    assert families.read(made) == families.read(real) == pretrain_tiny.CONFIG
+    for file in catalogue.PACKAGED[name]:
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+        if file.endswith(".json"):
+            assert (tmp_path / "a" / file).read_bytes() == (folder / file).read_bytes()
+    made, real = opened(tmp_path / "a" / shipped.relative_to(folder)), opened(shipped)
+    assert made.spec == real.spec
+    read = real.spec or families.read(real.leaves())
+    assert read == pretrain_tiny.MODELS[name]
     assert {path: made[path].dtype for path in made} == {path: real[path].dtype for path in real}
-    assert pieces(tmp_path / "a" / "tokenizer.model") == pieces(shipped / "tokenizer.model")
+    assert pieces(tmp_path / "a" / "tokenizer.model") == pieces(folder / "tokenizer.model")

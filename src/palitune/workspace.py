@@ -106,7 +106,7 @@ def _folders(name: str) -> list[Path]:
 
 
 def checkpoint_to_read(name: str | None) -> Path:
-    """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny`.
+    """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny` or `tiny3`.
 
     It is a file, or the folder of a model from Hugging Face or of an adapter in PEFT's form. Without a name it is the
     latest downloaded model.
@@ -135,7 +135,7 @@ def checkpoint_to_read(name: str | None) -> Path:
         raise MissingInputError(f"the model {name} has not been downloaded", hint=hint)
     own = [path.stem for path in sorted(checkpoints().glob("*.npz"))]
     own += sorted({path.parent.name for path in checkpoints().glob(f"*/{tensor_files.WHOLE}*")})
-    known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), catalogue.TINY]))
+    known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), *catalogue.PACKAGED]))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
     if snapshot.parse(name) and not Path(name).parent.is_dir():
@@ -156,10 +156,11 @@ def name_of(checkpoint: Path) -> str:
 def checkpoint_to_annotate(name: str) -> Path:
     """As `checkpoint_to_read`, for what is then written beside the checkpoint.
 
-    The tiny model that ships with the package is copied into the cache first: the package's own folder stays as it is.
+    A model that ships with the package is copied into the cache first: the package's own folder stays as it is.
     """
     path = checkpoint_to_read(name)
-    return catalogue.download(catalogue.TINY, cache()) if path == catalogue.packaged_tiny() else path
+    packaged = next((one for one in catalogue.PACKAGED if path == catalogue.packaged(one)), None)
+    return catalogue.download(packaged, cache()) if packaged else path
 
 
 def latest_model() -> str:

@@ -9,9 +9,10 @@ INPUT = Input("model", "--model", "NAME")
 DESCRIPTION = """\
 Fetches a model into cache/models/.
 
-"tiny" ships with palitune, needs no network and is there in a second: a PaliGemma of 0.8 million parameters that
-knows nothing but drawn advertisements. The others are published weights, which Kaggle and Hugging Face hand out to
-people with an account who have accepted the licence. From Kaggle (https://www.kaggle.com/models/google/paligemma):
+"tiny" and "tiny3" ship with palitune, need no network and are there in a second: a PaliGemma of 0.8 million parameters
+and a Gemma 3 of 1.1 million that know nothing but drawn advertisements. The others are published weights, which Kaggle
+and Hugging Face hand out to people with an account who have accepted the licence. From Kaggle
+(https://www.kaggle.com/models/google/paligemma):
 
   pt-224 pt-448 pt-896 mix-224 mix-448             PaliGemma, 3B
   3b-pt-224 3b-pt-448 3b-pt-896 3b-mix-224 ...     PaliGemma 2; also 10b-... and 28b-...
@@ -31,7 +32,7 @@ the one of "hf auth login"; HF_ENDPOINT and HF_HUB_OFFLINE are respected. palitu
 """
 EXAMPLES = """\
 examples:
-  palitune download tiny                          the model that ships with palitune, into cache/
+  palitune download tiny                          a model that ships with palitune, into cache/
   palitune download pt-224                        PaliGemma 3B from Kaggle
   palitune download google/gemma-3-1b-it          Gemma 3 1B from Hugging Face
   palitune download pt-224 --from paligemma-3b-pt-224.f16.npz
@@ -66,21 +67,21 @@ def run(args: argparse.Namespace) -> None:
 
     name, repository = catalogue.short(args.model), snapshot.parse(args.model)
     if name not in catalogue.NAMES and not repository:
-        near = published_models.similar(name, [catalogue.TINY])
+        near = published_models.similar(name, list(catalogue.PACKAGED))
         names = f"Names are: {', '.join(catalogue.NAMES)}; and owner/name or owner/name@revision on Hugging Face"
         raise UsageError(
             f"no model is called {args.model}", hint=f"Did you mean {' or '.join(near)}?" if near else names
         )
-    if (name == catalogue.TINY or repository) and (args.source or args.tokenizer_source):
+    if (name in catalogue.PACKAGED or repository) and (args.source or args.tokenizer_source):
         raise UsageError("--from and --tokenizer-from are for published models of Kaggle's: name one with --model")
     workspace.remember_verified()
     silent = args.quiet or not sys.stderr.isatty()
     try:
         path = catalogue.download(name, workspace.cache(), args.source, args.tokenizer_source, args.overwrite, silent)
     except Stopped as stopped:
-        if name != catalogue.TINY and (args.source is None or catalogue.is_address(args.source)):
+        if name not in catalogue.PACKAGED and (args.source is None or catalogue.is_address(args.source)):
             stopped.hint = "what has arrived is kept; run it again to go on"
         raise
     print(path)
-    if not args.quiet and name == catalogue.TINY:
+    if not args.quiet and name in catalogue.PACKAGED:
         print("The tiny model is for practice; --model pt-224 fetches PaliGemma 3B.", file=sys.stderr)

@@ -28,7 +28,7 @@ from palitune.errors import (
 
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
-    "download": ("download", "fetch a model by its published name, or the tiny one that ships with palitune"),
+    "download": ("download", "fetch a model by its published name, or a tiny one that ships with palitune"),
     "demo-data": ("demo_data", "draw a small data set of advertisements to try everything on"),
     "split": ("split", "shuffle a data set and part it into training and validation"),
     "learn": ("learn", "fine-tune a model, and evaluate it before and after"),
@@ -53,7 +53,7 @@ COMMANDS = {
     "export": ("export", "make a folder that transformers and vLLM load"),
     "doctor": ("doctor", "what this machine has of what palitune needs, and what is likely to go wrong"),
     "verify": ("verify", "hold a checkpoint to big_vision or transformers"),
-    "pretrain-tiny": ("pretrain_tiny", "make the tiny model again from its seed"),
+    "pretrain-tiny": ("pretrain_tiny", "make a tiny model again from its seed"),
 }
 EPILOGUE = """\
 the main job:

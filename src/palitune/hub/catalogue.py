@@ -1,4 +1,4 @@
-"""Published weights by their names, and the tiny model that ships with palitune.
+"""Published weights by their names, and the tiny models that ship with palitune.
 
 PaliGemmas come from Kaggle into `cache/models/<name>/`; the tokenizer, which all of them share, from big_vision's
 public bucket. `owner/name` is a repository on Hugging Face, whose files come into `cache/models/<owner>--<name>/`. What
@@ -21,12 +21,18 @@ from palitune.models.families import PALIGEMMA_VOCABULARY
 from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files, locks
 
-TINY = "tiny"
+TINY, TINY3 = "tiny", "tiny3"
+TOKENIZER = "tokenizer.model"
+# The models that ship with palitune, with their files, weights last: a PaliGemma, and a Gemma 3 as Hugging Face has it.
+PACKAGED = {
+    TINY: (TOKENIZER, "tiny.npz"),
+    TINY3: ("config.json", "generation_config.json", TOKENIZER, "model.safetensors"),
+}
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 SLICE = 32 << 20  # bytes
 PUBLISHED = published_models.KAGGLE
-NAMES = (TINY, *PUBLISHED)
+NAMES = (*PACKAGED, *PUBLISHED)
 
 
 def short(name: str) -> str:
@@ -48,49 +54,58 @@ def checkpoint_path(name: str, cache: Path) -> Path:
     """Where the checkpoint of a name is, or will be, once downloaded: a file, or the folder of a repository."""
     if repository := snapshot.parse(name):
         return snapshot.folder_of(repository[0], folder(cache))
-    file = "tiny.npz" if name == TINY else PUBLISHED[name].file
-    return folder(cache) / name / file
+    weights = _weights(name, folder(cache))
+    return weights.parent if name == TINY3 else weights
 
 
-def packaged_tiny() -> Path:
-    """The tiny model's weights inside the installed package."""
-    return Path(str(importlib.resources.files("palitune"))) / "tiny" / "tiny.npz"
+def packaged(name: str) -> Path:
+    """The checkpoint of one of `PACKAGED` inside the installed package, where nothing is written."""
+    weights = _weights(name, _package())
+    return weights.parent if name == TINY3 else weights
+
+
+def _package() -> Path:
+    return Path(str(importlib.resources.files("palitune")))
+
+
+def _weights(name: str, place: Path) -> Path:
+    """The weights of one of `NAMES` in a place that has a folder for each model."""
+    return place / name / (PACKAGED[name][-1] if name in PACKAGED else PUBLISHED[name].file)
 
 
 def present(name: str, cache: Path) -> Path | None:
-    """The checkpoint of a name that can be read now: the downloaded one, or the packaged one of `tiny`, or None."""
+    """The checkpoint of a name that can be read now: downloaded, or a tiny one in the package, or None."""
     if repository := snapshot.parse(name):
         path = checkpoint_path(name, cache)
         found = snapshot.read(path)
         return path if found is not None and found.is_at(repository[1]) else None
     if name not in NAMES:
         return None
-    path = checkpoint_path(name, cache)
-    if path.is_file():
-        return path
-    return packaged_tiny() if name == TINY else None
+    if _weights(name, folder(cache)).is_file():
+        return checkpoint_path(name, cache)
+    return packaged(name) if name in PACKAGED else None
 
 
 def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
     """The tokenizer for a vocabulary of this size, or None if no published model has one.
 
-    The published models' tokenizer may not have been downloaded; the tiny model's is always there.
+    The published models' tokenizer may not have been downloaded; a tiny model's is always there.
     """
     name = families.tokenizer_of(vocab_size)
     if name is None:
         return None
-    if name != TINY:
+    if name not in PACKAGED:
         return folder(cache) / f"{name}_tokenizer.model"
-    copied = folder(cache) / TINY / "tokenizer.model"
-    return copied if copied.is_file() else packaged_tiny().with_name("tokenizer.model")
+    copied = folder(cache) / name / TOKENIZER
+    return copied if copied.is_file() else _package() / name / TOKENIZER
 
 
 def downloaded(cache: Path) -> list[str]:
-    """Names of the models in the cache, the latest first, the tiny one always last."""
-    files = {name: path for name in NAMES if (path := checkpoint_path(name, cache)).is_file()}
+    """Names of the models in the cache, the latest first, the tiny ones always last, and `tiny` behind the other."""
+    files = {name: path for name in NAMES if (path := _weights(name, folder(cache))).is_file()}
     files |= {name: path / snapshot.SOURCE for name, path in snapshot.present(folder(cache)).items()}
     latest = sorted(files, key=lambda name: files[name].stat().st_mtime, reverse=True)
-    return sorted(latest, key=lambda name: name == TINY)
+    return sorted(latest, key=lambda name: (name in PACKAGED, name == TINY))
 
 
 def has_checksum(name: str, cache: Path) -> bool:
@@ -125,8 +140,8 @@ def download(
       StorageError: the cache cannot be written, or has no room.
     """
     target = checkpoint_path(name, cache)
-    if name == TINY:
-        _copy_tiny(cache)
+    if name in PACKAGED:
+        _copy(name, cache)
         return target
     if repository := snapshot.parse(name):
         with _alone(cache):
@@ -165,9 +180,10 @@ def is_address(source: str) -> bool:
     return ADDRESS.match(source) is not None
 
 
-def _copy_tiny(cache: Path) -> None:
-    for file in ("tiny.npz", "tokenizer.model"):
-        target, content = folder(cache) / TINY / file, packaged_tiny().with_name(file).read_bytes()
+def _copy(name: str, cache: Path) -> None:
+    """Copies a model of the package into the cache, weights last: where they are, all is."""
+    for file in PACKAGED[name]:
+        target, content = folder(cache) / name / file, (_package() / name / file).read_bytes()
         if not target.is_file() or target.read_bytes() != content:
             atomic_files.write(target, content, shared=True)
 

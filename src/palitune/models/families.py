@@ -128,6 +128,14 @@ TINY = ModelSpec(
     "float16",
     "tiny",
 )
+# A Gemma 3 with images: narrow windows, so that its local layers do not see a whole example.
+TINY3 = ModelSpec(
+    SiglipSizes(width=96, depth=3, mlp_dim=256, num_heads=4, patch_size=12, image_size=72, num_classes=96, pool=2),
+    _gemma3(96, 6, 288, 4, 2, head_dim=32, window=24, factor=8.0, vocabulary=520),
+    "bfloat16",
+    "tiny3",
+    template=GEMMA,
+)
 # What is told from shapes alone, in a `.npz`: those of big_vision's names, whose sequences begin with the image.
 KNOWN = (*PALIGEMMAS.values(), TINY)
 
@@ -160,8 +168,8 @@ def variant(name: str) -> ModelSpec | None:
 
 
 def tokenizer_of(vocab_size: int) -> str | None:
-    """The tokenizer of the known PaliGemmas with a vocabulary of this size."""
-    return next((spec.tokenizer for spec in KNOWN if spec.llm.vocab_size == vocab_size), None)
+    """The tokenizer that a vocabulary of this size tells: of PaliGemmas, and of the models that ship with palitune."""
+    return next((spec.tokenizer for spec in (*KNOWN, TINY3) if spec.llm.vocab_size == vocab_size), None)
 
 
 def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:

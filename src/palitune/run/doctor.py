@@ -208,7 +208,7 @@ def _problems(found: Findings) -> list[str]:
         elif state["free"] < ENOUGH_DISK:
             problems.append(f"{folder}: {state['free'] / 1e9:.1f} GB are free, and a 3B model takes 6")
     account = found["credentials"] or found["huggingface_token_from"]
-    if account is None and set(found["models"]) <= {catalogue.TINY}:
+    if account is None and set(found["models"]) <= set(catalogue.PACKAGED):
         what = "no Kaggle credentials and no Hugging Face token"
         problems.append(f"{what}, one of which published models need: docs/troubleshooting.md tells how")
     return problems

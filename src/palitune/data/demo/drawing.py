@@ -1,4 +1,4 @@
-"""Advertisements drawn from a description, for the tiny model's pretraining and for the demo data.
+"""Advertisements drawn from a description, for the tiny models' pretraining and for the demo data.
 
 A `Scene` says what is to be seen; `draw` makes an image of it. Both depend on nothing but the random generator that
 is passed in, so that a seed gives the same pixels with the same Pillow.

@@ -1,4 +1,4 @@
-"""The pretraining tasks of the tiny model, about drawn advertisements: captions, open questions, yes/no questions, and
+"""The pretraining tasks of the tiny models, about drawn advertisements: captions, open questions, yes/no questions, and
 whether made-up laws allow an advertisement.
 
 No yes/no question and no law is ever about a cross, and none uses the words of the demo's prompt: the demo's rule is

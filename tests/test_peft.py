@@ -16,7 +16,7 @@ from safetensors.numpy import load_file, save_file
 from test_tensor_files import mutated
 
 from palitune import trees, workspace
-from palitune.checkpoint import delta, manifest, opening, peft_modules, peft_writer, tensor_file
+from palitune.checkpoint import delta, manifest, opening, peft_config, peft_modules, peft_writer, tensor_file
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.merge import MergedCheckpoint
 from palitune.checkpoint.peft_config import CONFIG, WEIGHTS
@@ -369,6 +369,8 @@ def test_files_that_are_refused(tmp_path: Path) -> None:
         assert f"not an {CONFIG} of PEFT" in error_of(folder)
     shutil.copyfile(FOLDER / "gemma3_text" / "model.safetensors", folder / "model.safetensors")
     assert "it has a whole model and an adapter" in error_of(folder)
+    (folder / WEIGHTS).unlink()
+    assert not peft_config.is_adapter(folder)  # but a model
 
 
 def test_ranks_that_would_fill_the_memory(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from palitune import path_patterns
 from palitune.checkpoint.json_settings import Settings
 from palitune.checkpoint.tensor_file import check_json, unique
+from palitune.checkpoint.tensor_files import INDEX, WHOLE
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError, listed
 from palitune.path_patterns import Pattern
 from palitune.storage import files
@@ -120,10 +121,14 @@ class PeftConfig(NamedTuple):
 
 
 def is_adapter(path: Path) -> bool:
-    """Whether a path is a folder with such an adapter, or its safetensors file; it may be damaged still."""
+    """Whether a path is a folder with such an adapter, or its safetensors file; it may be damaged still.
+
+    A folder with a whole model is one only if the adapter's weights are there too.
+    """
     try:
         if path.is_dir():
-            return any((path / name).is_file() for name in (CONFIG, WEIGHTS, PICKLE))
+            there = {name for name in (CONFIG, WEIGHTS, PICKLE, WHOLE, INDEX) if (path / name).is_file()}
+            return WEIGHTS in there or (bool(there) and not there & {WHOLE, INDEX})
         return path.name in (WEIGHTS, PICKLE) and path.is_file()
     except (OSError, ValueError):  # no name that a file could have
         return False

@@ -116,7 +116,7 @@ def ads(workspace: Path, run: Run) -> Path:
     assert done.returncode == 0, done.stderr
     done = run("palitune", "demo-data", "--count", "200", "-o", "old", cwd=workspace)
     assert done.returncode == 0, done.stderr
-    done = run("palitune", "split", "old/data.jsonl", "-v", "40", "-n", "old", cwd=workspace)
+    done = run("palitune", "split", "old/data.jsonl", "-v", "40", "-n", "learned", cwd=workspace)
     assert done.returncode == 0, done.stderr
     return workspace
 
@@ -133,7 +133,7 @@ def base(request: pytest.FixtureRequest) -> str:
 def test_fine_tuned(base: str, found: Figures, ads: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """transformers gives the answers and probabilities of `palitune inference`, of 200 new advertisements."""
     name = f"trained-{base}"
-    done = run("palitune", "learn", "-d", "old", "-m", base, "-w", name, "--examples", "400", cwd=ads)
+    done = run("palitune", "learn", "-d", "learned", "-m", base, "-w", name, "--examples", "400", cwd=ads)
     assert done.returncode == 0, done.stderr
     done = run("palitune", "export", name, "--to", f"hf-{base}", cwd=ads)
     assert done.returncode == 0, done.stderr
@@ -226,7 +226,7 @@ def test_an_adapter_goes_out(kind: str, ads: Path, run: Run, found: Figures, mon
     method = "lora" if kind == "--adapter" else "attention"
     name, folder = f"as{kind}", ads / f"peft{kind}"
     options = ["--method", method, "--examples", "60"]
-    done = run("palitune", "learn", "-d", "old", "-m", "tiny", "-w", name, *options, cwd=ads)
+    done = run("palitune", "learn", "-d", "learned", "-m", "tiny", "-w", name, *options, cwd=ads)
     assert done.returncode == 0, done.stderr
     rank = [] if kind == "--adapter" else ["96"]  # all there is
     for command in (["tiny", "--to", f"base{kind}", "--dtype", "float32"], [name, "--to", str(folder), kind, *rank]):

@@ -9,7 +9,18 @@ from conftest import NO_ENGINE, REPOSITORY, Run
 
 COMMAND = re.compile(r"^    ((?:\./\d\d-|palitune |bin/|tests/).*)$", re.MULTILINE)
 # Pages in the order in which their commands follow from each other: the first makes a split and a model.
-PAGES = ("stages", "data", "recipes", "evaluation", "runs", "memory", "huggingface", "container", "contributing", "models")
+PAGES = (
+    "stages",
+    "data",
+    "recipes",
+    "evaluation",
+    "runs",
+    "memory",
+    "huggingface",
+    "container",
+    "contributing",
+    "models",
+)
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}
 STANDS_FOR |= {"--search 20": "--search 2", "lr=0.01,0.03 batch=2,8 --repeat 2": "lr=0.01,0.03"}

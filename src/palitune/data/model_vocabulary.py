@@ -25,7 +25,9 @@ def find(weights: Path, rows: int, option: str | None = None) -> Path | None:
         return Path(option)
     folder = weights.parent if weights.name.endswith(WEIGHTS) else weights
     beside = tokenizer_files.find(folder) if folder.is_dir() else None
-    known = (catalogue.tokenizer_path(size, workspace.cache()) for size in range(rows, max(0, rows - PADDING - 1), -1))
+    # As many rows as pieces, or as many more as transformers adds; only then what else may be.
+    sizes = [rows, rows - PADDING, *range(rows - 1, rows - PADDING, -1)]
+    known = (catalogue.tokenizer_path(size, workspace.cache()) for size in sizes if size > 0)
     return beside or next((path for path in known if path is not None), None)
 
 

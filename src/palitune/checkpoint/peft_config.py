@@ -5,21 +5,18 @@ known, unless it is off. Which linear layers a setting is for is said by express
 (`tuners/tuners_utils.py`, check_target_module_exists, and `utils/other.py`, get_pattern_key) has it.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
 
 from palitune import path_patterns
+from palitune.checkpoint import json_files
 from palitune.checkpoint.json_settings import Settings
-from palitune.checkpoint.tensor_file import check_json, unique
 from palitune.checkpoint.tensor_files import INDEX, WHOLE
-from palitune.errors import BadDataError, ConfigurationError, MissingInputError, listed
+from palitune.errors import BadDataError, ConfigurationError, listed
 from palitune.path_patterns import Pattern
-from palitune.storage import files
 
 CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
-MOST = 4 << 20  # bytes of it
 MOST_PATTERNS = 2_000  # of ranks, and of alphas; one for each linear layer of the largest model is 434
 MOST_TARGETS = 10_000
 MOST_LAYERS = 1_000
@@ -142,7 +139,8 @@ def read(path: Path) -> PeftConfig:
       BadDataError: it is something else, or a value is of the wrong kind.
       ConfigurationError: it has settings that are not computed.
     """
-    settings = Settings(_content(path), str(path))
+    hint = f"Put the adapter's {CONFIG} beside its weights: it says what they are for"
+    settings = Settings(json_files.read_object(path, f"an {CONFIG} of PEFT", hint), str(path))
     _refuse_not_computed(settings)
     values = settings.values
     base = values.get("base_model_name_or_path") or None
@@ -158,24 +156,6 @@ def read(path: Path) -> PeftConfig:
         _targets(settings, "exclude_modules"),
         _layers(settings),
     )
-
-
-def _content(path: Path) -> dict[str, object]:
-    try:
-        content = files.read(path, MOST)
-        check_json(content)
-        found = json.loads(content.decode(), object_pairs_hook=unique)
-        if not isinstance(found, dict):
-            raise ValueError("it is no object")
-    except FileNotFoundError:
-        hint = f"Put the adapter's {CONFIG} beside its weights: it says what they are for"
-        raise MissingInputError(f"there is no {CONFIG}", where=str(path), hint=hint) from None
-    except OSError as error:
-        raise files.unreadable(error, path, "configuration") from None
-    except (ValueError, RecursionError) as error:
-        what = f"not an {CONFIG} of PEFT ({str(error)[:100]})"
-        raise BadDataError(what, where=str(path), hint="Download it again") from None
-    return found
 
 
 def _refuse_not_computed(settings: Settings) -> None:

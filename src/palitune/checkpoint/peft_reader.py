@@ -6,7 +6,7 @@ stack, all but the largest go into the second factor.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,15 +73,6 @@ class PeftAdapter(Stored):
             for name, shape in lora.shapes(weight, tuple(weights[weight].shape), rank).items():
                 self._leaves[name] = ArrayInfo(shape, self._dtype(weight, name))
         self._check_size()
-
-    def __len__(self) -> int:
-        return len(self._leaves)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._leaves)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._leaves  # without putting the array together, as Mapping would
 
     def __getitem__(self, path: str) -> Array:
         info = self._leaves[path]

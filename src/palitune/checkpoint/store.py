@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -72,6 +72,15 @@ class Stored(Mapping[str, Array], ABC):
     @abstractmethod
     def leaves(self) -> Mapping[str, ArrayInfo]:
         """Shape and dtype of every array, without reading any. Raises BadDataError for one that cannot be read."""
+
+    def __len__(self) -> int:
+        return len(self.leaves())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.leaves())
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.leaves()  # without reading the array, as Mapping would
 
     def sliced(self, path: str) -> Storable:
         """An array that is read in slices of axis 0, for what needs no more of it at once."""

@@ -6,23 +6,21 @@ dtype of the file.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
-from palitune.checkpoint import tensor_names, transformers_config
+from palitune.checkpoint import json_files, tensor_names, transformers_config
 from palitune.checkpoint.store import Array, ArrayInfo, DType, Storable, Stored
 from palitune.checkpoint.tensor_file import DTYPES
 from palitune.checkpoint.tensor_files import INDEX, INDEX_SUFFIX, SUFFIX, WHOLE, TensorFiles
 from palitune.checkpoint.tensor_names import EMBEDDING, OUTPUT, Tensor
-from palitune.errors import BadDataError, ConfigurationError, MissingInputError, listed
+from palitune.errors import BadDataError, ConfigurationError, listed
 from palitune.models import spec
 from palitune.models.spec import ModelSpec
-from palitune.storage import files
 
 CONFIG = "config.json"
-MOST = 4 << 20  # bytes of it; published ones have 2,000
 # What the names of quantised weights end in, and what has made them.
 QUANTISED = {
     ".absmax": "bitsandbytes",
@@ -86,7 +84,8 @@ class TransformersCheckpoint(Stored):
         self.path = path
         self._files = TensorFiles(path)
         place = (path if path.is_dir() else path.parent) / CONFIG
-        self.config = _read_config(place)
+        hint = f"Put the model's {CONFIG} beside its weights: it says what the tensors are"
+        self.config = json_files.read_object(place, f"a {CONFIG} of a model", hint)
         self.spec = transformers_config.read(self.config, str(place))
         self._config_file = place
         names = self._plain_names()
@@ -97,15 +96,6 @@ class TransformersCheckpoint(Stored):
             self._tensors.setdefault(tensor.path, []).append((tensor, names[plain]))
         shapes = spec.expected(self.spec)
         self._leaves = {path: ArrayInfo(shapes[path].shape, self._dtype(path)) for path in sorted(self._tensors)}
-
-    def __len__(self) -> int:
-        return len(self._leaves)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._leaves)
-
-    def __contains__(self, path: object) -> bool:
-        return path in self._leaves  # without putting the array together, as Mapping would
 
     def __getitem__(self, path: str) -> Array:
         tensors = self._tensors[path]
@@ -203,19 +193,3 @@ class TransformersCheckpoint(Stored):
             what = f"{first} is {one} and {second} is {other}, and they make one parameter"
             raise BadDataError(what, where=str(self.path), hint="Take files of one dtype")
         return DTYPES[next(iter(dtypes))]
-
-
-def _read_config(path: Path) -> dict[str, object]:
-    try:
-        content = json.loads(files.read(path, MOST))
-    except FileNotFoundError:
-        hint = f"Put the model's {CONFIG} beside its weights: it says what the tensors are"
-        raise MissingInputError(f"there is no {CONFIG}", where=str(path), hint=hint) from None
-    except OSError as error:
-        raise files.unreadable(error, path, "configuration") from None
-    except (ValueError, RecursionError) as error:
-        what = f"not a {CONFIG} of a model ({str(error)[:100]})"
-        raise BadDataError(what, where=str(path), hint="Download it again") from None
-    if not isinstance(content, dict):
-        raise BadDataError(f"not a {CONFIG} of a model (it is no object)", where=str(path))
-    return content

@@ -37,7 +37,7 @@ from palitune.data.encode import Encoded
 from palitune.data.example import Image
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import multimodal, siglip
+from palitune.models import multimodal, siglip, spec
 from palitune.models.multimodal import Text
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.models.spec import GEMMA, GemmaSpec, LayerKind, ModelSpec
@@ -240,10 +240,14 @@ class TorchGemma3(Torch):
 
     def __init__(self, sizes: ModelSpec, images: Any, texts: list[Encoded]) -> None:
         import torch
-        from transformers import Gemma3Config, Gemma3ForCausalLM, Gemma3ForConditionalGeneration
+        from transformers import Gemma3Config, Gemma3ForCausalLM, Gemma3ForConditionalGeneration, Gemma3TextConfig
 
-        config = Gemma3Config(**transformers_config_writing.write(sizes, "float32"))
-        model = Gemma3ForConditionalGeneration(config) if sizes.img else Gemma3ForCausalLM(config.text_config)
+        torch.set_flush_denormal(True)  # as XLA does
+        written = transformers_config_writing.write(sizes, "float32")
+        config = Gemma3Config(**written) if sizes.img else Gemma3TextConfig(**written)
+        model = Gemma3ForConditionalGeneration(config) if sizes.img else Gemma3ForCausalLM(config)
+        if model.num_parameters() != sum(np.prod(leaf.shape) for leaf in spec.expected(sizes).values()):
+            raise SystemExit("transformers' model is not of the same sizes")
         each, image_token = sizes.num_image_tokens, config.image_token_id if sizes.img else -1
         rows = []
         for text in texts:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+import safetensors.numpy
 
 from palitune import trees
 from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
@@ -79,6 +80,30 @@ def load(name: str, values: str | None = None) -> HfGolden:
         expected = {key: file[key] for key in file.files}
     config = json.loads((FOLDER / name / "config.json").read_text())
     return HfGolden(name, checkpoint.spec, params, config, expected)
+
+
+def shieldgemma2(folder: Path) -> HfGolden:
+    """A ShieldGemma 2 written to a folder: gemma3_vision in the class that answers with two of its logits.
+
+    Source of the names: `modeling_shieldgemma2.py` of transformers, where the whole Gemma 3 is called `model`.
+    """
+    golden = load("gemma3_vision")
+    config = {
+        **golden.config,
+        "architectures": ["ShieldGemma2ForImageClassification"],
+        "model_type": "shieldgemma2",
+        "no_token_index": 37,
+        "yes_token_index": 73,
+    }
+    tensors = safetensors.numpy.load_file(FOLDER / "gemma3_vision" / "model.safetensors")
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    safetensors.numpy.save_file(
+        {f"model.{name}": array for name, array in tensors.items()}, folder / "model.safetensors", {"format": "pt"}
+    )
+    checkpoint = TransformersCheckpoint(folder)
+    params = {path: np.asarray(checkpoint[path]) for path in checkpoint}
+    return golden._replace(name="shieldgemma2", spec=checkpoint.spec, params=params, config=config)
 
 
 def aligned(golden: HfGolden, inputs: Inputs, ours: jax.Array) -> tuple[np.ndarray, np.ndarray]:

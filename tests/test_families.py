@@ -1,6 +1,7 @@
 """Gemma 1, 2 and 3, with images and without, hold every value of transformers' golden files, and so does PaliGemma."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import hf_golden
@@ -51,6 +52,14 @@ def test_logits_of_bfloat16_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(positions, "rope_angles", rounded)
     golden = hf_golden.load("paligemma2_published_names")
     assert {array.dtype.name for array in golden.params.values()} == {"bfloat16"}
+    inputs = golden.inputs("in")
+    logits = multimodal.forward(golden.spec, golden.tree, inputs.image, inputs.text)
+    np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)
+
+
+def test_a_shieldgemma_is_a_gemma3_with_a_template_of_its_own(tmp_path: Path) -> None:
+    golden = hf_golden.shieldgemma2(tmp_path / "shieldgemma2")
+    assert golden.spec == dataclasses.replace(hf_golden.load("gemma3_vision").spec, template=spec.SHIELDGEMMA)
     inputs = golden.inputs("in")
     logits = multimodal.forward(golden.spec, golden.tree, inputs.image, inputs.text)
     np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)

@@ -104,7 +104,7 @@ def test_shieldgemma_asks_a_policy_and_answers_with_capitals(vocabulary: Vocabul
     shield = ShieldGemma(vocabulary, takes_images=True)
     text = vocabulary.decode(shield.prompt(Example.of("a.png", "No cats {here}."), "").tokens.tolist())
     assert "<BEGIN_SAFETY_POLICY>\nNo cats {here}.\n</END_SAFETY_POLICY>" in text
-    assert text.rstrip().endswith("Your Answer must start with with 'Yes' or 'No'.\nmodel")
+    assert text.rstrip().endswith("Your Answer must start with 'Yes' or 'No'.\nmodel")
     assert shield.answer("yes") == vocabulary.encode("Yes")
     assert shield.answer("no") == vocabulary.encode("No")
     assert shield.answer("cross") == vocabulary.encode("cross")

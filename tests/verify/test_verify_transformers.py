@@ -109,6 +109,22 @@ def test_import_and_export(name: str, found: Figures, said: Callable[[], list[st
     assert difference < TOLERANCE
 
 
+def test_shieldgemma2(found: Figures, said: Callable[[], list[str]], tmp_path: Path) -> None:
+    """Both numbers that ShieldGemma 2 answers with are logits of the exported base, and so is the rest."""
+    golden = hf_golden.shieldgemma2(tmp_path / "base")
+    export(ExportSettings(model=str(tmp_path / "base"), to=str(tmp_path / "out")), quiet=True)
+    model, told = loaded(tmp_path / "out")
+    assert type(model).__name__ == "ShieldGemma2ForImageClassification"
+    assert said() == []
+    assert not any(told[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"))
+    logits = computed(model.model, golden.values)
+    chosen = logits[:, -1, [golden.config["yes_token_index"], golden.config["no_token_index"]]]
+    np.testing.assert_array_equal(computed(model, golden.values), chosen)
+    difference = float(np.abs(logits - golden.values["logits"]).max())
+    found["import, export: shieldgemma2"] = {"largest difference of logits": figures.rounded(difference)}
+    assert difference < TOLERANCE
+
+
 @pytest.fixture(scope="module")
 def ads(workspace: Path, run: Run) -> Path:
     """200 advertisements that no run has learned from."""

@@ -21,7 +21,8 @@ SEPARATOR = "\n"  # between PaliGemma's prefix and suffix
 PUBLISHED_PIECES, PUBLISHED_VOCABULARY = ("<loc0000>", "<seg000>"), 257_152
 BEGIN_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
 BEGIN_OF_IMAGE, END_OF_IMAGE = "<start_of_image>", "<end_of_image>"
-# Source: the model card of ShieldGemma 2. What is asked takes the place of the policy.
+# Source: figure 2 of ShieldGemma 2's technical report, the instruction that it was trained with, behind the image
+# (arXiv 2504.01081). What is asked takes the place of the policy.
 SHIELDGEMMA_PROMPT = """You are a policy expert trying to help determine whether a generated or real image is in \
 violation of the safety policy below. Your decision must very clearly follow the specific language used in the safety \
 policy and should not include any interpretation outside of the safety policy.
@@ -30,7 +31,7 @@ policy and should not include any interpretation outside of the safety policy.
 {policy}
 </END_SAFETY_POLICY>
 
-Does the image violate the above policy? Your Answer must start with with 'Yes' or 'No'."""
+Does the image violate the above policy? Your Answer must start with 'Yes' or 'No'."""
 
 
 class Template(abc.ABC):

@@ -379,6 +379,20 @@ def test_what_is_beside_the_base_is_copied(gemma3: Path, tmp_path: Path) -> None
     assert (tmp_path / "out" / "README.md").read_text().startswith("---\nlicense: gemma\n")
 
 
+def test_a_stale_sentence_piece_model_is_left_out(gemma3: Path, tmp_path: Path) -> None:
+    """What was added since is in tokenizer.json alone, and other programs may read either."""
+    made = tokenizer_json((gemma3 / "tokenizer.model").read_bytes())
+    made.save(str(gemma3 / "tokenizer.json"))
+    assert "tokenizer.model" in exported(gemma3, tmp_path / "before").files
+    made.add_tokens(["appropriate?"])
+    made.save(str(gemma3 / "tokenizer.json"))
+    done = exported(gemma3, tmp_path / "out")
+    assert "tokenizer.model" not in done.files
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == (gemma3 / "tokenizer.json").read_bytes()
+    assert any("the base's tokenizer.model is left out" in note for note in done.notes)
+    assert Vocabulary.open(tmp_path / "out").encode("appropriate?") == Vocabulary.open(gemma3).encode("appropriate?")
+
+
 def test_images_are_resized_as_in_training(tmp_path: Path) -> None:
     spec = families.published("paligemma-3b")
     for name, content in (

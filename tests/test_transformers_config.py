@@ -329,8 +329,36 @@ def test_layers_are_in_any_order() -> None:
         windows = [found.llm.kinds[kind].window for kind in found.llm.kind_of_layers]
         assert windows == [6 if one == local else None for one in types]
         assert read(transformers_config_writing.write(found, "float32")) == found
-    short = changed(changed(config, "layer_types", ...), "_sliding_window_pattern", 3)
+    short = changed(changed(config, "layer_types", ...), "sliding_window_pattern", 3)
     assert read(short).llm.pattern == (0, 0, 1)
+
+
+def test_what_transformers_ignores_has_no_effect() -> None:
+    """`_sliding_window_pattern` where layer_types are missing, and Gemma 3's cap of attention logits."""
+    text = changed(changed(golden("gemma3_text"), "layer_types", ...), "sliding_window_pattern", ...)
+    for depth, pattern in ((6, (0, 0, 0, 0, 0, 1)), (3, (0,))):
+        given = changed(changed(text, "_sliding_window_pattern", 3), "num_hidden_layers", depth)
+        assert read(given).llm.pattern == pattern
+    for name, path in (("gemma3_text", ""), ("gemma3_vision", "text_config.")):
+        given = changed(golden(name), f"{path}attn_logit_softcapping", 2.0)
+        spec = read(given)
+        assert spec == read(golden(name))
+        made = transformers_config_writing.write(spec, "float32", given)
+        assert made.get("text_config", made)["attn_logit_softcapping"] is None  # type: ignore[attr-defined]
+    assert read(changed(golden("gemma2_text"), "attn_logit_softcapping", 2.0)).llm.attn_logits_softcap == 2.0
+
+
+@pytest.mark.parametrize("activation", [..., None, "gelu_pytorch_tanh"])
+def test_gemma_1_was_published_with_either_name_of_its_activation(activation: object) -> None:
+    published = PUBLISHED["gemma-2b"] | ({} if activation is ... else {"hidden_activation": activation})
+    for name in ("gelu", "gelu_pytorch_tanh"):
+        assert read({**published, "hidden_act": name}) == read(PUBLISHED["gemma-2b"])
+    assert read(changed(published, "hidden_act", ...)) == read(PUBLISHED["gemma-2b"])
+    images = golden("paligemma1")
+    images["text_config"] |= {"hidden_act": "silu"} | ({} if activation is ... else {"hidden_activation": activation})
+    for config, within in (({**published, "hidden_act": "silu"}, ""), (images, "text_config.")):
+        with pytest.raises(ConfigurationError, match=f"{within}hidden_act is 'silu', which palitune does not compute"):
+            read(config)
 
 
 @pytest.mark.parametrize(
@@ -339,6 +367,7 @@ def test_layers_are_in_any_order() -> None:
         ("gemma1_text", "rms_norm_eps", 1e-5, "rms_norm_eps is '1e-05', which palitune does not compute"),
         ("gemma1_text", "attention_bias", True, "attention_bias is 'True'"),
         ("gemma1_text", "hidden_act", "relu", "hidden_act is 'relu'"),
+        ("gemma1_text", "hidden_activation", "silu", "hidden_activation is 'silu'"),
         ("gemma2_text", "hidden_activation", "gelu", "hidden_activation is 'gelu'"),
         ("gemma3_text", "use_bidirectional_attention", True, "use_bidirectional_attention is 'True'"),
         ("paligemma1", "text_config.use_bidirectional_attention", False, "text_config.use_bidirectional_attention"),
@@ -384,6 +413,8 @@ def test_what_is_not_computed_is_named(name: str, path: str, value: object, said
         ("gemma1_text", "num_hidden_layers", -1, "num_hidden_layers is '-1'"),
         ("gemma1_text", "num_hidden_layers", 10**6, "a whole number from 1 to 1,000"),
         ("gemma2_text", "query_pre_attn_scalar", float("nan"), "query_pre_attn_scalar is 'nan'"),
+        ("gemma2_text", "query_pre_attn_scalar", 1e-320, "has to be a number above zero that float32 can hold"),
+        ("gemma2_text", "final_logit_softcapping", 1e39, "has to be a number above zero that float32 can hold"),
         ("gemma1_text", "head_dim", 15, "heads are 15 wide"),
         ("gemma2_text", "num_key_value_heads", 3, "4 query heads do not share 3"),
         ("paligemma1", "projection_dim", 32, "projection_dim is '32', and has to be 64"),

@@ -292,6 +292,47 @@ def test_added_pieces_that_are_text_need_the_file_that_has_them(folder: Path, tm
         Vocabulary.open(path / "tokenizer.model")
 
 
+def added_later(folder: Path, path: Path, *tokens: tuple[int, str, bool]) -> Path:
+    """A copy of both files in which `tokenizer.json` alone has more added tokens, as transformers 5 writes them."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    known = json.loads((folder / "tokenizer.json").read_bytes())["added_tokens"]
+    more = [{"id": id, "content": name, "special": special, **flags} for id, name, special in tokens]
+    in_folder(folder, path, "tokenizer.model", "added_tokens.json")
+    return changed(folder, path / "tokenizer.json", "added_tokens", known + more).parent
+
+
+@pytest.mark.parametrize("name", ["appropriate?", "\u5e83\u544a\uff01", "\n" * 9, "a\u3000b"])
+def test_text_that_was_added_to_the_json_alone_makes_the_model_stale(name: str, folder: Path, tmp_path: Path) -> None:
+    path = added_later(folder, tmp_path, (346, name, False))
+    library = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+    for found in (Vocabulary.open(path), model_vocabulary.of_model(path / "model.safetensors", 347)):
+        assert found.path == path / "tokenizer.json"
+        assert found.encode(f"a {name} b") == library.encode(f"a {name} b", add_special_tokens=False).ids
+        assert 346 in found.encode(f"a {name} b")
+    # Whoever names a file means it.
+    named = model_vocabulary.of_model(path / "model.safetensors", 347, str(path / "tokenizer.model"))
+    assert named.path == path / "tokenizer.model"
+    assert named.decode(named.encode(name)) == name
+
+
+def test_special_pieces_of_the_json_alone_make_nothing_stale(folder: Path, tmp_path: Path) -> None:
+    path = added_later(folder, tmp_path, (346, "<point>", True), (347, "<2mass>", False), (348, "[multimodal]", True))
+    assert Vocabulary.open(path).path == path / "tokenizer.model"
+    assert Vocabulary.open(in_folder(folder, tmp_path, "tokenizer.json")).path == path / "tokenizer.model"
+
+
+def test_a_special_piece_elsewhere_makes_the_model_stale(folder: Path, tmp_path: Path) -> None:
+    found = json.loads((folder / "tokenizer.json").read_bytes())
+    moved = {"<start_of_turn>": 6, "<end_of_turn>": 5}
+    found["model"]["vocab"] |= moved
+    for token in found["added_tokens"]:
+        token["id"] = moved.get(token["content"], token["id"])
+    path = in_folder(folder, tmp_path, "tokenizer.model", "added_tokens.json", tokenizer=found)
+    opened = Vocabulary.open(path)
+    assert opened.path == path / "tokenizer.json"
+    assert opened.special("<start_of_turn>") == 6
+
+
 def test_a_special_piece_may_be_named_beside_the_model_alone(folder: Path, tmp_path: Path) -> None:
     decoder = {"5": {"content": "<start_of_turn>", "special": True}, "345": {"content": "<audio>", "special": True}}
     path = in_folder(folder, tmp_path, "tokenizer.model", tokenizer_config={"added_tokens_decoder": decoder})
@@ -329,6 +370,11 @@ def test_what_begins_and_ends_a_text_by_another_name(tmp_path: Path) -> None:
         ("added_tokens", b'{"<start_of_turn>": 9}', "has elsewhere: <start_of_turn>"),
         ("added_tokens", b'{"is": 345}', "has elsewhere: is"),
         ("special_tokens_map", b"\xff", "not a JSON object"),
+        ("tokenizer", b'{"added_tokens": [', "tokenizer.json: not a tokenizer.json"),
+        ("tokenizer", b'{"added_tokens": {}}', "tokenizer.json: not a tokenizer.json"),
+        ("tokenizer", b'{"added_tokens":' + b"[" * 100_000, "tokenizer.json: not a tokenizer.json"),
+        ("tokenizer", b'{"added_tokens": [{"id": -1, "content": "a"}]}', "'-1' is not the id of a piece"),
+        ("tokenizer", b'{"added_tokens": [{"id": 999, "content": "abc"}]}', "not a tokenizer.json of the tokenizers"),
     ],
 )
 def test_broken_files_beside_it(name: str, content: bytes, message: str, folder: Path, tmp_path: Path) -> None:
@@ -502,7 +548,8 @@ def test_the_tokenizer_beside_the_weights(folder: Path, tmp_path: Path) -> None:
     assert model_vocabulary.find(tmp_path / "model.safetensors", 512) == known
     beside = in_folder(folder, tmp_path / "gemma", "tokenizer.json") / "tokenizer.json"
     for name in ("", "model.safetensors", "model-00001-of-00002.safetensors", "model.safetensors.index.json"):
-        assert model_vocabulary.find(beside.parent / name, 512) == beside
+        assert model_vocabulary.find(beside.parent / name, 512) == beside.parent
+        assert model_vocabulary.of_model(beside.parent / name, 345).path == beside
     assert model_vocabulary.find(beside.parent / "trained.npz", 512) == known
     assert model_vocabulary.find(beside.parent, 512, str(folder)) == folder
     assert model_vocabulary.find(tmp_path / "a.npz", 77) is None

@@ -1,12 +1,13 @@
 """Values of a JSON object from outside, each held to its kind when it is asked for."""
 
-import math
 from collections.abc import Mapping
 
 from palitune.errors import BadDataError
 
 LARGEST = 1 << 24  # of a size; the largest published one is 262,208 rows of an embedding table
 SHOWN = 60  # characters of a wrong value
+# What float32, in which models are computed, holds with all its digits.
+SMALLEST_NUMBER, LARGEST_NUMBER = 2.0**-126, 2.0**128 - 2.0**104
 
 
 class Settings:
@@ -52,21 +53,21 @@ class Settings:
         return value
 
     def number(self, key: str) -> float:
-        """A finite number above zero."""
+        """A number above zero that float32 holds with all its digits."""
         value = self[key]
-        expected = "a number above zero"
+        expected = "a number above zero that float32 can hold"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(key, expected)
         try:
             found = float(value)
         except OverflowError:
             raise self.wrong(key, expected) from None
-        if not (math.isfinite(found) and found > 0):
+        if not SMALLEST_NUMBER <= found <= LARGEST_NUMBER:  # NaN is not between them either
             raise self.wrong(key, expected)
         return found
 
     def number_or_none(self, key: str) -> float | None:
-        """A finite number above zero, or None where there is null."""
+        """A number as `number`, or None where there is null."""
         return None if self[key] is None else self.number(key)
 
     def flag(self, key: str) -> bool:

@@ -171,10 +171,12 @@ def _refuse_uncomputed(text: Settings, kind: str, is_paligemma: bool) -> None:
         raise _not_computed(text, "rms_norm_eps")
     if text.flag("attention_bias"):
         raise _not_computed(text, "attention_bias")
-    key = "hidden_activation" if kind != GEMMA1 or text["hidden_activation"] is not None else "hidden_act"
-    # Gemma 1 was published with "gelu", by which transformers understands the approximation too.
-    if text.text(key) not in ((GELU, "gelu") if kind == GEMMA1 else (GELU,)):
-        raise _not_computed(text, key)
+    # Of Gemma 1, version 5 computes hidden_act; versions before took hidden_activation where it was there.
+    keys = ["hidden_activation"] if kind != GEMMA1 or text["hidden_activation"] is not None else []
+    for key in ["hidden_act", *keys] if kind == GEMMA1 else keys:
+        # Gemma 1 was published with "gelu", by which transformers understands the approximation too.
+        if text.text(key) not in ((GELU, "gelu") if kind == GEMMA1 else (GELU,)):
+            raise _not_computed(text, key)
     # PaliGemma's prefix sees itself; its text_config may say so.
     if (text["use_bidirectional_attention"] is not None) and text.flag("use_bidirectional_attention") != is_paligemma:
         raise _not_computed(text, "use_bidirectional_attention")
@@ -203,7 +205,8 @@ def _language_model(text: Settings, kind: str, tied: bool) -> GemmaSpec:
         num_kv_heads=text.size("num_key_value_heads"),
         head_dim=head_dim,
         vocab_size=text.size("vocab_size"),
-        attn_logits_softcap=text.number_or_none("attn_logit_softcapping") if kind != GEMMA1 else None,
+        # Gemma 3's configuration has it too, and transformers' attention of Gemma 3 ignores it.
+        attn_logits_softcap=text.number_or_none("attn_logit_softcapping") if kind == GEMMA2 else None,
         post_norms=kind != GEMMA1,
         query_pre_attn_scalar=None if scalar == head_dim else scalar,
         kinds=kinds,
@@ -246,8 +249,8 @@ def _layer_types(text: Settings, kind: str) -> tuple[str, ...]:
         return types
     every = 2
     if kind == GEMMA3:
-        keys = [key for key in ("sliding_window_pattern", "_sliding_window_pattern") if text[key] is not None]
-        every = text.size(keys[0], DEEPEST) if keys else 6
+        # Published files have `_sliding_window_pattern` too, beside layer_types; without these it is not read.
+        every = text.size("sliding_window_pattern", DEEPEST) if text["sliding_window_pattern"] is not None else 6
     return tuple(LOCAL if (layer + 1) % every else GLOBAL for layer in range(depth))
 
 

@@ -14,7 +14,7 @@ WEIGHTS = (".safetensors", ".safetensors.index.json")
 
 
 def find(weights: Path, rows: int, option: str | None = None) -> Path | None:
-    """Where a model's tokenizer is, or will be once it has been downloaded; None where that is not known.
+    """The file or folder where a model's tokenizer is, or will be once downloaded; None where that is not known.
 
     Args:
       weights: the file or folder of the whole model; that of a delta's base.
@@ -24,7 +24,7 @@ def find(weights: Path, rows: int, option: str | None = None) -> Path | None:
     if option:
         return Path(option)
     folder = weights.parent if weights.name.endswith(WEIGHTS) else weights
-    beside = tokenizer_files.find(folder) if folder.is_dir() else None
+    beside = folder if folder.is_dir() and tokenizer_files.find(folder) else None  # which of two tells what is in them
     # As many rows as pieces, or as many more as transformers adds; only then what else may be.
     sizes = [rows, rows - PADDING, *range(rows - 1, rows - PADDING, -1)]
     known = (catalogue.tokenizer_path(size, workspace.cache()) for size in sizes if size > 0)
@@ -51,6 +51,7 @@ def of_model(weights: Path, rows: int, option: str | None = None, *, quiet: bool
         raise MissingInputError("the model's tokenizer is not there", where=str(path), hint=hint)
     checksum.verify(tokenizer_files.find(path) or path)
     found = Vocabulary.open(path)
+    checksum.verify(found.path)  # another of the folder's files, where the first is stale
     unusual = rows_note(found, rows)
     if unusual and not quiet:
         note(f"note: {unusual}")

@@ -5,6 +5,8 @@ Rust library is no Exception at all, becomes one line.
 """
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from palitune.data.pieces import HINT, Pieces, SentencePieces
 from palitune.errors import ConfigurationError, MissingInputError, listed
 from palitune.storage import files
 
-# In a folder the first of these is its tokenizer.
+# In a folder the first of these is its tokenizer, unless the second has pieces that were added since.
 SENTENCE_PIECE, JSON = "tokenizer.model", "tokenizer.json"
 # Beside either, files that name added pieces and say which piece begins and ends a text.
 ADDED, CONFIG, SPECIAL_MAP = "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json"
@@ -138,11 +140,49 @@ def lacking(pieces: Pieces, beside: Companions) -> list[str]:
     return [name for name, id in found.items() if id != beside.added[name] and (id is not None or name not in special)]
 
 
+def is_stale(pieces: Pieces, beside: Companions, folder: Path) -> bool:
+    """Whether `tokenizer.json` has added pieces that a SentencePiece model in its folder has elsewhere or lacks.
+
+    Version 5 of transformers writes added tokens there and leaves the other file as it was. A special piece that the
+    model lacks makes no difference: it is in no text.
+
+    Raises:
+      ConfigurationError: `tokenizer.json` is none.
+    """
+    special = SPECIAL | beside.special
+    for name, id, is_special in _added(folder / JSON):
+        found = pieces.id(name)
+        if found is not None and pieces.name(found) != name:  # known by its role alone, such as <bos>
+            found = id if is_special else None
+        if found != id and (found is not None or not (is_special or name in special)):
+            return True
+    return False
+
+
+def _added(path: Path) -> Iterator[tuple[str, int, bool]]:
+    """Names, ids and whether they are special of a `tokenizer.json`'s added tokens.
+
+    They are in front of millions of bytes of the model, which are not parsed.
+    """
+    content = _content(path, LARGEST).decode(errors="replace")
+    begins = re.search(r'"added_tokens"\s*:\s*', content)
+    try:
+        tokens = json.JSONDecoder().raw_decode(content, begins.end())[0] if begins else []
+    except (ValueError, RecursionError):
+        tokens = None
+    if not isinstance(tokens, list):
+        raise ConfigurationError("not a tokenizer.json", where=str(path), hint="Download it again, or remove it")
+    for token in tokens:
+        name = token.get("content") if isinstance(token, dict) else None
+        if isinstance(name, str) and not re.search("[\ud800-\udfff]", name):  # a lone surrogate is no text
+            yield name, _id(token.get("id"), path), token.get("special") is True
+
+
 def read_with_companions(path: Path) -> tuple[Path, Pieces, Companions]:
     """A tokenizer's file, its pieces, and what the files beside it say.
 
     A SentencePiece model whose folder adds pieces that are text writes texts in another way than the library that
-    added them; there `tokenizer.json` has all of them.
+    added them; there `tokenizer.json` has all of them, and is read instead.
 
     Args:
       path: a file, or a folder that has one.
@@ -157,7 +197,8 @@ def read_with_companions(path: Path) -> tuple[Path, Pieces, Companions]:
         raise MissingInputError(what, where=str(path), hint=hint)
     pieces, beside = read(file), companions(file.parent)
     missing = lacking(pieces, beside)
-    if missing and path.is_dir() and file.name == SENTENCE_PIECE and (path / JSON).is_file():
+    has_both = path.is_dir() and file.name == SENTENCE_PIECE and (path / JSON).is_file()
+    if has_both and (missing or is_stale(pieces, beside, path)):
         file = path / JSON
         pieces = read(file)
         missing = lacking(pieces, beside)

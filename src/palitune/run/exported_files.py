@@ -100,6 +100,7 @@ def companions(
     found = Companions({}, [])
     if base is not None:
         _copy(base, found.content)
+        _leave_out_stale(base, vocabulary, found)
     if vocabulary is not None:
         _add_tokenizer(spec, vocabulary, found)
     elif not {tokenizer_files.SENTENCE_PIECE, tokenizer_files.JSON} & found.content.keys():
@@ -124,6 +125,15 @@ def _copy(folder: Path, content: dict[str, bytes]) -> None:
             raise files.unreadable(error, path, "file") from None
         except ValueError as error:
             raise BadDataError(str(error), where=str(path), hint="Remove it to go on without it") from None
+
+
+def _leave_out_stale(base: Path, vocabulary: Vocabulary | None, found: Companions) -> None:
+    """Takes away the base's SentencePiece model where its `tokenizer.json` is read instead, which it contradicts."""
+    if vocabulary is None or not {tokenizer_files.SENTENCE_PIECE, tokenizer_files.JSON} <= found.content.keys():
+        return
+    if vocabulary.path.samefile(base / tokenizer_files.JSON):
+        del found.content[tokenizer_files.SENTENCE_PIECE]
+        found.notes.append("its tokenizer is tokenizer.json; the base's tokenizer.model is left out")
 
 
 def _add_tokenizer(spec: ModelSpec, vocabulary: Vocabulary, found: Companions) -> None:

@@ -455,6 +455,16 @@ def test_a_tokenizer_has_to_be_one(tmp_path: Path) -> None:
     assert not target.exists()
 
 
+def test_a_tiny_model_names_a_large_one(tmp_path: Path, run: Run) -> None:
+    for name, larger in (
+        ("tiny", "--model pt-224 fetches PaliGemma"),
+        ("tiny3", "--model google/gemma-3-4b-it fetches"),
+    ):
+        done = run("palitune", "download", "--model", name, cwd=tmp_path)
+        assert done.returncode == 0
+        assert f"is for practice; {larger}" in done.stderr
+
+
 def test_an_unknown_name(tmp_path: Path, run: Run) -> None:
     done = run("palitune", "download", "--model", "pt-242", cwd=tmp_path)
     assert done.returncode == 2

@@ -26,6 +26,7 @@ from palitune.checkpoint import opening
 from palitune.errors import BadDataError, MissingInputError, NetworkError, PalituneError
 from palitune.hub import catalogue, checksum, huggingface, published_models, snapshot, transfer
 from palitune.infer import loading
+from palitune.models import families
 from palitune.storage import locks
 
 TOKEN = "hf_0123456789abcdef"
@@ -578,6 +579,9 @@ def test_the_documented_table() -> None:
         ("google/gemma-3-4b-it", ("google/gemma-3-4b-it", None)),
         ("google/gemma-3-4b-it@refs/pr/3", ("google/gemma-3-4b-it", "refs/pr/3")),
         ("a/b", ("a/b", None)),
+        (f"{huggingface.SITE}/google/gemma-3-4b-it", ("google/gemma-3-4b-it", None)),
+        (f"{huggingface.SITE}/google/gemma-3-4b-it/tree/main", None),
+        (f"{huggingface.SITE}/google", None),
         *(
             (text, None)
             for text in ("", "tiny", "/b", "a/", "a/b/c", "../b", "a/..", "a--b/c", "a/b@", "a/b@x y", "a/b\n")
@@ -591,7 +595,8 @@ def test_names_of_repositories(text: str, parsed: tuple[str, str | None] | None)
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gemma-3-4b-it", "Did you mean google/gemma-3-4b-it"),
+        ("gemma-3-4b-it", "Did you mean google/gemma-3-4b-it?"),
+        ("Gemma3-4B", "Did you mean google/gemma-3-4b-pt or google/gemma-3-4b-it?"),
         ("paligemma2-3b-pt-223", "Did you mean "),
         ("a/b/c", "owner/name@revision on Hugging Face"),
         ("google/", "no model is called google/"),
@@ -607,9 +612,38 @@ def test_a_name_typed_wrong(repository: Repository, tmp_path: Path, run: Run) ->
 
 
 def test_options_of_other_models(tmp_path: Path, run: Run) -> None:
-    one_line(
-        run("palitune", "download", "--model", NAME, "--from", "x", cwd=tmp_path), 2, "--from and --tokenizer-from"
-    )
+    done = run("palitune", "download", "--model", NAME, "--from", "x", cwd=tmp_path)
+    one_line(done, 2, "--from and --tokenizer-from", f"{NAME} comes from Hugging Face", "by -m FOLDER")
+
+
+def test_names_are_compared_by_letters_and_digits() -> None:
+    assert published_models.similar("GEMMA 3 4b it@main") == ["google/gemma-3-4b-it"]
+    assert published_models.similar("gemma3-4b", ["gemma-3-4b"]) == ["gemma-3-4b"]
+    assert published_models.similar("--") == published_models.similar("x" * 30) == []
+    assert published_models.named("Gemma-3-4B-it") == published_models.named("google/gemma3-4b-it")
+    assert published_models.named("pt224") == "pt-224"
+    assert published_models.named("gemma-3-4b") is None
+
+
+def test_every_published_model_is_a_variant() -> None:
+    """By each of its names, and with the very sizes."""
+    for name, model in (published_models.KAGGLE | published_models.HUGGING_FACE).items():
+        for one in (name, name.removeprefix("google/"), f"{name}@main"):
+            assert families.variant(published_models.variant(one) or "") == model.sizes, one
+    assert all(published_models.variant(name) == name for name in families.variants())
+    assert published_models.variant("gemma-3-4b") is None
+
+
+def test_a_published_name_that_was_not_downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALITUNE_HOME", str(tmp_path))
+    known = "google/gemma-3-4b-it"
+    with pytest.raises(MissingInputError, match=f"There are: tiny, tiny3.*download --model {known}$"):
+        workspace.checkpoint_to_read("gemma-3-4b-it")
+    place = snapshot.folder_of(known, tmp_path / "cache" / "models")
+    snapshot.write(place, snapshot.Snapshot(known, "main", COMMIT, {}))
+    with pytest.raises(MissingInputError, match=rf"Did you mean {known}\?$"):
+        workspace.checkpoint_to_read("gemma-3-4b-it")
+    assert workspace.checkpoint_to_read(f"{huggingface.SITE}/{known}") == place
 
 
 def test_the_folder_is_what_a_model_is_read_from(

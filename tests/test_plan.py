@@ -1,18 +1,22 @@
 """What a run needs: figures against arithmetic, XLA's count against the estimate, and refusals that help."""
 
 import json
+import re
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import pytest
-from conftest import Run
+from conftest import REPOSITORY, Run
 
 from palitune.config import run_config
 from palitune.errors import ConfigurationError, MissingInputError
+from palitune.method import METHODS
 from palitune.models import families, spec
 from palitune.models.parameter_shapes import SiglipSizes
 from palitune.train import cards, floor, plan
+
+NONE = "\N{EN DASH}"  # in the table of docs/models.md
 
 
 def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
@@ -109,6 +113,48 @@ def test_cards(tmp_path: Path) -> None:
         cards.find("rtx9999")
 
 
+def test_names_of_models(run: Run, tmp_path: Path) -> None:
+    short = ("palitune", "plan", "--estimate", "--batches", "1", "--method", "lora", "--json")
+    for name, variant in (("google/gemma-3-4b-it", "gemma3-4b"), ("pt-448", "paligemma-3b-448")):
+        done = run(*short, "--variant", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout) == json.loads(run(*short, "--variant", variant, cwd=tmp_path).stdout)
+    by_names = [run(*short, option, "tiny3", cwd=tmp_path).stdout for option in ("-m", "--model", "--checkpoint")]
+    assert len(set(by_names)) == 1
+    assert json.loads(by_names[0])["rows"][0]["peak"]
+    text = run("palitune", "plan", "--help", cwd=tmp_path).stdout
+    assert all(card in text for card in cards.CARDS)
+
+
+def test_the_documented_table() -> None:
+    """What docs/models.md says of a 12 GB card, beside the estimate, which is near what was compiled for the table."""
+    card = cards.find("rtx4070-12gb")
+    limit = (card.memory - cards.RESERVED) * plan.SAFETY
+    page = (REPOSITORY / "docs" / "models.md").read_text("utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| ") and "google/" in line]
+    seen = set()
+    for row in rows:
+        first, *others = re.findall("`([^`]+)`", row[0])
+        names = [first, *(first.rpartition("-")[0] + other for other in others)]
+        for method, cell in zip(METHODS, row[4:], strict=True):
+            sizes = [part.strip() for part in cell.split("/")]
+            for name, size in zip(names, sizes if len(sizes) > 1 else sizes * len(names), strict=True):
+                peak = plan.estimate(published(name, method, 1 if size == NONE else int(size)), 0).peak
+                assert peak > 0.9 * limit if size == NONE else peak <= 1.1 * limit, (name, method, size, peak / limit)
+                seen.add(name)
+    assert sorted(seen) == sorted(families.variants())
+
+
+def published(name: str, method: str, batch: int) -> plan.Work:
+    """As bench/fits.py asks."""
+    sizes = families.variant(name)
+    assert sizes is not None, name
+    stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16) for p, leaf in spec.expected(sizes).items()}
+    features = sizes.img is not None and not METHODS[method].trains_image_encoder
+    settings = run_config.training(method=method, batch_size=batch)
+    return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
+
+
 def test_the_command(run: Run, tmp_path: Path) -> None:
     done = run("palitune", "plan", "--estimate", "--batches", "1,8", "--vram", "7.1", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -125,7 +171,10 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert "largest batch that fits, lora: " in table
     assert "estimated from sizes" in table
     for arguments, message in (
-        (["--variant", "pali-3b"], "no variant 'pali-3b'. There are: paligemma-3b"),
+        (["--variant", "pali-3b"], "called 'pali-3b'. Did you mean paligemma-3b-224 or paligemma-3b-448 or"),
+        (["--variant", "gemma-3-4b"], "called 'gemma-3-4b'. Did you mean gemma3-4b?"),
+        (["--variant", "qwerty"], "called 'qwerty'. docs/models.md has their names"),
+        (["--variant", "gemma3-1b", "-m", "tiny"], "not allowed with argument"),
         (["--card", "none"], "no card none"),
         (["--batches", "0"], "0 is not at least 1"),
     ):

@@ -49,6 +49,12 @@ def test_without_transformers(workspace: Path, run: Run) -> None:
     assert done.returncode == 78
     assert "torch, which palitune is compared with, is not installed. Install it: pip install 'palitune" in done.stderr
     assert done.stderr.count("\n") == 1
+    # What big_vision does not have is compared with transformers unasked, and not with big_vision.
+    unasked = run("palitune", "verify", "tiny3", cwd=workspace)
+    assert (unasked.returncode, unasked.stderr) == (78, done.stderr)
+    asked = run("palitune", "verify", "tiny3", "--against", "big_vision", cwd=workspace)
+    assert asked.returncode == 78
+    assert "big_vision has no model of this family" in asked.stderr
     assert run("palitune", "verify", "tiny", "--against", "others", cwd=workspace).returncode == 2
 
 

@@ -181,8 +181,9 @@ def test_broken_folders_are_one_line(tmp_path: Path) -> None:
         assert "config.json" in str(error.value)
         assert len(str(error.value)) < 500
     config.unlink()
-    with pytest.raises(MissingInputError, match=r"there is no config.json"):
+    with pytest.raises(MissingInputError, match=r"there is no config.json") as missing:
         opening.load(folder, nowhere)
+    assert str(missing.value).startswith(f"{folder}: ")
     config.write_text(content)
     (folder / WHOLE).rename(folder / "pytorch_model.bin")
     with pytest.raises(BadDataError, match=r"pytorch_model.bin has the weights as a pickle"):

@@ -11,7 +11,7 @@ from pathlib import Path
 from palitune.checkpoint import manifest, peft_config, tensor_files, transformers_checkpoint, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
-from palitune.hub import catalogue, snapshot
+from palitune.hub import catalogue, published_models, snapshot
 from palitune.storage import files, private_folders
 
 
@@ -138,7 +138,9 @@ def checkpoint_to_read(name: str | None) -> Path:
     known = list(dict.fromkeys([*own, *catalogue.downloaded(cache()), *catalogue.PACKAGED]))
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
-    if snapshot.parse(name) and not Path(name).parent.is_dir():
+    if (published := published_models.named(name)) and published not in known:
+        hint += f". The published model is fetched by {command('download')} --model {published}"
+    elif snapshot.parse(name) and not Path(name).parent.is_dir():
         hint += f". If Hugging Face has it, run {command('download')} --model {name}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
 

@@ -28,7 +28,7 @@ def read_object(path: Path, kind: str, hint: str) -> dict[str, object]:
         if not isinstance(found, dict):
             raise ValueError("it is no object")
     except FileNotFoundError:
-        raise MissingInputError(f"there is no {path.name}", where=str(path), hint=hint) from None
+        raise MissingInputError(f"there is no {path.name}", where=str(path.parent), hint=hint) from None
     except OSError as error:
         raise files.unreadable(error, path, "configuration") from None
     except (ValueError, RecursionError) as error:

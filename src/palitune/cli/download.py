@@ -38,6 +38,10 @@ examples:
   palitune download pt-224 --from paligemma-3b-pt-224.f16.npz
                                                   from a file that you have already
 """
+LARGER = {  # the published model for someone who has tried the tiny one
+    "tiny": "pt-224 fetches PaliGemma 3B",
+    "tiny3": "google/gemma-3-4b-it fetches Gemma 3 4B",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -73,7 +77,11 @@ def run(args: argparse.Namespace) -> None:
             f"no model is called {args.model}", hint=f"Did you mean {' or '.join(near)}?" if near else names
         )
     if (name in catalogue.PACKAGED or repository) and (args.source or args.tokenizer_source):
-        raise UsageError("--from and --tokenizer-from are for published models of Kaggle's: name one with --model")
+        what = "--from and --tokenizer-from name other places for published models from Kaggle"
+        if repository:
+            hint = "A folder that has its files is opened as it is, by -m FOLDER"
+            raise UsageError(f"{what}, and {args.model} comes from Hugging Face", hint=hint)
+        raise UsageError(f"{what}, and {name} ships with palitune", hint="Name one with --model, such as pt-224")
     workspace.remember_verified()
     silent = args.quiet or not sys.stderr.isatty()
     try:
@@ -84,4 +92,4 @@ def run(args: argparse.Namespace) -> None:
         raise
     print(path)
     if not args.quiet and name in catalogue.PACKAGED:
-        print("The tiny model is for practice; --model pt-224 fetches PaliGemma 3B.", file=sys.stderr)
+        print(f"The tiny model is for practice; --model {LARGER[name]}.", file=sys.stderr)

@@ -11,6 +11,7 @@ from palitune.cli import arguments, values
 from palitune.config.learning import LearningSettings
 from palitune.config.settings import settings_of
 from palitune.method import METHODS
+from palitune.train import cards
 
 if TYPE_CHECKING:
     from palitune.train.plan import Work
@@ -19,14 +20,14 @@ DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
 fits, the operations of a step, and how long they take at least. Nothing is loaded, and no GPU is needed.
 
-With JAX's CUDA plugin (pip install 'palitune[cuda12]') the very step that would run is compiled for the described card
+With JAX's CUDA plugin (pip install -e '.[cuda12]') the very step that would run is compiled for the described card
 and XLA's count of its buffers is shown; without it, an estimate from the sizes.
 """
 EXAMPLES = """\
 examples:
   palitune plan                                              PaliGemma 3B at 224 pixels on a 12 GB card
-  palitune plan --variant paligemma2-3b-448 --method lora
-  palitune plan --checkpoint trained-set1 --card rtx3060-12gb --batches 2,8
+  palitune plan --variant google/gemma-3-4b-it --method lora
+  palitune plan -m trained-set1 --card rtx3060-12gb --batches 2,8
   palitune plan --vram 24 --json | jq '.rows[] | select(.fits)'
 
 columns: weights as they are on the device (trainable ones in float32, but in 16 bit for full), the optimizer's state,
@@ -62,10 +63,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune plan` to its parser."""
     parser.epilog = EXAMPLES
     which = parser.add_mutually_exclusive_group()
-    text = "a published size, FAMILY-RESOLUTION (default: paligemma-3b-224)"
+    text = (
+        "a published size, such as gemma3-4b or paligemma2-3b-448, or a published model's name, such as "
+        "google/gemma-3-4b-it or pt-448 (default: paligemma-3b-224)"
+    )
     which.add_argument("--variant", metavar="NAME", help=text)
-    which.add_argument("--checkpoint", metavar="NAME", help="the sizes of this checkpoint instead")
-    parser.add_argument("--card", default="rtx4070-12gb", metavar="NAME|FILE", help="(default: %(default)s)")
+    text = "the sizes of this checkpoint instead"
+    which.add_argument("-m", "--model", "--checkpoint", dest="checkpoint", metavar="NAME", help=text)
+    text = f"{', '.join(cards.CARDS)}, or a JSON file (default: %(default)s)"
+    parser.add_argument("--card", default="rtx4070-12gb", metavar="NAME|FILE", help=text)
     parser.add_argument("--vram", type=values.positive_float, metavar="GB", help="the card's memory, if it is another")
     text = "batch sizes to show (default: 1 to 48)"
     parser.add_argument("--batches", type=sizes, default=list(BATCHES), metavar="N,N", help=text)
@@ -85,8 +91,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune plan` with the arguments that were given."""
     from tqdm import tqdm
-
-    from palitune.train import cards
 
     card = cards.find(args.card)
     compiling = cards.can_compile() and not args.estimate
@@ -137,6 +141,7 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     from palitune import workspace
     from palitune.config.run_config import training
     from palitune.errors import UsageError
+    from palitune.hub import published_models
     from palitune.models import families, spec
     from palitune.train.plan import Work
 
@@ -150,10 +155,13 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
         check(checkpoint, config, path)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in checkpoint.leaves().items()}
     else:
-        name = args.variant or "paligemma-3b-224"
+        asked = args.variant or "paligemma-3b-224"
+        name = published_models.variant(asked) or ""
         found = families.variant(name)
         if found is None:
-            raise UsageError(f"no variant {name!r}. There are: {', '.join(families.variants())}")
+            near = published_models.similar(asked, families.variants())
+            hint = f"Did you mean {' or '.join(near)}?" if near else "docs/models.md has their names"
+            raise UsageError(f"no published model is called {asked!r}", hint=hint)
         config, dtype = found, jnp.dtype(found.stored_dtype)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in spec.expected(config).items()}
     inputs = args.prompt_length + args.answer_length

@@ -9,7 +9,7 @@ DESCRIPTION = """\
 Runs a checkpoint through palitune and through another implementation, on the same images and in float32, and prints
 how far image tokens and logits are apart, what each writes by greedy decoding, and whether they agree. Without images
 it draws four advertisements; a model that takes no images is asked a few questions. Ends with 0 if both agree and with
-65 if they do not.
+65 if they do not. Without --against, PaliGemma is compared with big_vision and every other family with transformers.
 
 big_vision is PaliGemma's own code. It is not part of palitune: bin/install-big_vision.sh fetches it into cache/ once
 (the container's image has it). transformers has all families, and computes what palitune export writes, or the folder
@@ -21,6 +21,7 @@ as much, and as much room on the disk.
 EXAMPLES = """\
 examples:
   palitune verify tiny
+  palitune verify google/gemma-3-1b-it
   palitune verify trained-set1 --against transformers
   JAX_PLATFORMS=cpu palitune verify pt-224 dataset/images/OK_image101.jpg --prompt "answer en is there a cross?"
 """
@@ -33,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "a path, a bare name in checkpoints/, or a downloaded model's name"
     parser.add_argument("checkpoint", nargs="?", metavar="CHECKPOINT", help=text)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help="image files")
-    text = "the other implementation (default: %(default)s)"
-    parser.add_argument("--against", choices=AGAINST, default=AGAINST[0], help=text)
+    text = "the other implementation (default: big_vision for PaliGemma, transformers for other families)"
+    parser.add_argument("--against", choices=AGAINST, help=text)
     text = "the question that both are asked (default: the model's own)"
     parser.add_argument("--prompt", type=values.prompt, metavar="TEXT", help=text)
     parser.add_argument(
@@ -62,5 +63,5 @@ def run(args: argparse.Namespace) -> None:
     else:
         print("\n".join(found.lines()))
     if not found.agrees:
-        what = f"palitune and {args.against} do not agree within {TOLERANCE:g}"
+        what = f"palitune and {found.against} do not agree within {TOLERANCE:g}"
         raise BadDataError(what, where=args.checkpoint, hint="Please report it with what was printed")

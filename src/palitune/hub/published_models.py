@@ -9,8 +9,10 @@ from palitune.models import families, spec
 from palitune.models.families import RESOLUTIONS
 from palitune.models.spec import ModelSpec
 
+OWNER = "google"  # of all of them on Hugging Face
 GEMMA_TERMS = "https://ai.google.dev/gemma/terms"  # the licence of all of them
 BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
+MOST_SIMILAR, LEAST_LIKENESS = 3, 0.6  # of names that are suggested; difflib's ratio
 PALIGEMMA_KINDS = {
     f"{kind}-{resolution}": resolution
     for kind, resolutions in (("pt", RESOLUTIONS), ("mix", RESOLUTIONS[:2]))
@@ -92,7 +94,7 @@ def _on_hugging_face() -> dict[str, HuggingFaceModel]:
     for size in ("1b", "4b", "12b", "27b"):
         models |= {f"gemma-3-{size}-{kind}": HuggingFaceModel(f"gemma3-{size}") for kind in ("pt", "it")}
     models["shieldgemma-2-4b-it"] = HuggingFaceModel("shieldgemma2-4b")
-    return {f"google/{name}": model for name, model in models.items()}
+    return {f"{OWNER}/{name}": model for name, model in models.items()}
 
 
 KAGGLE = _on_kaggle()
@@ -100,11 +102,44 @@ HUGGING_FACE = _on_hugging_face()
 
 
 def similar(name: str, others: Iterable[str] = ()) -> list[str]:
-    """Up to three known names, or ones of `others`, that are like a name; the owner may have been left out."""
-    known = {one: one for one in (*others, *KAGGLE, *HUGGING_FACE)}
-    known |= {one.partition("/")[2]: one for one in HUGGING_FACE}
-    found = difflib.get_close_matches(name.partition("@")[0], known, 3)
-    return list(dict.fromkeys(known[one] for one in found))
+    """Up to three known names, or ones of `others`, that are like a name, the likest first.
+
+    Only letters and digits count, in either case, and the owner may have been left out. A name that differs in nothing
+    else is returned alone; where longer names begin with all of it, these are.
+    """
+    wanted, known = _letters(name), _by_letters(others)
+    if wanted in known:
+        return [known[wanted]]
+    likeness = {one: difflib.SequenceMatcher(None, one, wanted).ratio() for one in known}
+    close = sorted((one for one in known if likeness[one] >= LEAST_LIKENESS), key=likeness.__getitem__, reverse=True)
+    longer = [one for one in close if one.startswith(wanted)]
+    return list(dict.fromkeys(known[one] for one in longer or close))[:MOST_SIMILAR]
+
+
+def named(name: str) -> str | None:
+    """What `palitune download` calls the published model that is meant, as `similar` compares; None for none."""
+    return _by_letters().get(_letters(name))
+
+
+def _by_letters(others: Iterable[str] = ()) -> dict[str, str]:
+    """Names by their letters and digits, those of Hugging Face with and without their owner."""
+    known = {_letters(one.partition("/")[2]): one for one in HUGGING_FACE}
+    return known | {_letters(one): one for one in (*HUGGING_FACE, *KAGGLE, *others)}
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.partition("@")[0].casefold()))
+
+
+def variant(name: str) -> str | None:
+    """The name in `families.variants` of a variant, or of a published model with or without its owner; else None."""
+    if name in families.variants():
+        return name
+    name = name.partition("@")[0]
+    model = KAGGLE.get(name) or HUGGING_FACE.get(name) or HUGGING_FACE.get(f"{OWNER}/{name}")
+    if model is None:
+        return None
+    return model.family if model.resolution is None else f"{model.family}-{model.resolution}"
 
 
 def on_hugging_face(name: str) -> str | None:

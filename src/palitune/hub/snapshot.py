@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.errors import BadDataError
-from palitune.hub import checksum
+from palitune.hub import checksum, huggingface
 from palitune.storage import atomic_files, files
 
 SOURCE = "source.json"
@@ -44,8 +44,11 @@ class Snapshot(NamedTuple):
 
 
 def parse(text: str) -> tuple[str, str | None] | None:
-    """The name and the revision of `owner/name` or `owner/name@revision`; None for what is no name on Hugging Face."""
-    name, at, revision = text.partition("@")
+    """The name and the revision of `owner/name` or `owner/name@revision`; None for what is no name on Hugging Face.
+
+    The address of a model's page there counts as its name.
+    """
+    name, at, revision = text.removeprefix(f"{huggingface.SITE}/").partition("@")
     if not NAME.fullmatch(name) or "--" in name or ".." in name or (at and not REVISION.fullmatch(revision)):
         return None
     return name, revision if at else None

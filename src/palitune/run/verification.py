@@ -125,7 +125,7 @@ def verify(
     images: Sequence[str],
     prompt: str | None = None,
     *,
-    against: str = BIG_VISION,
+    against: str | None = None,
     quiet: bool = False,
 ) -> Verification:
     """Compares both implementations on the same images; without any, on four drawn advertisements.
@@ -134,7 +134,7 @@ def verify(
 
     Args:
       prompt: the question that both are asked; None is the model's own.
-      against: `BIG_VISION` or `TRANSFORMERS`.
+      against: `BIG_VISION` or `TRANSFORMERS`; None is big_vision for a model of a family that it has.
 
     Raises:
       ConfigurationError: the other implementation is not installed, or knows no such model.
@@ -144,12 +144,13 @@ def verify(
     source = workspace.checkpoint_to_read(settings.model)
     model = load(source, settings, quiet=quiet)
     asked = manifest.prompt(source, PROMPT) if prompt is None else prompt
-    if against == TRANSFORMERS:
+    known = model.sizes.img is not None and model.sizes.template == PALIGEMMA  # to big_vision
+    if against == TRANSFORMERS or (against is None and not known):
         return _beside_transformers(model, settings, images, [asked] if prompt else [asked, *QUESTIONS], quiet)
     if lora.adapted(model.checkpoint):
         hint = f"palitune merge -m {settings.model} -w whole makes one that it knows"
         raise ConfigurationError("big_vision knows no adapters", where=str(source), hint=hint)
-    if model.sizes.img is None or model.sizes.template != PALIGEMMA:
+    if not known:
         hint = "--against transformers compares with an implementation that has it"
         raise ConfigurationError("big_vision has no model of this family", where=str(source), hint=hint)
     reference = Reference(model.sizes, workspace.cache() / "big_vision")

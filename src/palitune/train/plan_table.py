@@ -139,6 +139,6 @@ class PlanTable:
         else:
             lines.append(
                 f"estimated from sizes, not compiled: within {plan.ESTIMATE_ERROR:.0%} of XLA's count where both were "
-                "run. JAX's CUDA plugin (pip install 'palitune[cuda12]') makes it exact, without a GPU"
+                "run. JAX's CUDA plugin (pip install -e '.[cuda12]') makes it exact, without a GPU"
             )
         return "\n".join(lines)

@@ -139,7 +139,7 @@ def checkpoint_to_read(name: str | None) -> Path:
     near = difflib.get_close_matches(Path(name).stem, known, 1)
     hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}"
     if (published := published_models.named(name)) and published not in known:
-        hint += f". The published model is fetched by {command('download')} --model {published}"
+        hint += f". For the published model, run {command('download')} --model {published}"
     elif snapshot.parse(name) and not Path(name).parent.is_dir():
         hint += f". If Hugging Face has it, run {command('download')} --model {name}"
     raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)

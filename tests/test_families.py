@@ -57,6 +57,18 @@ def test_logits_of_bfloat16_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)
 
 
+def test_a_prefix_longer_than_the_window_is_whole_to_itself() -> None:
+    """PaliGemma 2 with a window of 6 in transformers: 23 tokens of image and prefix see each other, answers do not."""
+    golden = hf_golden.load("paligemma2", "paligemma2_window")
+    kinds = tuple(kind._replace(window=kind.window and 6) for kind in golden.spec.llm.kinds)
+    assert {kind.window for kind in kinds} == {6, None}
+    golden = golden._replace(
+        spec=dataclasses.replace(golden.spec, llm=dataclasses.replace(golden.spec.llm, kinds=kinds))
+    )
+    test_logits(golden)
+    test_greedy_decoding(golden)
+
+
 def test_a_shieldgemma_is_a_gemma3_with_a_template_of_its_own(tmp_path: Path) -> None:
     golden = hf_golden.shieldgemma2(tmp_path / "shieldgemma2")
     assert golden.spec == dataclasses.replace(hf_golden.load("gemma3_vision").spec, template=spec.SHIELDGEMMA)

@@ -30,6 +30,9 @@ def contexts(
 ) -> list[Context]:
     """The context of each kind of layer; a single one where all kinds come to the same.
 
+    A window hides keys that are far behind a query, but none that the query sees and that sees it: a prefix or an
+    image is whole to itself, however long, as in transformers (`masking_utils.py`, a sliding causal mask or a block).
+
     Args:
       positions: int[B, T] of the queries.
       mask: bool[B, T, S], true where a query may see a key.
@@ -43,7 +46,7 @@ def contexts(
     for kind in kinds:
         near = mask
         if kind.window is not None:
-            near = mask & (positions[:, :, None] - keys[:, None, :] < kind.window)
+            near = mask & ((positions[:, :, None] - keys[:, None, :] < kind.window) | mask.swapaxes(1, 2))
         made.append(Context(rope_angles(config.head_dim, kind, positions), near))
     return made
 

@@ -3,6 +3,7 @@
 What transformers itself makes of the folder is in tests/verify, which needs torch.
 """
 
+import ast
 import dataclasses
 import json
 import os
@@ -18,6 +19,7 @@ import jinja2
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 import yaml
 from conftest import GOLDEN, Golden, Run
 from test_atomic_folder import killed
@@ -158,7 +160,7 @@ def out(trained: Path, run: Run) -> Path:
 
 
 def test_the_files(out: Path) -> None:
-    assert {path.name for path in out.iterdir()} == FILES
+    assert {path.name for path in out.iterdir()} == {*FILES, "palitune.json", "palitune_threshold.json"}
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     config = json.loads((out / "config.json").read_text())
     assert (config["image_token_index"], config["text_config"]["vocab_size"]) == (512, 576)
@@ -194,6 +196,86 @@ def test_adapters_are_multiplied_in(trained: Path, run: Run) -> None:
         np.testing.assert_array_equal(found[path][: len(merged[path])], merged[path].astype(np.float32))
     done = run("palitune", "export", "adapted", "--to", "hf/rounded", cwd=trained)
     assert "weights that had an adapter are rounded to float16; --dtype float32 keeps all digits" in done.stderr
+
+
+def test_a_folder_answers_as_its_checkpoint(out: Path, trained: Path, run: Run) -> None:
+    """The prompt, the threshold and the images it has learned from go out and come back."""
+    for command in (
+        ["export", "adapted", "--to", "hf/own-adapter", "--adapter", "--dtype", "float32"],
+        ["export", "adapted", "--to", "hf/own-whole", "--dtype", "float32"],
+        ["export", "hf/own-whole", "--to", "hf/again"],
+        ["merge", "-m", "hf/out", "-w", "back"],
+    ):
+        done = run("palitune", *command, cwd=trained)
+        assert done.returncode == 0, done.stderr
+
+    def answers(name: str) -> tuple[list[str], str]:
+        done = run("palitune", "inference", "-m", name, "-d", "dataset/set1/train.jsonl", cwd=trained)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.splitlines(), done.stderr
+
+    expected, said = answers("trained")
+    assert "threshold" in said
+    for name in ("hf/out", "hf/out/model.safetensors", "back"):
+        found, also_said = answers(name)
+        assert found == expected
+        assert "threshold" in also_said
+    expected, _ = answers("adapted")
+    for name in ("hf/own-adapter", "hf/own-whole", "hf/again"):
+        found, _ = answers(name)
+        for one, other in zip(found, expected, strict=True):
+            (*start, share, label, _), (*begun, wanted, right, _) = one.split("\t"), other.split("\t")
+            assert (start[0], label) == (begun[0], right)
+            assert abs(float(share) - float(wanted)) < 1e-3
+    for name in ("trained", "hf/out", "back", "hf/again"):
+        done = run("palitune", "validate", "-m", name, "dataset/set1/train.jsonl", cwd=trained)
+        assert "has learned from 18 of these 18 images" in done.stderr, done.stderr
+    content = (trained / "hf" / "again" / "README.md").read_text()
+    assert front_matter(trained / "hf" / "again")["license"] == "apache-2.0"
+    assert "Fine-tuned from tiny with 18 different images." in content
+    for folder in ("own-adapter", "own-whole", "again"):
+        written = json.loads((trained / "hf" / folder / "palitune.json").read_text())
+        assert written["config"]["prompt"] == "a | b `c`\n--- d"
+        assert (written["base"], written["data"], written["made_from"]) == (None, "", "tiny")
+
+
+def test_an_adapter_of_an_adapter_is_for_the_same_base(trained: Path, run: Run) -> None:
+    for source, to in (("adapted", "hf/first"), ("hf/first", "hf/second")):
+        done = run("palitune", "export", source, "--to", to, "--adapter", cwd=trained)
+        assert done.returncode == 0, done.stderr
+    config = json.loads((trained / "hf" / "second" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "tiny"
+
+
+def test_the_program_of_a_card_asks_the_prompt(trained: Path, run: Run) -> None:
+    prompt = "Is \U0001f642 \U00020bb7 fine?"
+    learn = ["learn", "-d", "set1", "--examples", "2", "-w", "odd", "--prompt", prompt]
+    for command in (learn, ["export", "odd", "--to", "hf/odd"]):
+        done = run("palitune", *command, cwd=trained)
+        assert done.returncode == 0, done.stderr
+    program = (trained / "hf" / "odd" / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    texts = [node.value for node in ast.walk(ast.parse(program)) if isinstance(node, ast.Constant)]
+    assert f"<image>{prompt}" in texts
+
+
+def test_adapters_too_large_for_their_dtype(trained: Path, tmp_path: Path) -> None:
+    adapter = tmp_path / "adapter"
+    exported(trained / "checkpoints" / "adapted.npz", adapter, adapter=True, dtype="float32")
+    path = adapter / "adapter_model.safetensors"
+    tensors = safetensors.numpy.load_file(path)
+    name = next(iter(tensors))
+    tensors[name][0, 0] = 1e5
+    safetensors.numpy.save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(BadDataError, match="values that do not fit into float16"):
+        exported(adapter, tmp_path / "rounded", adapter=True, dtype="float16")
+    assert not (tmp_path / "rounded").exists()
+
+
+def test_a_name_that_would_hide_the_folder(out: Path, trained: Path, run: Run) -> None:
+    shutil.copytree(out, trained / "same")
+    done = run("palitune", "learn", "-d", "set1", "--examples", "2", "-m", "same", "-w", "same", cwd=trained)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "-w same would hide the folder of that name" in done.stderr
 
 
 def test_the_added_rows_never_win(out: Path) -> None:
@@ -433,7 +515,7 @@ def test_an_adapter_alone(trained: Path, run: Run) -> None:
     done = run("palitune", "export", "adapted", "--to", "hf/adapter", "--adapter", cwd=trained)
     assert done.returncode == 0, done.stderr
     folder = trained / "hf" / "adapter"
-    files = {"README.md", "adapter_config.json", "adapter_model.safetensors"}
+    files = {"README.md", "adapter_config.json", "adapter_model.safetensors", "palitune.json"}
     assert {path.name for path in folder.iterdir()} == files
     config = json.loads((folder / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["base_model_name_or_path"]) == (16, 16, "tiny")
@@ -467,9 +549,13 @@ def test_changed_weights_as_an_adapter(trained: Path, run: Run) -> None:
         assert f"off by up to {off[1]}%" in (trained / "hf" / f"rank{rank}" / "README.md").read_text()
     assert found["2"] > found["96"]
     assert found["96"] < 0.1
-    assert "its figures above are those of the weights that it stands for" in (
-        trained / "hf" / "rank2" / "README.md"
-    ).read_text().replace("\n", " ")
+    # Neither are the figures and the threshold of the changed weights the adapter's.
+    content = (trained / "hf" / "rank2" / "README.md").read_text()
+    assert "What the changed weights were worth is not what the adapter is worth" in content
+    assert "## What it is worth" not in content
+    assert "## Threshold" not in content
+    assert "model-index" not in front_matter(trained / "hf" / "rank2")
+    assert not (trained / "hf" / "rank2" / "palitune_threshold.json").exists()
 
 
 def test_adapters_that_cannot_be(trained: Path, run: Run) -> None:

@@ -31,22 +31,27 @@ def tensors_of(spec: ModelSpec, arrays: Mapping[str, Storable], dtype: DType | N
 
 def _source(tensor: Tensor, arrays: Mapping[str, Storable], dtype: DType | None) -> TensorSource:
     dtype = dtype or np.dtype(arrays[tensor.path].dtype)
-    return TensorSource(tensor.theirs, dtype, lambda: tensor.write(_converted(tensor, arrays[tensor.path], dtype)))
+    return TensorSource(tensor.theirs, dtype, lambda: tensor.write(_read(tensor, arrays[tensor.path], dtype)))
 
 
-def _converted(tensor: Tensor, array: Storable, dtype: DType) -> Array:
+def _read(tensor: Tensor, array: Storable, dtype: DType) -> Array:
     """The values of a tensor, with the parameter's axes. Raises BadDataError where one is too large for the dtype."""
     if not tensor.place:
         values = np.asarray(array[0 : array.shape[0]])
     else:
         layer, *more = tensor.place
         values = np.asarray(array[layer : layer + 1])[(0, *more)]
+    return converted(tensor.path, values, dtype)
+
+
+def converted(path: str, values: Array, dtype: DType) -> Array:
+    """Values of a parameter in another dtype. Raises BadDataError where one is too large for it."""
     if values.dtype == dtype:
         return values
     with np.errstate(over="ignore"):
         made = values.astype(dtype)
     if not np.isfinite(made).all() and np.isfinite(values).all():
-        what = f"{tensor.path} has values that do not fit into {dtype}"
+        what = f"{path} has values that do not fit into {dtype}"
         raise BadDataError(what, hint="Use float32, or bfloat16, whose range is the same")
     return made
 

@@ -2,7 +2,7 @@
 
 The one inside appears and disappears with the numbers; the one beside is for people and other programs. In a delta it
 is a member of the archive; in a whole checkpoint it is the archive's comment, because big_vision would take a member
-for a parameter.
+for a parameter. A folder that palitune has exported has it in a file of its own (`palitune.json`).
 """
 
 import hashlib
@@ -27,7 +27,8 @@ MOST = 8 << 20  # bytes of a manifest
 BESIDE = "beside"  # SHA-256 of the file beside, where that says more
 BEGINNING = b'{"palitune": '  # of one that is a comment
 LONGEST_COMMENT = 65_535  # bytes, by the format
-THEIRS = (".safetensors", ".json")  # suffixes of other people's checkpoints, which have no manifest
+THEIRS = (".safetensors", ".json")  # suffixes of the files of a folder of Hugging Face
+IN_FOLDER = "palitune.json"  # the manifest of such a folder, where palitune has written it
 MEMBER = "manifest.json"  # inside the archive
 
 
@@ -47,6 +48,8 @@ class Manifest(TypedDict, total=False):
     config: dict[str, object]
     dtypes: dict[str, str]
     learned: Learned
+    made_from: str
+    licence: str
     model: dict[str, object]
     beside: str
 
@@ -54,6 +57,13 @@ class Manifest(TypedDict, total=False):
 def path_of(checkpoint: Path) -> Path:
     """Returns where the manifest of a checkpoint is."""
     return checkpoint.with_suffix(".json")
+
+
+def folder_of(checkpoint: Path) -> Path | None:
+    """The folder of a checkpoint in Hugging Face's form, or of an adapter in PEFT's; None of any other."""
+    if checkpoint.is_dir():
+        return checkpoint
+    return checkpoint.parent if checkpoint.suffix in THEIRS else None
 
 
 def text(
@@ -64,6 +74,8 @@ def text(
     data: str,
     learned: Learned | None = None,
     model: Mapping[str, object] | None = None,
+    made_from: str | None = None,
+    licence: str | None = None,
 ) -> str:
     """What a checkpoint is and how it was made, as JSON.
 
@@ -74,6 +86,8 @@ def text(
       data: what it learned from.
       learned: the images of all that, by content: `learned.as_json`.
       model: the model, where the arrays' shapes do not tell which it is: `spec_json.of_model`.
+      made_from: of a whole checkpoint, the name of what it was trained from.
+      licence: of the weights, as Hugging Face calls it.
     """
     content = {
         "palitune": __version__,
@@ -83,6 +97,8 @@ def text(
         "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
         **({"model": dict(model)} if model else {}),
         **({"learned": learned} if learned else {}),
+        **({"made_from": made_from} if made_from else {}),
+        **({"licence": licence} if licence else {}),
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -136,11 +152,11 @@ def read(checkpoint: Path) -> Manifest:
     Raises:
       BadDataError: there is a file of that name that is not a manifest.
     """
-    path = path_of(checkpoint)
-    if checkpoint.suffix in THEIRS or checkpoint.is_dir():
-        return {}
+    path, folder = path_of(checkpoint), folder_of(checkpoint)
+    if folder is not None:
+        path = folder / IN_FOLDER
     try:
-        inside = _inside(checkpoint)
+        inside = None if folder is not None else _inside(checkpoint)
     except (ValueError, OSError) as error:
         hint = "Download or save it again"
         raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
@@ -150,6 +166,8 @@ def read(checkpoint: Path) -> Manifest:
         content = json.loads(files.read(path, MOST).decode() if inside is None else inside)
         if isinstance(content, dict) and BESIDE in content:
             content = _with_more(content, path)
+        if folder is not None and isinstance(content, dict):  # what arrays there are, its own files say
+            content = {key: value for key, value in content.items() if key not in ("base", "dtypes", "model")}
         if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
             raise ValueError("it has no configuration")
         if not isinstance(content["config"].get("prompt", ""), str):
@@ -162,6 +180,8 @@ def read(checkpoint: Path) -> Manifest:
                 raise ValueError("its base has no name, file and hash")
         if len(content["config"].get("prompt", "")) > LONGEST_PROMPT:
             raise ValueError(f"its prompt has more than {LONGEST_PROMPT} characters")
+        if not all(isinstance(content.get(key, ""), str) for key in ("made_from", "licence")):
+            raise ValueError("its origin is not text")
         if not (isinstance(dtypes, dict) and all(isinstance(dtype, str) for dtype in dtypes.values())):
             raise ValueError("its dtypes are not a table of names")
     except PermissionError as error:

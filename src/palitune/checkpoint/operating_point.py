@@ -1,7 +1,7 @@
 """Where a model's scores become an answer: threshold and temperature, in a file beside the checkpoint they are for.
 
-`trained.npz` has them in `trained.threshold.json`. They hold for the very parameters and labels that they were chosen
-with: after other learning under the same name they are ignored.
+`trained.npz` has them in `trained.threshold.json`; a folder that was exported has them inside. They hold for the very
+parameters and labels that they were chosen with: after other learning under the same name they are ignored.
 """
 
 import json
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from palitune.checkpoint import manifest
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.store import Stored as StoredArrays
 from palitune.errors import BadDataError
@@ -17,6 +18,7 @@ from palitune.storage import atomic_files, files
 
 LONGEST = 4_000  # characters of what it was chosen for
 MOST = 8 << 20  # bytes of the file
+IN_FOLDER = "palitune_threshold.json"  # of an exported folder
 
 
 class OperatingPoint(NamedTuple):
@@ -43,6 +45,9 @@ class Stored(NamedTuple):
 
 def path_of(checkpoint: Path) -> Path:
     """Returns where the operating point of a checkpoint is."""
+    folder = manifest.folder_of(checkpoint)
+    if folder is not None and (folder / IN_FOLDER).is_file():
+        return folder / IN_FOLDER
     name = checkpoint.stem if checkpoint.suffix == ".npz" else checkpoint.name  # of a folder, which may have dots
     return checkpoint.with_name(f"{name}.threshold.json")
 
@@ -56,9 +61,20 @@ def mark(checkpoint: StoredArrays) -> str:
 
 def write(path: Path, stored: Stored) -> None:
     """Puts an operating point beside the checkpoint at `path`. Raises StorageError."""
+    write_file(path_of(path), stored)
+
+
+def write_file(file: Path, stored: Stored) -> None:
+    """Writes an operating point into a file. Raises StorageError."""
     content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
-    atomic_files.write(path_of(path), (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+    atomic_files.write(file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def of_parameters(path: Path, checkpoint: StoredArrays) -> Stored | None:
+    """What is stored for the very parameters of the checkpoint at `path`. Raises BadDataError as `read`."""
+    stored = read(path)
+    return stored if stored is not None and stored.checkpoint == mark(checkpoint) else None
 
 
 def read(path: Path) -> Stored | None:

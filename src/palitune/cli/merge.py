@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.checkpoint import manifest, npz, opening, padded_vocabulary, spec_json
+    from palitune.checkpoint import manifest, npz, opening, operating_point, padded_vocabulary, spec_json
     from palitune.checkpoint.merge import MergedCheckpoint
     from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
     from palitune.config.run_config import training
@@ -69,10 +69,23 @@ def run(args: argparse.Namespace) -> None:
     config = known.get("config") or training().as_json()
     data, learned = known.get("data", ""), known.get("learned")
     model = spec_json.of_model(spec, whole)
-    content = manifest.text(base=None, dtypes=dtypes, config=config, data=data, learned=learned, model=model)
+    made_from = (known.get("base") or {}).get("name") or known.get("made_from")
+    content = manifest.text(
+        base=None,
+        dtypes=dtypes,
+        config=config,
+        data=data,
+        learned=learned,
+        model=model,
+        made_from=made_from,
+        licence=known.get("licence"),
+    )
+    point = operating_point.of_parameters(source, checkpoint)
     with RunFolder(target).held():  # no run of that name is at work, nor another merge
         # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
         npz.save(target, whole, dtypes, comment=manifest.comment(content))
         manifest.write(target, content)
+        if point is not None:  # the numbers may have been rounded, but what they say is the same
+            operating_point.write(target, point._replace(checkpoint=operating_point.mark(npz.Checkpoint(target))))
     if not args.quiet:
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

@@ -25,8 +25,10 @@ from palitune.checkpoint import (
     tensor_writer,
     transformers_config_writing,
 )
+from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.exported_tensors import tensors_of
 from palitune.checkpoint.merge import MergedCheckpoint
+from palitune.checkpoint.peft_reader import PeftAdapter
 from palitune.checkpoint.store import Array, DType, Stored
 from palitune.checkpoint.tensor_file import DTYPES
 from palitune.checkpoint.tensor_files import INDEX_SUFFIX, SUFFIX
@@ -122,9 +124,13 @@ def _write_whole(made: Path, source: _Source, settings: ExportSettings, shard_by
     for name, content in beside.content.items():
         atomic_files.write(made / name, content)
     atomic_files.write(made / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
-    atomic_files.write(made / CARD, model_card.text(_card(source, spec, dtype.name)).encode())
+    card = _card(source, spec, dtype.name)
+    atomic_files.write(made / CARD, model_card.text(card).encode())
+    _write_manifest(made, source, card)
     with _counted(_tensors(source, spec, dtype), silent) as counted:
         tensor_writer.save(made, counted, shard_bytes=shard_bytes)
+    if card.threshold is not None:
+        _write_threshold(made, card.threshold, TransformersCheckpoint(made))
     return [*_remarks(source, spec, dtype, settings), *beside.notes]
 
 
@@ -138,19 +144,49 @@ def _write_adapter(made: Path, source: _Source, settings: ExportSettings) -> lis
     dtypes = sorted({array.dtype.name for path, array in found.arrays.items() if not path.endswith(lora.ALPHA)})
     card = _card(source, source.spec, dtypes[0])
     name = model_card.base_model(card) or card.base or card.title
+    card = card._replace(adapter_of=name, remarks=found.notes)
+    if settings.as_lora:  # figures and threshold are of the weights that it only comes close to
+        card = card._replace(results=card.results._replace(evaluated=None), threshold=None)
     peft_writer.write(made, source.spec, found.arrays, name)
-    atomic_files.write(made / CARD, model_card.text(card._replace(adapter_of=name, remarks=found.notes)).encode())
+    atomic_files.write(made / CARD, model_card.text(card).encode())
+    _write_manifest(made, source, card)
+    if card.threshold is not None and isinstance(source.checkpoint, Overlay):
+        adapter = PeftAdapter(made, source.spec)
+        _write_threshold(made, card.threshold, Overlay(source.checkpoint.base, adapter, name))
     note = f"the adapter is for {name}"
-    if model_card.base_model(card) is None:
+    if model_card.base_model(card) is None and source.base is None:
         note += f": palitune export {name} --to FOLDER makes the folder that PEFT puts it on"
+    elif source.base is not None:
+        note += ", a folder that PEFT takes as it is"
     return [*found.notes, note]
+
+
+def _write_manifest(made: Path, source: _Source, card: Card) -> None:
+    """What palitune knows of a checkpoint that it has trained and its numbers do not say; the prompt above all."""
+    known = manifest.read(source.path)
+    if known:
+        content = manifest.text(
+            base=None,
+            dtypes={},
+            config=known["config"],
+            data="",  # a folder of this machine
+            learned=known.get("learned"),
+            made_from=card.base,
+            licence=model_card.licence(card),
+        )
+        atomic_files.write(made / manifest.IN_FOLDER, content.encode())
+
+
+def _write_threshold(made: Path, stored: operating_point.Stored, checkpoint: Stored) -> None:
+    content = stored._replace(checkpoint=operating_point.mark(checkpoint))
+    operating_point.write_file(made / operating_point.IN_FOLDER, content)
 
 
 def _is_ours(name: str) -> bool:
     """Whether an export, or a download, writes a file of this name."""
     return (
         name in exported_files.NAMES
-        or name in (CONFIG, CARD, peft_config.CONFIG)
+        or name in (CONFIG, CARD, peft_config.CONFIG, manifest.IN_FOLDER, operating_point.IN_FOLDER)
         or name.endswith((SUFFIX, INDEX_SUFFIX))
     )
 
@@ -222,22 +258,22 @@ def _counted(tensors: Mapping[str, TensorSource], silent: bool) -> Iterator[dict
 
 def _card(source: _Source, spec: ModelSpec, dtype: str) -> Card:
     known = manifest.read(source.path)
-    base, learned = known.get("base") or {}, known.get("learned")
-    point = operating_point.read(source.path)
-    if point is not None and point.checkpoint != operating_point.mark(source.checkpoint):
-        point = None
-    name = workspace.name_of(source.path)
+    learned, name = known.get("learned"), workspace.name_of(source.path)
+    base = (known.get("base") or {}).get("name") or known.get("made_from")
+    if isinstance(source.checkpoint, Overlay):  # an adapter from elsewhere says itself which its base is
+        base = source.checkpoint.base_name or base
     return Card(
         title=name.rpartition("/")[2],
         spec=spec,
         model_type=transformers_config_writing.model_type(spec),
         class_name=exported_files.class_of(spec),
         dtype=dtype,
-        base=base.get("name") or (None if known else name),
+        base=base or (None if known else name),
         config=known.get("config", {}) if base or learned else {},
         images=learned["images"] if learned else None,
         results=run_results.of_checkpoint(source.path),
-        threshold=point,
+        threshold=operating_point.of_parameters(source.path, source.checkpoint),
+        licence=known.get("licence") or (manifest.read(source.folder).get("licence") if source.folder else None),
     )
 
 

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from palitune.checkpoint import low_rank
 from palitune.checkpoint.delta import Overlay
+from palitune.checkpoint.exported_tensors import converted
 from palitune.checkpoint.store import Array, DType, Stored
 from palitune.errors import ConfigurationError
 from palitune.models import lora
@@ -59,8 +60,9 @@ def of_changes(spec: ModelSpec, checkpoint: Stored, rank: int, dtype: DType | No
         f"{errors.of_change:.2%} of what learning has changed in them (Frobenius norms), and single values by up to "
         f"{errors.largest:.2%} of the largest"
     )
-    return Adapters({path: _converted(path, array, dtype) for path, array in found.adapters.items()}, [note])
+    other = "what the changed weights were worth is not what the adapter is worth: palitune validate tells"
+    return Adapters({path: _converted(path, array, dtype) for path, array in found.adapters.items()}, [note, other])
 
 
 def _converted(path: str, array: Array, dtype: DType | None) -> Array:
-    return array if dtype is None or path.endswith(lora.ALPHA) else array.astype(dtype)
+    return array if dtype is None or path.endswith(lora.ALPHA) else converted(path, array, dtype)

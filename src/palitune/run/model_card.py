@@ -20,6 +20,8 @@ from palitune.run.run_results import RunResults
 
 GEMMA_LICENCE, OWN_LICENCE = "gemma", "apache-2.0"  # by Hugging Face's names
 OWN = ("tiny", "tiny3")  # models that ship with palitune
+# Settings that say how something was computed, and not what.
+OF_THE_MACHINE = frozenset({"dtype", "keep", "max_pixels", "vocabulary_chunks", "weights"})
 # What Hugging Face calls figures.
 METRICS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "f1"}
 
@@ -34,6 +36,7 @@ class Card(NamedTuple):
       base: the name of what it was trained from; None for a model that was not trained here, or is its own base.
       config: settings of the run, as the manifest has them; empty for a model that was not trained here.
       images: how many different images it has learned from.
+      licence: of the weights, where a manifest tells.
       adapter_of: the name of the base that an adapter is for; None for whole weights.
       remarks: sentences about the weights.
     """
@@ -48,6 +51,7 @@ class Card(NamedTuple):
     images: int | None
     results: RunResults
     threshold: Stored | None
+    licence: str | None = None
     adapter_of: str | None = None
     remarks: Sequence[str] = ()
 
@@ -87,8 +91,10 @@ def base_model(card: Card) -> str | None:
     return published_models.on_hugging_face(card.base)
 
 
-def _licence(card: Card) -> str:
-    """The licence of the family's weights: those that ship with palitune have its own."""
+def licence(card: Card) -> str:
+    """The licence of the family's weights, if none is known: those that ship with palitune have its own."""
+    if card.licence:
+        return card.licence
     is_own = (card.base or card.title) in OWN or card.spec.tokenizer in OWN
     return OWN_LICENCE if is_own else GEMMA_LICENCE
 
@@ -98,9 +104,9 @@ def _front_matter(card: Card) -> list[str]:
     if base := base_model(card):
         kind = "finetune" if card.adapter_of is None else "adapter"
         lines += [f"base_model: {_quoted(base)}", f"base_model_relation: {kind}"]
-    licence = _licence(card)
-    lines.append(f"license: {licence}")
-    if licence == GEMMA_LICENCE:
+    own = licence(card)
+    lines.append(f"license: {_quoted(own) if card.licence else own}")
+    if own == GEMMA_LICENCE:
         lines.append(f"license_link: {published_models.GEMMA_TERMS}")
     task = "text-generation" if card.spec.img is None else "image-text-to-text"
     library = "transformers" if card.adapter_of is None else "peft"
@@ -145,6 +151,8 @@ def _figures(card: Card) -> list[str]:
     if evaluated is None:
         return []
     which = "validation examples, which it has not learned from" if evaluated.is_validation else "training examples"
+    if evaluated.is_validation and (card.images or 0) > (card.results.trained_on or 0):
+        which = "validation examples; training before this run has used more images than it, perhaps some of these"
     lines = ["## What it is worth", "", f"On {evaluated.examples:,} {which}; intervals are of 95 %.", ""]
     head = ["figure", "after", "95 % interval", *(["before"] if evaluated.before else [])]
     lines += [_row(head), _row(["---"] * len(head))]
@@ -154,12 +162,6 @@ def _figures(card: Card) -> list[str]:
             before = evaluated.before.get(name)
             cells.append(_number(before.value) if before else "")
         lines.append(_row(cells))
-    if card.remarks:
-        lines += [
-            "",
-            "The adapter comes close to what learning has made; its figures above are those of the weights that",
-        ]
-        lines.append("it stands for.")
     return [*lines, ""]
 
 
@@ -192,8 +194,10 @@ def _threshold(card: Card) -> list[str]:
 
 
 def _loading(card: Card) -> list[str]:
-    prompt = str(card.config.get("prompt", "")) or "Describe the image."
+    prompt = str(card.config.get("prompt", "")) or ("Describe the image." if card.spec.img else "Hello!")
     lines = ["## How to load it", "", "```python", *_program(card, prompt), "```", ""]
+    if card.adapter_of is not None and base_model(card) is None:
+        lines += [f"For {_plain(card.adapter_of)} put the folder of that model.", ""]
     if card.spec.img is not None:
         side = card.spec.img.image_size
         lines += [
@@ -205,13 +209,16 @@ def _loading(card: Card) -> list[str]:
 
 def _program(card: Card, prompt: str) -> list[str]:
     """Five lines, and two more for an adapter; `folder` is where the reader has put the files."""
-    asked, loader = json.dumps(prompt), "AutoTokenizer" if card.spec.img is None else "AutoProcessor"
+    asked, loader = (
+        json.dumps(prompt, ensure_ascii=False),
+        "AutoTokenizer" if card.spec.img is None else "AutoProcessor",
+    )
     lines = [
         f"from transformers import {loader}, {card.class_name}",
         f'processor, model = {loader}.from_pretrained("folder"), {card.class_name}.from_pretrained("folder")',
     ]
     if card.adapter_of is not None:
-        base = json.dumps(card.adapter_of)
+        base = json.dumps(card.adapter_of, ensure_ascii=False)
         lines[1] = lines[1].replace('"folder"', base)
         lines[1:1] = ["from peft import PeftModel"]
         lines.append('model = PeftModel.from_pretrained(model, "folder")')
@@ -223,7 +230,8 @@ def _program(card: Card, prompt: str) -> list[str]:
     lines.insert(0, "from PIL import Image")
     opened = 'Image.open("image.jpg").convert("RGB")'
     if card.model_type == PALIGEMMAS:
-        make = f'inputs = processor(images={opened}, text={json.dumps("<image>" + prompt)}, return_tensors="pt")'
+        text = json.dumps("<image>" + prompt, ensure_ascii=False)
+        make = f'inputs = processor(images={opened}, text={text}, return_tensors="pt")'
         return [*lines, make, written]
     if card.model_type == SHIELDGEMMA2:
         policy = f'custom_policies={{"policy": {asked}}}, policies=["policy"]'
@@ -241,7 +249,10 @@ def _settings(card: Card) -> list[str]:
     used = {
         name: value
         for name, value in card.config.items()
-        if value not in (None, "", 0, False, [], ()) and of.get(name) in (None, card.config.get("method"))
+        if (name == "seed" or value not in (None, "", 0, False, [], ()))
+        and of.get(name) in (None, card.config.get("method"))
+        and name not in OF_THE_MACHINE
+        and (card.config.get("second_pass") or not name.startswith("second_"))
     }
     if not used:
         return []

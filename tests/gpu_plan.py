@@ -69,7 +69,8 @@ def main() -> int:
     print(f"GB on {CARD}, jax {jax.__version__}")
     print(f"{'configuration':44} {'counted':>7} {'recorded':>8} {'bar':>5} {'estimate':>8}")
     for family, method, optimizer, batch, features, bar in PROMISED:
-        name = f"{family} {method} {optimizer} batch {batch}{'' if features else ' with pictures'}"
+        pixels = not features and families.FAMILIES[family].img is not None
+        name = f"{family} {method} {optimizer} batch {batch}{' with pictures' if pixels else ''}"
         counted, estimated = gigabytes(family, method, optimizer, batch, features)
         figures[name] = round(counted, 3)
         before = recorded.get(name, counted)

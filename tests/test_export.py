@@ -38,7 +38,7 @@ from palitune.models import families
 from palitune.models.spec import PALIGEMMA
 from palitune.run import exported_files
 from palitune.run.export import Exported, export
-from palitune.storage import new_folder
+from palitune.storage import atomic_files, new_folder
 
 HF = GOLDEN / "hf"
 NAMES = sorted(path.parent.name for path in HF.glob("*/config.json"))
@@ -610,6 +610,16 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(PalituneError, match="cannot write") as error:
         exported("tiny", tmp_path / "file" / "out")
     assert error.value.exit_code == 74
+
+
+def test_a_message_names_the_folder_that_was_asked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    with pytest.raises(PalituneError) as told, new_folder.replacing(folder, False, lambda name: True) as made:
+        atomic_files.write(made / "config.json", b"{}")
+        atomic_files.write(made / "config.json" / "which is no folder", b"{}")
+    assert told.value.where is not None
+    assert told.value.where.startswith(f"{folder}/config.json")
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from palitune.errors import OutputExistsError, StorageError, listed
+from palitune.errors import OutputExistsError, PalituneError, StorageError, listed
 from palitune.storage import atomic_files, files, locks
 
 EXCHANGE = 2  # renameat2's flag
@@ -62,7 +62,11 @@ def replacing(folder: Path, overwrite: bool, is_ours: Callable[[str], bool]) -> 
             locks.try_lock(lock)
         except OSError as error:
             raise _unwritable(error, folder) from None
-        yield made
+        try:
+            yield made
+        except PalituneError as error:  # the hidden folder is gone when this is read
+            error.where = error.where and error.where.replace(str(made), str(folder))
+            raise
         check(folder, overwrite, is_ours)
         try:
             _install(made, folder)

@@ -41,8 +41,9 @@ def test_layers_of_two_kinds_take_turns() -> None:
     kinds = (spec.LayerKind(rope_base=100.0, window=2), spec.LayerKind())
     llm = spec.GemmaSpec(16, 4, 32, 2, 1, 8, 32, kinds=kinds, pattern=(0, 1, 1))
     places = jnp.arange(4)[None]
-    local, whole = positions.contexts(llm, places, jnp.ones((1, 4, 4), bool))
-    assert whole.mask.all()
+    causal = jnp.tril(jnp.ones((1, 4, 4), bool))
+    local, whole = positions.contexts(llm, places, causal)
+    assert (whole.mask == causal).all()
     assert local.mask[0, 3].tolist() == [False, False, True, True]
     assert not jnp.array_equal(local.angles[0], whole.angles[0])
     for layer, expected in enumerate((local, whole, whole, local)):

@@ -614,9 +614,14 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 
 def test_a_message_names_the_folder_that_was_asked_for(tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    with pytest.raises(PalituneError) as told, new_folder.replacing(folder, False, lambda name: True) as made:
-        atomic_files.write(made / "config.json", b"{}")
-        atomic_files.write(made / "config.json" / "which is no folder", b"{}")
+
+    def fill() -> None:
+        with new_folder.replacing(folder, False, lambda name: True) as made:
+            atomic_files.write(made / "config.json", b"{}")
+            atomic_files.write(made / "config.json" / "which is no folder", b"{}")
+
+    with pytest.raises(PalituneError) as told:
+        fill()
     assert told.value.where is not None
     assert told.value.where.startswith(f"{folder}/config.json")
     assert not list(tmp_path.iterdir())

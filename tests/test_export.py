@@ -275,7 +275,7 @@ def test_a_name_that_would_hide_the_folder(out: Path, trained: Path, run: Run) -
     shutil.copytree(out, trained / "same")
     done = run("palitune", "learn", "-d", "set1", "--examples", "2", "-m", "same", "-w", "same", cwd=trained)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-    assert "-w same would hide the folder of that name" in done.stderr
+    assert "-w same would hide the model of that name" in done.stderr
 
 
 def test_the_added_rows_never_win(out: Path) -> None:

@@ -172,10 +172,12 @@ def _refuse_uncomputed(text: Settings, kind: str, is_paligemma: bool) -> None:
     if text.flag("attention_bias"):
         raise _not_computed(text, "attention_bias")
     # Of Gemma 1, version 5 computes hidden_act; versions before took hidden_activation where it was there.
-    keys = ["hidden_activation"] if kind != GEMMA1 or text["hidden_activation"] is not None else []
-    for key in ["hidden_act", *keys] if kind == GEMMA1 else keys:
-        # Gemma 1 was published with "gelu", by which transformers understands the approximation too.
-        if text.text(key) not in ((GELU, "gelu") if kind == GEMMA1 else (GELU,)):
+    keys, known = ["hidden_activation"], [GELU]
+    if kind == GEMMA1:
+        keys = ["hidden_act", *(keys if text["hidden_activation"] is not None else [])]
+        known.append("gelu")  # as it was published, by which transformers understands the approximation too
+    for key in keys:
+        if text.text(key) not in known:
             raise _not_computed(text, key)
     # PaliGemma's prefix sees itself; its text_config may say so.
     if (text["use_bidirectional_attention"] is not None) and text.flag("use_bidirectional_attention") != is_paligemma:

@@ -95,8 +95,8 @@ def _require_name(config: RunConfig) -> None:
         if getattr(config, name) and config.write is None:
             raise UsageError(f"--{name.replace('_', '-')} needs -w NAME: without it nothing is saved")
     if config.model and config.model == config.write and manifest.folder_of(workspace.checkpoint_to_read(config.model)):
-        what = f"-w {config.write} would hide the folder of that name, which it learns from"
-        raise UsageError(what, hint=f"Write another name, or -m ./{config.model}")
+        what = f"-w {config.write} would hide the model of that name, which it learns from"
+        raise UsageError(what, hint="Write another name")
     if config.resume and (config.overwrite or config.source or config.recipe):
         raise UsageError("--resume continues a run as it is: leave out --overwrite, --from and --config")
 

@@ -80,7 +80,7 @@ def _plain(value: str) -> str:
 
 
 def _quoted(value: object) -> str:
-    """A value as YAML, of which JSON is a part."""
+    """A value as YAML, of which JSON is a part, and a text as Python."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -209,16 +209,13 @@ def _loading(card: Card) -> list[str]:
 
 def _program(card: Card, prompt: str) -> list[str]:
     """Five lines, and two more for an adapter; `folder` is where the reader has put the files."""
-    asked, loader = (
-        json.dumps(prompt, ensure_ascii=False),
-        "AutoTokenizer" if card.spec.img is None else "AutoProcessor",
-    )
+    asked, loader = _quoted(prompt), "AutoTokenizer" if card.spec.img is None else "AutoProcessor"
     lines = [
         f"from transformers import {loader}, {card.class_name}",
         f'processor, model = {loader}.from_pretrained("folder"), {card.class_name}.from_pretrained("folder")',
     ]
     if card.adapter_of is not None:
-        base = json.dumps(card.adapter_of, ensure_ascii=False)
+        base = _quoted(card.adapter_of)
         lines[1] = lines[1].replace('"folder"', base)
         lines[1:1] = ["from peft import PeftModel"]
         lines.append('model = PeftModel.from_pretrained(model, "folder")')
@@ -230,8 +227,7 @@ def _program(card: Card, prompt: str) -> list[str]:
     lines.insert(0, "from PIL import Image")
     opened = 'Image.open("image.jpg").convert("RGB")'
     if card.model_type == PALIGEMMAS:
-        text = json.dumps("<image>" + prompt, ensure_ascii=False)
-        make = f'inputs = processor(images={opened}, text={text}, return_tensors="pt")'
+        make = f'inputs = processor(images={opened}, text={_quoted("<image>" + prompt)}, return_tensors="pt")'
         return [*lines, make, written]
     if card.model_type == SHIELDGEMMA2:
         policy = f'custom_policies={{"policy": {asked}}}, policies=["policy"]'

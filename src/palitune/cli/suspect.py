@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> None:
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     folders = ImageFolders.of(Path(args.data), arguments.folders(args))
     answered = [pair for _, pair in example_files.Reader(Path(args.data)).answered()]
-    found = [one.with_image(path=folders.locate(one.image.name, one.where)) for one, _ in answered]
+    found = [folders.placed(one) for one, _ in answered]
     predictions = [said or Prediction(one, one.target, "") for one, said in answered]
     classes = answer_files.classes_of(predictions, args.labels, args.quiet)
     probe.require_classes([record.label for record in found], args.folds, args.data)

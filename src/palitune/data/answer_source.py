@@ -47,8 +47,9 @@ def read(path: Path, quiet: bool = False) -> MadeWith | None:
                 what = "the answers have changed since they were written, so what they were made with is not known"
                 console.note(f"{path}: {what}")
             return None
-        return MadeWith(labels, threshold, temperature, model, mark, prompt, bool(made["decode"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        thresholds = tuple((str(name), float(value)) for name, value in made.get("thresholds", ()))
+        return MadeWith(labels, threshold, temperature, model, mark, prompt, bool(made["decode"]), thresholds)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -85,7 +86,8 @@ class AnswerSource:
         if self.path is None:
             return
         with contextlib.suppress(PalituneError, OSError):
-            content = {"version": VERSION, "sha256": _sha256(self.path), "made": made._asdict()}
+            told = {name: value for name, value in made._asdict().items() if name != "thresholds" or value}
+            content = {"version": VERSION, "sha256": _sha256(self.path), "made": told}
             atomic_files.write(beside(self.path), json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
 

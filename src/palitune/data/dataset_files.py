@@ -57,7 +57,7 @@ def read(
     """
     folders = ImageFolders.of(Path(path), FolderSettings(images=images, allow_outside=allow_outside))
     found = example_files.stream(Path(path), labelled)
-    return [one.with_image(path=folders.locate(one.image.name, one.where)) for one in found]
+    return [folders.placed(one) for one in found]
 
 
 def learning_file(name: str) -> str:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from palitune.config.run_config import PROMPT
+
 Role = Literal["system", "user", "assistant"]
 NOWHERE = Path()
 NO_FIELDS: Mapping[str, object] = {}  # shared, and never changed
@@ -21,19 +23,36 @@ class Image(NamedTuple):
     path: Path = NOWHERE
 
 
-Part = str | Image
+class Content(NamedTuple):
+    """A text that a question is about, as an image is; the question is a text beside it."""
+
+    text: str
+
+
+Part = str | Image | Content
 
 
 class Message(NamedTuple):
-    """What one side says: texts and images, in order."""
+    """What one side says.
+
+    Attributes:
+      parts: texts, images and what a question is about, in order.
+      weight: of an assistant's turn, how much it counts in the loss.
+    """
 
     role: Role
     parts: tuple[Part, ...]
+    weight: float = 1.0
 
     @property
     def text(self) -> str:
-        """All of its texts together, without the images."""
+        """All of its texts together, without images and without what they are about."""
         return "".join(part for part in self.parts if type(part) is str)
+
+    @property
+    def contents(self) -> tuple[str, ...]:
+        """The texts that it is about."""
+        return tuple(part.text for part in self.parts if type(part) is Content)
 
 
 class Target(NamedTuple):
@@ -43,11 +62,13 @@ class Target(NamedTuple):
       name: tells several targets of one example apart; empty where there is only one.
       choices: what the answer is one of; None is free text, or what the one who asks allows.
       answer: the right answer; None where it is unknown.
+      question: asked for this target alone; empty where the example's own prompt asks for it.
     """
 
     name: str = ""
     choices: tuple[str, ...] | None = None
     answer: str | None = None
+    question: str = ""
 
 
 UNKNOWN = Target()
@@ -87,12 +108,15 @@ class Example(NamedTuple):
         prompt: str = "",
         label: str | None = None,
         *,
+        text: str = "",
         choices: tuple[str, ...] | None = None,
         where: str = "",
         fields: Mapping[str, object] = NO_FIELDS,
     ) -> "Example":
-        """The simplest case: one image (a file's path), one prompt and one label, any of which may be missing."""
+        """The simplest case: an image (a file's path) or a text that is asked about, a prompt, a label; all optional."""
         parts: tuple[Part, ...] = () if image is None else (Image(str(image), Path(image)),)
+        if text:
+            parts = (*parts, Content(text))
         if prompt:
             parts = (*parts, prompt)
         target = UNKNOWN if choices is None and not label else Target("", choices, label or None)
@@ -121,6 +145,32 @@ class Example(NamedTuple):
         return ""
 
     @property
+    def contents(self) -> tuple[str, ...]:
+        """The texts that the user's last message is about."""
+        for message in reversed(self.messages):
+            if message.role == "user":
+                return message.contents
+        return ()
+
+    @property
+    def subject(self) -> str:
+        """What a line names the example by: its first image, or else the text that it is about, or else its prompt."""
+        for message in self.messages:
+            for part in message.parts:
+                if type(part) is Image:
+                    return part.name
+        return "\n\n".join(self.contents) or self.prompt
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What two examples have in common that ask the same of the same."""
+        return self.subject, self.prompt
+
+    def asked(self, default: str) -> str:
+        """Its question, or the default one; a text is not asked the built-in one, which is about an image."""
+        return self.prompt or ("" if default == PROMPT and not self.images else default)
+
+    @property
     def target(self) -> Target:
         """The first target."""
         return self.targets[0]
@@ -131,12 +181,12 @@ class Example(NamedTuple):
         return self.targets[0].answer or ""
 
     def with_prompt(self, prompt: str) -> "Example":
-        """The same example with another text in the user's last message, behind its images."""
+        """The same example with another text in the user's last message, behind what it is about."""
         for number in reversed(range(len(self.messages))):
             message = self.messages[number]
             if message.role == "user":
-                images = tuple(part for part in message.parts if type(part) is Image)
-                changed = Message("user", (*images, prompt) if prompt else images)
+                about = tuple(part for part in message.parts if type(part) is not str)
+                changed = message._replace(parts=(*about, prompt) if prompt else about)
                 return self._replace(messages=(*self.messages[:number], changed, *self.messages[number + 1 :]))
         raise ValueError(f"{self.where}: the example has no message of the user")
 
@@ -147,7 +197,7 @@ class Example(NamedTuple):
                 if type(part) is Image:
                     image = Image(part.name if name is None else name, part.path if path is None else path)
                     parts = (*message.parts[:place], image, *message.parts[place + 1 :])
-                    changed = Message(message.role, parts)
+                    changed = message._replace(parts=parts)
                     messages = (*self.messages[:number], changed, *self.messages[number + 1 :])
                     return Example(messages, self.targets, self.where, self.fields)
         raise ValueError(f"{self.where}: the example has no image")
@@ -159,9 +209,16 @@ def simple(name: str, prompt: str, label: str, where: str, fields: Mapping[str, 
     It is called once a line, and quicker than the constructors of the named tuples are.
     """
     image = _new(Image, (name, NOWHERE))
-    message = _new(Message, ("user", (image, prompt) if prompt else (image,)))
+    message = _new(Message, ("user", (image, prompt) if prompt else (image,), 1.0))
     targets = _targets.get(label) or targets_of(label)
     return _new(Example, ((message,), targets, where, fields))
+
+
+def simple_text(text: str, prompt: str, label: str, where: str, fields: Mapping[str, object] = NO_FIELDS) -> Example:
+    """A text that is asked about, a prompt and a label, each of which may be empty, and text or prompt is there."""
+    content = (Content(text),) if text else ()
+    message = Message("user", (*content, prompt) if prompt else content)
+    return Example((message,), _targets.get(label) or targets_of(label), where, fields)
 
 
 _new = tuple.__new__

@@ -73,7 +73,7 @@ def stream(path: Path, labelled: bool = True) -> Iterator[Example]:
 def read(path: Path, folders: ImageFolders | None = None) -> list[Example]:
     """All examples of a file, with their images' files. Raises as `stream` and `ImageFolders.locate`."""
     folders = folders or ImageFolders.beside(path)
-    return [one.with_image(path=folders.locate(one.image.name, one.where)) for one in stream(path)]
+    return [folders.placed(one) for one in stream(path)]
 
 
 def require_labels(examples: Sequence[Example], labels: Sequence[str] = LABELS) -> None:

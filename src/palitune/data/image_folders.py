@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 
 from palitune.config.model import FolderSettings
+from palitune.data.example import Example, Image
 from palitune.data.invisible_characters import is_address, why_missing
 from palitune.errors import BadDataError
 
@@ -75,6 +76,21 @@ class ImageFolders:
             if not any(real.is_relative_to(folder) for folder in self.real):
                 raise BadDataError(f"the image is a link out of its folder: {name}", where=where, hint=HINT)
         return found
+
+    def placed(self, example: Example) -> Example:
+        """The example with the files of all its images; one without images is as it was. Raises as `locate`."""
+        if len(images := example.images) == 1:
+            return example.with_image(path=self.locate(images[0].name, example.where))
+        if not images:
+            return example
+        messages = []
+        for message in example.messages:
+            parts = (
+                Image(part.name, self.locate(part.name, example.where)) if isinstance(part, Image) else part
+                for part in message.parts
+            )
+            messages.append(message._replace(parts=tuple(parts)))
+        return example._replace(messages=tuple(messages))
 
     def _existing(self, name: str) -> Path | None:
         # Names that were written on Windows have backslashes.

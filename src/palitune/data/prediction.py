@@ -1,5 +1,7 @@
 """What a model says of an example, with what it was made with."""
 
+import itertools
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from palitune.data.example import Example, Target
@@ -16,6 +18,7 @@ class MadeWith(NamedTuple):
       mark: of its parameters, as `checkpoint.operating_point.mark` computes it.
       prompt: of examples that have none of their own.
       decode: the answers were written freely.
+      thresholds: of targets that have one of their own, with their names.
     """
 
     labels: tuple[str, ...] | None = None
@@ -25,6 +28,11 @@ class MadeWith(NamedTuple):
     mark: str = ""
     prompt: str = ""
     decode: bool = False
+    thresholds: tuple[tuple[str, float], ...] = ()
+
+    def threshold_of(self, target: Target) -> float:
+        """The threshold of a target: its own, or the one of all."""
+        return dict(self.thresholds).get(target.name, self.threshold)
 
 
 class Prediction(NamedTuple):
@@ -43,3 +51,10 @@ class Prediction(NamedTuple):
     p_yes: float | None = None
     probabilities: tuple[float, ...] | None = None
     made: MadeWith | None = None
+
+
+def by_example(predictions: Iterable[Prediction]) -> Iterator[tuple[Example, list[Prediction]]]:
+    """Each example with the predictions of all its targets, which come one after another."""
+    for _, several in itertools.groupby(predictions, key=lambda one: id(one.example)):
+        found = list(several)
+        yield found[0].example, found

@@ -34,7 +34,7 @@ def probabilities(log_likelihoods: Scores, temperature: float = 1.0) -> Array:
 def require_finite(scores: Scores, example: Example | None = None, model: Path | None = None) -> None:
     """Raises BadDataError, naming example and model, if a score is not finite: no answer comes of it."""
     if not np.isfinite(scores).all():
-        of = "" if example is None else f" for {example.image.name}"
+        of = "" if example is None else f" for {example.subject[:60]}"
         by = "" if model is None else f" of the model {model}"
         hint = "Its parameters are damaged, or too large for --dtype: download or learn it again"
         where = None if example is None else example.where
@@ -60,7 +60,7 @@ def predicted(example: Example, target: Target, p: Array, made: MadeWith, writte
     """
     labels = made.labels or ()
     is_binary = len(labels) == 2
-    best = int(p[0] < made.threshold) if is_binary else int(np.argmax(p))
+    best = int(p[0] < made.threshold_of(target)) if is_binary else int(np.argmax(p))
     text = Counter(written).most_common(1)[0][0] if written else labels[best]
     return Prediction(example, target, text, float(p[0] if is_binary else p[best]), tuple(p.tolist()), made)
 

@@ -16,6 +16,7 @@ from palitune.models import spec
 
 LONGEST_PROMPT = 1024  # tokens: attention's memory grows with the square of these and the image's, 256 at 224 pixels
 REMEMBERED = 4096  # prompts, which most examples share
+BLANK_LINE = "\n\n"  # between a text and what is asked about it
 SEPARATOR = "\n"  # between PaliGemma's prefix and suffix
 # Pieces that the published vocabulary has beside Gemma's, by which PaliGemma's tokenizer is recognised.
 PUBLISHED_PIECES, PUBLISHED_VOCABULARY = ("<loc0000>", "<seg000>"), 257_152
@@ -76,6 +77,14 @@ def written(template: Template, ids: Sequence[int]) -> str:
     return template.vocabulary.decode(found[: found.index(template.end)] if template.end in found else found)
 
 
+def about(example: Example, question: str) -> str:
+    """The text of a prompt: what the example is about, then a blank line and the question.
+
+    What it is about comes first, so that several questions about it have their beginning in common.
+    """
+    return BLANK_LINE.join(filter(None, (*(content.strip() for content in example.contents), question)))
+
+
 def _require_question(example: Example, model: str) -> None:
     messages = len(example.messages)
     if messages != 1 or example.messages[0].role != "user":
@@ -121,7 +130,7 @@ class PaliGemma(Template):
     def prompt(self, example: Example, default: str) -> Encoded:
         """As `Template.prompt`."""
         self.require(example)
-        text = example.prompt or default
+        text = about(example, example.asked(default))
         tokens = self._tokens(text)
         _check_length(tokens, text, example.where)
         return encode.prefix(tokens, example.images)
@@ -161,7 +170,7 @@ class Gemma(Template):
     def prompt(self, example: Example, default: str) -> Encoded:
         """As `Template.prompt`."""
         self.require(example)
-        text = self.question(example.prompt or default)
+        text = about(example, self.question(example.asked(default)))
         tokens, places = self._tokens(text, len(example.images))
         _check_length(tokens, text, example.where)
         return encode.causal(tokens, example.images, places)

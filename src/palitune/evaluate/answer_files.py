@@ -181,7 +181,7 @@ def located(found: Iterable[Example], path: Path, where: FolderSettings) -> list
     for one in found:
         example = one
         with contextlib.suppress(PalituneError):  # it is shown as missing
-            example = one.with_image(path=folders.locate(one.image.name, one.where))
+            example = folders.placed(one)
         if not example.image.path.is_file():
             missing.append(example)
         result.append(example)

@@ -51,7 +51,7 @@ def located(
     """Examples with their images' files; `on_bad` as in `Predictor.predict`."""
     for record in asked:
         try:
-            yield record.with_image(path=images.locate(record.image.name, record.where))
+            yield images.placed(record)
         except PalituneError as error:
             _tell(error, on_bad)
 

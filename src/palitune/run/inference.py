@@ -186,7 +186,7 @@ def _write(
                 write(answer_line(one, labels, wanted.jsonl))
                 count += 1
                 if one.made is not None and one.made.decode and plain(one.text) not in known:
-                    strange.append((one.example.image.name, one.text))
+                    strange.append((one.example.subject, one.text))
                 unknown += bool(one.example.label) and plain(one.example.label) not in known
         except Stopped as stopped:
             if wanted.resume:

@@ -63,7 +63,7 @@ def validate(
         everything += predictions
         if made.decode:
             known = plain_set(config.labels)
-            strange = [(one.example.image.name, one.text) for one in predictions if plain(one.text) not in known]
+            strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
             answering.tell_of_other_answers(path, strange, config.labels, len(examples))
     if sheet_path is not None:
         from palitune.evaluate.report import plots

@@ -113,7 +113,7 @@ class Example(NamedTuple):
         where: str = "",
         fields: Mapping[str, object] = NO_FIELDS,
     ) -> "Example":
-        """The simplest case: an image (a file's path) or a text that is asked about, a prompt, a label; all optional."""
+        """The simplest case: an image (a file's path) or a text asked about, a prompt and a label, each optional."""
         parts: tuple[Part, ...] = () if image is None else (Image(str(image), Path(image)),)
         if text:
             parts = (*parts, Content(text))

@@ -29,7 +29,7 @@ from palitune.errors import (
 # Command: (module under palitune.cli, one line for --help). A module has DESCRIPTION, add_arguments and run.
 COMMANDS = {
     "download": ("download", "fetch a model by its published name, or a tiny one that ships with palitune"),
-    "demo-data": ("demo_data", "draw a small data set of advertisements to try everything on"),
+    "demo-data": ("demo_data", "draw a small data set to try everything on"),
     "split": ("split", "shuffle a data set and part it into training and validation"),
     "learn": ("learn", "fine-tune a model, and evaluate it before and after"),
     "validate": ("validate", "evaluate a model on one or more data sets"),
@@ -39,7 +39,6 @@ COMMANDS = {
     "filter": ("filter", "of what inference wrote, the lines to train on"),
     "report": ("report", "evaluate answers: a page, text or JSON"),
     "compare": ("compare", "what changed between models, and whether it is more than chance"),
-    "failures": ("failures", "all wrong answers, the most confident first, with text and image"),
     "threshold": ("threshold", "choose from which p_yes on a model says yes"),
     "prompts": ("prompts", "score every prompt of a file on the same data, before any training"),
     "baseline": ("baseline", "what there is to beat: the most frequent label, zero-shot, a linear probe"),

@@ -1,4 +1,4 @@
-"""Demo data: drawn advertisements with a rule to learn.
+"""Demo data: drawn advertisements with a rule to learn, and texts for the jobs of `text_tasks`.
 
 The rule: an advertisement that shows a cross is not allowed, because a cross promises to heal. The rest may vary.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from palitune import randomness
-from palitune.data.demo import drawing
+from palitune.data.demo import drawing, text_tasks
 from palitune.errors import OutputExistsError, UsageError
 from palitune.storage import atomic_files
 
@@ -22,6 +22,7 @@ PNG_SHARE, JPEG_SHARE = 45 / 96, 44 / 96
 GIF_FRAMES = 5
 ALLOWED_BADGES = tuple(badge for badge in drawing.BADGES if badge != "cross")
 MARK = ".palitune-demo"
+ADVERTISEMENTS = "adverts"  # the task that is drawn unless another is asked for
 
 
 def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = False) -> list[dict[str, str]]:
@@ -63,15 +64,57 @@ def make(folder: Path, count: int = COUNT, seed: int = 0, overwrite: bool = Fals
     return examples
 
 
-def demo_data(folder: str | Path = "dataset", count: int = COUNT, seed: int = 0) -> Path:
-    """Draws the demo's advertisements as `make` does, and returns the file that lists them."""
-    make(Path(folder), count, seed)
-    return Path(folder) / "data.jsonl"
+def make_text(task: str, folder: Path, count: int | None = None, seed: int = 0, overwrite: bool = False) -> str:
+    """Draws the texts of one of `text_tasks.TASKS` and writes them into a folder; returns what they are, in one line.
+
+    The same seed and count give the same bytes. `count` is the task's own by default.
+
+    Raises:
+      OutputExistsError: one of the files is there with other content, and `overwrite` is false.
+      UsageError: fewer than 4 are asked for.
+      StorageError: the folder cannot be written.
+    """
+    count = text_tasks.TASKS[task].records if count is None else count
+    if count < 4:
+        raise UsageError(f"--count {count}: a data set needs at least 4 records")
+    drawn = text_tasks.TASKS[task].draw(count, randomness.generator(seed, "demo", task, count))
+    mark = folder / f"{MARK}-{task}"
+    there = [folder / name for name in drawn.files if (folder / name).exists()]
+    if there and not overwrite and _mark_of(there, f"{count} {seed}") != _read(mark):
+        hint = "Draw into another folder with -o, or use --overwrite"
+        raise OutputExistsError("another data set is there already", where=str(there[0]), hint=hint)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in drawn.files.items():
+        atomic_files.write(folder / name, content)
+    atomic_files.write(mark, _mark_of([folder / name for name in drawn.files], f"{count} {seed}"))
+    return drawn.note
+
+
+def demo_data(
+    folder: str | Path = "dataset", count: int | None = None, seed: int = 0, task: str = ADVERTISEMENTS
+) -> Path:
+    """Draws the demo's advertisements as `make` does, or texts as `make_text` does; returns the file that lists them.
+
+    Args:
+      task: "adverts", or one of `text_tasks.TASKS`: "toxicity", "emoji", "sentiment" or "chat".
+    """
+    if task == ADVERTISEMENTS:
+        make(Path(folder), COUNT if count is None else count, seed)
+        return Path(folder) / "data.jsonl"
+    if task not in text_tasks.TASKS:
+        raise UsageError(f"task {task!r}: there are {', '.join((ADVERTISEMENTS, *text_tasks.TASKS))}")
+    make_text(task, Path(folder), count, seed)
+    return Path(folder) / text_tasks.TASKS[task].file
 
 
 def _mark(data: Path, count: int, seed: int) -> bytes:
     """Returns what identifies this data set, so that another one, or one that the user changed, is not replaced."""
-    return f"{count} {seed} {hashlib.sha256(data.read_bytes()).hexdigest()}\n".encode()
+    return _mark_of([data], f"{count} {seed}")
+
+
+def _mark_of(paths: list[Path], settings: str) -> bytes:
+    content = b"".join(path.read_bytes() for path in paths)
+    return f"{settings} {hashlib.sha256(content).hexdigest()}\n".encode()
 
 
 def _read(path: Path) -> bytes:

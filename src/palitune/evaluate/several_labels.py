@@ -272,6 +272,8 @@ def _with_intervals(
 def _pooled_areas(table: LabelTable) -> dict[str, Figure]:
     """Areas over all known labels of all records together; the entries of a record are no draws, so no intervals."""
     known = table.known
+    if np.isnan(table.p[known]).any():
+        return dict.fromkeys(AREAS, Figure(None))
     pooled = LabelTable(("",), table.truth[known][:, None], table.said[known][:, None], table.p[known][:, None],
                         np.full(1, np.nan))  # fmt: skip
     found = metrics.figures(pooled.outcomes(0))

@@ -113,7 +113,7 @@ def test_shieldgemma_asks_a_policy_and_answers_with_capitals(vocabulary: Vocabul
 @pytest.mark.parametrize(
     ("example", "message"),
     [
-        (Example((Message("user", ("a",)), Message("assistant", ("b",)))), "this example has 2 messages"),
+        (Example((Message("assistant", ("a",)),)), "this example has 1 messages"),
         (Example((Message("user", (Image("a"), Image("b"))),)), "one image is allowed, and this example has 2"),
         (Example((Message("user", ("a",)),), ()), "no target"),
         (Example((Message("user", ("\u5e83" * 2000,)),), (Target(),), "data:3"), "a prompt of 6,"),

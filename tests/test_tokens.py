@@ -125,9 +125,9 @@ def test_many_labels() -> None:
     many = [[a, b, c] for a in range(10) for b in range(10) for c in range(4, 10)]
     tree = scoring.label_tree(many, 1)
     assert len(tree.branches.tokens) == 110
-    with pytest.raises(UsageError, match=r"labels of 1,110 tokens together; 512 are allowed"):
+    with pytest.raises(UsageError, match=r"labels of 2,775 tokens together; 2,048 are allowed"):
         scoring.label_tree(
-            [[*label, 5] for label in [[a, b, c] for a in range(10) for b in range(10) for c in range(10)]], 1
+            [[*label, 5] for label in [[a, b, c] for a in range(25) for b in range(10) for c in range(10)]], 1
         )
     with pytest.raises(UsageError, match=r"5,000 labels; 1,000 are allowed"):
         scoring.Scorer(families.TINY, PaliGemma(Vocabulary.open(TINY)), ["x"] * 5000, np.float32)

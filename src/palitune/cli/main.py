@@ -39,6 +39,7 @@ COMMANDS = {
     "filter": ("filter", "of what inference wrote, the lines to train on"),
     "report": ("report", "evaluate answers: a page, text or JSON"),
     "compare": ("compare", "what changed between models, and whether it is more than chance"),
+    "failures": ("failures", "all wrong answers, the most confident first, with text and image"),
     "threshold": ("threshold", "choose from which p_yes on a model says yes"),
     "prompts": ("prompts", "score every prompt of a file on the same data, before any training"),
     "baseline": ("baseline", "what there is to beat: the most frequent label, zero-shot, a linear probe"),

@@ -61,9 +61,9 @@ def run(args: argparse.Namespace) -> None:
     from palitune import workspace
     from palitune.evaluate.prompt_ranking import ranked, read_prompts
     from palitune.evaluate.report import prompt_table
+    from palitune.infer.asked import check_images
     from palitune.infer.loading import announce
     from palitune.infer.opening import open_model
-    from palitune.infer.predictor import check_images
     from palitune.run.prompt_search import score_prompts
 
     if args.file == args.data == "-":

@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.evaluate import answer_files, doubtful_labels, probe
     from palitune.evaluate.report import page_files
+    from palitune.infer.asked import tell_of_questions
     from palitune.infer.opening import open_model
-    from palitune.infer.predictor import tell_of_questions
     from palitune.run import out_of_fold
 
     if not args.learn and (args.examples or args.learning_rate or args.prompt):

@@ -196,6 +196,13 @@ class LearningSettings(Settings):
         "pieces in which the vocabulary goes by in the loss: less memory for long answers",
         metavar="N",
     )
+    pack: bool = setting(
+        True,
+        Flag(),
+        "one text a row of a batch, instead of several short ones that do not see each other",
+        option="no-pack",
+        memory=False,
+    )
     keep: int = setting(
         -1,
         COUNT,

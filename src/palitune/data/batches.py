@@ -32,6 +32,9 @@ class Batch(NamedTuple):
     positions: Any  # int32[B, K]: the text positions whose logits are needed
     targets: Any  # int32[B, K]: the tokens that come next there
     weights: Any  # float32[B, K], above 0 where a target is real: how much it counts
+    order: Any = None  # int32[B, T], each token's position in its text; None where it is its place in the row
+    segments: Any = None  # int32[B, T], which of the texts in its row a token belongs to; None is one text a row
+    branches: Any = None  # int32[B, T], as in `Encoded.branches`; None where no text has several questions
 
 
 class Prompts(NamedTuple):
@@ -99,6 +102,7 @@ def training(
     places = [one.loss_places for one in examples]
     longest = answer_length or max(map(len, places))
     each = importance or [1.0] * len(examples)
+    has_branches = any(one.branches is not None for one in examples)
     return Batch(
         image=images,
         text=_pad(inputs, width),
@@ -112,7 +116,124 @@ def training(
             longest,
             np.float32,
         ),
+        order=_pad([one.order[:-1] for one in examples], width) if has_branches else None,
+        branches=_pad([_branches(one)[:-1] for one in examples], width) if has_branches else None,
     )
+
+
+class Packing(NamedTuple):
+    """Short texts without images, several to a row: which texts each row of a batch has.
+
+    Attributes:
+      rows: the places of a batch's texts, row by row; a row may be empty.
+      width: tokens of a row.
+      answer_length: the most tokens of a row that count in the loss.
+    """
+
+    rows: list[list[int]]
+    width: int
+    answer_length: int
+
+
+def packings(order: Sequence[Sequence[int]], texts: Sequence[Encoded], parts: int = 1) -> list[Packing] | None:
+    """How the texts of each of some batches go into rows, of one shape in all of them: the one of the fewest tokens.
+
+    The longest text first goes into the first row that has room for it (first-fit decreasing,
+    https://doi.org/10.1137/0203025). None where there would be no fewer tokens than with a text to a row.
+
+    Args:
+      order: for each batch, the places of its texts in `texts`.
+      parts: a multiple of which the rows are, so that `split` can divide them.
+    """
+    if not order or any(one.images for one in texts):
+        return None
+    lengths = np.array([len(one.tokens) - 1 for one in texts])
+    answers = np.array([len(one.loss_places) for one in texts])
+    shortest = bucket(int(lengths.max()))
+    widths = sorted({shortest, *(width for width in (64, 128, 256, 512) if width > shortest)})
+    found = [[_packed(lengths[list(batch)], width) for batch in order] for width in widths]
+    counts = [-(-max(map(len, rows)) // parts) * parts for rows in found]
+    sizes = [count * width for count, width in zip(counts, widths, strict=True)]
+    best = int(np.argmin(sizes))
+    if sizes[best] >= max(map(len, order)) * shortest:
+        return None
+    count = counts[best]
+    rows = [[*several, *([[]] * (count - len(several)))] for several in found[best]]
+    most = max(
+        sum(int(answers[batch[i]]) for i in row) for batch, several in zip(order, rows, strict=True) for row in several
+    )
+    return [Packing(several, widths[best], most) for several in rows]
+
+
+def _packed(lengths: NDArray[np.integer], width: int) -> list[list[int]]:
+    """The places of texts of these lengths in rows of a width."""
+    rows: list[list[int]] = []
+    free: list[int] = []
+    for place in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[place])
+        number = next((i for i, room in enumerate(free) if room >= length), len(rows))
+        if number == len(rows):
+            rows.append([])
+            free.append(width)
+        rows[number].append(place)
+        free[number] -= length
+    return [sorted(row) for row in rows]
+
+
+def packed(
+    absent: NDArray[np.floating],
+    examples: Sequence[Encoded],
+    packing: Packing,
+    importance: Sequence[float] | None = None,
+) -> Batch:
+    """A batch of as many rows as a packing has, whose loss is that of `training`: the mean over all examples.
+
+    No text sees another, and each has the positions that it has alone.
+
+    Args:
+      absent: the image of an example without one, as in `Batch.image` but for the batch.
+      importance: as in `training`.
+    """
+    each = importance or [1.0] * len(examples)
+    width, longest, count = packing.width, packing.answer_length, len(packing.rows)
+    arrays = {
+        name: np.zeros((count, width), np.int32) for name in ("text", "mask_ar", "mask_input", "order", "segments")
+    }
+    branches = np.zeros((count, width), np.int32)
+    positions, targets = np.zeros((count, longest), np.int32), np.zeros((count, longest), np.int32)
+    weights = np.zeros((count, longest), np.float32)
+    for row, members in enumerate(packing.rows):
+        start = end = 0
+        counted = sum(len(examples[i].loss_places) for i in members)
+        for number, i in enumerate(members):
+            one = examples[i]
+            length, places = len(one.tokens) - 1, one.loss_places
+            at = slice(start, start + length)
+            arrays["text"][row, at], arrays["order"][row, at] = one.tokens[:-1], one.order[:-1]
+            arrays["mask_ar"][row, at] = _rises(one.attention_blocks[:-1])
+            arrays["mask_input"][row, at], arrays["segments"][row, at] = 1, number
+            branches[row, at] = _branches(one)[:-1]
+            own = slice(end, end + len(places))
+            positions[row, own], targets[row, own] = start + places - 1, one.tokens[places]
+            # Undone by the mean over a row's tokens and over rows, which becomes the mean over examples.
+            scale = each[i] * counted / len(places) * count / len(examples)
+            weights[row, own] = scale * one.loss_weights[places]
+            start, end = start + length, end + len(places)
+    images = np.broadcast_to(absent, (count, *absent.shape))
+    has_branches = any(one.branches is not None for one in examples)
+    return Batch(
+        image=images,
+        image_places=np.full((count, min(1, absent.shape[0])), -1, np.int32),
+        positions=positions,
+        targets=targets,
+        weights=weights,
+        branches=branches if has_branches else None,
+        **arrays,
+    )
+
+
+def _branches(one: Encoded) -> NDArray[np.integer]:
+    return np.zeros(len(one.tokens), np.int32) if one.branches is None else one.branches
 
 
 def longest(examples: Sequence[Encoded]) -> tuple[int, int]:
@@ -122,7 +243,7 @@ def longest(examples: Sequence[Encoded]) -> tuple[int, int]:
 
 def split(batch: Batch, count: int) -> Batch:
     """`count` batches out of one, on a new first axis of every array: [count, B / count, ...]."""
-    return Batch(*(array.reshape(count, -1, *array.shape[1:]) for array in batch))
+    return Batch(*(None if one is None else one.reshape(count, len(one) // count, *one.shape[1:]) for one in batch))
 
 
 def prompts(images: NDArray[np.floating], examples: Sequence[Encoded]) -> Prompts:

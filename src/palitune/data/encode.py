@@ -25,6 +25,8 @@ class Encoded(NamedTuple):
       images: what the tokens are about, in order.
       image_places: how many of the tokens come before each image. An image in front shares the block of the text's
         beginning; one inside the text is a block of its own.
+      branches: int32[T] where several questions are asked about one beginning: 0 for that, k for the k-th question and
+        its answer. A token sees no other question than its own. None is a single question.
     """
 
     tokens: Ints
@@ -32,6 +34,24 @@ class Encoded(NamedTuple):
     attention_blocks: Ints
     images: tuple[Image, ...] = ()
     image_places: tuple[int, ...] = ()
+    branches: Ints | None = None
+
+    @property
+    def order(self) -> Ints:
+        """int32[T]: the position of each token in its text; a question's go on where the beginning ends."""
+        order: Ints = np.arange(len(self.tokens), dtype=np.int32)
+        if self.branches is not None:
+            shared = int(np.sum(self.branches == 0))
+            for number in range(1, int(self.branches.max(initial=0)) + 1):
+                own = self.branches == number
+                order[own] = shared + np.arange(own.sum())
+        return order
+
+    @property
+    def answers(self) -> list[Ints]:
+        """The places that count in the loss, of each answer on its own: of each run of tokens."""
+        places = self.loss_places
+        return np.split(places, 1 + np.flatnonzero(np.diff(places) > 1)) if len(places) else []
 
     @property
     def loss_places(self) -> Ints:
@@ -76,3 +96,17 @@ def causal(tokens: Sequence[int], images: tuple[Image, ...] = (), image_places: 
     ids = np.array(tokens, np.int32)
     blocks = np.arange(len(ids), dtype=np.int32)
     return Encoded(ids, np.zeros(len(ids), np.float32), blocks, images, image_places)
+
+
+def branched(beginning: Encoded, questions: Sequence[Encoded]) -> Encoded:
+    """Several questions, with or without answers, about what is computed once: each sees the beginning and itself."""
+    blocks, branches = [beginning.attention_blocks], [np.zeros(len(beginning.tokens), np.int32)]
+    for number, question in enumerate(questions, 1):
+        blocks.append(question.attention_blocks + 1 + blocks[-1][-1])
+        branches.append(np.full(len(question.tokens), number, np.int32))
+    return beginning._replace(
+        tokens=np.concatenate([beginning.tokens, *(one.tokens for one in questions)]),
+        loss_weights=np.concatenate([beginning.loss_weights, *(one.loss_weights for one in questions)]),
+        attention_blocks=np.concatenate(blocks),
+        branches=np.concatenate(branches),
+    )

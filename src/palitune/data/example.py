@@ -167,8 +167,12 @@ class Example(NamedTuple):
         return self.subject, self.prompt
 
     def asked(self, default: str) -> str:
-        """Its question, or the default one; a text is not asked the built-in one, which is about an image."""
-        return self.prompt or ("" if default == PROMPT and not self.images else default)
+        """Its first target's question, or its own, or the default; a text is not asked the built-in one of images."""
+        return self.targets[0].question or self.prompt or ("" if default == PROMPT and not self.images else default)
+
+    def only(self, target: Target) -> "Example":
+        """The same example with one of its targets, or with another."""
+        return self if self.targets == (target,) else self._replace(targets=(target,))
 
     @property
     def target(self) -> Target:

@@ -5,9 +5,10 @@ A prompt is what comes before the answer; the answer is the first target's, and 
 
 import abc
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from palitune.data import encode
+from palitune.data import chat_turns, encode
+from palitune.data.chat_turns import ALL, BLANK_LINE
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.vocabulary import BOS, EOS, Vocabulary
@@ -16,7 +17,6 @@ from palitune.models import spec
 
 LONGEST_PROMPT = 1024  # tokens: attention's memory grows with the square of these and the image's, 256 at 224 pixels
 REMEMBERED = 4096  # prompts, which most examples share
-BLANK_LINE = "\n\n"  # between a text and what is asked about it
 SEPARATOR = "\n"  # between PaliGemma's prefix and suffix
 # Pieces that the published vocabulary has beside Gemma's, by which PaliGemma's tokenizer is recognised.
 PUBLISHED_PIECES, PUBLISHED_VOCABULARY = ("<loc0000>", "<seg000>"), 257_152
@@ -45,6 +45,8 @@ class Template(abc.ABC):
 
     vocabulary: Vocabulary
     end: int
+    # Whether what several questions are about is computed once for all of them: it does not see what comes behind.
+    shares_beginning = False
 
     @abc.abstractmethod
     def require(self, example: Example) -> None:
@@ -65,10 +67,55 @@ class Template(abc.ABC):
         """The tokens of an answer, without the one that ends it."""
         return self.vocabulary.encode(label)
 
+    def beginning(self, example: Example) -> Encoded:
+        """What all questions about an example have in front of them, where `shares_beginning`. Raises as `prompt`."""
+        raise NotImplementedError
 
-def encoded(template: Template, example: Example, default: str) -> Encoded:
-    """An example's prompt, and the answer to its first target with the token that ends it. Raises as `prompt`."""
-    return template.prompt(example, default).answered([*template.answer(example.label), template.end])
+    def asked(self, question: str, where: str) -> Encoded:
+        """A question up to its answer, to stand behind a beginning, where `shares_beginning`. Raises as `prompt`."""
+        raise NotImplementedError
+
+    def chat(self, example: Example, loss_on: str) -> Encoded:
+        """A chat that ends with an assistant's turn, with the loss on `ALL` or the `LAST` of them.
+
+        Raises:
+          BadDataError: as `require`; no turn counts; or the template has no turns.
+        """
+        self.require(example)
+        raise BadDataError("this model takes no chats", where=example.where)
+
+
+def encoded(template: Template, example: Example, default: str, loss_on: str = ALL) -> Encoded:
+    """An example's prompt, and the answer to its target with the token that ends it. Raises as `prompt`.
+
+    Several targets, which `separated` leaves together, are branches; without those whose answer is unknown.
+
+    Args:
+      loss_on: of a chat, the assistant's turns that count in the loss.
+    """
+    if chat_turns.is_answered(example):
+        return template.chat(example, loss_on)
+    if len(example.targets) == 1:
+        return template.prompt(example, default).answered([*template.answer(example.label), template.end])
+    questions = []
+    for target in example.targets:
+        if target.answer is not None:
+            asked = template.asked(example.only(target).asked(default), example.where)
+            questions.append(asked.answered([*template.answer(target.answer), template.end]))
+    return encode.branched(template.beginning(example), questions)
+
+
+def separated(template: Template, examples: Iterable[Example]) -> Iterator[Example]:
+    """Examples as `encoded` takes them: with a single target each where the template computes nothing once for several.
+
+    One of several targets is left out where none of them has a known answer.
+    """
+    for example in examples:
+        known = [one for one in example.targets if one.answer is not None]
+        if len(example.targets) == 1 or (known and template.shares_beginning):
+            yield example
+        else:
+            yield from (example.only(one) for one in known)
 
 
 def written(template: Template, ids: Sequence[int]) -> str:
@@ -90,6 +137,10 @@ def _require_question(example: Example, model: str) -> None:
     if messages != 1 or example.messages[0].role != "user":
         what = f"{model} takes one message of the user, and this example has {messages} messages"
         raise BadDataError(what, where=example.where)
+    _require_target(example)
+
+
+def _require_target(example: Example) -> None:
     if not example.targets:
         raise BadDataError("the example has no target, so nothing is asked", where=example.where)
 
@@ -140,23 +191,32 @@ class PaliGemma(Template):
 
 
 class Gemma(Template):
-    """A turn of the user, in which images can stand, and a turn of the model, which is the answer.
+    """A turn of the user, in which images can stand, and a turn of the model, which is the answer; chats have more.
 
     Source: the chat template in the published `tokenizer_config.json`, and for images `processing_gemma3.py` of
     transformers: each stands between two blank lines and in its own brackets.
     """
+
+    shares_beginning = True
 
     def __init__(self, vocabulary: Vocabulary, *, takes_images: bool) -> None:
         """Raises ConfigurationError where the vocabulary has no turns, or none of what brackets an image."""
         self.vocabulary, self.takes_images = vocabulary, takes_images
         self._tokens = functools.lru_cache(REMEMBERED)(self._of_text)
         self.begin, self.end = vocabulary.special(BEGIN_OF_TURN), vocabulary.special(END_OF_TURN)
+        around = None
         if takes_images:
             self.before_image, self.behind_image = map(vocabulary.special, (BEGIN_OF_IMAGE, END_OF_IMAGE))
+            around = self.before_image, self.behind_image
+        self.pieces = chat_turns.Pieces(vocabulary, self.begin, self.end, around)
 
     def require(self, example: Example) -> None:
-        """Raises BadDataError for chats, and for images where the model takes none."""
-        _require_question(example, "a Gemma")
+        """Raises BadDataError for a chat whose sides do not take turns, and for images where the model takes none."""
+        if chat_turns.is_chat(example):
+            chat_turns.require(example)
+            _require_target(example)
+        else:
+            _require_question(example, "a Gemma")
         if example.images and not self.takes_images:
             raise BadDataError("this model takes no images, and the example has one", where=example.where)
         if len(example.images) > 1:
@@ -170,26 +230,67 @@ class Gemma(Template):
     def prompt(self, example: Example, default: str) -> Encoded:
         """As `Template.prompt`."""
         self.require(example)
+        if chat_turns.is_chat(example):
+            found = chat_turns.prompt(self.pieces, example.messages)
+            said = "".join(message.text for message in example.messages)
+            _check_length(found.tokens.tolist(), said, example.where)
+            return found
         text = about(example, self.question(example.asked(default)))
         tokens, places = self._tokens(text, len(example.images))
         _check_length(tokens, text, example.where)
         return encode.causal(tokens, example.images, places)
 
+    def chat(self, example: Example, loss_on: str) -> Encoded:
+        """As `Template.chat`."""
+        self.prompt(example, "")  # which says what is wrong with it
+        return chat_turns.answered(self.pieces, example.messages, loss_on, example.where)
+
+    def beginning(self, example: Example) -> Encoded:
+        """As `Template.beginning`."""
+        self.require(example)
+        text = about(example, "")
+        tokens, places = self._opening(text, len(example.images))
+        _check_length(tokens, text, example.where)
+        return encode.causal(tokens, example.images, places)
+
+    def asked(self, question: str, where: str) -> Encoded:
+        """As `Template.asked`."""
+        text = self.question(question)
+        tokens = [*self.vocabulary.encode(BLANK_LINE + text), *self._closing]
+        _check_length(tokens, text, where)
+        return encode.causal(tokens)
+
     def _of_text(self, text: str, images: int) -> tuple[list[int], tuple[int, ...]]:
         """Tokens of a prompt, and how many of them come before each image."""
+        tokens, places = self._opening(text, images)
+        return [*tokens, *self._closing], places
+
+    def _opening(self, text: str, images: int) -> tuple[list[int], tuple[int, ...]]:
+        """Tokens of a user's turn without its end, and how many of them come before each image."""
         tokens, places = [self.vocabulary.bos, self.begin], []
         before = "user\n"
         for _ in range(images):
             tokens += [*self.vocabulary.encode(f"{before}\n\n"), self.before_image]
             places.append(len(tokens))
             tokens.append(self.behind_image)
-            before = "\n\n"
-        tokens += [*self.vocabulary.encode(before + text), self.end, *self.vocabulary.encode("\n")]
-        return [*tokens, self.begin, *self.vocabulary.encode("model\n")], tuple(places)
+            before = BLANK_LINE
+        if text or before != BLANK_LINE:
+            tokens += self.vocabulary.encode(before + text)
+        return tokens, tuple(places)
+
+    @functools.cached_property
+    def _closing(self) -> list[int]:
+        """The end of the user's turn, and the beginning of the model's."""
+        return [self.end, *self.vocabulary.encode("\n"), self.begin, *self.vocabulary.encode("model\n")]
 
 
 class ShieldGemma(Gemma):
     """Gemma 3's turns around a policy, which is what an example asks; yes says that the image violates it."""
+
+    def require(self, example: Example) -> None:
+        """Raises BadDataError for chats too: the model was trained with one policy at a time."""
+        _require_question(example, "ShieldGemma")
+        super().require(example)
 
     def question(self, text: str) -> str:
         """The instruction with a policy in it."""

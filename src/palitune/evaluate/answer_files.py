@@ -177,16 +177,16 @@ def _contradicts(made: Outcomes) -> bool:
 
 def located(found: Iterable[Example], path: Path, where: FolderSettings) -> list[Example]:
     """Examples with their images' files; says once how many images are not there."""
-    folders, missing, result = ImageFolders.of(path, where), [], []
+    folders, missing, count, result = ImageFolders.of(path, where), [], 0, []
     for one in found:
         example = one
         with contextlib.suppress(PalituneError):  # it is shown as missing
             example = folders.placed(one)
-        if not example.image.path.is_file():
-            missing.append(example)
+        count += len(example.images)
+        missing += [image for image in example.images if not image.path.is_file()]
         result.append(example)
     if missing:
-        what = f"{len(missing)} of {len(result)} images are not found, the first is {missing[0].image.name}"
+        what = f"{len(missing)} of {count} images are not found, the first is {missing[0].name}"
         console.note(f"{path}: {what}; -i FOLDER names their folder")
     return result
 

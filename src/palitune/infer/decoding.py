@@ -13,10 +13,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int32
 
 from palitune import trees
 from palitune.data import batches, templates
-from palitune.data.encode import Encoded
-from palitune.data.images.loader import ImageArray
 from palitune.data.templates import Template
-from palitune.infer.prompt_batches import BATCH_SIZE, in_batches, text_of
+from palitune.infer.prompt_batches import BATCH_SIZE, Question, in_batches, text_of
 from palitune.models import multimodal
 from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.cache import Cache
@@ -76,7 +74,8 @@ class Writer:
     """What a model writes freely."""
 
     def __init__(self, config: ModelSpec, template: Template, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
-        self.template, self.batch_size, self.patches = template, batch_size, config.num_image_tokens
+        self.template, self.batch_size = template, batch_size
+        self.patches, self.width = config.num_image_tokens, config.llm.width
 
         @jax.jit
         def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
@@ -88,7 +87,7 @@ class Writer:
 
         self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode
 
-    def __call__(self, params: Flat, questions: Iterable[tuple[ImageArray, Encoded]]) -> Iterator[str | None]:
+    def __call__(self, params: Flat, questions: Iterable[Question]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[str | None]:
@@ -96,4 +95,4 @@ class Writer:
             rows = zip(tokens, sound, strict=True)
             return [templates.written(self.template, row.tolist()) if is_sound else None for row, is_sound in rows]
 
-        return in_batches(answered, questions, self.batch_size, self.patches)
+        return in_batches(answered, questions, self.batch_size, self.patches, self.width)

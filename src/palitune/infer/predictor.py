@@ -6,102 +6,31 @@ import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from tqdm.auto import tqdm
 
 from palitune import workspace
-from palitune.config.model import ALL_FRAMES, EvaluatedImageSettings
 from palitune.config.predictor_config import PredictorConfig
-from palitune.data.encode import Encoded
-from palitune.data.example import Example, Target
-from palitune.data.image_folders import ImageFolders
-from palitune.data.images.decoder import Decoding, frames_to_score
-from palitune.data.images.loader import ImageArray, ImageLoader, ImageRequest, ImageSource, raise_all
+from palitune.data.example import Example
+from palitune.data.images.loader import ImageLoader
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
-from palitune.data.templates import Template
 from palitune.errors import PalituneError
 from palitune.infer import answering
+from palitune.infer.asked import Asked, Frames, asked_of, frames_of, requests, tell
 from palitune.infer.decoding import Writer
 from palitune.infer.loading import Model
-from palitune.infer.opening import ImagesOfModel, Opened, decoding, open_model
+from palitune.infer.opening import ImagesOfModel, Opened, open_model
+from palitune.infer.prompt_batches import Question
 from palitune.infer.scoring import Scorer
 from palitune.labels import LABELS
-
-MOST_FRAMES = 5
 
 
 def is_seen() -> bool:
     """Whether somebody sees a progress bar: on a terminal, or in a notebook."""
     return sys.stderr.isatty() or "ipykernel" in sys.modules
-
-
-def tell_of_questions(sets: Iterable[Sequence[Example]], prompt: str | None, quiet: bool) -> None:
-    """Says on stderr that a --prompt is asked by no record, because each has a question of its own."""
-    if prompt is not None and not quiet and all(record.prompt for found in sets for record in found):
-        print("--prompt has no effect: every record asks a question of its own", file=sys.stderr)
-
-
-def located(
-    asked: Iterable[Example], images: ImageFolders, on_bad: Callable[[PalituneError], None] | None = None
-) -> Iterator[Example]:
-    """Examples with their images' files; `on_bad` as in `Predictor.predict`."""
-    for record in asked:
-        try:
-            yield images.placed(record)
-        except PalituneError as error:
-            _tell(error, on_bad)
-
-
-def image_problems(
-    asked: Iterable[Example], images: ImageFolders, source: ImageSource, frames: "Frames"
-) -> list[PalituneError]:
-    """What is wrong with examples' images, by line; the device is not used."""
-    found: list[PalituneError] = []
-    expanded = _requests(_pairs(located(asked, images, found.append)), frames, found.append)
-    found += list(source.problems(one for _, _, several in expanded for one in several))
-    return sorted(found, key=lambda problem: int((problem.where or "0").rpartition(":")[2]))
-
-
-def _pairs(examples: Iterable[Example]) -> Iterator[tuple[Example, Target]]:
-    """Examples with their first targets."""
-    return ((example, example.target) for example in examples)
-
-
-class Frames(NamedTuple):
-    """Which frames of an animated image are scored, and which of them counts."""
-
-    how: Decoding
-    most: int | None = None  # evenly spaced ones; None is the one that `how` says
-    pool: str = "worst"  # worst (least sure of yes), mean or best
-
-
-def check_images(sets: Iterable[Sequence[Example]], source: ImageSource, frames: Frames | None = None) -> None:
-    """Checks every image of some sets, so that nothing is found out halfway.
-
-    Raises:
-      MissingInputError, BadDataError: naming all images that cannot be used.
-    """
-    problems: list[PalituneError] = []
-    asked = _pairs(record for found in sets for record in found)
-    wanted = [one for _, _, several in _requests(asked, frames, problems.append) for one in several]
-    raise_all(problems)
-    source.check(wanted)
-
-
-def frames_of(source: Path, images: EvaluatedImageSettings) -> Frames:
-    """Which frames of animated images are scored: one, or several that are pooled.
-
-    Args:
-      source: the model's checkpoint, which knows the frame that is used where the settings name none.
-    """
-    several = images.frames == ALL_FRAMES
-    return Frames(
-        decoding(source, images), (images.most_frames or MOST_FRAMES) if several else None, images.pool or "worst"
-    )
 
 
 class Predictor:
@@ -132,7 +61,7 @@ class Predictor:
         self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
         self.template, self.silent = model.template, quiet or not is_seen()
         self.writer = Writer(model.sizes, model.template, model.dtype, batch_size) if made.decode else None
-        self._scorers: dict[tuple[str, ...], Scorer] = {}
+        self._scorers: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Scorer] = {}
         self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
         image = "" if model.sizes.img else None
         self.template.prompt(Example.of(image, made.prompt, where="the prompt of examples that have none"), "")
@@ -225,13 +154,13 @@ class Predictor:
             finite, or an example is what the model's template has no place for.
         """
         own = self.params if params is None else params
-        asked = _targets(examples, self.template, on_bad)
-        # Consecutive ones that have the same choices go through one program.
-        for choices, several in itertools.groupby(asked, key=lambda pair: pair[1].choices):
+        units = asked_of(examples, self.template, self.made.prompt, on_bad)
+        # Consecutive ones of the same questions and choices go through one program.
+        for (choices, questions), several in itertools.groupby(units, key=lambda one: (one.choices, one.questions)):
             made = self.made
             if choices not in (None, made.labels):  # for which nothing was calibrated
                 made = made._replace(labels=choices, threshold=0.5, temperature=1.0, decode=False)
-            yield from self._predict(own, several, made, on_bad)
+            yield from self._predict(own, several, made, questions, on_bad)
 
     def predict_all(
         self, examples: Sequence[Example], *, params: Mapping[str, jax.Array] | None = None
@@ -240,85 +169,53 @@ class Predictor:
         found = self.predict(examples, params=params)
         return list(tqdm(found, "validating", len(examples), unit="images", leave=False, disable=self.silent))
 
-    def _scorer(self, labels: tuple[str, ...]) -> Scorer:
-        if labels not in self._scorers:
+    def _scorer(self, labels: tuple[str, ...], questions: tuple[str, ...] | None = None) -> Scorer:
+        if (labels, questions) not in self._scorers:
             model = self.model
-            self._scorers[labels] = Scorer(model.sizes, model.template, labels, model.dtype, self.batch_size)
-        return self._scorers[labels]
+            self._scorers[labels, questions] = Scorer(
+                model.sizes, model.template, labels, model.dtype, self.batch_size, questions
+            )
+        return self._scorers[labels, questions]
 
     def _predict(
         self,
         params: Mapping[str, jax.Array],
-        asked: Iterable[tuple[Example, Target]],
+        asked: Iterable[Asked],
         made: MadeWith,
+        questions: tuple[str, ...] | None,
         on_bad: Callable[[PalituneError], None] | None,
     ) -> Iterator[Prediction]:
-        pending: collections.deque[tuple[Example, Target, int]] = collections.deque()
+        pending: collections.deque[tuple[Asked, int]] = collections.deque()
         for_scores, for_texts = itertools.tee(self._questions(asked, pending, on_bad))
         texts = self.writer(params, for_texts) if self.writer and made.decode else itertools.repeat("")
-        both = zip(self._scorer(made.labels or LABELS)(params, for_scores), texts, strict=False)
+        both = zip(self._scorer(made.labels or LABELS, questions)(params, for_scores), texts, strict=False)
         pool = self.frames.pool if self.frames else "worst"
         for first in both:
-            example, target, count = pending.popleft()
+            one, count = pending.popleft()
             found, written = zip(first, *(next(both) for _ in range(count - 1)), strict=True)
             scores, said = np.stack(found), [text for text in written if text is not None]
             is_whole = len(said) == len(written)  # None is written of logits that are not finite
-            require_finite(scores if is_whole else np.full(1, np.nan), example, self.model.path)
-            p = pooled(probabilities(scores, made.temperature), pool)
-            yield predicted(example, target, p, made, said if made.decode else ())
+            require_finite(scores if is_whole else np.full(1, np.nan), one.example, self.model.path)
+            for number, target in enumerate(one.targets):
+                p = pooled(probabilities(scores[:, number], made.temperature), pool)
+                yield predicted(one.example, target, p, made, said if made.decode else ())
 
     def _questions(
         self,
-        asked: Iterable[tuple[Example, Target]],
-        pending: collections.deque[tuple[Example, Target, int]],
+        asked: Iterable[Asked],
+        pending: collections.deque[tuple[Asked, int]],
         on_bad: Callable[[PalituneError], None] | None,
-    ) -> Iterator[tuple[ImageArray, Encoded]]:
+    ) -> Iterator[Question]:
         """An image and a prompt for every frame of every example; `pending` takes how many there are of each."""
-        for_images, listed = itertools.tee(_requests(asked, self.frames, on_bad))
-        shown = self.images.prefetch(request for _, _, requests in for_images for request in requests)
-        for example, target, requests in listed:
-            found = [next(shown) for _ in requests] if requests else [self.images.absent]
-            sound = [one for one in found if not isinstance(one, PalituneError)]
+        for_images, listed = itertools.tee(requests(asked, self.frames, on_bad))
+        shown = self.images.prefetch(request for _, wanted in for_images for request in wanted)
+        for one, wanted in listed:
+            found = [next(shown) for _ in wanted] if wanted else [None]
+            sound = [image for image in found if not isinstance(image, PalituneError)]
             if len(sound) < len(found):
-                _tell(next(one for one in found if isinstance(one, PalituneError)), on_bad)
+                tell(next(image for image in found if isinstance(image, PalituneError)), on_bad)
                 continue
-            prompt = self.template.prompt(example, self.made.prompt)
-            pending.append((example, target, len(sound)))
-            for one in sound:
-                yield one, prompt
-
-
-def _targets(
-    examples: Iterable[Example], template: Template, on_bad: Callable[[PalituneError], None] | None
-) -> Iterator[tuple[Example, Target]]:
-    """Every example with each of its targets."""
-    for example in examples:
-        try:
-            template.require(example)
-        except PalituneError as error:
-            _tell(error, on_bad)
-            continue
-        yield from ((example, target) for target in example.targets)
-
-
-def _requests(
-    asked: Iterable[tuple[Example, Target]], frames: Frames | None, on_bad: Callable[[PalituneError], None] | None
-) -> Iterator[tuple[Example, Target, list[ImageRequest]]]:
-    """Every example and target with the image, or frames of it, that is scored; with none where it has none."""
-    for example, target in asked:
-        if not example.images:
-            yield example, target, []
-            continue
-        image = example.image
-        try:
-            numbers = frames_to_score(image.path, example.where, frames.how, frames.most) if frames else [None]
-        except PalituneError as error:
-            _tell(error, on_bad)
-            continue
-        yield example, target, [ImageRequest(image.path, example.where, number) for number in numbers]
-
-
-def _tell(problem: PalituneError, on_bad: Callable[[PalituneError], None] | None) -> None:
-    if on_bad is None:
-        raise problem
-    on_bad(problem)
+            prompt = one.prompt(self.template, self.made.prompt)
+            pending.append((one, len(sound)))
+            for image in sound:
+                yield image, prompt

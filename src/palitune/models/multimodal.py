@@ -35,12 +35,19 @@ class Text(NamedTuple):
       image_places: int[B, I], how many tokens of the text come before each image, in ascending order, or `ABSENT`.
         An image is a block of its own; at place 0 it shares the block of the text's beginning. None is one image in
         front, or none where there are no image tokens.
+      order: int[B, T], each token's position among the text's; None is its place in the row.
+      segments: int[B, T], which of several texts in one row a token belongs to; it sees no other. None is one text.
+      branches: int[B, T], 0 for what all questions about one beginning share, k for the k-th of them: a token sees that
+        and its own. None is one question. Images belong to segment 0, branch 0.
     """
 
     tokens: Int[AnyArray, "B T"]
     mask_ar: Int[AnyArray, "B T"]
     real: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"] | None = None
     image_places: Int[AnyArray, "B I"] | None = None
+    order: Int[AnyArray, "B T"] | None = None
+    segments: Int[AnyArray, "B T"] | None = None
+    branches: Int[AnyArray, "B T"] | None = None
 
 
 class Sequence(NamedTuple):
@@ -83,14 +90,22 @@ def sequence(config: ModelSpec, params: Params, zimg: Float[AnyArray, "B N D"], 
     places = jnp.zeros((batch, min(images, 1)), jnp.int32) if text.image_places is None else text.image_places
     each = images // places.shape[1] if images else 0
     real = jnp.ones(text.tokens.shape, bool) if text.real is None else text.real
-    positions, blocks, real = _places(text.tokens, text.mask_ar, real, jnp.asarray(places), each)
+    positions, blocks, real = _places(text.tokens, text.mask_ar, text.order, real, jnp.asarray(places), each)
     x = jnp.concatenate([zimg, gemma.embed(config.llm, params["llm"], text.tokens, zimg.dtype)], axis=1)
-    return Sequence(x, positions, attention.attention_mask(real, blocks), real)
+    mask = attention.attention_mask(real, blocks)
+    if text.segments is not None:
+        segments = jnp.pad(text.segments, ((0, 0), (images, 0)))
+        mask &= segments[:, :, None] == segments[:, None]
+    if text.branches is not None:
+        branches = jnp.pad(text.branches, ((0, 0), (images, 0)))
+        mask &= (branches[:, :, None] == branches[:, None]) | (branches[:, None] == 0)
+    return Sequence(x, positions, mask, real)
 
 
 def _places(
     tokens: Int[AnyArray, "B T"],
     mask_ar: Int[AnyArray, "B T"],
+    own_order: Int[AnyArray, "B T"] | None,
     real: Num[AnyArray, "B T"] | Bool[AnyArray, "B T"],
     places: Int[Array, "B I"],
     each: int,
@@ -104,7 +119,8 @@ def _places(
     before_image = there[:, None] & jnp.tril(jnp.ones((count, count), bool), -1)
     starts = places + each * jnp.sum(before_image, axis=-1)
     of_images = (starts[..., None] + jnp.arange(each)).reshape(batch, -1)
-    positions = jnp.concatenate([of_images, order + each * jnp.sum(before_text, axis=-1)], axis=1)
+    within = order if own_order is None else own_order
+    positions = jnp.concatenate([of_images, within + each * jnp.sum(before_text, axis=-1)], axis=1)
 
     # An image inside the text begins a block, and the token behind it another.
     own = (places > 0).astype(jnp.int32)

@@ -16,9 +16,10 @@ from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.prompt_ranking import Prompt, ranked
 from palitune.infer import probe_features
 from palitune.infer.answering import made_with
+from palitune.infer.asked import check_images
 from palitune.infer.loading import announce
 from palitune.infer.opening import Opened
-from palitune.infer.predictor import Predictor, check_images
+from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.run.prompt_search import score_prompts
 

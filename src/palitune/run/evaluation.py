@@ -15,9 +15,10 @@ from palitune.evaluate import confusion
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report.result_block import result_block
+from palitune.infer.asked import check_images
 from palitune.infer.loading import Model
 from palitune.infer.opening import ImagesOfModel
-from palitune.infer.predictor import Predictor, check_images
+from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.models.arrays import Flat
 from palitune.run.folder import RunFolder

@@ -25,9 +25,10 @@ from palitune.data.prediction import Prediction
 from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, printable
 from palitune.evaluate.unfinished_answers import resume
 from palitune.infer import answering
+from palitune.infer.asked import Frames, frames_of, image_problems, located
 from palitune.infer.loading import announce
 from palitune.infer.opening import open_model
-from palitune.infer.predictor import Frames, Predictor, frames_of, image_problems, located
+from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run.answer_lines import LineWriter, answer_line, continued_file
 

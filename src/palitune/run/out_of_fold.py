@@ -23,9 +23,10 @@ from palitune.data.probabilities import Array
 from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.infer import probe_features
+from palitune.infer.asked import check_images
 from palitune.infer.loading import announce
 from palitune.infer.opening import Opened, open_model
-from palitune.infer.predictor import Predictor, check_images
+from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.run import learn
 

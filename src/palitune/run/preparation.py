@@ -10,13 +10,14 @@ from palitune import path_patterns, workspace
 from palitune.checkpoint import manifest
 from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import status
-from palitune.data import dataset_files
+from palitune.data import dataset_files, templates
 from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
+from palitune.data.images.of_examples import NoImages
 from palitune.errors import UsageError
+from palitune.infer.asked import check_images, tell_of_questions
 from palitune.infer.loading import Model, announce, files_of, load
 from palitune.infer.opening import ImagesOfModel, image_source
-from palitune.infer.predictor import check_images, tell_of_questions
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import Weights
@@ -110,12 +111,17 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     model = load(source, config, quiet=config.quiet)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {config.write} would replace the model that it learns from")
-    configured = dataclasses.replace(configured, checkpoint=model.checkpoint)
+    count = sum(1 for _ in templates.separated(model.template, train))
+    configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
     configs = [configured(trial) for trial in trials.known()]
     # A trainable image encoder needs pixels, and so do images that augmentation changes.
     pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
     features = config.features and not pixels
-    images = image_source(model, config, features=features, quiet=config.quiet)
+    images: ImagesOfModel
+    if any(one.images for found in sets.values() for one in found):
+        images = image_source(model, config, features=features, quiet=config.quiet)
+    else:
+        images = NoImages(model.sizes.llm.width)
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
     status("compiling a training step, to see whether it fits", config.quiet)
     _require_room(setups, configs, folder, config.save_every)

@@ -1,5 +1,6 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
+import dataclasses
 import functools
 from collections.abc import Iterator, Sequence
 
@@ -13,9 +14,10 @@ from palitune.data import batches, templates
 from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageSource
+from palitune.data.images.of_examples import NoImages
 from palitune.evaluate import confusion
 from palitune.infer.features import Features
-from palitune.infer.loading import Model
+from palitune.infer.loading import IMAGE_ENCODER, Model
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
@@ -64,12 +66,16 @@ class TrainingSetups:
         folder: RunFolder | None,
     ) -> None:
         """`folder` is where the best weights go when they are too large for the memory."""
-        self.model, self.shown, self.train, self.valid, self.folder = model, shown, train, valid, folder
-        self.train_texts = loop.examples_of(train, model.template, config.prompt)
-        valid_texts = loop.examples_of(valid, model.template, config.prompt)
-        labels = [text.first_target for text in self.train_texts]
+        self.model, self.shown, self.folder = model, shown, folder
+        # Of texts alone, the image encoder has no part in it.
+        self.spec = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
+        self.train = list(templates.separated(model.template, train))
+        self.valid = list(templates.separated(model.template, valid))
+        self.train_texts = loop.examples_of(self.train, model.template, config.prompt)
+        valid_texts = loop.examples_of(self.valid, model.template, config.prompt)
+        labels = [int(text.tokens[answer[0]]) for text in self.train_texts for answer in text.answers]
         self.evaluator = Evaluator(
-            model.sizes, valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
+            self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
         )
         self._prepared: dict[str, plan.Prepared] = {}
 
@@ -77,8 +83,9 @@ class TrainingSetups:
         """What decides how much memory a step needs."""
         model = self.model
         length, answer = batches.longest(self.train_texts)
-        stored = model.checkpoint.leaves()
-        return plan.Work(model.sizes, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
+        leaves = model.checkpoint.leaves()
+        stored = {path: leaf for path, leaf in leaves.items() if self.spec.img or not path.startswith(IMAGE_ENCODER)}
+        return plan.Work(self.spec, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
 
     def prepared(self, config: TrainingConfig) -> plan.Prepared:
         """The compiled step. Raises ConfigurationError where it cannot fit."""
@@ -117,7 +124,7 @@ class TrainingSetups:
 
     def measure(self, found: Evaluation) -> dict[str, float | None]:
         """Ratios as in the result blocks: an answer that is not wholly right counts as the other class."""
-        labels = [record.label for record in self.valid]
+        labels = [one.answer or "" for record in self.valid for one in record.targets if one.answer is not None]
         answers = [label if right else "" for label, right in zip(labels, found.right, strict=True)]
         counted = confusion.count(labels, answers)
         return {name: getattr(counted, name) for name in RATIOS}

@@ -13,9 +13,10 @@ from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report import page_files, summary
 from palitune.evaluate.report.result_block import outcome_block
 from palitune.infer import answering
+from palitune.infer.asked import check_images, frames_of, tell_of_questions
 from palitune.infer.loading import announce
 from palitune.infer.opening import open_model
-from palitune.infer.predictor import Predictor, check_images, frames_of, tell_of_questions
+from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run.provenance import learning_of
 

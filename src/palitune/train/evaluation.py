@@ -5,7 +5,7 @@ exactly if all of them agree, so the share of such answers is the accuracy that 
 its own beside `infer.scoring`, because it has to say what the loss is: of whole answers that may be free text, with the
 trainable parameters as they are at a step, and not the scores of a few labels.
 
-Axes: B batch, K loss tokens.
+Axes: B batch, K loss tokens, A answers of an example.
 """
 
 import functools
@@ -34,13 +34,17 @@ UNKNOWN = 0.01  # probability of all labels together below which a model does no
 
 
 class Evaluation(NamedTuple):
-    """Means over all examples, and what was seen of each of them."""
+    """Means over all examples, and what was seen of each of them, or of each answer.
 
-    loss: float  # mean over an answer's tokens, then over the examples
+    An example has several answers where it has several targets, or a chat several turns that count; all of one example
+    come one after another.
+    """
+
+    loss: float  # mean over an example's tokens, then over the examples
     token_accuracy: float  # share of all answers' tokens that are the likeliest ones
     losses: list[float]  # of each example
-    right: list[bool]  # whether greedy decoding would say the whole answer
-    first: list[int]  # the likeliest first token
+    right: list[bool]  # whether greedy decoding would say the whole answer, of each answer
+    first: list[int]  # the likeliest first token of each answer
     known: float = 1.0  # mean probability that an answer begins as one of the labels does
     strange: int = 0  # answers that are none of the labels, as far as this tells
 
@@ -67,12 +71,16 @@ class Evaluator:
         self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
         lengths = [len(text.tokens) - 1 for text in texts]
+        # Where each answer begins and ends among the tokens of its example that count in the loss.
+        ends = [np.cumsum([len(answer) for answer in text.answers]) for text in texts]
+        self.spans = [list(zip((0, *found[:-1].tolist()), found.tolist(), strict=True)) for found in ends]
+        self.most = max(map(len, self.spans))
         most = config.img.together(BATCH_SIZE) if config.img and isinstance(images, ImageLoader) else BATCH_SIZE
         self.groups = list(batches.groups(lengths, most, config.num_image_tokens))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         @jax.jit
-        def measure(params: Flat, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        def measure(params: Flat, batch: Batch, starts: AnyArray) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
             hidden = multimodal.hidden_states(config, tree, zimg, objective.text_of(batch))
@@ -82,7 +90,8 @@ class Evaluator:
             losses, right = objective.token_losses(
                 flat, table, batch.targets.reshape(-1), chunks, 0.0, config.llm.final_logits_softcap
             )
-            logits = gemma.logits(config.llm, tree["llm"], chosen[:, 0])
+            begun = jnp.take_along_axis(chosen, starts[..., None], axis=1)
+            logits = gemma.logits(config.llm, tree["llm"], begun)
             known = jnp.sum(jax.nn.softmax(logits, axis=-1)[:, self.beginnings], axis=-1)
             shape = batch.weights.shape
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
@@ -95,16 +104,22 @@ class Evaluator:
         parts = [self._batch(params, chosen, size, shown) for chosen, size in self.groups]
         losses, right, real, first, known = (np.concatenate(part) for part in zip(*parts, strict=True))
         each = (losses * real).sum(axis=1) / real.sum(axis=1)
+        places = [place for chosen, _ in self.groups for place in chosen]
+        answers = [(row, number) for row, place in enumerate(places) for number in range(len(self.spans[place]))]
+        firsts = np.array([first[one] for one in answers])
+        spans = [self.spans[places[row]][number] for row, number in answers]
+        whole = [bool(right[row, start:end].all()) for (row, _), (start, end) in zip(answers, spans, strict=True)]
         # An answer that begins as the right one should end like it; how one that begins otherwise ends is not known.
-        ends = np.all(right[:, 1:] >= real[:, 1:], axis=1) | (first != self.first_right)
+        rest = [bool(right[row, start + 1 : end].all()) for (row, _), (start, end) in zip(answers, spans, strict=True)]
+        ends = np.array(rest) | (firsts != self.first_right)
         return Evaluation(
             loss=float(each.mean()),
             token_accuracy=float((right * real).sum() / real.sum()),
             losses=each.tolist(),
-            right=np.all(right >= real, axis=1).tolist(),
-            first=[int(token) for token in first],
-            known=float(known.mean()),
-            strange=int((~np.isin(first, self.beginnings) | ~ends).sum()),
+            right=whole,
+            first=[int(token) for token in firsts],
+            known=float(np.mean([known[one] for one in answers])),
+            strange=int((~np.isin(firsts, self.beginnings) | ~ends).sum()),
         )
 
     def _batch(self, params: Flat, chosen: list[int], size: int, shown: Iterator[ImageArray]) -> tuple[AnyArray, ...]:
@@ -114,11 +129,14 @@ class Evaluator:
         pixels = [next(shown) for _ in chosen]
         images = np.stack(pixels + pixels[-1:] * extra)
         batch = batches.training(images, [self.texts[i] for i in filled], self.longest)
-        losses, right, first, known = (np.asarray(value) for value in self.measure(params, batch))
+        starts = np.zeros((size, self.most), np.int32)
+        for row, place in enumerate(filled):
+            starts[row, : len(self.spans[place])] = [start for start, _ in self.spans[place]]
+        losses, right, first, known = (np.asarray(value) for value in self.measure(params, batch, starts))
         count = len(chosen)
         return losses[:count], right[:count], batch.weights[:count], first[:count], known[:count]
 
     @functools.cached_property
     def first_right(self) -> list[int]:
         """The first tokens of the right answers."""
-        return [text.first_target for text in self.texts]
+        return [int(text.tokens[answer[0]]) for text in self.texts for answer in text.answers]

@@ -73,11 +73,17 @@ def training_batches(
     else:
         indices = batches.order(len(records), steps * size, rng)
     weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
-    order = list(indices)[start * size :]
+    order = list(indices)
+    every = [order[step * size : (step + 1) * size] for step in range(steps)]
+    if (packings := batches.packings(every, texts, config.accumulate) if config.pack else None) is not None:
+        for chosen, packing in list(zip(every, packings, strict=True))[start:]:
+            importance = [weights[labels[i]] for i in chosen]
+            batch = batches.packed(source.absent, [texts[i] for i in chosen], packing, importance)
+            yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
+        return
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(images_of((records[i] for i in order), source))
-    for step in range(start, steps):
-        chosen, order = order[:size], order[size:]
+    shown = raise_first(images_of((records[i] for i in order[start * size :]), source))
+    for step, chosen in enumerate(every[start:], start):
         images = np.stack([next(shown) for _ in chosen])
         if config.augment:
             rng = randomness.generator(config.seed, "augment", name, step)

@@ -47,7 +47,9 @@ def loss(
 
 def text_of(batch: Batch) -> multimodal.Text:
     """The text of a batch, as the model takes it."""
-    return multimodal.Text(batch.text, batch.mask_ar, batch.mask_input, batch.image_places)
+    return multimodal.Text(
+        batch.text, batch.mask_ar, batch.mask_input, batch.image_places, batch.order, batch.segments, batch.branches
+    )
 
 
 def mean_loss(

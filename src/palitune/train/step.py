@@ -86,7 +86,7 @@ class Step:
 
     def compile(self, *arguments: Tree) -> jax.stages.Compiled:
         """The program (`jax.stages.Compiled`) for arguments like these; their shapes and dtypes are enough."""
-        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in arguments[-1])
+        shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arguments[-1]))
         if shapes not in self.programs:
             self.programs[shapes] = self.jitted.lower(*arguments).compile()
         return self.programs[shapes]

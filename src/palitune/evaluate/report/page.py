@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palitune import __version__
 from palitune.data.images import decoder
@@ -14,6 +15,9 @@ from palitune.evaluate.confusion import is_right
 from palitune.evaluate.metrics import Figure
 from palitune.evaluate.report.summary import Item, Summary
 from palitune.evaluate.report.text import between, value
+
+if TYPE_CHECKING:
+    import jinja2
 
 THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
 LARGEST = 4_000_000  # pixels that a thumbnail is made of
@@ -27,29 +31,38 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
     Args:
       drawings: PNG by name, of `curves.draw`.
     """
+    thumbnails = {item.record.image.name: thumbnail(item.record.image.path, item.record.where) for item in _shown(one)}
+    return (
+        environment()
+        .get_template("page.html")
+        .render(
+            one=one,
+            names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
+            shares=SHARES,
+            basic=[name for name in BASIC if name in one.figures],
+            drawings={name: _data(content, "png") for name, content in drawings.items()},
+            losses=_losses(one.losses) if one.losses else None,
+            thumbnails=thumbnails,
+            is_right=is_right,
+            classification=metrics.classification(one.outcomes),
+            configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,
+            changed=_changed(one),
+            wrong=sum(not right for right in one.outcomes.right),
+            version=__version__,
+        )
+    )
+
+
+def environment() -> "jinja2.Environment":
+    """What makes pages of the templates here: everything that is put into one is escaped."""
     import jinja2
 
-    environment = jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.PackageLoader("palitune", "evaluate/report"), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters |= {"value": value, "percent": _percent}
-    environment.globals |= {"between": between, "interval": _interval}
-    thumbnails = {item.record.image.name: thumbnail(item) for item in _shown(one)}
-    return environment.get_template("page.html").render(
-        one=one,
-        names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
-        shares=SHARES,
-        basic=[name for name in BASIC if name in one.figures],
-        drawings={name: _data(content, "png") for name, content in drawings.items()},
-        losses=_losses(one.losses) if one.losses else None,
-        thumbnails=thumbnails,
-        is_right=is_right,
-        classification=metrics.classification(one.outcomes),
-        configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,
-        changed=_changed(one),
-        wrong=sum(not right for right in one.outcomes.right),
-        version=__version__,
-    )
+    made.filters |= {"value": value, "percent": _percent}
+    made.globals |= {"between": between, "interval": _interval}
+    return made
 
 
 def _shown(one: Summary) -> list[Item]:
@@ -64,10 +77,10 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
     return [(one.items[flip.record], flip.is_better) for flip in flips[: max(24, len(one.wrong))]]
 
 
-def thumbnail(item: Item) -> str | None:
-    """A small image as a data address; None if the image cannot be read."""
+def thumbnail(path: Path, where: str | None = None) -> str | None:
+    """A small image as a data address; None if the image cannot be read. `where` names it in messages."""
     try:
-        image = decoder.decode(item.record.image.path, item.record.where, most=LARGEST)
+        image = decoder.decode(path, where, most=LARGEST)
     except PalituneError:
         return None
     image.thumbnail((THUMBNAIL, THUMBNAIL))

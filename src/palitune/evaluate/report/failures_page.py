@@ -1,0 +1,52 @@
+"""Failures as one HTML file that needs nothing else, with their texts and images; filters without a script."""
+
+import collections
+from pathlib import Path
+
+from palitune import __version__, console
+from palitune.confidence_interval import wilson_interval
+from palitune.errors import printable
+from palitune.evaluate.failures import Failures
+from palitune.evaluate.report.page import environment, thumbnail
+from palitune.storage import atomic_files
+
+MOST_THUMBNAILS = 2_000  # different images that a page holds, some 10 kB each
+MOST_TEXT = 4_000  # characters of a text
+
+
+def html(failures: Failures) -> str:
+    """The page: counts by file and by pair, then every failure, the most confident first."""
+    images = list(dict.fromkeys(image.path for one in failures.found for image in one.example.images))
+    by_file = collections.Counter((one.file, one.pair) for one in failures.found)
+    return (
+        environment()
+        .get_template("failures.html")
+        .render(
+            found=failures.found,
+            files=[(one, wilson_interval(one.wrong, one.total)) for one in failures.files],
+            pairs=failures.pairs,
+            by_file=by_file,
+            file_numbers={one.file: number for number, one in enumerate(failures.files)},
+            pair_numbers={pair: number for number, pair in enumerate(failures.pairs)},
+            thumbnails={path: thumbnail(path) for path in images[:MOST_THUMBNAILS]},
+            left_out=max(0, len(images) - MOST_THUMBNAILS),
+            text=text,
+            printable=printable,
+            version=__version__,
+        )
+    )
+
+
+def write(target: Path, failures: Failures, quiet: bool) -> None:
+    """Writes the page. Raises StorageError."""
+    console.status("drawing", quiet)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic_files.write(target, html(failures).encode("utf-8", "replace"))
+    if not quiet:
+        console.note(f"wrote {target}")
+
+
+def text(value: str) -> str:
+    """A text as the page shows it: its own lines, what is not plain escaped, and at most `MOST_TEXT` characters."""
+    shown = "\n".join(map(printable, value[:MOST_TEXT].splitlines()))
+    return f"{shown} … and {len(value) - MOST_TEXT:,} characters more" if len(value) > MOST_TEXT else shown

@@ -152,7 +152,11 @@ class Golden(NamedTuple):
 
 @pytest.fixture(scope="session", params=MODELS)
 def golden(request: pytest.FixtureRequest) -> Golden:
-    with np.load(GOLDEN / f"{request.param}.npz") as file:
+    return golden_model(request.param)
+
+
+def golden_model(name: str) -> Golden:
+    with np.load(GOLDEN / f"{name}.npz") as file:
         values = {key: file[key] for key in file.files}
     params = {key.removeprefix("params/"): value for key, value in values.items() if key.startswith("params/")}
     sizes = families.read(params)

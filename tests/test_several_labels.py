@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn import metrics as sk
 
+from palitune.data import label_weights
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.prediction import MadeWith, Prediction, by_example
-from palitune.evaluate import several_labels
+from palitune.evaluate import label_table, several_labels
+from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.metrics import Figure
-from palitune.evaluate.several_labels import AREAS, LabelTable, SeveralResult
+from palitune.evaluate.several_labels import AREAS, SeveralResult
 
 CASES, TOGETHER = 10_000, 200  # tables, and how many of them one draw of hypothesis makes
 WITH_AREAS = 8  # of them, since scikit-learn takes a call for the area of each label
@@ -187,12 +189,30 @@ def predictions(made: MadeWith | None = None) -> list[Prediction]:
 
 def test_predictions_become_a_table_by_name() -> None:
     made = MadeWith(("yes", "no"), 0.5, thresholds=(("b", 0.7),))
-    table, examples = several_labels.of_predictions(by_example(predictions(made)))
+    table, examples = label_table.of_predictions(by_example(predictions(made)))
     assert table.names == ("a", "b", "c")
     assert table.truth.tolist() == [[1, 0, -1], [-1, 1, 0]]
     assert table.thresholds.tolist() == [0.5, 0.7, 0.5]
     assert np.isnan(table.p[1, 0])
     assert table.p[1, 1] == 0.75
     assert [one.subject for one in examples] == ["one", "two"]
-    assert several_labels.are_several(predictions())
-    assert not several_labels.are_several([Prediction(examples[0], Target("", None, "yes"), "yes")])
+    assert label_table.are_several(predictions())
+    assert not label_table.are_several([Prediction(examples[0], Target("", None, "yes"), "yes")])
+
+
+def test_each_labels_answers_count_the_same_together() -> None:
+    answers = [("yes", "no"), ("no", None), ("no", "no"), ("no", "yes"), (None, "no")]
+    targets = [tuple(Target(name, ("yes", "no"), one) for name, one in zip("ab", row, strict=True)) for row in answers]
+    weights = label_weights.label_weights(targets)
+    assert weights == {"a": {"yes": 2.0, "no": 2 / 3}, "b": {"no": 2 / 3, "yes": 2.0}}
+    total = {(one.name, one.answer): 0.0 for several in targets for one in several}
+    for one in (one for several in targets for one in several):
+        total[one.name, one.answer] += label_weights.weight_of(one, weights)
+    assert total["a", "yes"] == total["a", "no"] == total["b", "yes"] == total["b", "no"] == 2
+    assert total["a", None] == total["b", None] == 0
+
+
+def test_a_label_of_one_answer_and_one_that_was_not_seen_count_1() -> None:
+    weights = label_weights.label_weights([(Target("a", None, "no"),)])
+    assert label_weights.weight_of(Target("a", None, "no"), weights) == 1
+    assert label_weights.weight_of(Target("other", None, "yes"), weights) == 1

@@ -13,7 +13,7 @@ import optax
 from palitune import randomness
 from palitune.checkpoint import run_state
 from palitune.config.run_config import TrainingConfig
-from palitune.data import batches, templates
+from palitune.data import batches, label_weights, templates
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.augment import augment
@@ -65,31 +65,43 @@ def training_batches(
 ) -> Iterator[batches.Batch]:
     """A pass's batches after the first `start`, in an order that depends on the seed and on the attempt's name."""
     steps, size = steps_of(config), config.batch_size * config.accumulate
-    _, longest = batches.longest(texts)
-    labels = [record.label for record in records]
     rng = randomness.generator(config.seed, "order", name)
     if config.balance == "sample":
-        indices = batches.balanced_order(labels, steps * size, rng)
+        indices = batches.balanced_order(label_weights.group_of(records), steps * size, rng)
     else:
         indices = batches.order(len(records), steps * size, rng)
-    weights = batches.class_weights(labels) if config.balance == "weights" else dict.fromkeys(labels, 1.0)
+    if config.balance == "weights":
+        texts = label_weights.weighted(records, texts)
     order = list(indices)
     every = [order[step * size : (step + 1) * size] for step in range(steps)]
-    if (packings := batches.packings(every, texts, config.accumulate) if config.pack else None) is not None:
-        for chosen, packing in list(zip(every, packings, strict=True))[start:]:
-            importance = [weights[labels[i]] for i in chosen]
-            batch = batches.packed(source.absent, [texts[i] for i in chosen], packing, importance)
-            yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
-        return
+    packings = batches.packings(every, texts, config.accumulate) if config.pack else None
+    if packings is None:
+        found = _with_images(records, texts, source, config, name, every, start)
+    else:
+        rows = zip(every[start:], packings[start:], strict=True)
+        found = (batches.packed(source.absent, [texts[i] for i in chosen], packing) for chosen, packing in rows)
+    return (batches.split(one, config.accumulate) for one in found) if config.accumulate > 1 else found
+
+
+def _with_images(
+    records: Sequence[Example],
+    texts: Sequence[Encoded],
+    source: ImageSource,
+    config: TrainingConfig,
+    name: str,
+    every: Sequence[Sequence[int]],
+    start: int,
+) -> Iterator[batches.Batch]:
+    """Batches of a record a row, each with its image; `every` has the places of each batch's records."""
+    _, longest = batches.longest(texts)
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(images_of((records[i] for i in order[start * size :]), source))
+    shown = raise_first(images_of((records[i] for chosen in every[start:] for i in chosen), source))
     for step, chosen in enumerate(every[start:], start):
         images = np.stack([next(shown) for _ in chosen])
         if config.augment:
             rng = randomness.generator(config.seed, "augment", name, step)
             images = np.stack([augment(image, config.augment, rng) for image in images])
-        batch = batches.training(images, [texts[i] for i in chosen], longest, [weights[labels[i]] for i in chosen])
-        yield batches.split(batch, config.accumulate) if config.accumulate > 1 else batch
+        yield batches.training(images, [texts[i] for i in chosen], longest)
 
 
 class TrainingSetup(NamedTuple):

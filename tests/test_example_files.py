@@ -324,7 +324,7 @@ def test_whatever_a_line_holds_it_is_a_record_or_is_named(line: bytes) -> None:
         except BadDataError as error:
             told = str(error)
         if told is None:
-            assert found.image.name
+            assert found.subject
             assert found.label
         else:
             assert told.startswith("d:7: ")

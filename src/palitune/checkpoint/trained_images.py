@@ -1,7 +1,7 @@
-"""Which images a model has learned from, by content: so that nobody takes for new what it has seen.
+"""Which images and texts a model has learned from, by content: so that nobody takes for new what it has seen.
 
-A checkpoint's manifest has the first bytes of each image file's SHA-256. That is enough to recognise them, and tells
-nothing else of them; a copy of the checkpoint alone has it too.
+A checkpoint's manifest has the first bytes of the SHA-256 of each image's file, or of each text. That is enough to
+recognise them, and tells nothing else of them; a copy of the checkpoint alone has it too.
 """
 
 import base64
@@ -43,17 +43,19 @@ def _digest(path: Path, *version: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def mark(path: Path) -> bytes | None:
-    """What an image file is recognised by; None of one that cannot be read, which others complain of."""
+def mark(thing: Path | str) -> bytes | None:
+    """What an image file or a text is recognised by; None of a file that cannot be read, which others complain of."""
+    if isinstance(thing, str):
+        return hashlib.sha256(thing.encode("utf-8", "surrogateescape")).digest()[:SIZE]
     try:
-        return bytes.fromhex(digest(path))[:SIZE]
+        return bytes.fromhex(digest(thing))[:SIZE]
     except OSError:
         return None
 
 
-def with_more(known: Known, paths: Iterable[Path]) -> Known:
-    """What a model knows that has learned from some images more."""
-    found = {one for path in paths if (one := mark(path)) is not None} - known.marks
+def with_more(known: Known, things: Iterable[Path | str]) -> Known:
+    """What a model knows that has learned from some images and texts more."""
+    found = {one for thing in things if (one := mark(thing)) is not None} - known.marks
     marks = sorted(known.marks | found)
     return Known(frozenset(marks[:MOST]), known.images + len(found))
 
@@ -74,6 +76,6 @@ def read(checkpoint: Path) -> Known:
     return Known(marks, max(images, len(marks)))
 
 
-def count(known: Known, paths: Iterable[Path]) -> int:
-    """How many of some images a model has learned from."""
-    return sum(mark(path) in known.marks for path in paths) if known.marks else 0
+def count(known: Known, things: Iterable[Path | str]) -> int:
+    """How many of some images and texts a model has learned from."""
+    return sum(mark(thing) in known.marks for thing in things) if known.marks else 0

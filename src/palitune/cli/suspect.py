@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, [args.data])
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.data])
     folders = ImageFolders.of(Path(args.data), arguments.folders(args))
-    answered = [pair for _, pair in example_files.Reader(Path(args.data)).answered()]
+    answered = [pair for _, pair in example_files.Reader(Path(args.data), folders=folders).answered()]
     found = [folders.placed(one) for one, _ in answered]
     predictions = [said or Prediction(one, one.target, "") for one, said in answered]
     classes = answer_files.classes_of(predictions, args.labels, args.quiet)
@@ -103,9 +103,8 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
         count = doubts.right.count(False)
         console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
     if sheet is not None:
-        chosen = [(doubts.records[i], doubts.answers[i]) for i in doubts.order]
-        shots = [plots.SheetImage.of(a._replace(example=r)) for r, a in chosen]
-        plots.write_sheet(sheet, shots, args.sheet, quiet=True)
+        chosen = [doubts.answers[i]._replace(example=doubts.records[i]) for i in doubts.order]
+        plots.write_sheet(sheet, plots.sheet_images(chosen, args.sheet), args.sheet, quiet=True)
     if target is not None:
         page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)
     # The last thing, because a reader may have had enough of it: `| head`.

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         shots = [
             plots.SheetImage.of(said._replace(example=one))
             for one, said in zip(located, predictions, strict=True)
-            if one.image.path.is_file()
+            if one.images and one.image.path.is_file()
         ]
         if not shots:
             raise MissingInputError("no image is found", where=args.file, hint="-i FOLDER names their folder")

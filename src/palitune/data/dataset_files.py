@@ -56,7 +56,7 @@ def read(
       MissingInputError, BadDataError: naming the line.
     """
     folders = ImageFolders.of(Path(path), FolderSettings(images=images, allow_outside=allow_outside))
-    found = example_files.stream(Path(path), labelled)
+    found = example_files.stream(Path(path), labelled, folders)
     return [folders.placed(one) for one in found]
 
 

@@ -1,6 +1,6 @@
 """What a model is asked and what is right: messages and targets; an image with a label is the simplest case."""
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -165,6 +165,16 @@ class Example(NamedTuple):
     def key(self) -> tuple[str, str]:
         """What two examples have in common that ask the same of the same."""
         return self.subject, self.prompt
+
+    @property
+    def about(self) -> Hashable:
+        """Equal for examples about the same: the files of their images, their texts, and what was said before."""
+        if len(self.messages) > 1:
+            return self.messages[:-1] if self.messages[-1].role == "assistant" else self.messages
+        shown = [part for part in self.messages[0].parts if type(part) is not str] if self.messages else []
+        if len(shown) == 1 and type(shown[0]) is Image:
+            return shown[0].path
+        return tuple(part.path if isinstance(part, Image) else part for part in shown) or self.prompt
 
     def asked(self, default: str) -> str:
         """Its first target's question, or its own, or the default; a text is not asked the built-in one of images."""

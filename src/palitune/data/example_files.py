@@ -21,14 +21,18 @@ T = TypeVar("T")
 class Reader(Lines):
     """The lines of a file, and examples of them."""
 
-    def __init__(self, path: Path, labelled: bool = True, name: str | None = None) -> None:
+    def __init__(
+        self, path: Path, labelled: bool = True, name: str | None = None, folders: ImageFolders | None = None
+    ) -> None:
         """Args:
         path: a file, or `-` for standard input.
         labelled: an example needs a label.
         name: of the file in messages.
+        folders: where its images are, beside it by default; in TSV what is no image is a text.
         """
         super().__init__(path, name)
         self.labelled = labelled
+        self.is_image = (folders or ImageFolders.beside(path)).names
 
     def examples(self) -> Iterator[tuple[Line, Example]]:
         """All lines with their examples. Raises as `__iter__` and `example`."""
@@ -49,7 +53,9 @@ class Reader(Lines):
     def example(self, line: Line) -> Example:
         """Raises BadDataError: the line is not an example."""
         where, text = self.text(line)
-        return parse_json(text, where, self.labelled) if self.kind == "jsonl" else parse_tsv(text, where, self.labelled)
+        if self.kind == "jsonl":
+            return parse_json(text, where, self.labelled)
+        return parse_tsv(text, where, self.labelled, self.is_image)
 
     def prediction(self, line: Line) -> tuple[Example, Prediction | None]:
         """The example, and what a model said of it, where the line tells. Raises as `example`."""
@@ -57,23 +63,23 @@ class Reader(Lines):
         if self.kind == "jsonl":
             example = jsonl.parse(text, where, self.labelled)
             return example, jsonl.prediction(example)
-        return tsv.parse_answered(text, where, self.labelled)
+        return tsv.parse_answered(text, where, self.labelled, self.is_image)
 
 
-def stream(path: Path, labelled: bool = True) -> Iterator[Example]:
-    """The examples of a file or of standard input, one after another.
+def stream(path: Path, labelled: bool = True, folders: ImageFolders | None = None) -> Iterator[Example]:
+    """The examples of a file or of standard input, one after another; images are not looked for.
 
     Raises:
       MissingInputError: there is no such file.
       BadDataError: the file is empty, or a line is not an example.
     """
-    return (example for _, example in Reader(path, labelled).examples())
+    return (example for _, example in Reader(path, labelled, folders=folders).examples())
 
 
 def read(path: Path, folders: ImageFolders | None = None) -> list[Example]:
     """All examples of a file, with their images' files. Raises as `stream` and `ImageFolders.locate`."""
     folders = folders or ImageFolders.beside(path)
-    return [folders.placed(one) for one in stream(path)]
+    return [folders.placed(one) for one in stream(path, folders=folders)]
 
 
 def require_labels(examples: Sequence[Example], labels: Sequence[str] = LABELS) -> None:

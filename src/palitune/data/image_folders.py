@@ -14,6 +14,12 @@ from palitune.errors import BadDataError
 
 SHOWN = 200  # characters of a name, in messages
 MOST_LISTED = 1_000  # folders whose lists of names are kept in memory
+# What the names of images end in.
+ENDINGS = (
+    *(".jpg", ".png", ".jpeg", ".JPG", ".PNG", ".JPEG", ".jfif", ".gif", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".heic", ".avif", ".apng", ".svg"),
+)
+MOST_NAMED = 1_000  # characters of what may be a file
 DOWNLOAD = "Download the images into a folder first (wget -i LIST), and write their files' names instead"
 HINT = "--allow-outside takes images from anywhere"
 
@@ -76,6 +82,22 @@ class ImageFolders:
             if not any(real.is_relative_to(folder) for folder in self.real):
                 raise BadDataError(f"the image is a link out of its folder: {name}", where=where, hint=HINT)
         return found
+
+    def names(self, text: str) -> bool:
+        """Whether a text is the name of an image: by its ending, because it is a file, or because its folder is there.
+
+        A missing image must not be taken for a text.
+        """
+        if text.rstrip().lower().endswith(ENDINGS):
+            return True
+        if len(text) > MOST_NAMED or text.isspace():
+            return text.startswith("data:image/")
+        if len(text.split(maxsplit=1)) > 1:
+            return self._existing(text) is not None
+        if is_address(text) or self._existing(text) is not None:
+            return True
+        above = PurePath(text.replace("\\", "/")).parent
+        return above.name != "" and any(_exists(folder / above) for folder in self.folders)
 
     def placed(self, example: Example) -> Example:
         """The example with the files of all its images; one without images is as it was. Raises as `locate`."""

@@ -21,6 +21,7 @@ from palitune.evaluate.metrics import Outcomes
 from palitune.labels import LABELS, plain, plain_set
 
 MOST_CLASSES = 50
+MOST_NAMED = 200  # characters of a text in a message
 
 
 def ask_first() -> str:
@@ -194,7 +195,7 @@ def located(found: Iterable[Example], path: Path, where: FolderSettings) -> list
 def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     """Both in the first's order, without what only one of them has, which is counted on stderr.
 
-    Examples are the same if their image, prompt and label are.
+    Examples are the same if their image or text, prompt and label are.
 
     Raises:
       BadDataError: they have no record in common, or labels differ.
@@ -202,18 +203,20 @@ def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
     places: dict[tuple[str, ...], collections.deque[int]] = collections.defaultdict(collections.deque)
     labels: dict[tuple[str, str], tuple[str, str]] = {}
     for index, record in enumerate(second.examples):
-        places[record.image.name, record.prompt, plain(record.label)].append(index)
-        labels[record.image.name, record.prompt] = record.label, record.where
+        places[*record.key, plain(record.label)].append(index)
+        labels[record.key] = record.label, record.where
     pairs = []
     for index, record in enumerate(first.examples):
-        if others := places[record.image.name, record.prompt, plain(record.label)]:
+        if others := places[*record.key, plain(record.label)]:
             pairs.append((index, others.popleft()))
-        elif (other := labels.get((record.image.name, record.prompt))) and plain(other[0]) != plain(record.label):
-            what = f'the label of {record.image.name} is "{other[0]}" here and "{record.label}" at {record.where}'
+        elif (other := labels.get(record.key)) and plain(other[0]) != plain(record.label):
+            name = record.subject[:MOST_NAMED]
+            what = f'the label of {name} is "{other[0]}" here and "{record.label}" at {record.where}'
             raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
-        names = {record.image.name for record in first.examples} & {record.image.name for record in second.examples}
-        what = f"{'no question about an image' if names else 'no image'} is also in {first.name}"
+        names = {record.subject for record in first.examples} & {record.subject for record in second.examples}
+        thing = "image" if any(record.images for record in second.examples) else "text"
+        what = f"no {'question about an ' if names else ''}{thing} is also in {first.name}"
         raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
     for one in (first, second):
         if len(pairs) < len(one.predictions):
@@ -233,7 +236,9 @@ def _tell_of_repeated(found: Answers) -> None:
     said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
     for one in found.predictions:
         example = one.example
-        said[example.image.name, example.prompt, plain(example.label)].add(plain(one.text))
+        said[*example.key, plain(example.label)].add(plain(one.text))
     if several := [name for name, answers in said.items() if len(answers) > 1]:
-        what = f"{len(several)} images come more than once with different answers, the first is {several[0][0]}"
+        things = "images" if any(one.images for one in found.examples) else "texts"
+        first = several[0][0][:MOST_NAMED]
+        what = f"{len(several)} {things} come more than once with different answers, the first is {first}"
         console.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")

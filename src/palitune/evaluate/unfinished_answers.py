@@ -7,6 +7,7 @@ from typing import IO
 
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
+from palitune.data.formats.tsv import flat, to_tsv
 from palitune.errors import BadDataError
 
 
@@ -42,7 +43,7 @@ def resume(
         is_half = line[1] >= content_end
         if is_half:
             # Of one of the records that follow: those before it may have been left out.
-            starts = ((b"{" if jsonl else record.image.name.encode()) for _, record in waiting)
+            starts = ((b"{" if jsonl else to_tsv(record).rpartition("\t")[0].encode()) for _, record in waiting)
             if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
                 raise other
             break
@@ -50,8 +51,8 @@ def resume(
         if said is None or (reader.kind == "jsonl") != jsonl:
             raise other
         for number, record in waiting:
-            same = (record.image.name, record.label) == (answer.image.name, answer.label)
-            if same and answer.prompt in ("", record.prompt):
+            named = record.subject if jsonl or record.images else flat(record.subject)
+            if (named, record.label) == (answer.subject, answer.label) and answer.prompt in ("", record.prompt):
                 passed = number
                 break
             if not may_skip:

@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_first
+from palitune.errors import BadDataError
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float32]]
 
@@ -16,6 +17,13 @@ def feature(tokens: Array) -> Array:
     """The feature of an image, float32[D]: the mean of its image tokens [tokens, D]."""
     mean: Array = np.asarray(tokens, np.float32).mean(axis=0)
     return mean
+
+
+def require_images(records: Sequence[Example], hint: str) -> None:
+    """Raises BadDataError at the first record without an image, of which there are no image features."""
+    bare = next((record for record in records if not record.images), None)
+    if bare is not None:
+        raise BadDataError("a linear probe learns from image features, and this is a text", where=bare.where, hint=hint)
 
 
 def features(records: Sequence[Example], shown: ImageSource, quiet: bool = False) -> Array:

@@ -23,7 +23,7 @@ def answer_line(one: Prediction, labels: tuple[str, ...], jsonl: bool) -> str:
     if not jsonl:
         return to_answer(example, correct, p_yes, one.text)
     suffix = {"suffix": example.label} if example.label else {}
-    fields = dict(example.fields) or {"image": example.image.name, **suffix}
+    fields = dict(example.fields) or {"image" if example.images else "text": example.subject, **suffix}
     marked = {"correct": correct} if example.label else {}
     said = {"p_yes": round(p_yes, 6), "answer": one.text}
     if labels != LABELS:

@@ -45,7 +45,7 @@ def contestants(
     seed: int = 0,
     quiet: bool = False,
 ) -> list[Contestant]:
-    """The majority, the base model zero-shot, and a linear probe on its image features, in this order.
+    """The majority, the base model zero-shot, and of images a linear probe on their features, in this order.
 
     Args:
       base: the base model's checkpoint.
@@ -64,6 +64,9 @@ def contestants(
         announce(opened.model)
     seen_in_training.tell(base, str(split.valid_file), split.valid, quiet)
     found = [baseline.majority(labels, truth), _zero_shot(opened, split, prompts, metric, quiet)]
+    if not all(record.images for record in (*split.train, *split.valid)):
+        console.note("no linear probe: it learns from image features, and there are texts")
+        return found
     train, valid = (probe_features.features(part, opened.images, quiet) for part in (split.train, split.valid))
     found.append(baseline.linear_probe(train, labels, valid, truth, seed))
     return found
@@ -92,7 +95,7 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
 
 def _questions(records: Sequence[Example], prompt: str) -> str:
     """What examples are asked, in words."""
-    own = sorted({record.prompt or prompt for record in records})
+    own = sorted({record.asked(prompt) for record in records})
     return own[0] if len(own) == 1 else f"{len(own)} questions of the records' own"
 
 

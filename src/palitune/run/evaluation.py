@@ -1,7 +1,7 @@
 """Evaluations before and after learning: of the sets that a run learns from and is evaluated on, and of the whole."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from palitune.config.run_config import RunConfig
@@ -83,18 +83,18 @@ class SetEvaluator:
     def __call__(self, params: Flat, label: str) -> None:
         """Evaluates all parameters of a model, and prints a block for every set under a label."""
         self.last = {}
-        known: dict[tuple[Path, str], Prediction] = {}  # by what decides it
+        known: dict[tuple[Hashable, str], Prediction] = {}  # by what decides it
         for path, records in self.sets.items():
             self.last[path] = self.predictor.predict_all(records, params=params)
-            known |= {(r.image.path, r.prompt): a for r, a in zip(records, self.last[path], strict=True)}
+            known |= {(r.about, r.prompt): a for r, a in zip(records, self.last[path], strict=True)}
             self._print(path, self.last[path], label)
         for path, records in self.whole.items():
-            new = [record for record in records if (record.image.path, record.prompt) not in known]
+            new = [record for record in records if (record.about, record.prompt) not in known]
             if new:
                 found = self.predictor.predict_all(new, params=params)
-                known |= {(r.image.path, r.prompt): one for r, one in zip(new, found, strict=True)}
+                known |= {(r.about, r.prompt): one for r, one in zip(new, found, strict=True)}
             # Another example of the same image and prompt may have another label.
-            answers = [known[one.image.path, one.prompt]._replace(example=one, target=one.target) for one in records]
+            answers = [known[one.about, one.prompt]._replace(example=one, target=one.target) for one in records]
             self._print(path, answers, label)
         if label == UNTRAINED:
             self.first = self.last

@@ -64,7 +64,7 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
     """
     source = workspace.checkpoint_to_read(config.model)
     images = ImageFolders.of(Path(wanted.data), config)
-    with continued_file(wanted.resume, wanted.data) as out, Asked(wanted, out) as asked:
+    with continued_file(wanted.resume, wanted.data) as out, Asked(wanted, out, images) as asked:
         opened = open_model(source, config, config, quiet=wanted.quiet, limit=0)
         frames = frames_of(source, config)
         total = None if wanted.skip_bad_images else _checked(asked, images, opened.images, frames, wanted)
@@ -96,10 +96,12 @@ class Asked:
       done: answers that are there already.
     """
 
-    def __init__(self, wanted: Wanted, out: IO[bytes] | None) -> None:
+    def __init__(self, wanted: Wanted, out: IO[bytes] | None, folders: ImageFolders) -> None:
         """Args:
         out: the file that is continued.
+        folders: where images are.
         """
+        self.folders = folders
         dataset_files.require_data(wanted.data)
         self.source = self.file = Path(wanted.data)
         self.done = self.passed = 0
@@ -125,7 +127,8 @@ class Asked:
                 print(f"{printable(kind)}: {count - NAMED} more", file=sys.stderr)
 
     def _read(self) -> Iterator[Example]:
-        reader = Reader(self.file, labelled=False, name="stdin" if self.source == STDIN else None)
+        name = "stdin" if self.source == STDIN else None
+        reader = Reader(self.file, labelled=False, name=name, folders=self.folders)
         return (example for _, example in reader.examples())
 
     def __iter__(self) -> Iterator[Example]:

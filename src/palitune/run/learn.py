@@ -12,6 +12,7 @@ from palitune import workspace
 from palitune.checkpoint import delta, manifest, run_state, spec_json, trained_images
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
+from palitune.data.checks import seen_in_training
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.report.result_block import TrialResult, trial_table
@@ -183,7 +184,7 @@ def _trainer(
     """What trains; the model has been evaluated before learning, if the run was not resumed after that."""
     model = run.model
     known = trained_images.with_more(
-        trained_images.read(model.path), (record.image.path for record in run.sets[run.data])
+        trained_images.read(model.path), map(seen_in_training.learned_from, run.sets[run.data])
     )
 
     told = spec_json.of_model(model.sizes, model.checkpoint.leaves())

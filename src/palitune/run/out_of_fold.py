@@ -39,6 +39,7 @@ def by_linear_probe(
     Raises:
       BadDataError: an image cannot be used, or a label is there less often than there are folds.
     """
+    probe_features.require_images(records, "--learn fine-tunes a model for every fold instead")
     check_images([records], opened.images)
     if not quiet:
         announce(opened.model)
@@ -88,8 +89,11 @@ def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Arra
 
 def _file(path: Path, records: Sequence[Example]) -> Path:
     """Examples as lines of JSON, with absolute paths of their images."""
-    lines = [
-        to_json({"prefix": one.prompt, "suffix": one.label, "image": str(one.image.path.resolve())}) for one in records
-    ]
+    lines = [to_json({"prefix": one.prompt, "suffix": one.label, **_thing(one)}) for one in records]
     path.write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
     return path
+
+
+def _thing(example: Example) -> dict[str, str]:
+    image = {"image": str(example.image.path.resolve())} if example.images else {}
+    return image | ({"text": "\n\n".join(example.contents)} if example.contents else {})

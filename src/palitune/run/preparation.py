@@ -2,7 +2,7 @@
 
 import dataclasses
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -191,10 +191,16 @@ def _tell(
         print(f"{what}: each record {made.examples / count:.3g} times; -t N shows it N times", file=sys.stderr)
 
 
+def _thing(example: Example) -> Hashable:
+    """An image's file, or what else examples have in common that are about the same."""
+    thing = example_checks.thing_of(example)
+    return thing.resolve() if isinstance(thing, Path) else thing
+
+
 def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
     found: dict[str, list[example_checks.Finding]] = {}
-    for finding in example_checks.check_examples(sets, lambda record: record.image.path.resolve()):
+    for finding in example_checks.check_examples(sets, _thing):
         found.setdefault(finding.check, []).append(finding)
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""

@@ -186,6 +186,6 @@ def code_hash() -> str:
 
 def fingerprint(path: Path, records: Sequence[Example]) -> dict[str, Any]:
     """Count and SHA-256 of a file's lines, and SHA-256 of all its images in order."""
-    digests = (bytes.fromhex(trained_images.digest(record.image.path)) for record in records)
+    digests = (bytes.fromhex(trained_images.digest(image.path)) for one in records for image in one.images)
     images = hashlib.sha256(b"".join(digests)).hexdigest()
     return {"records": len(records), "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "pictures": images}

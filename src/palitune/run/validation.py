@@ -69,7 +69,7 @@ def validate(
     if sheet_path is not None:
         from palitune.evaluate.report import plots
 
-        plots.write_sheet(sheet_path, [plots.SheetImage.of(one) for one in everything], str(sheet), quiet)
+        plots.write_sheet(sheet_path, plots.sheet_images(everything, str(sheet)), str(sheet), quiet)
     if page_path is not None:
         _write_page(page_path, everything, made, files, source, quiet)
 

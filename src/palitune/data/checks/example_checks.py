@@ -15,6 +15,7 @@ from palitune.errors import listed
 from palitune.labels import LABELS, plain
 
 LEVELS = ("error", "warning", "note")
+MOST_SHOWN = 60  # characters of a text
 LOPSIDED = 0.8  # share of one label above which weights help
 
 
@@ -41,32 +42,44 @@ def is_training(path: Path) -> bool:
     return subset_names.of([path])[path] == subset_names.TRAIN
 
 
+def thing_of(example: Example) -> Hashable:
+    """What two examples of different files must not have in common: an image's file, or else a text or a chat."""
+    if example.images:
+        return example.image.path
+    return example.about if len(example.messages) > 1 else example.subject
+
+
+def _name(example: Example) -> str:
+    """An image's name, or the start of a text in quotes."""
+    return example.image.name if example.images else shown(example.subject, MOST_SHOWN)
+
+
 def check_examples(
     files: Mapping[Path, Sequence[Example]], identity: Callable[[Example], Hashable]
 ) -> Iterator[Finding]:
-    """Yields findings about repeated images, contradictory labels, leaks, and labels that cannot be learned.
+    """Yields findings about repeated images or texts, contradictory labels, leaks, and labels that cannot be learned.
 
     Args:
       files: the examples of each file.
-      identity: returns a key that is equal for examples with the same image.
+      identity: returns a key that is equal for examples with the same image or text.
     """
-    first: dict[Hashable, tuple[Path, Example]] = {}  # of each image
-    asked: dict[Hashable, Example] = {}  # of each image and prompt
+    first: dict[Hashable, tuple[Path, Example]] = {}  # of each image or text
+    asked: dict[Hashable, Example] = {}  # of each of them and prompt
     for path, examples in files.items():
         for example in examples:
-            shown = identity(example)
-            home, earlier = first.setdefault(shown, (path, example))
+            thing = identity(example)
+            home, earlier = first.setdefault(thing, (path, example))
             if home != path:
-                what = f"{example.image.name} is also in {earlier.where}: evaluation needs other images than training"
+                things = "images" if example.images else "texts"
+                what = f"{_name(example)} is also in {earlier.where}: evaluation needs other {things} than training"
                 yield Finding("error", "leak", example.where, what)
-            before = asked.setdefault((shown, example.prompt), example)
+            before = asked.setdefault((thing, example.prompt), example)
             if before is not example and before.label != example.label:
-                what = f'{example.image.name} is "{example.label}" here and "{before.label}" in {before.where}'
+                what = f'{_name(example)} is "{example.label}" here and "{before.label}" in {before.where}'
                 yield Finding("error", "two labels", example.where, what)
             elif before is not example and home == path:
-                yield Finding(
-                    "warning", "twice", example.where, f"{example.image.name} is there already, in {before.where}"
-                )
+                what = f"{_name(example)} is there already, in {before.where}"
+                yield Finding("warning", "twice", example.where, what)
         yield from _of_labels(path, examples)
 
 

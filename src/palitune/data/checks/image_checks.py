@@ -63,7 +63,7 @@ def check_images(
     told: set[Path] = set()
     listed: dict[Path, dict[str, list[str]]] = {}
     for _, example in file.entries:
-        found = inspected.get(example.image.path)
+        found = inspected.get(example.image.path) if example.images else None
         if found is None or example.image.path in told:
             continue
         told.add(example.image.path)
@@ -144,7 +144,7 @@ def check_near_duplicates(files: Sequence[LintedFile], inspections: Mapping[Path
     shown: dict[bytes, tuple[Path, Example]] = {}
     for file in files:
         for _, example in file.entries:
-            if example.image.path in inspections:
+            if example.images and example.image.path in inspections:
                 shown.setdefault(inspections[example.image.path].digest, (file.path, example))
     if len(shown) > MOST_COMPARED:
         what = f"{len(shown):,} images are too many to search for near-duplicates; {MOST_COMPARED:,} are compared"

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.data.checks import linted_file
-from palitune.data.checks.example_checks import LEVELS, Finding, check_examples, expectations
+from palitune.data.checks.example_checks import LEVELS, Finding, check_examples, expectations, thing_of
 from palitune.data.checks.image_checks import Inspection, check_images, check_near_duplicates, inspect
 from palitune.data.checks.linted_file import LintedFile
 from palitune.data.checks.token_checks import check_tokens
@@ -61,7 +61,7 @@ def lint(
     longest_answer: int | None = None,
     progress: Progress = _without_progress,
 ) -> LintReport:
-    """Checks every line and every image of some files, which are taken as the subsets of one split.
+    """Checks every line, image and text of some files, which are taken as the subsets of one split.
 
     Args:
       folders_of: returns where the images of a file are.
@@ -82,8 +82,9 @@ def lint(
     inspections = {path: found for path, found in inspected.items() if isinstance(found, Inspection)}
 
     def identity(example: Example) -> Hashable:
-        found = inspections.get(example.image.path)
-        return found.digest if found else example.image.path
+        thing = thing_of(example)
+        found = inspections.get(thing) if isinstance(thing, Path) else None
+        return found.digest if found else thing
 
     examples = {file.path: [entry.example for entry in file.entries] for file in files}
     findings += check_examples(examples, identity)
@@ -98,7 +99,7 @@ def lint(
 
 def _inspected(files: Sequence[LintedFile], how: Decoding, progress: Progress) -> dict[Path, Inspected]:
     """Decodes every image once, in threads."""
-    different = {example.image.path: example for file in files for _, example in file.entries}
+    different = {example.image.path: example for file in files for _, example in file.entries if example.images}
 
     def of_example(example: Example) -> Inspection:
         return inspect(example.image.path, example.where, how)

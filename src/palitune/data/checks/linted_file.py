@@ -48,7 +48,7 @@ def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFi
     Raises:
       MissingInputError: there is no such file.
     """
-    reader = Reader(path)
+    reader = Reader(path, folders=folders)
     entries: list[Entry] = []
     located: dict[str, Path] = {}  # many lines may share one image, and a path takes more memory than its line
     total = 0
@@ -57,14 +57,21 @@ def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFi
             total += 1
             try:
                 example = reader.example(line)
-                if example.image.name not in located:
-                    located[example.image.name] = folders.locate(example.image.name, example.where)
-                entries.append(Entry(line, example.with_image(path=located[example.image.name])))
+                entries.append(Entry(line, _placed(example, folders, located)))
             except BadDataError as error:
                 findings.append(finding_of(error, f"{path}:{line[0]}"))
     except BadDataError as error:
         findings.append(finding_of(error, str(path)))
     return LintedFile(path, reader.kind or "jsonl", entries, total - len(entries))
+
+
+def _placed(example: Example, folders: ImageFolders, located: dict[str, Path]) -> Example:
+    if len(example.images) != 1:
+        return folders.placed(example)
+    name = example.image.name
+    if name not in located:
+        located[name] = folders.locate(name, example.where)
+    return example.with_image(path=located[name])
 
 
 def finding_of(error: PalituneError, where: str) -> Finding:

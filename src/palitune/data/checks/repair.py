@@ -83,8 +83,8 @@ def _written(
     with atomic_files.replacing(target) as file:
         for (_, _, raw), example in one.entries:
             shown = report.identity(example)
-            other = report.repaired.get((one.path, example.image.name))
-            if example.image.path in report.unusable and other is None:
+            other = report.repaired.get((one.path, example.image.name)) if example.images else None
+            if other is None and example.images and example.image.path in report.unusable:
                 dropped["picture"] += 1
             elif example.label not in LABELS and has_labels:
                 dropped["label"] += 1

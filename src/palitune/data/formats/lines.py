@@ -10,7 +10,8 @@ from palitune.data import file_signatures
 from palitune.data.formats import error_hints
 from palitune.errors import BadDataError, MissingInputError
 
-LONGEST = 2000  # characters of a text; attention's memory grows with the square
+LONGEST = 2000  # characters of a name, a question or a label; attention's memory grows with the square
+LONGEST_CONTENT = 100_000  # characters of a text that is asked about; its tokens are limited where a model is known
 LONGEST_LINE = 1 << 20  # bytes; no example comes near it, and what does is none
 STDIN = Path("-")
 KINDS = ("jsonl", "tsv")

@@ -1,13 +1,15 @@
 """Examples as lines of TSV without a header: `image, label`, or as inference writes them
-`image, correct, p_yes, label, answer`.
+`image, correct, p_yes, label, answer`; a text may stand where the image's name does.
 """
 
 import math
 import re
+from collections.abc import Callable
 
-from palitune.data.example import Example, simple
+from palitune.data.example import Example, simple, simple_text
 from palitune.data.formats import error_hints
-from palitune.data.formats.lines import LONGEST
+from palitune.data.formats.lines import LONGEST, LONGEST_CONTENT
+from palitune.data.image_folders import ENDINGS
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.labels import LABELS, canonical
@@ -16,27 +18,49 @@ HEADS = ("image", "file", "filename", "file_name", "path", "image_path", "pictur
 LABEL_HEADS = ("suffix", "label", "answer", "class", "caption", "target")
 
 
-def parse(text: str, where: str, labelled: bool = True) -> Example:
+def _every(name: str) -> bool:
+    return True
+
+
+def parse(text: str, where: str, labelled: bool = True, is_image: Callable[[str], bool] = _every) -> Example:
     """The example of one line of `image, label` or `image, correct, p_yes, label, answer`.
 
     What spreadsheets make of such lines is read too: TRUE, 0,93, and tabs behind the last column.
+
+    Args:
+      is_image: whether a first column is the name of an image; else it is a text that is asked about.
 
     Raises:
       BadDataError: other columns, or an empty one.
     """
     name, label, _, _ = _columns(text, where, labelled)
-    return simple(name, "", label, where)
+    of_image = name.endswith(ENDINGS) or is_image(name)
+    if len(text) > LONGEST:
+        _require_lengths(of_image, name, label, "", where)
+    return simple(name, "", label, where) if of_image else simple_text(name, "", label, where)
 
 
-def parse_answered(text: str, where: str, labelled: bool = True) -> tuple[Example, Prediction | None]:
-    """The example of one line, and what a model said of it, where there are five columns. Raises as `parse`."""
+def parse_answered(
+    text: str, where: str, labelled: bool = True, is_image: Callable[[str], bool] = _every
+) -> tuple[Example, Prediction | None]:
+    """The example of one line, and what a model said of it, where there are five columns. As `parse`."""
     name, label, p_yes, answer = _columns(text, where, labelled)
-    example = simple(name, "", label, where)
+    of_image = name.endswith(ENDINGS) or is_image(name)
+    if len(text) > LONGEST:
+        _require_lengths(of_image, name, label, answer or "", where)
+    example = (simple if of_image else simple_text)(name, "", label, where)
     return example, None if answer is None else Prediction(example, example.target, answer, p_yes)
 
 
+def _require_lengths(of_image: bool, name: str, label: str, answer: str, where: str) -> None:
+    most = LONGEST if of_image else LONGEST_CONTENT
+    for what, value in (("image's name" if of_image else "text", name), ("label", label), ("answer", answer)):
+        if len(value) > most:
+            raise BadDataError(f"the {what} has {len(value):,} characters, {most:,} are allowed", where=where)
+
+
 def _columns(text: str, where: str, labelled: bool) -> tuple[str, str, float | None, str | None]:
-    """Image, label, p_yes and answer. Raises as `parse`."""
+    """Image or text, label, p_yes and answer. Raises as `parse`."""
     columns = text.split("\t")
     if len(columns) > 2 and not columns[-1]:
         columns = _without_empty(columns)
@@ -63,10 +87,6 @@ def _columns(text: str, where: str, labelled: bool) -> tuple[str, str, float | N
         raise BadDataError("the image's name is empty", where=where, hint=error_hints.TSV)
     if labelled and (not suffix or suffix.isspace()):
         raise BadDataError("the label is empty", where=where, hint=error_hints.TSV)
-    if len(text) > LONGEST:
-        for what, value in (("the image's name", name), ("the label", suffix), ("the answer", answer or "")):
-            if len(value) > LONGEST:
-                raise BadDataError(f"{what} has {len(value):,} characters, {LONGEST:,} are allowed", where=where)
     return name, suffix if suffix in LABELS else canonical(suffix), p_yes, answer
 
 
@@ -91,9 +111,18 @@ def _share(text: str) -> float | None:
     return value if math.isfinite(value) and 0 <= value <= 1 else None
 
 
+def flat(text: str) -> str:
+    """A text in one column: its tabs and line breaks are blanks."""
+    return re.sub(r"[\t\r\n]+", " ", text).strip(" ") if re.search(r"[\t\r\n]", text) else text
+
+
 def to_tsv(example: Example) -> str:
-    """A line of image and label. Raises BadDataError: one of them has a tab or a line break, which TSV cannot hold."""
-    name = example.image.name
+    """A line of image or text, and label; tabs and line breaks of a text are blanks.
+
+    Raises:
+      BadDataError: the image's name or the label has a tab or a line break, which TSV cannot hold.
+    """
+    name = example.subject if example.images else flat(example.subject)
     for what, value in (("image's name", name), ("label", example.label)):
         if "\t" in value or "\n" in value or "\r" in value:
             raise BadDataError(f"the {what} has a tab or a line break", where=example.where, hint="Use JSONL")
@@ -101,10 +130,9 @@ def to_tsv(example: Example) -> str:
 
 
 def to_answer(example: Example, correct: bool, p_yes: float, answer: str) -> str:
-    """The line that inference writes: image, correct, p_yes, label, answer. Raises as `to_tsv`.
+    """The line that inference writes: image or text, correct, p_yes, label, answer. Raises as `to_tsv`.
 
     An answer is written as it is; tabs and line breaks, which would end its column, are blanks.
     """
     name, _, label = to_tsv(example).rpartition("\t")
-    said = re.sub(r"[\t\r\n]+", " ", answer).strip(" ") if re.search(r"[\t\r\n]", answer) else answer
-    return f"{name}\t{correct if label else ''}\t{p_yes:.6f}\t{label}\t{said}"
+    return f"{name}\t{correct if label else ''}\t{p_yes:.6f}\t{label}\t{flat(answer)}"

@@ -58,7 +58,10 @@ def _near(names: Sequence[str], strict: bool, images: ImageFolders, remarks: lis
     """Returns int64[M, 2]: pairs of lines with near-duplicate images. Raises the errors of images if `strict`."""
     first: dict[str, int] = {}
     for number, name in enumerate(names):
-        first.setdefault(name, number)
+        if name:
+            first.setdefault(name, number)
+    if not first:
+        return np.zeros((0, 2), np.int64)
     lines, known = [], []
     problems: list[PalituneError] = []
     for line, found in zip(first.values(), near_duplicates.hashes_of(first, images), strict=True):

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
 from palitune.data.formats.lines import KINDS
+from palitune.data.image_folders import ImageFolders
 from palitune.data.split.regex_timeout import TimedSearch
 from palitune.errors import BadDataError
 
@@ -28,9 +29,9 @@ class LineIndex(NamedTuple):
       lengths: int32[N], the length of each line in bytes, without its end.
       labels: int32[N], a number for each different label.
       groups: int64[N]; lines with the same number stay together, and a line with 0 belongs to no group.
-      images: int64[N]; lines with the same number have the same image.
+      images: int64[N]; lines with the same number have the same image, or the same text.
       kind: "jsonl" or "tsv".
-      names: the names of the images, if they are to be compared for near-duplicates.
+      names: the names of the images, if they are to be compared for near-duplicates; empty for a text.
     """
 
     offsets: NDArray[np.int64]
@@ -42,7 +43,9 @@ class LineIndex(NamedTuple):
     names: list[str] | None
 
 
-def index_lines(source: Path, spool: IO[bytes] | None, group: str | None, near: str) -> LineIndex:
+def index_lines(
+    source: Path, spool: IO[bytes] | None, group: str | None, near: str, images: ImageFolders | None = None
+) -> LineIndex:
     """Reads every line of a file once.
 
     Args:
@@ -50,13 +53,14 @@ def index_lines(source: Path, spool: IO[bytes] | None, group: str | None, near: 
       spool: takes a copy of the lines of a source that cannot be read twice.
       group: a key of the examples, or image:REGEX, by which lines stay together.
       near: whether images are compared: "together", "ignore", or "auto" for up to `MOST_COMPARED` lines.
+      images: where they are.
 
     Raises:
       BadDataError: a line is not an example, or an example does not have the key.
       UsageError: the regular expression takes too long.
     """
     with _group_key(group) as key:
-        return _index_of(Reader(source), spool, None if group is None else key, near)
+        return _index_of(Reader(source, folders=images), spool, None if group is None else key, near)
 
 
 def _index_of(
@@ -75,9 +79,9 @@ def _index_of(
         offsets.append(offset)
         lengths.append(len(raw))
         labels.append(numbers.setdefault(example.label, len(numbers)))
-        images.append(hash(example.image.name))
+        images.append(hash(example.subject))
         if names is not None:
-            names.append(example.image.name)
+            names.append(example.image.name if example.images else "")
             if len(names) > most:
                 names = None
         if key is not None:
@@ -107,7 +111,7 @@ def _group_key(group: str | None) -> Iterator[Callable[[Example], str | None]]:
         with TimedSearch(pattern, f"--group {group}") as search:
 
             def part_of_name(example: Example) -> str | None:
-                found = search(example.image.name)
+                found = search(example.image.name) if example.images else None
                 return None if found is None else found.group(1 if pattern.groups else 0)
 
             yield part_of_name

@@ -94,7 +94,7 @@ def split(
     try:
         with atomic_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
             is_read_once = source == STDIN or not source.is_file()
-            index = index_lines(source, spool if is_read_once else None, options.group, options.near)
+            index = index_lines(source, spool if is_read_once else None, options.group, options.near, images)
             sizes = _sizes(options, len(index.offsets), source)
             remarks: list[str] = []
             groups = groups_of(index, options.near, images or ImageFolders.beside(source), remarks)

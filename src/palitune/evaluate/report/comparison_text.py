@@ -2,9 +2,11 @@
 
 import collections
 
+from palitune.data.formats.tsv import flat
 from palitune.evaluate import comparison, metrics
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.comparison import Change, Comparison
+from palitune.evaluate.report.summary import subject_of
 from palitune.evaluate.report.text import value
 from palitune.text_tables import aligned
 
@@ -43,13 +45,13 @@ def comparison_lines(before: Answers, after: Answers, found: Comparison) -> list
 
 
 def flip_lines(before: Answers, after: Answers, found: Comparison) -> list[str]:
-    """A line of data for each changed answer: image, label, both answers, and whether it was fixed or broken."""
+    """A line of data for each changed answer: image or text, label, both answers, and whether it is fixed or broken."""
     lines = []
     for flip in found.flips:
         record = after.examples[flip.record]
         was = before.outcomes.right[flip.record]
         outcome = "fixed" if flip.is_better else "broken" if was else "wrong still"
-        lines.append(f"{record.image.name}\t{record.label}\t{flip.before}\t{flip.after}\t{outcome}")
+        lines.append(f"{flat(record.subject)}\t{record.label}\t{flip.before}\t{flip.after}\t{outcome}")
     return lines
 
 
@@ -65,7 +67,7 @@ def as_json(before: Answers, after: Answers, found: Comparison) -> dict[str, obj
         "mcnemar": comparison.mcnemar_as_json(found),
         "flips": [
             {
-                "image": after.examples[flip.record].image.name,
+                **subject_of(after.examples[flip.record]),
                 "label": after.examples[flip.record].label,
                 "before": flip.before,
                 "after": flip.after,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 THUMBNAIL, QUALITY = 240, 80  # pixels of the longer side, JPEG's quality
 LARGEST = 4_000_000  # pixels that a thumbnail is made of
+MOST_SHOWN = 600  # characters of a text
 SHARES = ("accuracy", "precision", "recall")  # in percent
 BASIC = (*SHARES, "f_measure", "balanced_accuracy", "matthews", "roc_auc")
 
@@ -31,7 +32,8 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
     Args:
       drawings: PNG by name, of `curves.draw`.
     """
-    thumbnails = {item.record.image.name: thumbnail(item.record.image.path, item.record.where) for item in _shown(one)}
+    records = [item.record for item in _shown(one) if item.record.images]
+    thumbnails = {record.image.name: thumbnail(record.image.path, record.where) for record in records}
     return (
         environment()
         .get_template("page.html")
@@ -43,6 +45,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
             drawings={name: _data(content, "png") for name, content in drawings.items()},
             losses=_losses(one.losses) if one.losses else None,
             thumbnails=thumbnails,
+            most_shown=MOST_SHOWN,
             is_right=is_right,
             classification=metrics.classification(one.outcomes),
             configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,

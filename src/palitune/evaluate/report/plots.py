@@ -1,6 +1,6 @@
 """Sheets of images with their answers, and the losses of a run, as PNG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypedDict, cast
 
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from palitune import console
 from palitune.data.images import decoder
 from palitune.data.prediction import Prediction
+from palitune.errors import UsageError
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import png
@@ -36,6 +37,21 @@ class SheetImage(NamedTuple):
         """A prediction's image; without a label it is shown with "?"."""
         example = prediction.example
         return cls(example.image.path, example.label or "?", prediction.text, example.image.name, prediction.p_yes)
+
+
+def sheet_images(predictions: Iterable[Prediction], name: str) -> list[SheetImage]:
+    """What a sheet has of predictions: those about images.
+
+    Args:
+      name: the sheet as it was typed.
+
+    Raises:
+      UsageError: none is about an image.
+    """
+    found = [SheetImage.of(one) for one in predictions if one.example.images]
+    if not found:
+        raise UsageError(f"{name}: a sheet shows images, and no record has one", hint="-o FILE.html shows texts")
+    return found
 
 
 def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> None:

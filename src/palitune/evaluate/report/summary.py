@@ -104,7 +104,7 @@ def summarize(
     if outcomes.p is None and outcomes.confidence is not None:
         p = outcomes.confidence.tolist()
     earlier = before.answers if before else [None] * len(records)
-    shown = [record.with_image(printable(record.image.name)) for record in records]
+    shown = [record.with_image(printable(record.image.name)) if record.images else record for record in records]
     said = [printable(answer) for answer in outcomes.answers]
     items = [Item(*one) for one in zip(shown, outcomes.labels, said, p, earlier, strict=True)]
     sure = [0.0] * len(items) if outcomes.confidence is None else outcomes.confidence.tolist()
@@ -170,7 +170,7 @@ def doubtful(outcomes: Outcomes, threshold: float | None = None) -> list[int]:
 def _slices(items: Sequence[Item]) -> list[Slice]:
     """By format, source, data file and question, each where there are several; the largest first."""
     kinds: dict[str, Callable[[Item], str]] = {
-        "format": lambda item: _format(item.record.image.name),
+        "format": lambda item: _format(item.record.image.name) if item.record.images else "text",
         "source": lambda item: _source(item.record),
         "file": lambda item: item.record.where.rpartition(":")[0],
         "question": lambda item: item.record.prompt,
@@ -198,7 +198,14 @@ def _format(name: str) -> str:
 def _source(record: Example) -> str:
     """The key "source" of a line of JSON, else the image's folder."""
     source = record.fields.get("source")
-    return source if isinstance(source, str) and source else str(Path(record.image.name).parent)
+    if isinstance(source, str) and source:
+        return source
+    return str(Path(record.image.name).parent) if record.images else ""
+
+
+def subject_of(record: Example) -> dict[str, str]:
+    """What an example is about, as JSON names it: an image, or else a text."""
+    return {"image" if record.images else "text": record.subject}
 
 
 def as_json(one: Summary) -> dict[str, object]:
@@ -230,7 +237,7 @@ def as_json(one: Summary) -> dict[str, object]:
 
 def _plain(item: Item, classes: Sequence[str]) -> dict[str, object]:
     found: dict[str, object] = {
-        "image": item.record.image.name,
+        **subject_of(item.record),
         "label": item.label,
         "answer": item.answer,
         "p_yes": item.p_yes,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from palitune.data.example import Example
 from palitune.errors import printable
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import kind
@@ -10,6 +11,7 @@ from palitune.evaluate.report.result_block import outcome_block
 from palitune.evaluate.report.summary import Item, Summary
 from palitune.text_tables import aligned
 
+MOST_SHOWN = 60  # characters of a text
 LISTED = 10  # wrong answers; pages and pipelines have all of them
 
 
@@ -79,10 +81,18 @@ def _comparison(one: Summary) -> str:
     return "\n".join(lines + ([printable(f"WARNING: {found.warning}")] if found.warning else []))
 
 
+def _name(record: Example) -> str:
+    """An image's name, or as much of a text as a table has room for."""
+    if record.images or len(record.subject) <= MOST_SHOWN:
+        return record.subject
+    return f"{record.subject[:MOST_SHOWN]}…"
+
+
 def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
     rows = []
     for item in items:
         kinds = [kind(item.answer, item.label, classes)] if len(classes) == 2 else []
         p = "" if item.p_yes is None else f"{item.p_yes:.4f}"
-        rows.append([item.record.image.name, item.label[:30], item.answer[:30], p, *kinds])
-    return aligned([["image", "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])
+        rows.append([_name(item.record), item.label[:30], item.answer[:30], p, *kinds])
+    head = "image" if any(item.record.images for item in items) else "text"
+    return aligned([[head, "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])

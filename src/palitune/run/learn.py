@@ -24,8 +24,9 @@ from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
-from palitune.run.trainer import PASSES, Trainer
+from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
+from palitune.train import loop
 
 NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
 
@@ -217,7 +218,7 @@ def _finished(run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEv
     progress, folder = trainer.progress, log.folder
     if run.trials.count > 1 and trainer.kept is not None:
         log.block(trial_table(progress.results, progress.winner, run.config.select))
-        evaluator(trainer.all_params(trainer.kept), f"{PASSES[run.config.second_pass]} trained")
+        evaluator(trainer.all_params(trainer.kept), f"{loop.PASSES[run.config.second_pass]} trained")
     log.draw(progress.winner)
     trainer.finish("finished")
     if config.report and folder is not None:

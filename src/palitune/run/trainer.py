@@ -29,7 +29,6 @@ from palitune.train import loop, schedule
 from palitune.train.early_stopping import Best
 from palitune.train.loop import Attempt, Row
 
-PASSES = ("1st", "2nd")
 SAVE_SECONDS = 600  # between two saved states, where no steps were named
 
 
@@ -165,7 +164,7 @@ class Trainer:
     def _at_work(self, attempt: Attempt, steps: int) -> Iterator[Iterator[Batch]]:
         """The batches that an attempt still has to take, while signals wait for the end of a step."""
         p, config = self.progress, attempt.setup.config
-        name = PASSES[p.number]
+        name = loop.PASSES[p.number]
         order = name if not p.failures else f"{name}, attempt {p.failures + 1}"
         self.log.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
         try:
@@ -229,7 +228,7 @@ class Trainer:
         if alone:
             # At once and after each pass, so that nothing that comes later can cost what was learned.
             self.save(config, best.arrays)
-            self.evaluate(self.all_params(best.arrays), f"{PASSES[p.number - 1]} trained")
+            self.evaluate(self.all_params(best.arrays), f"{loop.PASSES[p.number - 1]} trained")
         if p.number < (2 if config.second_pass else 1):
             return
         result = TrialResult(

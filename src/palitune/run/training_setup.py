@@ -85,7 +85,24 @@ class TrainingSetups:
         length, answer = batches.longest(self.train_texts)
         leaves = model.checkpoint.leaves()
         stored = {path: leaf for path, leaf in leaves.items() if self.spec.img or not path.startswith(IMAGE_ENCODER)}
-        return plan.Work(self.spec, stored, config, model.dtype, length, answer, isinstance(self.shown, Features))
+        return plan.Work(
+            self.spec,
+            stored,
+            config,
+            model.dtype,
+            length,
+            answer,
+            isinstance(self.shown, Features),
+            self._packing(config),
+            any(text.branches is not None for text in self.train_texts),
+        )
+
+    def _packing(self, config: TrainingConfig) -> batches.Packing | None:
+        """How the texts of the first batch go into rows; those of the whole pass have as many."""
+        if any(text.images for text in self.train_texts):
+            return None
+        found = loop.packings_of(loop.order_of(self.train, config, loop.PASSES[0]), self.train_texts, config)
+        return found[0] if found else None
 
     def prepared(self, config: TrainingConfig) -> plan.Prepared:
         """The compiled step. Raises ConfigurationError where it cannot fit."""

@@ -31,6 +31,7 @@ from palitune.train.step_options import Options
 
 ADVICE = "Halve the --learning-rate, raise --batch-size, or check the data"
 BLOCK = 4096  # values of a schedule that are computed together
+PASSES = ("1st", "2nd")  # by which an attempt's name begins
 LINES = 8  # printed in a pass, and evaluations where nothing else was asked for
 
 
@@ -55,6 +56,24 @@ def examples_of(records: Sequence[Example], template: Template, prompt: str) -> 
     return [templates.encoded(template, record, prompt) for record in records]
 
 
+def order_of(records: Sequence[Example], config: TrainingConfig, name: str) -> list[list[int]]:
+    """The places of the examples of each batch of a pass; they depend on the seed and on the attempt's name."""
+    steps, size = steps_of(config), config.batch_size * config.accumulate
+    rng = randomness.generator(config.seed, "order", name)
+    if config.balance == "sample":
+        order = list(batches.balanced_order(label_weights.group_of(records), steps * size, rng))
+    else:
+        order = list(batches.order(len(records), steps * size, rng))
+    return [order[step * size : (step + 1) * size] for step in range(steps)]
+
+
+def packings_of(
+    order: Sequence[Sequence[int]], texts: Sequence[Encoded], config: TrainingConfig
+) -> list[batches.Packing] | None:
+    """How each batch's texts go into rows; None where each has a row of its own."""
+    return batches.packings(order, texts, config.accumulate) if config.pack else None
+
+
 def training_batches(
     records: Sequence[Example],
     texts: Sequence[Encoded],
@@ -63,22 +82,15 @@ def training_batches(
     name: str,
     start: int = 0,
 ) -> Iterator[batches.Batch]:
-    """A pass's batches after the first `start`, in an order that depends on the seed and on the attempt's name."""
-    steps, size = steps_of(config), config.batch_size * config.accumulate
-    rng = randomness.generator(config.seed, "order", name)
-    if config.balance == "sample":
-        indices = batches.balanced_order(label_weights.group_of(records), steps * size, rng)
-    else:
-        indices = batches.order(len(records), steps * size, rng)
+    """A pass's batches after the first `start`, in the order of the attempt's name."""
+    order = order_of(records, config, name)
     if config.balance == "weights":
         texts = label_weights.weighted(records, texts)
-    order = list(indices)
-    every = [order[step * size : (step + 1) * size] for step in range(steps)]
-    packings = batches.packings(every, texts, config.accumulate) if config.pack else None
+    packings = packings_of(order, texts, config)
     if packings is None:
-        found = _with_images(records, texts, source, config, name, every, start)
+        found = _with_images(records, texts, source, config, name, order, start)
     else:
-        rows = zip(every[start:], packings[start:], strict=True)
+        rows = zip(order[start:], packings[start:], strict=True)
         found = (batches.packed(source.absent, [texts[i] for i in chosen], packing) for chosen, packing in rows)
     return (batches.split(one, config.accumulate) for one in found) if config.accumulate > 1 else found
 
@@ -89,14 +101,14 @@ def _with_images(
     source: ImageSource,
     config: TrainingConfig,
     name: str,
-    every: Sequence[Sequence[int]],
+    order: Sequence[Sequence[int]],
     start: int,
 ) -> Iterator[batches.Batch]:
-    """Batches of a record a row, each with its image; `every` has the places of each batch's records."""
+    """Batches of a record a row, each with its image"""
     _, longest = batches.longest(texts)
     # Decoded while the device is at work on the batch before.
-    shown = raise_first(images_of((records[i] for chosen in every[start:] for i in chosen), source))
-    for step, chosen in enumerate(every[start:], start):
+    shown = raise_first(images_of((records[i] for chosen in order[start:] for i in chosen), source))
+    for step, chosen in enumerate(order[start:], start):
         images = np.stack([next(shown) for _ in chosen])
         if config.augment:
             rng = randomness.generator(config.seed, "augment", name, step)

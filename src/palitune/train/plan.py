@@ -24,7 +24,7 @@ from palitune import trees
 from palitune.checkpoint.parameter_dtypes import resident_dtype
 from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
-from palitune.data.batches import Batch
+from palitune.data.batches import Batch, Packing
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
 from palitune.models import lora
@@ -52,6 +52,8 @@ class Work(NamedTuple):
     text_length: int  # T before it is padded to a bucket
     answer_length: int  # K
     features: bool  # whether image features come from the cache, so that the image encoder is not on the device
+    packing: Packing | None = None  # of short texts without images, several to a row
+    branches: bool = False  # whether an example has several questions
 
 
 class Memory(NamedTuple):
@@ -102,14 +104,14 @@ def parameters(work: Work) -> tuple[Shapes, Shapes]:
 
 def batch(work: Work) -> Batch:
     """Shape and dtype of a batch with the longest text."""
-    img, size = work.sizes.img, work.config.batch_size * work.config.accumulate
-    length = batches.bucket(work.text_length)
+    img, parts, packing = work.sizes.img, work.config.accumulate, work.packing
+    size = len(packing.rows) if packing else work.config.batch_size * parts
+    length = packing.width if packing else batches.bucket(work.text_length)
+    answer = packing.answer_length if packing else work.answer_length
 
     def array(*shape: int, dtype: DTypeLike = np.int32) -> jax.ShapeDtypeStruct:
-        shape = (size, *shape)
-        if work.config.accumulate > 1:
-            shape = (work.config.accumulate, work.config.batch_size, *shape[1:])
-        return jax.ShapeDtypeStruct(shape, dtype)
+        whole = (parts, size // parts, *shape) if parts > 1 else (size, *shape)
+        return jax.ShapeDtypeStruct(whole, dtype)
 
     count = work.sizes.num_image_tokens
     features = array(count, work.sizes.llm.width, dtype=np.float16)
@@ -119,9 +121,12 @@ def batch(work: Work) -> Batch:
         mask_ar=array(length),
         mask_input=array(length),
         image_places=array(min(1, count)),
-        positions=array(work.answer_length),
-        targets=array(work.answer_length),
-        weights=array(work.answer_length, dtype=np.float32),
+        positions=array(answer),
+        targets=array(answer),
+        weights=array(answer, dtype=np.float32),
+        order=array(length) if packing or work.branches else None,
+        segments=array(length) if packing else None,
+        branches=array(length) if work.branches else None,
     )
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from palitune.data import templates
 from palitune.data.example import Content, Example, Image, Message, Target
+from palitune.data.long_chats import Shortener
 from palitune.data.templates import Gemma, PaliGemma, ShieldGemma, Template
 from palitune.data.vocabulary import Vocabulary
 from palitune.errors import BadDataError
+from palitune.train import loop
 
 SPECIAL = ["<start_of_turn>", "<end_of_turn>", "<start_of_image>", "<end_of_image>"]
 NEWLINES = ["\n" * count for count in range(1, 7)]
@@ -206,6 +208,73 @@ def test_every_token_of_the_assistant_counts_once(
     asked = gemma.prompt(chat(*messages), "")
     assert asked.tokens.tolist() == one.tokens[: len(asked.tokens)].tolist()
     assert not asked.loss_weights.any()
+
+
+def lengths(template: Template, example: Example) -> tuple[int, int]:
+    """Tokens of a whole chat and of its prompt."""
+    return len(templates.encoded(template, example, "").tokens), len(template.prompt(example, "").tokens)
+
+
+@given(pairs=CHATS, system=st.none() | TEXTS, longest=st.integers(20, 200), longest_prompt=st.integers(20, 200))
+def test_a_long_chat_loses_its_oldest_turns(
+    pairs: list[tuple[str, str, float]], system: str | None, longest: int, longest_prompt: int, vocabulary: Vocabulary
+) -> None:
+    """As few as it takes, a question with its answer; the last ones stay, and what the system says."""
+    whole = chat(
+        *[] if system is None else [("system", system)],
+        *(turn for said, answer, _ in pairs for turn in (("user", said), ("assistant", answer))),
+    )
+    limited, free = Gemma(vocabulary, takes_images=True), Gemma(vocabulary, takes_images=True)
+    limited.longest, free.longest = longest_prompt, 10_000
+    left = limited.shortened(whole, longest)
+    first, is_system = len(whole.messages) - len(left.messages), system is not None
+    assert left.messages == (*whole.messages[:is_system], *whole.messages[is_system + first :])
+    assert first % 2 == 0
+
+    def fits(one: Example) -> bool:
+        return lengths(free, one)[0] <= longest and lengths(free, one)[1] <= longest_prompt
+
+    assert fits(left) or len(left.messages) == is_system + 2
+    if first:
+        start = is_system + first - 2
+        assert not fits(whole._replace(messages=(*whole.messages[:is_system], *whole.messages[start:])))
+    else:
+        assert left is whole
+
+
+def test_an_image_goes_with_its_turn(vocabulary: Vocabulary) -> None:
+    gemma = Gemma(vocabulary, takes_images=True)
+    gemma.longest = 24
+    example = chat(Message("user", (Image("a.png"), "hi")), ("assistant", "yes"), ("user", "hi"), ("assistant", "no"))
+    shortener = Shortener(gemma)
+    (left,) = shortener([example])
+    assert (left.messages, left.images) == (example.messages[2:], ())
+    assert (shortener.chats, shortener.turns) == (1, 2)
+    assert templates.encoded(gemma, left, "").images == ()
+
+
+def test_how_many_turns_are_left_out_is_said(vocabulary: Vocabulary, capsys: pytest.CaptureFixture[str]) -> None:
+    gemma, short = Gemma(vocabulary, takes_images=True), chat(("user", "hi"), ("assistant", "no"))
+    wrong, simple = chat(("user", "hi"), ("user", "hi")), Example.of(None, "hi" * 100, "no")
+    long = chat(("user", "hi " * 9), ("assistant", "no"), ("user", "hi"), ("assistant", "no"))
+    shortener = Shortener(gemma, 40)
+    assert list(shortener([short, long, wrong, simple, long])) == [
+        short,
+        *[left := long._replace(messages=long.messages[2:]), wrong, simple, left],
+    ]
+    shortener.tell("chats.jsonl", quiet=True)
+    shortener.tell("chats.jsonl")
+    said = "chats.jsonl: 2 chats are longer than 40 tokens: the oldest turns are left out, 4 together"
+    assert capsys.readouterr().err == f"{said}\n"
+
+
+def test_an_example_is_never_shortened_unsaid(gemma: Gemma) -> None:
+    example = chat(("user", "hi"), ("assistant", "no " * 40))
+    with pytest.raises(BadDataError, match=r"chats.jsonl:3: an example of 1\d\d tokens; --max-length 64 was asked for"):
+        loop.examples_of([example], gemma, "", "all", 64)
+    with pytest.raises(BadDataError, match=r"chats.jsonl:3: a last answer of 3,0\d\d tokens"):
+        loop.examples_of([chat(("user", "hi"), ("assistant", "no " * 1000))], gemma, "")
+    assert len(loop.examples_of([example], gemma, "", "all", 160)) == 1
 
 
 @pytest.mark.parametrize(

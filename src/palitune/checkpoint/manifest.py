@@ -18,6 +18,7 @@ from numpy.typing import DTypeLike
 from palitune import __version__
 from palitune.checkpoint import spec_json
 from palitune.checkpoint.archive import Archive
+from palitune.config.learning import LONGEST
 from palitune.errors import BadDataError, MissingInputError
 from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files
@@ -209,6 +210,12 @@ def model(content: Manifest, checkpoint: Path) -> ModelSpec | None:
 def prompt(checkpoint: Path, default: str) -> str:
     """The prompt a checkpoint was made with. Raises as `read` does."""
     return str(read(checkpoint).get("config", {}).get("prompt", default))
+
+
+def longest(checkpoint: Path, default: int) -> int:
+    """The most tokens of a text that a checkpoint was trained with, if that is more. Raises as `read` does."""
+    found = read(checkpoint).get("config", {}).get("max_length")
+    return max(default, min(found, LONGEST)) if type(found) is int else default
 
 
 def frames(checkpoint: Path, default: str) -> str:

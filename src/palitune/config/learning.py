@@ -23,9 +23,11 @@ from palitune.method import DEFAULT, METHODS
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
 SCHEDULES = ("cosine", "linear", "constant")
 BALANCES = ("none", "weights", "sample")
+LOSS_ON = ("all", "last")
 AUGMENTATIONS = ("flip", "crop", "color")
 SELECTIONS = ("loss", "lowest_loss", "accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
 MOST_CHUNKS = 1024
+LONGEST = 32_768  # tokens of a text; attention's memory grows with the square
 EXAMPLES = 512  # shown in a pass
 
 SUMMARIES = ", ".join(method.summary for method in METHODS.values())
@@ -195,6 +197,16 @@ class LearningSettings(Settings):
         Whole(1, MOST_CHUNKS),
         "pieces in which the vocabulary goes by in the loss: less memory for long answers",
         metavar="N",
+    )
+    loss_on: str = setting(
+        "all", Choice(LOSS_ON), "of a chat, the assistant's turns that the loss counts: all of them, or the last"
+    )
+    max_length: int | None = setting(
+        None,
+        Whole(8, LONGEST),
+        "most tokens of an example's text; a longer chat is learned without its oldest turns, others are refused",
+        metavar="N",
+        shown="1024 in the prompt",
     )
     pack: bool = setting(
         True,

@@ -159,7 +159,9 @@ class TrainingConfig(LearningSettings, PassSettings):
     def as_json(self) -> dict[str, object]:
         """The content of "config" in `config.json` and in a checkpoint's manifest, by name."""
         names = sorted(one.name for one in dataclasses.fields(self) if one.name not in ("given", "epochs"))
-        return {name: getattr(self, name) for name in names}
+        usual = {"loss_on": "all", "max_length": None}  # of images it is the same as before there were chats
+        found = {name: getattr(self, name) for name in names}
+        return {name: value for name, value in found.items() if name not in usual or value != usual[name]}
 
 
 def training(config: LearningSettings | None = None, **others: object) -> TrainingConfig:

@@ -18,7 +18,6 @@ from palitune.errors import BadDataError
 BLANK_LINE = "\n\n"  # between a system's text and the user's, and between a text and what is asked about it
 ROLES = {"user": "user", "assistant": "model"}  # as a turn names them
 ALL, LAST = "all", "last"  # assistant's turns that the loss counts
-LOSS_ON = (ALL, LAST)
 
 
 class Pieces(NamedTuple):
@@ -102,7 +101,7 @@ def _text(part: Part) -> str:
 def prompt(pieces: Pieces, messages: Sequence[Message]) -> Encoded:
     """A chat up to the beginning of the assistant's next turn; nothing of it counts in the loss."""
     turns = turns_of(pieces, asked(messages))
-    return _joined(pieces, turns, [pieces.begin, *pieces.vocabulary.encode(f"{ROLES['assistant']}\n")], 0)
+    return _joined(pieces, turns, opening(pieces), 0)
 
 
 def answered(pieces: Pieces, messages: Sequence[Message], loss_on: str, where: str) -> Encoded:
@@ -124,6 +123,37 @@ def answered(pieces: Pieces, messages: Sequence[Message], loss_on: str, where: s
     last = turns[-1]
     turns[-1] = last._replace(tokens=last.tokens[: last.answer[1]] if last.answer else last.tokens)
     return _joined(pieces, turns, [], first, counts=True)
+
+
+def shortened(pieces: Pieces, messages: Sequence[Message], longest: int, longest_prompt: int) -> tuple[Message, ...]:
+    """A chat without as many of its oldest turns as are too much; what the system says and the last turns stay.
+
+    A question goes with its answer.
+
+    Args:
+      longest: tokens of the whole chat.
+      longest_prompt: tokens of what comes before the last answer.
+    """
+    is_system = messages[0].role == "system"
+    system, rest = list(messages[:is_system]), list(messages[is_system:])
+    while len(rest) > 2:  # the last question with its answer, or two questions with one answer between them
+        turns = turns_of(pieces, [*system, *rest])
+        whole = 1 + sum(len(turn.tokens) for turn in turns)
+        of_prompt = whole - (len(turns[-1].tokens) if turns[-1].answer else 0) + len(opening(pieces))
+        if whole <= longest and of_prompt <= longest_prompt:
+            break
+        # As many as are too much by their own length; a system's text moves on to the turn behind them.
+        surplus, dropped = max(whole - longest, of_prompt - longest_prompt), 0
+        while surplus > 0 and dropped + 2 < len(rest):
+            surplus -= sum(len(turn.tokens) for turn in turns[dropped : dropped + 2])
+            dropped += 2
+        rest = rest[dropped:]
+    return (*system, *rest)
+
+
+def opening(pieces: Pieces) -> list[int]:
+    """The tokens with which an assistant's turn begins."""
+    return [pieces.begin, *pieces.vocabulary.encode(f"{ROLES['assistant']}\n")]
 
 
 def turns_of(pieces: Pieces, messages: Sequence[Message]) -> list[Turn]:

@@ -5,6 +5,7 @@ A prompt is what comes before the answer; the answer is the first target's, and 
 
 import abc
 import functools
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 
 from palitune.data import chat_turns, encode
@@ -41,10 +42,12 @@ class Template(abc.ABC):
     Attributes:
       vocabulary: the model's.
       end: the token that ends an answer.
+      longest: the most tokens of a prompt, and of what is written behind it.
     """
 
     vocabulary: Vocabulary
     end: int
+    longest: int = LONGEST_PROMPT
     # Whether what several questions are about is computed once for all of them: it does not see what comes behind.
     shares_beginning = False
 
@@ -66,6 +69,20 @@ class Template(abc.ABC):
     def answer(self, label: str) -> list[int]:
         """The tokens of an answer, without the one that ends it."""
         return self.vocabulary.encode(label)
+
+    def check_length(self, tokens: int, text: str, where: str, what: str = "prompt") -> None:
+        """Raises BadDataError for more than `longest` tokens of a text."""
+        if tokens > self.longest:
+            said = f"a {what} of {tokens:,} tokens ({len(text):,} characters); {self.longest:,} are allowed"
+            raise BadDataError(said, where=where, hint="Ask in fewer words, or learn with a larger --max-length")
+
+    def shortened(self, example: Example, longest: int | None = None) -> Example:
+        """A chat without the oldest of its turns, where its prompt has more than `longest` tokens; others as they are.
+
+        Args:
+          longest: tokens of the whole chat, with its last answer; None is any number.
+        """
+        return example
 
     def beginning(self, example: Example) -> Encoded:
         """What all questions about an example have in front of them, where `shares_beginning`. Raises as `prompt`."""
@@ -145,12 +162,6 @@ def _require_target(example: Example) -> None:
         raise BadDataError("the example has no target, so nothing is asked", where=example.where)
 
 
-def _check_length(tokens: Sequence[int], text: str, where: str) -> None:
-    if len(tokens) > LONGEST_PROMPT:
-        what = f"a prompt of {len(tokens):,} tokens ({len(text):,} characters); {LONGEST_PROMPT:,} are allowed"
-        raise BadDataError(what, where=where, hint="Ask in fewer words")
-
-
 class PaliGemma(Template):
     """One image in front, a prefix and a newline that see each other, then the answer."""
 
@@ -183,7 +194,7 @@ class PaliGemma(Template):
         self.require(example)
         text = about(example, example.asked(default))
         tokens = self._tokens(text)
-        _check_length(tokens, text, example.where)
+        self.check_length(len(tokens), text, example.where)
         return encode.prefix(tokens, example.images)
 
     def _of_text(self, text: str) -> list[int]:
@@ -233,31 +244,42 @@ class Gemma(Template):
         if chat_turns.is_chat(example):
             found = chat_turns.prompt(self.pieces, example.messages)
             said = "".join(message.text for message in example.messages)
-            _check_length(found.tokens.tolist(), said, example.where)
+            self.check_length(len(found.tokens), said, example.where)
             return found
         text = about(example, self.question(example.asked(default)))
         tokens, places = self._tokens(text, len(example.images))
-        _check_length(tokens, text, example.where)
+        self.check_length(len(tokens), text, example.where)
         return encode.causal(tokens, example.images, places)
 
     def chat(self, example: Example, loss_on: str) -> Encoded:
         """As `Template.chat`."""
-        self.prompt(example, "")  # which says what is wrong with it
-        return chat_turns.answered(self.pieces, example.messages, loss_on, example.where)
+        asked = len(self.prompt(example, "").tokens)  # which says what is wrong with it
+        found = chat_turns.answered(self.pieces, example.messages, loss_on, example.where)
+        self.check_length(len(found.tokens) - asked, example.label, example.where, "last answer")
+        return found
+
+    def shortened(self, example: Example, longest: int | None = None) -> Example:
+        """As `Template.shortened`."""
+        if not chat_turns.is_chat(example):
+            return example
+        self.require(example)
+        any_length = longest or sys.maxsize
+        messages = chat_turns.shortened(self.pieces, example.messages, any_length, self.longest)
+        return example if len(messages) == len(example.messages) else example._replace(messages=messages)
 
     def beginning(self, example: Example) -> Encoded:
         """As `Template.beginning`."""
         self.require(example)
         text = about(example, "")
         tokens, places = self._opening(text, len(example.images))
-        _check_length(tokens, text, example.where)
+        self.check_length(len(tokens), text, example.where)
         return encode.causal(tokens, example.images, places)
 
     def asked(self, question: str, where: str) -> Encoded:
         """As `Template.asked`."""
         text = self.question(question)
         tokens = [*self.vocabulary.encode(BLANK_LINE + text), *self._closing]
-        _check_length(tokens, text, where)
+        self.check_length(len(tokens), text, where)
         return encode.causal(tokens)
 
     def _of_text(self, text: str, images: int) -> tuple[list[int], tuple[int, ...]]:

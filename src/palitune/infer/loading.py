@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from palitune import jax_environment, trees, workspace
-from palitune.checkpoint import opening
+from palitune.checkpoint import manifest, opening
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
 from palitune.checkpoint.store import Stored
@@ -122,6 +122,7 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     rows, weights = sizes.llm.vocab_size, checkpoint.whole.path
     vocabulary = model_vocabulary.of_model(weights, rows, settings.tokenizer, quiet=quiet)
     template = templates.make(sizes.template, vocabulary, takes_images=sizes.img is not None)
+    template.longest = manifest.longest(path, template.longest)
     if not quiet:
         jax_environment.tell()
     set_up_jax()

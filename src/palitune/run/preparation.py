@@ -14,6 +14,7 @@ from palitune.data import dataset_files, templates
 from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.data.images.of_examples import NoImages
+from palitune.data.long_chats import Shortener
 from palitune.errors import UsageError
 from palitune.infer.asked import check_images, tell_of_questions
 from palitune.infer.loading import Model, announce, files_of, load
@@ -111,6 +112,8 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     model = load(source, config, quiet=config.quiet)
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {config.write} would replace the model that it learns from")
+    sets = {path: _shortened(found, model, config, path) for path, found in sets.items()}
+    train, valid = sets[train_file], sets[valid_file or train_file]
     count = sum(1 for _ in templates.separated(model.template, train))
     configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
     configs = [configured(trial) for trial in trials.known()]
@@ -135,6 +138,16 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
     return Preparation(model, images, sets, whole, train_file, setups, trials, configured, configs[0], facts)
+
+
+def _shortened(examples: list[Example], model: Model, config: RunConfig, path: Path) -> list[Example]:
+    """Examples, of which chats that are too long are without their oldest turns, which is said on stderr."""
+    if config.max_length is not None:
+        model.template.longest = config.max_length
+    shortener = Shortener(model.template, config.max_length)
+    found = list(shortener(examples))
+    shortener.tell(str(path), config.quiet)
+    return found
 
 
 def _prompt(config: RunConfig, source: Path, train: Sequence[Example]) -> str:

@@ -11,6 +11,7 @@ from palitune.errors import ConfigurationError, UsageError
 
 SHORT = {"lr": "learning-rate", "batch": "batch-size"}
 MOST_TRIALS = 10_000
+SHARED = ("method", "loss_on", "max_length")
 
 
 class Varied(NamedTuple):
@@ -35,10 +36,10 @@ class Trial(NamedTuple):
 def _known() -> dict[str, Setting]:
     """The settings that a sweep can vary, by the name that is typed for them.
 
-    All trials share the method, with the parameters that it freezes.
+    All trials share the method, with the parameters that it freezes, and the examples as tokens.
     """
     found = [*settings_of(LearningSettings), *settings_of(PassSettings)]
-    return {one.option[2:]: one for one in found if not one.is_flag and one.name != "method"}
+    return {one.option[2:]: one for one in found if not one.is_flag and one.name not in SHARED}
 
 
 def varied(sweep: Sequence[str], searching: bool) -> list[Varied]:

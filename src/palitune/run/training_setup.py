@@ -71,8 +71,9 @@ class TrainingSetups:
         self.spec = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
         self.train = list(templates.separated(model.template, train))
         self.valid = list(templates.separated(model.template, valid))
-        self.train_texts = loop.examples_of(self.train, model.template, config.prompt)
-        valid_texts = loop.examples_of(self.valid, model.template, config.prompt)
+        how = config.prompt, config.loss_on, config.max_length
+        self.train_texts = loop.examples_of(self.train, model.template, *how)
+        valid_texts = loop.examples_of(self.valid, model.template, *how)
         labels = [int(text.tokens[answer[0]]) for text in self.train_texts for answer in text.answers]
         self.evaluator = Evaluator(
             self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels

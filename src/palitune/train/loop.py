@@ -13,14 +13,14 @@ import optax
 from palitune import randomness
 from palitune.checkpoint import run_state
 from palitune.config.run_config import TrainingConfig
-from palitune.data import batches, label_weights, templates
+from palitune.data import batches, chat_turns, label_weights, templates
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.augment import augment
 from palitune.data.images.loader import ImageSource, raise_first
 from palitune.data.images.of_examples import images_of
 from palitune.data.templates import Template
-from palitune.errors import DivergedError
+from palitune.errors import BadDataError, DivergedError
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
 from palitune.train import guard, schedule
 from palitune.train.early_stopping import Best, EarlyStopping
@@ -51,9 +51,30 @@ def evaluation_interval(config: TrainingConfig, validation: int) -> int:
     return max(1, steps_of(config) // count)
 
 
-def examples_of(records: Sequence[Example], template: Template, prompt: str) -> list[Encoded]:
-    """Prompts and answers as tokens. Raises BadDataError, naming the record, for a prompt that is too long."""
-    return [templates.encoded(template, record, prompt) for record in records]
+def examples_of(
+    records: Sequence[Example],
+    template: Template,
+    prompt: str,
+    loss_on: str = chat_turns.ALL,
+    longest: int | None = None,
+) -> list[Encoded]:
+    """Prompts and answers as tokens.
+
+    Args:
+      loss_on: of a chat, the assistant's turns that count in the loss.
+      longest: the most tokens of an example; None is any number that `template` takes.
+
+    Raises:
+      BadDataError: a record, which is named, is too long.
+    """
+    found = []
+    for record in records:
+        one = templates.encoded(template, record, prompt, loss_on)
+        if longest is not None and len(one.tokens) > longest:
+            what = f"an example of {len(one.tokens):,} tokens; --max-length {longest} was asked for"
+            raise BadDataError(what, where=record.where)
+        found.append(one)
+    return found
 
 
 def order_of(records: Sequence[Example], config: TrainingConfig, name: str) -> list[list[int]]:

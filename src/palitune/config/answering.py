@@ -27,6 +27,9 @@ class Labels(Kind[tuple[str, ...]]):
             raise ValueError(f"{text!r} are not two or more different labels with commas between them")
         return tuple(Prompt().parse(name) for name in names)
 
+    def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
+        return [option, ",".join(value)]
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class AnsweringSettings(Settings):

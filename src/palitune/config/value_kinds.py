@@ -39,6 +39,15 @@ class Kind(abc.ABC, Generic[T]):
     def check(self, value: object) -> T:
         """A value from Python or JSON, held to the same limits as a typed one. Raises ValueError."""
 
+    def typed(self, option: str, value: T) -> list[str]:
+        """The words of a command line that give an option this value."""
+        return _words(option, str(value))
+
+
+def _words(option: str, text: str) -> list[str]:
+    """An option with its value: as one word where the value looks like an option itself."""
+    return [f"{option}={text}"] if text.startswith("-") else [option, text]
+
 
 @dataclasses.dataclass(frozen=True)
 class Whole(Kind[int]):
@@ -100,6 +109,10 @@ class Number(Kind[float]):
         if not (above and below):
             raise OutOfRange(f"{value:g} is not {self.limits}")
         return value
+
+    def typed(self, option: str, value: float) -> list[str]:
+        short = f"{value:g}"
+        return _words(option, short if float(short) == value else repr(value))
 
 
 class OutOfRange(ValueError):
@@ -256,6 +269,9 @@ class Several(Kind[tuple[str, ...]]):
             raise ValueError(f"{value!r} is not a list of names")
         return tuple(Choice(self.names).check(one) for one in value)
 
+    def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
+        return _words(option, ",".join(value))
+
 
 class Rules(Kind[tuple[Rule, ...]]):
     """Rules over parameter paths, the first that matches counts: `REGEX=VALUE`, or a value alone for all paths."""
@@ -284,6 +300,9 @@ class Rules(Kind[tuple[Rule, ...]]):
             rules.append(self._rule(rule[0], float(rule[1])))
         return tuple(rules)
 
+    def typed(self, option: str, value: tuple[Rule, ...]) -> list[str]:
+        return [word for pattern, number in value for word in _words(option, f"{pattern}={number!r}")]
+
     @staticmethod
     def _rule(pattern: str, number: float) -> Rule:
         if not (math.isfinite(number) and number >= 0):
@@ -304,6 +323,9 @@ class Texts(Kind[tuple[str, ...]]):
         if isinstance(value, str) or not isinstance(value, (list, tuple)):
             raise ValueError(f"{value!r} is not a list of texts")
         return tuple(Text().check(one) for one in value)
+
+    def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
+        return [option, *value]
 
 
 POSITIVE = Whole(1)

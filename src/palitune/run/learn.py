@@ -19,11 +19,13 @@ from palitune.evaluate.report.result_block import TrialResult, trial_table
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
-from palitune.run import preparation, reproduce
+from palitune.run import next_run, preparation, reproduce
 from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
+from palitune.run.next_run import Told
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
+from palitune.run.sweep import Trial
 from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
 from palitune.train import loop
@@ -42,6 +44,7 @@ class RunResult:
       metrics: a row for every step and every event, with the names of the columns of metrics.csv.
       trials: how each trial ended.
       best: the number of the best trial, from 0.
+      advice: what the metrics say of the run, and the command to try next.
     """
 
     checkpoint: Path | None
@@ -50,6 +53,7 @@ class RunResult:
     metrics: list[dict[str, object]]
     trials: list[TrialResult]
     best: int | None
+    advice: list[Told] = dataclasses.field(default_factory=list)
 
 
 def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequence[str] = ()) -> RunResult:
@@ -84,7 +88,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
                 log.draw(None)
                 trainer.finish("failed")
                 raise
-            result = _finished(run, config, log, evaluator, trainer)
+            result = _finished(run, config, log, evaluator, trainer, program)
     if not config.quiet:
         said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None
         print(said or "nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
@@ -213,13 +217,16 @@ def _trainer(
     return trainer
 
 
-def _finished(run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, trainer: Trainer) -> RunResult:
+def _finished(
+    run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str
+) -> RunResult:
     """Evaluates the best of several trials, and writes what a run has at its end."""
     progress, folder = trainer.progress, log.folder
     if run.trials.count > 1 and trainer.kept is not None:
         log.block(trial_table(progress.results, progress.winner, run.config.select))
         evaluator(trainer.all_params(trainer.kept), f"{loop.PASSES[run.config.second_pass]} trained")
     log.draw(progress.winner)
+    advice = _advice(run, log, evaluator, trainer, program)
     trainer.finish("finished")
     if config.report and folder is not None:
         evaluator.report(folder, config.quiet)
@@ -230,4 +237,24 @@ def _finished(run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEv
         log.metrics.rows,
         progress.results,
         progress.winner,
+        advice,
     )
+
+
+def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str) -> list[Told]:
+    """What the metrics say of the run, printed and written down."""
+    progress = trainer.progress
+    assert progress.winner is not None
+    best = progress.results[progress.winner]
+    trial = Trial(best.seed, dict(best.changes))
+    asked = run.configured.config
+    answers = list(evaluator.last.values())[-1] if evaluator.last else []
+    facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, len(run.sets) > 1)
+    told = next_run.of_run(
+        log.metrics.rows, facts, trial.of(asked) if run.trials.count > 1 else asked, program, progress.winner
+    )
+    for one in told:
+        log.event("advice", what=one.text, command=one.command)
+        for line in one.lines:
+            log.note(line)
+    return told

@@ -6,6 +6,7 @@ from pathlib import Path
 from palitune import console, workspace
 from palitune.checkpoint import manifest
 from palitune.evaluate.report.summary import Learned
+from palitune.run import next_run
 from palitune.run.folder import RunFolder
 
 
@@ -27,4 +28,4 @@ def learning_of(name: str) -> Learned:
     if losses is not None and losses.is_symlink():
         console.note(f"{losses} is a link and is left out: a page shows only what a run drew itself")
         losses = None
-    return Learned(facts, used or None, losses)
+    return Learned(facts, used or None, losses, next_run.read_told(RunFolder(path).metrics))

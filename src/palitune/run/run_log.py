@@ -62,7 +62,7 @@ class RunLog:
             self.bar.close()
 
     def row(self, row: Row, steps: int, place: Mapping[str, object]) -> None:
-        """Everything about one step; `place` says of which trial, pass and attempt."""
+        """Everything about one step; `place` says of which trial, pass and attempt, and after how many epochs."""
         found = row.evaluation
         values: dict[str, object] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
         if found is not None:

@@ -182,7 +182,7 @@ class Trainer:
     def _observe(self, attempt: Attempt, row: Row, steps: int) -> None:
         """Writes a step down, and saves the state where that is due. Raises ResumableError where a signal asked."""
         try:
-            self.log.row(row, steps, self.place())
+            self.log.row(row, steps, self.place() | {"epoch": self._epoch(attempt, row.step)})
         except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
             if self.save_every != 0:
                 self.save_state(attempt)
@@ -264,6 +264,11 @@ class Trainer:
         """The trial, pass and attempt at work, counted from 1, as the metrics name them."""
         p = self.progress
         return {"trial": len(p.results) + 1, "pass": p.number + 1, "attempt": p.failures + 1}
+
+    def _epoch(self, attempt: Attempt, step: int) -> float:
+        """How often a pass has shown each example after a step."""
+        config = attempt.setup.config
+        return round(step * config.batch_size * config.accumulate / len(self.setups.train), 6)
 
     # What is saved ----------------------------------------------------------------------------------------------------
 

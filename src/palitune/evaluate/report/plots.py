@@ -1,9 +1,11 @@
 """Sheets of images with their answers, and the losses of a run, as PNG."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypedDict, cast
 
+import numpy as np
 from matplotlib import ticker
 from matplotlib.axes import Axes
 
@@ -119,6 +121,7 @@ MetricsRow = TypedDict(
         "pass": int,
         "attempt": int,
         "step": int,
+        "epoch": float,
         "train_loss": float,
         "valid_loss": float,
         "learning_rate": float,
@@ -195,19 +198,27 @@ def _losses_of(cell: Axes, rows: Sequence[MetricsRow]) -> None:
         cell.plot(*zip(*evaluations, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
     if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
         step, loss = best[-1]
-        cell.plot(step, loss, "*", color=RIGHT, markersize=16, label=f"kept: {loss:.4f} at step {step}")
-        if lowest := _lower_than_kept(rows, loss):
+        lowest = _lower_than_kept(rows, loss)
+        cell.axvline(step, color=RIGHT, linewidth=0.8, alpha=0.6)
+        label = f"kept: {loss:.4f} at {_place(rows, step)}{'' if lowest else ', the lowest'}"
+        cell.plot(step, loss, "*", color=RIGHT, markersize=16, label=label)
+        if lowest:
             cell.plot(*lowest[:2], "o", color=VALID, markersize=10, fillstyle="none", label=lowest[2])
     if lost := [row for row in rows if row.get("event") == "diverged"]:
         cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
     _name_axes(cell)
+    if per_epoch := _steps_per_epoch(rows):
+        epochs = cell.secondary_xaxis(
+            "top", functions=(partial(np.multiply, 1 / per_epoch), partial(np.multiply, per_epoch))
+        )
+        epochs.set_xlabel("epoch")
     if rates:
         other = cell.twinx()
         other.plot(*zip(*rates, strict=True), color=RATE, linewidth=1, label="learning rate")
         other.set_ylabel("learning rate", color=RATE)
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
-    cell.legend(fontsize=8, loc="upper right")
+    cell.legend(fontsize=8, loc="lower left")  # losses are high at the start
 
 
 class _Numbers(ticker.LogFormatter):
@@ -232,7 +243,18 @@ def _lower_than_kept(rows: Sequence[MetricsRow], kept: float) -> tuple[int, floa
     loss, step = min(evaluations)
     best = [row for row in rows if row.get("best")][-1]
     why = "lower by chance alone" if best.get("as_good") else "the lowest, and not chosen by its loss"
-    return step, loss, f"{loss:.4f} at step {step}: {why}"
+    return step, loss, f"{loss:.4f} at {_place(rows, step)}: {why}"
+
+
+def _steps_per_epoch(rows: Sequence[MetricsRow]) -> float | None:
+    """Steps in which each example is shown once; None where the rows do not tell, as those of old runs."""
+    return next((row["step"] / row["epoch"] for row in reversed(rows) if row.get("epoch")), None)
+
+
+def _place(rows: Sequence[MetricsRow], step: int) -> str:
+    """A step in words, with the epoch where that is known."""
+    per_epoch = _steps_per_epoch(rows)
+    return f"step {step}" if per_epoch is None else f"step {step}, epoch {step / per_epoch:.1f}".removesuffix(".0")
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

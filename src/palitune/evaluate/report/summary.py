@@ -72,14 +72,20 @@ class Summary:
     comparison: Comparison | None = None
     configuration: Mapping[str, object] | None = None
     losses: Path | None = None
+    next_runs: Sequence[tuple[str, str]] = ()  # as `Learned` has them
 
 
 class Learned(NamedTuple):
-    """How a model was made: in words, the configuration of its run, and the drawing of its losses."""
+    """How a model was made: in words, the configuration of its run, and the drawing of its losses.
+
+    Attributes:
+      next_runs: what the run's metrics say of it, each with the command to try next.
+    """
 
     facts: dict[str, str]
     configuration: Mapping[str, object] | None
     losses: Path | None
+    next_runs: Sequence[tuple[str, str]] = ()
 
 
 def summarize(
@@ -127,6 +133,7 @@ def summarize(
         comparison=comparison.compare(before, outcomes) if before else None,
         configuration=learned.configuration if learned else None,
         losses=learned.losses if learned else None,
+        next_runs=learned.next_runs if learned else (),
     )
 
 
@@ -232,6 +239,8 @@ def as_json(one: Summary) -> dict[str, object]:
         content["warning"] = found.warning
     if one.configuration is not None:
         content["configuration"] = dict(one.configuration)
+    if one.next_runs:
+        content["advice"] = [{"what": what, "command": command} for what, command in one.next_runs]
     return content
 
 

@@ -39,6 +39,9 @@ def text(one: Summary) -> str:
         if items:
             title += f" ({LISTED} of {total})" if total > len(items[:LISTED]) and len(items) >= LISTED else ""
             parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], outcomes.classes)))
+    if one.next_runs:
+        lines = [line for what, command in one.next_runs for line in (f"learning: {what}", f"  try: {command}")]
+        parts.append("\n".join(map(printable, lines)))
     if one.remarks:
         parts.append("\n".join(printable(f"note: {remark}") for remark in one.remarks))
     return "\n\n".join(parts)

@@ -1,0 +1,327 @@
+"""What a run's losses and answers say, in sentences, and what to change in the next run.
+
+Everything follows from the rows of a run's metrics and from counts of its examples; nothing else is read.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from palitune.confidence_interval import wilson_interval
+from palitune.errors import listed
+
+MOST = 3  # sentences about one run
+EVALUATIONS = 3  # after learning has begun: fewer are no curve
+FLAT = 0.95  # of an earlier loss: one that is higher than that has hardly changed
+SLOW, LITTLE = 0.34, 0.6  # of the usual learning rate; and of an earlier loss, where the rate is as low as that
+RISE, RISE_AT_LEAST = 1.1, 0.02  # times a loss, and beyond it, that is more than an evaluation's noise
+SMALL = 0.05  # a loss below which there is nothing to gain
+WIDE = 0.08  # half an accuracy's interval, from which on it is worth a sentence
+FEW = 20  # examples of a class
+RARE = 0.2  # share of the examples that are not of the most frequent class, below which accuracy says little
+LOPSIDED = 0.6  # share of a label, from which on it is worth a try to count each the same
+SEEN = 2  # validation examples of a class that is never answered
+
+
+class Answered(NamedTuple):
+    """Labels and answers of a validation set, counted by name, for one target.
+
+    Attributes:
+      right: how many answers are their label.
+      target: the target's name, where an example has several labels; else empty.
+    """
+
+    labels: Mapping[str, int]
+    answers: Mapping[str, int]
+    right: int
+    target: str = ""
+
+    @property
+    def total(self) -> int:
+        """How many there are."""
+        return sum(self.labels.values())
+
+
+class Facts(NamedTuple):
+    """What the rows of a run do not tell.
+
+    Attributes:
+      examples: of the training set.
+      classes: training examples by label, for each target.
+      shown: examples that were shown in a pass.
+      learning_rate: its highest value; `usual_rate` is what suits the method, where that is known.
+      balance: the setting of this name.
+      validation: answers of what was kept to the validation set; empty where the run was evaluated on what it learned.
+    """
+
+    examples: int
+    classes: Sequence[Mapping[str, int]]
+    shown: int
+    learning_rate: float
+    usual_rate: float | None = None
+    balance: str = "none"
+    validation: Sequence[Answered] = ()
+
+    @property
+    def epochs(self) -> float:
+        """How often a pass showed each example."""
+        return self.shown / self.examples
+
+
+class Advice(NamedTuple):
+    """A sentence or two about a run.
+
+    Attributes:
+      kind: a word for what it is about.
+      text: what was seen, and what that means.
+      changes: settings of the run to try next, by name.
+      check: or else the command to try on the training data, "suspect".
+    """
+
+    kind: str
+    text: str
+    changes: Mapping[str, object] = {}
+    check: str = ""
+
+
+class Curve(NamedTuple):
+    """The losses at E evaluations, all passes of a trial one after the other.
+
+    Attributes:
+      epochs: how often each example had been shown.
+      valid: validation losses.
+      train: means of the training losses since the evaluation before; nan where there was no step since.
+      kept: the index of the evaluation whose weights were kept.
+    """
+
+    epochs: list[float]
+    valid: list[float]
+    train: list[float]
+    kept: int
+
+    @property
+    def lowest(self) -> int:
+        """The index of the lowest validation loss after learning has begun."""
+        return min(range(1, len(self.valid)), key=self.valid.__getitem__)
+
+    @property
+    def last(self) -> int:
+        """The index of the last evaluation."""
+        return len(self.valid) - 1
+
+
+def advise(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int = 0) -> list[Advice]:
+    """What there is to say of a run, the most important first, at most `MOST` things; often nothing.
+
+    Args:
+      rows: of the run's metrics.
+      winner: the trial that was kept, from 0.
+    """
+    curve = curve_of(rows, winner)
+    of_curve = None if curve is None or curve.last < 1 else _of_curve(curve, facts)
+    kind = of_curve.kind if of_curve else ""
+    same = one_answer(facts) if kind != "flat" else None  # what has learned nothing yet has answers of its own
+    poor = None if same or kind in ("flat", "still falling") else no_better_than_always(facts) or never_answered(facts)
+    found = (of_curve, same) if kind == "still falling" else (same, of_curve)
+    wide = None if same or poor else wide_interval(facts)
+    return [one for one in (*found, poor, wide) if one is not None][:MOST]
+
+
+def _of_curve(curve: Curve, facts: Facts) -> Advice | None:
+    if curve.last < EVALUATIONS:
+        return ended_early(curve, facts)
+    for rule in (flat, never_fell, over_fitting, still_falling):
+        if (found := rule(curve, facts)) is not None:
+            return found
+    return None
+
+
+def curve_of(rows: Sequence[Mapping[str, object]], winner: int = 0) -> Curve | None:
+    """The curve of a trial: of each pass the last attempt. None where nothing was kept, or rows lack their epochs."""
+    parts: dict[tuple[object, object], list[Mapping[str, object]]] = {}
+    for row in rows:
+        if row.get("trial") == winner + 1 and "event" not in row:
+            parts.setdefault((row.get("pass"), row.get("attempt")), []).append(row)
+    curve, kept, behind = Curve([], [], [], 0), None, 0.0
+    for part in {number: part for (number, _), part in parts.items()}.values():
+        losses: list[float] = []
+        epoch = behind
+        for row in part:
+            epoch = behind + _number(row, "epoch")
+            losses += [_number(row, "train_loss")] if "train_loss" in row else []
+            if "valid_loss" not in row or (behind and not row.get("step")):
+                continue  # before its first step a second pass is where the first one was best
+            curve.epochs.append(epoch)
+            curve.valid.append(_number(row, "valid_loss"))
+            curve.train.append(sum(losses) / len(losses) if losses else math.nan)
+            losses = []
+            kept = len(curve.valid) - 1 if row.get("best") else kept
+        behind = epoch
+    return None if kept is None or any(map(math.isnan, curve.epochs)) else curve._replace(kept=kept)
+
+
+def _number(row: Mapping[str, object], name: str) -> float:
+    value = row.get(name)
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def flat(curve: Curve, facts: Facts) -> Advice | None:
+    """Whether neither loss has changed much since the start; a low learning rate is suspected earlier."""
+    is_slow = facts.usual_rate is not None and facts.learning_rate <= SLOW * facts.usual_rate
+    least = LITTLE if is_slow else FLAT
+    before, after = curve.train[1], curve.train[-1]
+    if after < least * before or curve.valid[curve.lowest] < least * curve.valid[0] or after < SMALL:
+        return None
+    text = f"the training loss changed little, from {before:.3g} to {after:.3g}"
+    if is_slow:
+        text += f": the learning rate, {facts.learning_rate:g}, is too low"
+        return Advice("flat", text, {"learning_rate": facts.usual_rate})
+    return Advice("flat", f"{text}: the labels may not follow from what is shown, or be wrong", check="suspect")
+
+
+def never_fell(curve: Curve, facts: Facts) -> Advice | None:
+    """Whether the validation loss was never below the one before learning, though the training loss fell."""
+    before, after = curve.train[1], curve.train[-1]
+    if not facts.validation or curve.valid[curve.lowest] < curve.valid[0] or after >= FLAT * before:
+        return None
+    text = (
+        f"the training loss fell from {before:.3g} to {after:.3g}, but the validation loss was never below the "
+        f"{curve.valid[0]:.3g} before learning: what was learned holds for the training examples alone"
+    )
+    return Advice("never fell", text, {"learning_rate": _rounded(facts.learning_rate / 3)})
+
+
+def over_fitting(curve: Curve, facts: Facts) -> Advice | None:
+    """Whether the validation loss rose behind what was kept, while the training loss fell."""
+    lowest, kept, last = curve.lowest, max(1, curve.kept), curve.last
+    level = max(curve.valid[lowest], curve.valid[kept])
+    rose = curve.valid[last] > max(RISE * level, level + RISE_AT_LEAST)
+    if not facts.validation or kept == last or not rose or curve.train[last] >= curve.train[kept]:
+        return None
+    text = (
+        f"over-fitting: the validation loss rose from epoch {_epoch(curve.epochs[lowest])} on, from "
+        f"{curve.valid[lowest]:.3g} to {curve.valid[last]:.3g}, while the training loss fell; kept epoch "
+        f"{_epoch(curve.epochs[kept])}. Fewer epochs, a lower learning rate or more examples may do better"
+    )
+    fewer = max(1, math.ceil(curve.epochs[kept] - 0.1))
+    if fewer < round(facts.epochs):
+        return Advice("over-fitting", text, {"epochs": fewer})
+    return Advice("over-fitting", text, {"learning_rate": _rounded(facts.learning_rate / 3)})
+
+
+def ended_early(curve: Curve, facts: Facts) -> Advice | None:
+    """Whether a run whose losses fell ended before each example had been shown once; it has too few evaluations."""
+    if facts.epochs >= 1 or curve.valid[-1] > min(curve.valid) or curve.valid[-1] < SMALL or _is_done(facts):
+        return None
+    text = (
+        f"learning ended at epoch {_epoch(facts.epochs)}, before each example had been shown once, and the loss was "
+        f"falling (from {curve.valid[0]:.3g} to {curve.valid[-1]:.3g}): more epochs may do better"
+    )
+    return Advice("still falling", text, {"epochs": 2})
+
+
+def _is_done(facts: Facts) -> bool:
+    """Whether every answer on the validation set is right."""
+    return bool(facts.validation) and all(one.right == one.total for one in facts.validation)
+
+
+def still_falling(curve: Curve, facts: Facts) -> Advice | None:
+    """Whether the last evaluation is the best one, and clearly better than the last but two."""
+    earlier, last = curve.last - 2, curve.last
+    fell = curve.valid[last] < FLAT * curve.valid[earlier] and curve.train[last] < curve.train[earlier]
+    if curve.lowest != last or not fell or curve.valid[last] < SMALL or _is_done(facts):
+        return None
+    both = "both losses were" if facts.validation else "the loss was"
+    text = (
+        f"{both} still falling at the end (from {curve.valid[earlier]:.3g} to {curve.valid[last]:.3g} in the last two "
+        "evaluations): more epochs may do better"
+    )
+    return Advice("still falling", text, {"epochs": max(1, math.ceil(2 * facts.epochs))})
+
+
+def one_answer(facts: Facts) -> Advice | None:
+    """Whether every answer is the same, though the labels are not: of one target, or of some of several."""
+    same = [one for one in facts.validation if len(one.answers) == 1 and len(one.labels) > 1]
+    if not same:
+        return None
+    answer = next(iter(same[0].answers))
+    named = f" about {listed([one.target for one in same])}" if same[0].target else ""
+    text = f'every answer{named} on the validation set is "{answer}"'
+    if _counts_unlike(facts):
+        return Advice("one answer", f"{text}: count each label the same", {"balance": "weights"})
+    rate = facts.learning_rate / 3
+    if facts.usual_rate is not None and facts.learning_rate < facts.usual_rate:
+        rate = facts.usual_rate
+    return Advice(
+        "one answer", f"{text}: try another learning rate, or more examples", {"learning_rate": _rounded(rate)}
+    )
+
+
+def no_better_than_always(facts: Facts) -> Advice | None:
+    """Whether always giving the most frequent label is right as often. Where others are rare, that is usual."""
+    for one in facts.validation:
+        label, share = _most(one.labels)
+        if len(one.labels) > 1 and share <= 1 - RARE and one.right <= share * one.total:
+            named = f" of {one.target}" if one.target else ""
+            text = (
+                f"the accuracy{named} on the validation set, {one.right / one.total:.2f}, is no better than always "
+                f'answering "{label}" ({share:.2f})'
+            )
+            if _counts_unlike(facts):
+                return Advice("no better", f"{text}: count each label the same", {"balance": "weights"})
+            text += ": the labels may not follow from what is shown, or be wrong"
+            return Advice("no better", text, check="suspect")
+    return None
+
+
+def never_answered(facts: Facts) -> Advice | None:
+    """Which of three or more labels are never an answer, though the validation set has them."""
+    for one in facts.validation:
+        never = [label for label, count in one.labels.items() if count >= SEEN and not one.answers.get(label)]
+        if never and len(one.labels) > 2:
+            text = f"never answered: {listed(never)}, {len(never)} of {len(one.labels)} labels"
+            if facts.balance == "none":
+                return Advice("never answered", f"{text}; count each label the same", {"balance": "weights"})
+            return Advice("never answered", f"{text}; more examples of them help", check="stats")
+    return None
+
+
+def wide_interval(facts: Facts) -> Advice | None:
+    """How little a small validation set says."""
+    right, total = sum(one.right for one in facts.validation), sum(one.total for one in facts.validation)
+    if not total or len(facts.validation) > 1:
+        return None
+    low, high = wilson_interval(right, total)
+    if (high - low) / 2 < WIDE:
+        return None
+    fewest = min((count for counts in facts.classes for count in counts.values()), default=0)
+    few = f"{fewest} {'examples' if fewest > 1 else 'example'} a class: " if fewest <= FEW else ""
+    text = (
+        f"{few}the accuracy of {right / total:.2f} on {total} validation examples has a 95 % interval of "
+        f"± {50 * (high - low):.0f} %, from {low:.2f} to {high:.2f}"
+    )
+    if facts.examples >= 2 * total:
+        what = "asking about each training example a model that has not learned from it tells more"
+        return Advice("wide interval", f"{text}; {what}", check="suspect --learn")
+    return Advice("wide interval", f"{text}; several seeds show how much is chance", {"repeat": 5})
+
+
+def _counts_unlike(facts: Facts) -> bool:
+    """Whether one label is far more frequent than the others in training, and counts so much more in the loss."""
+    return facts.balance == "none" and any(_most(counts)[1] >= LOPSIDED for counts in facts.classes)
+
+
+def _most(counts: Mapping[str, int]) -> tuple[str, float]:
+    """The most frequent label, and its share."""
+    label = max(counts, key=counts.__getitem__)
+    return label, counts[label] / sum(counts.values())
+
+
+def _epoch(value: float) -> str:
+    """An epoch with one decimal where it is a fraction: "2", "0.4"."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _rounded(rate: float) -> float:
+    """A learning rate with one digit that is not 0."""
+    return float(f"{rate:.1g}")

@@ -6,11 +6,17 @@ from collections.abc import Iterable, Sequence
 from palitune.errors import printable
 
 
-def aligned(rows: Iterable[Sequence[str]]) -> list[str]:
-    """Lines of a table, of which the first row is the head: words are aligned to the left, numbers to the right."""
+def aligned(rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> list[str]:
+    """Lines of a table, of which the first row is the head: words are aligned to the left, numbers to the right.
+
+    Args:
+      numbers_from: the first column of numbers, where that cannot be told from what stands in them.
+    """
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
     words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
+    if numbers_from is not None:
+        words = [i < numbers_from for i in range(len(widths))]
     lines = []
     for row in rows:
         blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]

@@ -20,10 +20,12 @@ from palitune.checkpoint import spec_json
 from palitune.checkpoint.archive import Archive
 from palitune.config.learning import LONGEST
 from palitune.errors import BadDataError, MissingInputError
+from palitune.labels import plain_set
 from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files
 
 LONGEST_PROMPT = 10_000  # characters; far above what may be typed
+MOST_LABELS = 10_000
 MOST = 8 << 20  # bytes of a manifest
 BESIDE = "beside"  # SHA-256 of the file beside, where that says more
 BEGINNING = b'{"palitune": '  # of one that is a comment
@@ -174,6 +176,7 @@ def read(checkpoint: Path) -> Manifest:
         if not isinstance(content["config"].get("prompt", ""), str):
             raise ValueError("its prompt is not text")
         content["config"].get("prompt", "").encode()
+        _require_labels(content["config"])
         base, dtypes = content.get("base"), content.get("dtypes", {})
         if base is not None:
             texts = [base.get(key) for key in ("name", "file", "hash")] if isinstance(base, dict) else [None]
@@ -194,6 +197,28 @@ def read(checkpoint: Path) -> Manifest:
             raise BadDataError(f"the manifest inside is damaged ({error})", where=str(checkpoint), hint=hint) from None
         raise BadDataError(f"not a manifest ({error})", where=str(path), hint="Move it away to go on") from None
     return cast(Manifest, content)
+
+
+def _require_labels(config: Mapping[str, object]) -> None:
+    """Raises ValueError unless its labels, where it has some, are texts of which an answer can be one."""
+    labels, positive = config.get("labels", []), config.get("positive", "")
+    if not isinstance(labels, list) or len(labels) > MOST_LABELS or not isinstance(positive, str):
+        raise ValueError("its labels are not a list")
+    if not all(isinstance(label, str) and label.strip() and len(label) <= LONGEST_PROMPT for label in labels):
+        raise ValueError("a label is not text")
+    "".join([*labels, positive]).encode()
+    if len(labels) == 1 or len(plain_set(labels)) < len(labels) or (positive and positive not in labels):
+        raise ValueError("its labels are not different ones")
+
+
+def labels(checkpoint: Path) -> tuple[tuple[str, ...] | None, str]:
+    """The labels that a checkpoint was made with, and the positive one of more than two. Raises as `read` does.
+
+    The labels are empty for free text; None where nothing tells, as of yes and no.
+    """
+    config = read(checkpoint).get("config", {})
+    found = config.get("labels")
+    return (tuple(map(str, found)) if isinstance(found, list) else None), str(config.get("positive", ""))
 
 
 def model(content: Manifest, checkpoint: Path) -> ModelSpec | None:

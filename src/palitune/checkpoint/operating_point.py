@@ -41,6 +41,7 @@ class Stored(NamedTuple):
     chosen: str  # in words: what the threshold was chosen for, and on what
     files: Mapping[str, float]  # SHA-256 of files that it was chosen on: the temperature their p_yes were written with
     checkpoint: str  # `mark` of the parameters that it is for
+    positive: str = ""  # of more than two labels the one that the threshold is of; empty where there is none
 
 
 def path_of(checkpoint: Path) -> Path:
@@ -68,6 +69,8 @@ def write_file(file: Path, stored: Stored) -> None:
     """Writes an operating point into a file. Raises StorageError."""
     content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
+    if not stored.positive:
+        del content["positive"]
     atomic_files.write(file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -92,11 +95,13 @@ def read(path: Path) -> Stored | None:
             raise ValueError("its threshold or its temperature is not a number")
         point = OperatingPoint(float(content["threshold"]), float(content["temperature"]))
         labels, chosen, known = content["labels"], content["chosen"], content["files"]
-        checkpoint = content["checkpoint"]
+        checkpoint, positive = content["checkpoint"], content.get("positive", "")
         if not (0 <= point.threshold <= 1 and 0 < point.temperature < math.inf):
             raise ValueError("its threshold or its temperature is out of range")
         if not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
             raise ValueError("its labels are not a list of texts")
+        if positive and positive not in labels:
+            raise ValueError("its positive label is none of its labels")
         if not (isinstance(chosen, str) and isinstance(checkpoint, str) and isinstance(known, dict)):
             raise ValueError("it does not tell what it was chosen on")
         if not chosen.isprintable() or len(chosen) > LONGEST:
@@ -107,4 +112,4 @@ def read(path: Path) -> Stored | None:
     except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         what = f"not a stored threshold ({type(error).__name__}: {error})"
         raise BadDataError(what, where=str(file), hint="Remove it to go on") from None
-    return Stored(point, tuple(labels), chosen, temperatures, checkpoint)
+    return Stored(point, tuple(labels), chosen, temperatures, checkpoint, positive)

@@ -6,8 +6,10 @@ from pathlib import Path
 from palitune import console, streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
+from palitune.config.answering import LabelSettings
 from palitune.data import dataset_files
 from palitune.errors import UsageError
+from palitune.labels import LABELS
 
 INPUT = Input()
 DESCRIPTION = """\
@@ -59,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune prompts` with the arguments that were given."""
     from palitune import workspace
+    from palitune.data import label_sets
     from palitune.evaluate.prompt_ranking import ranked, read_prompts
     from palitune.evaluate.report import prompt_table
     from palitune.infer.asked import check_images
@@ -68,9 +71,10 @@ def run(args: argparse.Namespace) -> None:
 
     if args.file == args.data == "-":
         raise UsageError("standard input can be prompts or examples, not both")
-    if len(args.labels) > 2:
+    asked = label_sets.with_positive(label_sets.typed(arguments.read(LabelSettings, args)) or LABELS, args.positive)
+    if asked.is_several:
         raise UsageError("prompts are scored for two labels")
-    classes = tuple(args.labels)
+    classes = asked.classes
     prompts = read_prompts(args.file, args.words or [classes])
     file = dataset_files.learning_file(args.data)
     opened = open_model(workspace.checkpoint_to_read(args.model), *arguments.opening(args), quiet=args.quiet)

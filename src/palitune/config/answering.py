@@ -1,11 +1,12 @@
 """Settings of how a model's scores become answers."""
 
 import dataclasses
+from collections.abc import Sequence
 
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import PROBABILITY, Flag, Kind, Prompt
+from palitune.config.value_kinds import PROBABILITY, File, Flag, Kind, Prompt
 from palitune.errors import UsageError
-from palitune.labels import LABELS, plain_set
+from palitune.labels import LABELS, plain, plain_set
 
 
 class Labels(Kind[tuple[str, ...]]):
@@ -24,24 +25,53 @@ class Labels(Kind[tuple[str, ...]]):
         names = [name.lower() if name.lower() in LABELS else name for name in names]  # as data files are read
         if len(names) < 2 or not all(names) or len(plain_set(names)) < len(names):
             text = ",".join(value)
-            raise ValueError(f"{text!r} are not two or more different labels with commas between them")
+            same = f": {both[0]!r} and {both[1]!r} are the same" if (both := _same(names)) else ""
+            raise ValueError(f"{text[:200]!r} are not two or more different labels with commas between them{same}")
         return tuple(Prompt().parse(name) for name in names)
 
     def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
         return [option, ",".join(value)]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AnsweringSettings(Settings):
-    """How scores become answers."""
+def _same(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two names that are written otherwise and are the same label; None where there are none."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if name and seen.setdefault(plain(name), name) != name:
+            return seen[plain(name)], name
+    return None
 
-    labels: tuple[str, ...] = setting(
-        LABELS,
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LabelSettings(Settings):
+    """What an answer is one of."""
+
+    labels: tuple[str, ...] | None = setting(
+        None,
         Labels(),
         "what an answer is one of; the first of two is the positive one",
         metavar="A,B",
-        shown=",".join(LABELS),
+        shown="the model's own, or those that are learned from; yes,no",
     )
+    labels_from: str | None = setting(None, File(), "a file with one of the labels on each line", metavar="FILE")
+    positive: str | None = setting(
+        None,
+        Prompt(),
+        "the label that counts as yes, against all others: in precision and recall, thresholds, p_yes and filters",
+        metavar="LABEL",
+        shown="default: the first of two",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.labels is not None and self.labels_from is not None:
+            raise UsageError("--labels and --labels-from both name the labels: leave one out")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class AnsweringSettings(LabelSettings):
+    """How scores become answers."""
+
     decode: bool = setting(
         False,
         Flag(),
@@ -50,13 +80,14 @@ class AnsweringSettings(Settings):
     threshold: float | None = setting(
         None,
         PROBABILITY,
-        "answer with the first label from this probability on",
+        "answer with the first label, or the --positive one, from this probability on",
         metavar="P",
         shown="what `palitune threshold` stored with the model; 0.5",
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.threshold is not None and (self.decode or len(self.labels) > 2):
+        if self.threshold is not None and (self.decode or (len(self.labels or ()) > 2 and self.positive is None)):
             other = "--decode" if self.decode else "more than two --labels"
-            raise UsageError(f"--threshold has no effect with {other}: leave one out")
+            hint = None if self.decode else "--positive LABEL says which of them it is for"
+            raise UsageError(f"--threshold has no effect with {other}: leave one out", hint=hint)

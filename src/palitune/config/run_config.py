@@ -3,11 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
+from palitune.config.answering import LabelSettings
 from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting, settings_of
 from palitune.config.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
 from palitune.errors import UsageError
+from palitune.labels import LABELS
 from palitune.method import METHODS
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
@@ -118,6 +120,7 @@ class ContinuingSettings(Settings):
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunConfig(
     DataSettings,
+    LabelSettings,
     SavingSettings,
     SeedSettings,
     PassSettings,
@@ -153,13 +156,16 @@ class TrainingConfig(LearningSettings, PassSettings):
     frames: str = "middle"  # of an animated image: first, middle, last or a number from 0
     max_pixels: int = MAX_PIXELS  # of an image; larger ones are refused
     prompt: str = PROMPT  # where an example's prefix is empty
+    labels: tuple[str, ...] = LABELS  # what an answer is one of; of two the first is the positive one; () is free text
+    positive: str = ""  # of more than two, the one that figures and thresholds are of
     dtype: str = "auto"  # of the computation; bfloat16 where the device has it
     seed: int = 0
 
     def as_json(self) -> dict[str, object]:
         """The content of "config" in `config.json` and in a checkpoint's manifest, by name."""
         names = sorted(one.name for one in dataclasses.fields(self) if one.name not in ("given", "epochs"))
-        usual = {"loss_on": "all", "max_length": None}  # of images it is the same as before there were chats
+        # Of images, and of yes and no, it is the same as before there were others.
+        usual = {"loss_on": "all", "max_length": None, "labels": LABELS, "positive": ""}
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if name not in usual or value != usual[name]}
 

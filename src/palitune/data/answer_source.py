@@ -18,6 +18,7 @@ from palitune.errors import PalituneError
 from palitune.storage import atomic_files
 
 VERSION = 1
+OFTEN_EMPTY = ("thresholds", "positive")  # of what they were made with
 LARGEST = 1 << 20  # bytes of a file beside answers
 
 
@@ -37,9 +38,9 @@ def read(path: Path, quiet: bool = False) -> MadeWith | None:
             return None
         content = json.loads(beside(path).read_bytes())
         made, known = content["made"], content["sha256"]
-        if content["version"] != VERSION or not isinstance(made["labels"], list):
+        if content["version"] != VERSION or not isinstance(made["labels"] or [], list):
             return None
-        labels = tuple(str(label) for label in made["labels"])
+        labels = tuple(str(label) for label in made["labels"] or ())
         threshold, temperature = float(made["threshold"]), float(made["temperature"])
         model, mark, prompt = (str(made[name]) for name in ("model", "mark", "prompt"))
         if known != _sha256(path):
@@ -48,7 +49,9 @@ def read(path: Path, quiet: bool = False) -> MadeWith | None:
                 console.note(f"{path}: {what}")
             return None
         thresholds = tuple((str(name), float(value)) for name, value in made.get("thresholds", ()))
-        return MadeWith(labels, threshold, temperature, model, mark, prompt, bool(made["decode"]), thresholds)
+        positive = str(made.get("positive", ""))
+        decode = bool(made["decode"])
+        return MadeWith(labels or None, threshold, temperature, model, mark, prompt, decode, thresholds, positive)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
@@ -86,7 +89,7 @@ class AnswerSource:
         if self.path is None:
             return
         with contextlib.suppress(PalituneError, OSError):
-            told = {name: value for name, value in made._asdict().items() if name != "thresholds" or value}
+            told = {name: value for name, value in made._asdict().items() if name not in OFTEN_EMPTY or value}
             content = {"version": VERSION, "sha256": _sha256(self.path), "made": told}
             atomic_files.write(beside(self.path), json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 

@@ -27,8 +27,8 @@ def require_data(name: str) -> None:
         raise MissingInputError("no such file", where=name, hint=hint)
 
 
-def load(path: Path, folders: FolderSettings | None = None, *, labels: Sequence[str] = LABELS) -> list[Example]:
-    """A file's labelled examples, each with its image's file and one of the labels.
+def load(path: Path, folders: FolderSettings | None = None, *, labels: Sequence[str] | None = LABELS) -> list[Example]:
+    """A file's labelled examples, each with its image's file and one of the labels; None is any label.
 
     Args:
       folders: where images are; None is the data file's folder or the one above.
@@ -38,7 +38,8 @@ def load(path: Path, folders: FolderSettings | None = None, *, labels: Sequence[
     """
     require_data(str(path))
     found = example_files.read(path, ImageFolders.of(path, folders or FolderSettings()))
-    example_files.require_labels(found, labels)
+    if labels is not None:
+        example_files.require_labels(found, labels)
     return found
 
 

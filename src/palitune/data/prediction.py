@@ -19,6 +19,7 @@ class MadeWith(NamedTuple):
       prompt: of examples that have none of their own.
       decode: the answers were written freely.
       thresholds: of targets that have one of their own, with their names.
+      positive: of more than two labels the one that p_yes and thresholds are of; empty where p_yes is the answer's own.
     """
 
     labels: tuple[str, ...] | None = None
@@ -29,6 +30,7 @@ class MadeWith(NamedTuple):
     prompt: str = ""
     decode: bool = False
     thresholds: tuple[tuple[str, float], ...] = ()
+    positive: str = ""
 
     def threshold_of(self, target: Target) -> float:
         """The threshold of a target: its own, or the one of all."""
@@ -40,7 +42,8 @@ class Prediction(NamedTuple):
 
     Attributes:
       text: the answer.
-      p_yes: of two choices the probability of the first, of more the answer's; None where it is unknown.
+      p_yes: of two choices the probability of the first, of more that of the positive one, or else the answer's own;
+        None where it is unknown.
       probabilities: of every choice, in their order; they add up to 1. None where they are unknown.
       made: what it was made with; None where that is unknown, as in old files of answers.
     """

@@ -60,9 +60,19 @@ def predicted(example: Example, target: Target, p: Array, made: MadeWith, writte
     """
     labels = made.labels or ()
     is_binary = len(labels) == 2
-    best = int(p[0] < made.threshold_of(target)) if is_binary else int(np.argmax(p))
+    best = int(p[0] < made.threshold_of(target)) if is_binary else _best_of_several(p, target, made)
     text = Counter(written).most_common(1)[0][0] if written else labels[best]
-    return Prediction(example, target, text, float(p[0] if is_binary else p[best]), tuple(p.tolist()), made)
+    told = 0 if is_binary else labels.index(made.positive) if made.positive in labels else best
+    return Prediction(example, target, text, float(p[told]), tuple(p.tolist()), made)
+
+
+def _best_of_several(p: Array, target: Target, made: MadeWith) -> int:
+    """The likeliest of more than two labels; where the positive one has a threshold, it from there on and only then."""
+    labels, own = made.labels or (), dict(made.thresholds).get(target.name)
+    if made.positive not in labels or own is None:
+        return int(np.argmax(p))
+    positive = labels.index(made.positive)
+    return positive if p[positive] >= own else int(np.argmax(np.where(np.arange(len(p)) == positive, -1.0, p)))
 
 
 def log_odds(p: Array) -> Array:

@@ -3,10 +3,13 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
+
 from palitune.errors import printable
 from palitune.evaluate.confusion import plain
 from palitune.evaluate.outcomes import Outcomes
 
+TOP = (2, 3, 5)  # numbers of classes among which the label is looked for
 MOST = 50  # classes with a line of their own, the commonest
 HEAD = ("precision", "recall", "f1-score", "support")
 Row = tuple[float, float, float, int]
@@ -38,6 +41,28 @@ def classification(one: Outcomes) -> str:
     lines.append(_line("macro avg", _mean(found, [1] * len(found), total), width))
     lines.append(_line("weighted avg", _mean(found, [row[3] for row in found], total), width))
     return "\n".join(lines) + "\n"
+
+
+def top_k(one: Outcomes) -> dict[int, float]:
+    """The share of examples whose label is among the 2, 3 and 5 likeliest classes, where there are more than these.
+
+    It is empty where the probability of every class is not known. Among classes as likely as the label its place is
+    left to chance.
+    """
+    if one.shares is None or not one.labels:
+        return {}
+    places = {name: place for place, name in enumerate(one.classes)}
+    own = one.shares[np.arange(len(one.labels)), [places[label] for label in one.labels]]
+    likelier, as_likely = (one.shares > own[:, None]).sum(axis=1), (one.shares == own[:, None]).sum(axis=1)
+    return {k: float(np.clip((k - likelier) / as_likely, 0, 1).mean()) for k in TOP if k < len(one.classes)}
+
+
+def several(one: Outcomes) -> str:
+    """The report by class and top-k accuracy, where there are more than two classes; else nothing."""
+    if len(one.classes) < 3 or not one.labels:
+        return ""
+    lines = [f"top-{k} accuracy: {share:.4f}\n" for k, share in top_k(one).items()]
+    return classification(one) + "".join(lines)
 
 
 def _row(hits: int, told: int, true: int) -> Row:

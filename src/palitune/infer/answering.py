@@ -1,17 +1,21 @@
 """What predictions are made with: the labels that an answer is one of, the prompt, and the threshold."""
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
-from palitune.config.answering import AnsweringSettings
+from palitune.config.answering import AnsweringSettings, LabelSettings
 from palitune.config.run_config import PROMPT
+from palitune.data import label_sets
+from palitune.data.example import Example
+from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith
-from palitune.errors import listed
+from palitune.errors import UsageError, listed, printable
 from palitune.infer.loading import Model
-from palitune.labels import plain
+from palitune.labels import LABELS, plain
 
 
 def prompt_of(source: Path, prompt: str | None = None) -> str:
@@ -19,8 +23,43 @@ def prompt_of(source: Path, prompt: str | None = None) -> str:
     return prompt if prompt is not None else manifest.prompt(source, PROMPT)
 
 
+def labels_of(source: Path, settings: LabelSettings, examples: Sequence[Example] = (), quiet: bool = False) -> LabelSet:
+    """What a model's answers are one of: the labels that were typed, or the model's own, or those of some examples.
+
+    Args:
+      source: the model's checkpoint.
+      examples: what the model is asked about, where that is known.
+
+    Raises:
+      UsageError: the positive label is none of them.
+      MissingInputError, BadDataError: the file of labels, or the checkpoint's manifest, cannot be used.
+    """
+    if (typed := label_sets.typed(settings)) is not None:
+        return label_sets.with_positive(typed, settings.positive)
+    own, positive = manifest.labels(source)
+    if own is not None:
+        return label_sets.with_positive(own or None, settings.positive or positive or None)
+    found = label_sets.of_examples(examples) if examples else LABELS
+    if found not in (None, LABELS) and not quiet:
+        tell_of_labels(found, settings.positive)
+    return label_sets.with_positive(found or LABELS, settings.positive)
+
+
+def tell_of_labels(labels: Sequence[str], positive: str | None = None) -> None:
+    """Says on stderr which labels data have, the most frequent first, where nobody has said which there are."""
+    what = f"labels: {printable(listed(labels))}"
+    if len(labels) == 2 and positive is None:
+        what += f"; the first is the positive one (--positive {printable(labels[1])} says otherwise)"
+    print(what, file=sys.stderr)
+
+
 def made_with(
-    model: Model, settings: AnsweringSettings | None = None, prompt: str | None = None, *, quiet: bool = False
+    model: Model,
+    settings: AnsweringSettings | None = None,
+    prompt: str | None = None,
+    *,
+    labels: LabelSet | None = None,
+    quiet: bool = False,
 ) -> MadeWith:
     """As settings say, with what is stored beside the checkpoint; says which threshold counts.
 
@@ -28,20 +67,30 @@ def made_with(
 
     Args:
       prompt: of examples that have none of their own; None is the model's own.
+      labels: what an answer is one of; None is as `labels_of` finds it.
 
     Raises:
       BadDataError: what is stored is damaged.
+      UsageError: a threshold was given, and there is no label that it is for.
     """
     settings = settings or AnsweringSettings()
-    labels, decode, threshold = settings.labels, settings.decode, settings.threshold
-    point, note = OperatingPoint(), ""
+    chosen = labels_of(model.path, settings, quiet=quiet) if labels is None else labels
+    decode, threshold = settings.decode or chosen.labels is None, settings.threshold
+    point, note, is_stored = OperatingPoint(), "", False
     if (stored := operating_point.read(model.path)) is not None:
-        if (other := _not_meant(stored, model, labels, prompt)) is None:
+        if (other := _not_meant(stored, model, chosen, prompt)) is None:
             point = stored.point
-            note = f"threshold {point.threshold:.4g} ({stored.chosen})"
+            note = _in_words(stored, chosen)
+            if chosen.is_several and stored.positive:
+                chosen, is_stored = dataclasses.replace(chosen, positive=stored.positive), True
         else:
             note = f"its stored threshold is for {other}, and is left out"
     if threshold is not None:
+        if decode or (chosen.is_several and not chosen.positive):
+            other = "free text" if decode else f"more than two labels ({listed(chosen.classes)})"
+            raise UsageError(
+                f"--threshold has no effect with {other}", hint="--positive LABEL says which one it is for"
+            )
         point = point._replace(threshold=threshold)
         note = f"threshold {threshold:.4g}"
     if decode and note:
@@ -51,15 +100,30 @@ def made_with(
     if note and not quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
     mark, asked = operating_point.mark(model.checkpoint), prompt_of(model.path, prompt)
-    return MadeWith(labels, point.threshold, point.temperature, model.path.stem, mark, asked, decode)
+    name, temperature, positive = model.path.stem, point.temperature, chosen.positive
+    if not chosen.is_several:
+        return MadeWith(chosen.labels, point.threshold, temperature, name, mark, asked, decode)
+    own = (("", point.threshold),) if positive and (threshold is not None or is_stored) else ()
+    return MadeWith(chosen.labels, 0.5, temperature, name, mark, asked, decode, own, positive)
 
 
-def _not_meant(stored: operating_point.Stored, model: Model, labels: Sequence[str], prompt: str | None) -> str | None:
+def _in_words(stored: operating_point.Stored, labels: LabelSet) -> str:
+    """A stored threshold in words; of more than two labels of which none is positive, there is a temperature alone."""
+    if labels.is_several and not stored.positive:
+        return "no threshold is stored"
+    of = f" of {stored.positive}" if labels.is_several else ""
+    return f"threshold {stored.point.threshold:.4g}{of} ({stored.chosen})"
+
+
+def _not_meant(stored: operating_point.Stored, model: Model, labels: LabelSet, prompt: str | None) -> str | None:
     """What a stored threshold is for, if not for what is asked."""
     if stored.checkpoint != operating_point.mark(model.checkpoint):
         return "other parameters"
-    if tuple(map(plain, stored.labels)) != tuple(map(plain, labels)):
+    known, asked = tuple(map(plain, stored.labels)), tuple(map(plain, labels.classes))
+    if known != asked and not (labels.is_several and set(known) == set(asked)):
         return f"the labels {','.join(stored.labels)}"
+    if labels.positive and stored.positive and labels.positive != stored.positive:
+        return f"the label {stored.positive}"
     if prompt is not None and prompt != manifest.prompt(model.path, PROMPT):
         return "another prompt"
     return None

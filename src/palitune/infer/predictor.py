@@ -72,7 +72,8 @@ class Predictor:
         name: str,
         *,
         prompt: str | None = None,
-        labels: Sequence[str] = LABELS,
+        labels: Sequence[str] | None = None,
+        positive: str | None = None,
         threshold: float | None = None,
         decode: bool = False,
         frames: str | None = None,
@@ -90,8 +91,9 @@ class Predictor:
 
         Args:
           prompt: of examples that have none of their own; None is the prompt that the model was trained with.
-          labels: what an answer is one of; the first of two is the positive one.
-          threshold: of the first of two labels; None is what `palitune threshold` stored with the model, or 0.5.
+          labels: what an answer is one of; the first of two is the positive one. None is the model's own, or yes,no.
+          positive: the label that p_yes and the threshold are of, where it is not the first of two.
+          threshold: of the positive label; None is what `palitune threshold` stored with the model, or 0.5.
           decode: let the model write freely instead of scoring the labels.
           frames: of animated images: first, middle, last, a number from 0, or all.
           most_frames: with all frames, how many of them are scored, evenly spaced.
@@ -109,6 +111,7 @@ class Predictor:
             "model": name,
             "prompt": prompt,
             "labels": labels,
+            "positive": positive,
             "threshold": threshold,
             "decode": decode,
             "frames": frames,

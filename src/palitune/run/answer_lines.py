@@ -16,17 +16,17 @@ from palitune.labels import LABELS, plain, plain_set
 from palitune.storage import append_file, files
 
 
-def answer_line(one: Prediction, labels: tuple[str, ...], jsonl: bool) -> str:
+def answer_line(one: Prediction, labels: tuple[str, ...] | None, jsonl: bool) -> str:
     """A prediction as a line of TSV or, with all keys of its example, of JSONL."""
     example, p_yes = one.example, one.p_yes or 0.0
-    correct = is_right(one.text, example.label) and plain(one.text) in plain_set(labels)
+    correct = is_right(one.text, example.label) and (labels is None or plain(one.text) in plain_set(labels))
     if not jsonl:
         return to_answer(example, correct, p_yes, one.text)
     suffix = {"suffix": example.label} if example.label else {}
     fields = dict(example.fields) or {"image" if example.images else "text": example.subject, **suffix}
     marked = {"correct": correct} if example.label else {}
     said = {"p_yes": round(p_yes, 6), "answer": one.text}
-    if labels != LABELS:
+    if labels not in (None, LABELS):
         said["p"] = {label: round(p, 6) for label, p in zip(labels, one.probabilities or (), strict=True)}
     return to_json(fields | marked | said)
 

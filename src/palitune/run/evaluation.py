@@ -4,17 +4,18 @@ import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
-from palitune.config.run_config import RunConfig
-from palitune.data import dataset_files
+from palitune.config.run_config import RunConfig, TrainingConfig
+from palitune.data import dataset_files, label_sets
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
+from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
-from palitune.evaluate import confusion
-from palitune.evaluate.confusion import Confusion
+from palitune.evaluate.class_counts import Counts, counts_of
+from palitune.evaluate.confusion import is_right
 from palitune.evaluate.outcomes import of_predictions
-from palitune.evaluate.report.result_block import result_block
+from palitune.evaluate.report.result_block import counts_block, outcome_block
 from palitune.infer.asked import check_images
 from palitune.infer.loading import Model
 from palitune.infer.opening import ImagesOfModel
@@ -23,12 +24,15 @@ from palitune.labels import LABELS
 from palitune.models.arrays import Flat
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
+from palitune.train import loop
+from palitune.train.evaluation import Evaluator
 
 UNTRAINED = "zero trained"
+RIGHT = "right"  # of free text, the only class
 
 
 def whole_of(
-    train_file: Path, valid_file: Path | None, config: RunConfig, shown: ImageSource
+    train_file: Path, valid_file: Path | None, config: RunConfig, shown: ImageSource, labels: LabelSet
 ) -> dict[Path, list[Example]]:
     """The set that a split's two parts were made from, as `palitune split` leaves it beside them; else nothing.
 
@@ -42,7 +46,8 @@ def whole_of(
     if not path.is_file():
         return {}
     try:
-        records = dataset_files.load(path, config)
+        records = dataset_files.load(path, config, labels=labels.labels)
+        records = label_sets.spelled(records, labels.labels) if labels.labels else records
         check_images([records], shown)
     except PalituneError as error:
         if not config.quiet:  # no part of the run depends on it
@@ -51,14 +56,19 @@ def whole_of(
     return {path: records}
 
 
-def counted(predictions: Sequence[Prediction]) -> Confusion:
-    """The confusion matrix of predictions of examples with labels."""
-    labels = [one.example.label for one in predictions]
-    return confusion.count(labels, [one.text for one in predictions], LABELS)
+def counted(predictions: Sequence[Prediction], classes: Sequence[str] = LABELS) -> Counts:
+    """The confusion matrix of predictions of examples with labels; of free text, without classes, right and wrong."""
+    labels, answers = [one.example.label for one in predictions], [one.text for one in predictions]
+    if classes:
+        return counts_of(labels, answers, classes)
+    right = ["" if not is_right(*pair) else RIGHT for pair in zip(answers, labels, strict=True)]
+    return counts_of([RIGHT] * len(right), right, (RIGHT,))
 
 
 class SetEvaluator:
     """Prints and keeps the result blocks of parameters on some sets, and on the one that they are parts of.
+
+    Free text is not written for that: each answer is right if greedy decoding would say all of it.
 
     Attributes:
       first: evaluations before learning, by file; None where the run was resumed after them.
@@ -69,13 +79,17 @@ class SetEvaluator:
         self,
         model: Model,
         shown: ImagesOfModel,
-        prompt: str,
+        config: TrainingConfig,
         sets: Mapping[Path, Sequence[Example]],
         whole: Mapping[Path, Sequence[Example]],
         log: RunLog,
     ) -> None:
+        """`config` names the prompt and the labels."""
         self.sets, self.whole, self.log = sets, whole, log
-        made = MadeWith(LABELS, prompt=prompt, model=model.path.stem)
+        self.classes, self.positive, self.prompt = config.labels, config.positive, config.prompt
+        self.loss_on, self.max_length = config.loss_on, config.max_length
+        self.model, self.shown, self.chunks = model, shown, config.vocabulary_chunks
+        made = MadeWith(self.classes or None, prompt=config.prompt, model=model.path.stem, positive=config.positive)
         self.predictor = Predictor(model, shown, made, quiet=log.quiet)
         self.first: dict[Path, list[Prediction]] | None = None
         self.last: dict[Path, list[Prediction]] = {}
@@ -85,10 +99,13 @@ class SetEvaluator:
         self.last = {}
         known: dict[tuple[Hashable, str], Prediction] = {}  # by what decides it
         for path, records in self.sets.items():
+            if not self.classes:
+                self.last[path] = self._written(params, path, records, label)
+                continue
             self.last[path] = self.predictor.predict_all(records, params=params)
             known |= {(r.about, r.prompt): a for r, a in zip(records, self.last[path], strict=True)}
             self._print(path, self.last[path], label)
-        for path, records in self.whole.items():
+        for path, records in self.whole.items() if self.classes else ():
             new = [record for record in records if (record.about, record.prompt) not in known]
             if new:
                 found = self.predictor.predict_all(new, params=params)
@@ -99,9 +116,21 @@ class SetEvaluator:
         if label == UNTRAINED:
             self.first = self.last
 
+    def _written(self, params: Flat, path: Path, records: Sequence[Example], label: str) -> list[Prediction]:
+        """Evaluates free text, and prints a block about it; an answer that is not right is empty."""
+        texts = loop.examples_of(records, self.model.template, self.prompt, self.loss_on, self.max_length)
+        measure = Evaluator(self.model.sizes, records, texts, self.shown, self.model.dtype, self.chunks)
+        found = measure(params)
+        said = [
+            Prediction(r, r.target, r.label if right else "") for r, right in zip(records, found.right, strict=True)
+        ]
+        block = outcome_block(_named(path), [r.label for r in records], [one.text for one in said], (), label)
+        self.log.block(f"{block}\n  token accuracy: {found.token_accuracy:.6g}\n  loss: {found.loss:.6g}")
+        return said
+
     def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:
-        named = str(path) if path.is_absolute() else f"./{path}"
-        self.log.block(result_block(named, counted(predictions), label))
+        counts = counted(predictions, self.classes)
+        self.log.block(counts_block(_named(path), counts, label, positive=self.positive))
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """Writes a page about the validation set, before and after. Raises StorageError."""
@@ -110,8 +139,12 @@ class SetEvaluator:
 
         path, records = list(self.sets.items())[-1]
         learned = learning_of(str(folder.target))
-        before = of_predictions(self.first[path], LABELS) if self.first else None
+        before = of_predictions(self.first[path], self.classes) if self.first else None
         title = f"{folder.target.stem} on {path}"
-        outcomes = of_predictions(self.last[path], LABELS)
+        outcomes = of_predictions(self.last[path], self.classes)
         made = summary.summarize(title, {"data": str(path)}, records, outcomes, before, 0.5, learned=learned)
         page_files.write(folder.report, made, quiet)
+
+
+def _named(path: Path) -> str:
+    return str(path) if path.is_absolute() else f"./{path}"

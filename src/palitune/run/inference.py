@@ -78,7 +78,7 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
         examples = known.watch(located(asked, images, asked.tell))
         try:
-            written = asked.done + _write(predictor.predict(examples, asked.tell), total, out, config.labels, wanted)
+            written = asked.done + _write(predictor.predict(examples, asked.tell), total, out, made.labels, wanted)
         finally:
             source_of.write(made)
         known.tell(wanted.data)
@@ -175,7 +175,7 @@ def _write(
     predictions: Iterator[Prediction],
     total: int | None,
     out: IO[bytes] | None,
-    labels: tuple[str, ...],
+    labels: tuple[str, ...] | None,
     wanted: Wanted,
 ) -> int:
     """The number of lines, which go to `out` or else to standard output."""
@@ -183,12 +183,14 @@ def _write(
     silent = wanted.quiet or not sys.stderr.isatty() or (sys.stdout.isatty() and not wanted.resume)
     count = 0
     strange: list[tuple[str, str]] = []
-    unknown, known = 0, plain_set(labels)
+    unknown, known = 0, plain_set(labels or ())
     with LineWriter(out) as write:
         try:
             for one in tqdm(predictions, "answering", total, unit="images", leave=False, disable=silent):
                 write(answer_line(one, labels, wanted.jsonl))
                 count += 1
+                if not labels:
+                    continue
                 if one.made is not None and one.made.decode and plain(one.text) not in known:
                     strange.append((one.example.subject, one.text))
                 unknown += bool(one.example.label) and plain(one.example.label) not in known
@@ -197,8 +199,8 @@ def _write(
                 stopped.hint = "continue with the same command"
             raise
     if not wanted.quiet:
-        answering.tell_of_other_answers(wanted.data, strange, labels, count)
+        answering.tell_of_other_answers(wanted.data, strange, labels or (), count)
         if unknown:
-            what = f"{unknown} of {count} labels are none of {', '.join(labels)}, so their answers are wrong"
+            what = f"{unknown} of {count} labels are none of {', '.join(labels or ())}, so their answers are wrong"
             print(f"{wanted.data}: {what}; --labels names others", file=sys.stderr)
     return count

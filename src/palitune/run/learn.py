@@ -14,7 +14,7 @@ from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.data.checks import seen_in_training
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
-from palitune.evaluate.confusion import Confusion
+from palitune.evaluate.class_counts import Counts
 from palitune.evaluate.report.result_block import TrialResult, trial_table
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
@@ -48,8 +48,8 @@ class RunResult:
     """
 
     checkpoint: Path | None
-    before: dict[Path, Confusion]
-    after: dict[Path, Confusion]
+    before: dict[Path, Counts]
+    after: dict[Path, Counts]
     metrics: list[dict[str, object]]
     trials: list[TrialResult]
     best: int | None
@@ -80,7 +80,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
             folder.clear()
             folder.write_config(run.facts)
         with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log:
-            evaluator = SetEvaluator(run.model, run.images, run.config.prompt, run.sets, run.whole, log)
+            evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
             trainer = _trainer(run, config, log, evaluator, saved)
             try:
                 trainer.learn()
@@ -228,12 +228,14 @@ def _finished(
     log.draw(progress.winner)
     advice = _advice(run, log, evaluator, trainer, program)
     trainer.finish("finished")
-    if config.report and folder is not None:
+    if config.report and folder is not None and run.config.labels:
         evaluator.report(folder, config.quiet)
+    elif config.report and folder is not None:
+        log.note("--report writes no page about free text: palitune report does, of written answers")
     return RunResult(
         folder.target if folder is not None else None,
-        {path: counted(found) for path, found in (evaluator.first or {}).items()},
-        {path: counted(found) for path, found in evaluator.last.items()},
+        {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},
+        {path: counted(found, run.config.labels) for path, found in evaluator.last.items()},
         log.metrics.rows,
         progress.results,
         progress.winner,

@@ -10,15 +10,18 @@ from palitune import path_patterns, workspace
 from palitune.checkpoint import manifest
 from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import status
-from palitune.data import dataset_files, templates
+from palitune.data import dataset_files, example_files, label_sets, templates
 from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.data.images.of_examples import NoImages
+from palitune.data.label_sets import YES_NO, LabelSet
 from palitune.data.long_chats import Shortener
 from palitune.errors import UsageError
+from palitune.infer.answering import tell_of_labels
 from palitune.infer.asked import check_images, tell_of_questions
 from palitune.infer.loading import Model, announce, files_of, load
 from palitune.infer.opening import ImagesOfModel, image_source
+from palitune.labels import LABELS, plain_set
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import Weights
@@ -42,6 +45,7 @@ class Configured:
     prompt: str
     frames: str
     count: int  # of training examples in the data
+    labels: LabelSet = YES_NO
     checkpoint: Weights | None = None  # parameters by path; None before a model is opened
 
     def __call__(self, trial: Trial) -> TrainingConfig:
@@ -49,7 +53,8 @@ class Configured:
         own = trial.of(self.config)
         require_effect(own)
         examples = self._examples(own)
-        made = training(own, prompt=self.prompt, frames=self.frames, **examples)
+        answers = {"labels": self.labels.classes, "positive": self.labels.positive}
+        made = training(own, prompt=self.prompt, frames=self.frames, **answers, **examples)
         if made.examples < made.batch_size * made.accumulate:
             one = f"one batch of {made.batch_size}" + (f" x {made.accumulate}" if made.accumulate > 1 else "")
             shown = f"--examples {made.examples} is"
@@ -104,9 +109,14 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     source = workspace.checkpoint_to_read(config.model)
     trials = Trials(config)
     frames = config.frames or manifest.frames(source, "middle")
-    sets = {path: dataset_files.load(path, config) for path in (train_file, valid_file) if path is not None}
+    sets = {path: dataset_files.load(path, config, labels=None) for path in (train_file, valid_file) if path}
+    labels = _labels(config, source, sets[train_file])
+    if labels.labels is not None:
+        for path, examples in sets.items():
+            example_files.require_labels(examples, labels.labels)
+            sets[path] = label_sets.spelled(examples, labels.labels)
     train, valid = sets[train_file], sets[valid_file or train_file]
-    configured = Configured(config, _prompt(config, source, train), frames, len(train))
+    configured = Configured(config, _prompt(config, source, train), frames, len(train), labels)
     for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
         configured(trial)
     model = load(source, config, quiet=config.quiet)
@@ -130,7 +140,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     _require_room(setups, configs, folder, config.save_every)
     status(f"checking the images of {sum(map(len, sets.values()))} records", config.quiet)
     check_images(sets.values(), images)
-    whole = whole_of(train_file, valid_file, config, images)
+    whole = whole_of(train_file, valid_file, config, images, labels)
     if not config.quiet:
         _tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
@@ -148,6 +158,28 @@ def _shortened(examples: list[Example], model: Model, config: RunConfig, path: P
     found = list(shortener(examples))
     shortener.tell(str(path), config.quiet)
     return found
+
+
+def _labels(config: RunConfig, source: Path, train: Sequence[Example]) -> LabelSet:
+    """What answers are one of: as was typed, or as the model has learned before, or as the training examples have it.
+
+    Raises:
+      UsageError, MissingInputError, BadDataError: as `label_sets.typed` and `label_sets.with_positive`.
+    """
+    if (typed := label_sets.typed(config)) is not None:
+        return label_sets.with_positive(typed, config.positive)
+    own, positive = manifest.labels(source)
+    there = plain_set(target.answer for one in train for target in one.targets if target.answer)
+    if own and there <= plain_set(own):
+        return label_sets.with_positive(own, config.positive or positive or None)
+    found = label_sets.of_examples(train)
+    if found != LABELS and not config.quiet:
+        if found is None:
+            what = f"{len(there)} different labels are free text: an answer is right if all of it is"
+            print(f"{what} (--labels-from FILE names classes)", file=sys.stderr)
+        else:
+            tell_of_labels(found, config.positive)
+    return label_sets.with_positive(found, config.positive)
 
 
 def _prompt(config: RunConfig, source: Path, train: Sequence[Example]) -> str:

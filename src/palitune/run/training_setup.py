@@ -15,9 +15,10 @@ from palitune.data.batches import Batch
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageSource
 from palitune.data.images.of_examples import NoImages
-from palitune.evaluate import confusion
+from palitune.evaluate.class_counts import counts_of
 from palitune.infer.features import Features
 from palitune.infer.loading import IMAGE_ENCODER, Model
+from palitune.labels import LABELS
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
@@ -44,6 +45,8 @@ NOT_COMPILED = (
     "attempts",
     "frames",
     "max_pixels",
+    "labels",
+    "positive",
 )
 
 
@@ -51,6 +54,14 @@ NOT_COMPILED = (
 def _converted(arrays: Flat, dtypes: tuple[tuple[str, DType], ...]) -> dict[str, jax.Array]:
     """Arrays in the dtypes that are named, by one program."""
     return {path: arrays[path].astype(dtype) for path, dtype in dtypes}
+
+
+def _beginnings(model: Model, classes: Sequence[str]) -> dict[int, list[str]]:
+    """The classes that begin with each token."""
+    found: dict[int, list[str]] = {}
+    for name in classes:
+        found.setdefault(model.template.answer(name)[0], []).append(name)
+    return found
 
 
 class TrainingSetups:
@@ -74,7 +85,10 @@ class TrainingSetups:
         how = config.prompt, config.loss_on, config.max_length
         self.train_texts = loop.examples_of(self.train, model.template, *how)
         valid_texts = loop.examples_of(self.valid, model.template, *how)
+        self.classes = config.labels
+        self.beginnings = {} if self.classes == LABELS else _beginnings(model, self.classes)
         labels = [int(text.tokens[answer[0]]) for text in self.train_texts for answer in text.answers]
+        labels += self.beginnings
         self.evaluator = Evaluator(
             self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
         )
@@ -141,15 +155,31 @@ class TrainingSetups:
         )
 
     def measure(self, found: Evaluation) -> dict[str, float | None]:
-        """Ratios as in the result blocks: an answer that is not wholly right counts as the other class."""
+        """Ratios as in the result blocks: an answer that is not wholly right counts as the other class.
+
+        Of more than two classes it is one that begins as the answer does. Of free text there is the accuracy alone.
+        """
         labels = [one.answer or "" for record in self.valid for one in record.targets if one.answer is not None]
-        answers = [label if right else "" for label, right in zip(labels, found.right, strict=True)]
-        counted = confusion.count(labels, answers)
+        if not self.classes:
+            return dict.fromkeys(RATIOS) | {"accuracy": sum(found.right) / len(found.right)}
+        answers = [
+            label if right else self._other_than(label, first)
+            for label, right, first in zip(labels, found.right, found.first, strict=True)
+        ]
+        counted = counts_of(labels, answers, self.classes)
         return {name: getattr(counted, name) for name in RATIOS}
 
+    def _other_than(self, label: str, first: int) -> str:
+        """The class that a wrong answer with this first token is; empty where none begins so."""
+        return next((name for name in self.beginnings.get(first, ()) if name != label), "")
+
     def words(self, tokens: Sequence[int]) -> list[str]:
-        """The text of each token."""
-        return [templates.written(self.model.template, [token]) for token in tokens]
+        """The text of each token, or the only class that it begins."""
+        classes = [self.beginnings.get(token, ()) for token in tokens]
+        return [
+            names[0] if len(names) == 1 else templates.written(self.model.template, [token])
+            for token, names in zip(tokens, classes, strict=True)
+        ]
 
     def keep(self, learned: Flat) -> Weights:
         """A copy as it would be saved, so that the saved weights are evaluated; on disk where it is too large."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from palitune import workspace
 from palitune.config.predictor_config import PredictorConfig
 from palitune.console import status
-from palitune.data import dataset_files
+from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
 from palitune.data.prediction import MadeWith, Prediction
+from palitune.evaluate import per_class
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report import page_files, summary
 from palitune.evaluate.report.result_block import outcome_block
@@ -45,7 +46,10 @@ def validate(
     sheet_path = workspace.file_to_write(sheet, overwrite, files) if sheet else None
     source = workspace.checkpoint_to_read(config.model)
     opened = open_model(source, config, config, quiet=quiet)
-    sets = {path: dataset_files.load(Path(path), config, labels=config.labels) for path in files}
+    sets = {path: dataset_files.load(Path(path), config, labels=None) for path in files}
+    labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
+    for examples in sets.values() if labels.labels else ():
+        example_files.require_labels(examples, labels.classes)
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)
@@ -54,18 +58,21 @@ def validate(
     tell_of_questions(sets.values(), config.prompt, quiet)
     for path, examples in sets.items():
         seen_in_training.tell(source, path, examples, quiet)
-    made = answering.made_with(opened.model, config, config.prompt, quiet=quiet)
+    made = answering.made_with(opened.model, config, config.prompt, labels=labels, quiet=quiet)
     predictor = Predictor(*opened, made, frames=frames, quiet=quiet)
     everything: list[Prediction] = []
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         said = [one.text for one in predictions]
-        print(outcome_block(path, [one.label for one in examples], said, config.labels), flush=True)
+        right = [one.label for one in examples]
+        print(outcome_block(path, right, said, labels.classes, positive=made.positive), flush=True)
+        if more := per_class.several(of_predictions(predictions, labels.classes)):
+            print(more.rstrip(), flush=True)
         everything += predictions
-        if made.decode:
-            known = plain_set(config.labels)
+        if made.decode and labels.labels:
+            known = plain_set(labels.classes)
             strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
-            answering.tell_of_other_answers(path, strange, config.labels, len(examples))
+            answering.tell_of_other_answers(path, strange, labels.classes, len(examples))
     if sheet_path is not None:
         from palitune.evaluate.report import plots
 

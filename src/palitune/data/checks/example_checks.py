@@ -99,10 +99,9 @@ def _of_labels(path: Path, examples: Sequence[Example]) -> Iterator[Finding]:
             if example.label not in LABELS:
                 what = f"{shown(example.label)} is neither yes nor no, as other labels are: learning refuses it"
                 yield Finding("error", "label", example.where, what)
-    elif strange:
+    elif len(strange) == 2 and (rename := error_hints.of_label(strange[0])):
         named = listed([shown(label) for label in strange])
-        rename = error_hints.of_label(strange[0]) or "palitune convert --rename"
-        what = f"learning takes yes and no, and here are {named}: {rename} gives labels other names"
+        what = f"the labels are {named}: learning takes them as they are, and {rename} makes yes and no of them"
         yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(examples) > 1:
         (label,) = labels

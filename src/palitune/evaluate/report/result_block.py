@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from palitune.errors import printable
-from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, count, is_right
+from palitune.evaluate.class_counts import ClassCounts, Counts, counts_of
+from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, is_right
+from palitune.text_tables import aligned
 
 LABELS_SHOWN = 10
+MOST_IN_MATRIX = 64  # classes
 HEAD = re.compile(r"Result: (?P<path>.+?)(?: \((?P<label>[^()]*)\))?")
 COUNTS = re.compile(r"  Tp=(\d{1,9}) Tn=(\d{1,9}) Fp=(\d{1,9}) Fn=(\d{1,9})")
 RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "F-measure"}
@@ -68,14 +71,62 @@ def read_blocks(text: str) -> list[Block]:
 
 
 def outcome_block(
-    path: str, labels: Sequence[str], answers: Sequence[str], classes: Sequence[str], label: str | None = None
+    path: str,
+    labels: Sequence[str],
+    answers: Sequence[str],
+    classes: Sequence[str],
+    label: str | None = None,
+    positive: str = "",
 ) -> str:
-    """`result_block` of two classes, counts of right and wrong of more."""
-    if len(classes) == 2:
-        return result_block(path, count(labels, answers, classes), label)
-    right = sum(map(is_right, answers, labels))
-    head = printable(f"Result: {path}{f' ({label})' if label else ''}")
-    return "\n".join([head, *_right_and_wrong(right, len(labels))])
+    """`counts_block` of answers beside labels; of free text, which has no classes, counts of right and wrong alone."""
+    if not classes:
+        head = printable(f"Result: {path}{f' ({label})' if label else ''}")
+        return "\n".join([head, *_right_and_wrong(sum(map(is_right, answers, labels)), len(labels))])
+    return counts_block(path, counts_of(labels, answers, classes), label, positive=positive)
+
+
+def counts_block(path: str, counts: Counts, label: str | None = None, title: str = "Result", positive: str = "") -> str:
+    """`result_block` of two classes; of more right and wrong answers, macro means, and the confusion matrix.
+
+    Args:
+      positive: of more than two classes, one of which precision and recall are told against all others.
+    """
+    if isinstance(counts, Confusion):
+        return result_block(path, counts, label, title)
+    head = printable(f"{title}: {path}{f' ({label})' if label else ''}")
+    lines = [head, *_right_and_wrong(counts.right, counts.total)]
+    ratios = {"precision:": counts.precision, "recall:   ": counts.recall, "F-measure:": counts.f_measure}
+    lines += [f"  {name} {value} (macro)" for name, value in ratios.items() if value is not None]
+    if positive in counts.classes:
+        one = counts.against_rest(positive)
+        told = {"precision": one.precision, "recall": one.recall, "F-measure": one.f_measure}
+        figures = ", ".join(f"{name} {value:.4f}" for name, value in told.items() if value is not None)
+        lines.append(f"  {printable(positive)} against the rest: {figures}" if figures else "")
+    return "\n".join([line for line in lines if line] + _matrix(counts))
+
+
+def _matrix(counts: ClassCounts) -> list[str]:
+    """The confusion matrix: a row for each label, a column for each answer, by their numbers; of many, mistakes."""
+    if len(counts.classes) > MOST_IN_MATRIX:
+        return _commonest_mistakes(counts)
+    has_others = any(row[-1] for row in counts.rows)
+    numbers = list(map(str, range(1, len(counts.classes) + 1)))
+    rows = [["label", "", *numbers, *(["none"] if has_others else [])]]
+    for number, name, row in zip(numbers, counts.classes, counts.rows, strict=True):
+        rows.append([number, name, *(str(one) if one else "." for one in (row if has_others else row[:-1]))])
+    return [f"  {line}" for line in aligned(rows, numbers_from=2)]
+
+
+def _commonest_mistakes(counts: ClassCounts) -> list[str]:
+    named = [*counts.classes, "none of them"]
+    wrong = [
+        (number, counts.classes[label], named[answer])
+        for label, row in enumerate(counts.rows)
+        for answer, number in enumerate(row)
+        if number and answer != label
+    ]
+    wrong.sort(key=lambda one: -one[0])
+    return [printable(f"  {label} -> {answer}: {number}") for number, label, answer in wrong[:LABELS_SHOWN]]
 
 
 def _right_and_wrong(right: int, total: int) -> list[str]:

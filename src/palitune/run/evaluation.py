@@ -1,5 +1,7 @@
 """Evaluations before and after learning: of the sets that a run learns from and is evaluated on, and of the whole."""
 
+import dataclasses
+import itertools
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +11,7 @@ from palitune.data import dataset_files, label_sets
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
+from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import PalituneError
@@ -119,11 +122,13 @@ class SetEvaluator:
     def _written(self, params: Flat, path: Path, records: Sequence[Example], label: str) -> list[Prediction]:
         """Evaluates free text, and prints a block about it; an answer that is not right is empty."""
         texts = loop.examples_of(records, self.model.template, self.prompt, self.loss_on, self.max_length)
-        measure = Evaluator(self.model.sizes, records, texts, self.shown, self.model.dtype, self.chunks)
-        found = measure(params)
-        said = [
-            Prediction(r, r.target, r.label if right else "") for r, right in zip(records, found.right, strict=True)
-        ]
+        sizes = self.model.sizes
+        if isinstance(self.shown, NoImages):
+            sizes = dataclasses.replace(sizes, img=None)
+        found = Evaluator(sizes, records, texts, self.shown, self.model.dtype, self.chunks)(params)
+        right = iter(found.right)  # of every answer; an example is right if all of its are
+        each = [list(itertools.islice(right, len(text.answers))) for text in texts]
+        said = [Prediction(r, r.target, r.label if all(one) else "") for r, one in zip(records, each, strict=True)]
         block = outcome_block(_named(path), [r.label for r in records], [one.text for one in said], (), label)
         self.log.block(f"{block}\n  token accuracy: {found.token_accuracy:.6g}\n  loss: {found.loss:.6g}")
         return said

@@ -8,7 +8,8 @@ from palitune import console
 DESCRIPTION = """\
 Writes the lines of FILE whose answer is wrong, as they are: what inference wrote, training reads. --keep chooses
 others: fp (answer yes, label no), fn (answer no, label yes), tn and tp. Of labels that are neither yes nor no a right
-answer is tp and a wrong one fn. - is standard input.
+answer is tp and a wrong one fn. A record with several labels is fp, fn or both where one of them is wrong, else tp
+if it has one of them and tn if it has none. - is standard input.
 """
 EXAMPLES = """\
 examples:
@@ -48,10 +49,10 @@ def run(args: argparse.Namespace) -> None:
     found: Counter[str] = Counter()
     total = 0
     for file in args.files:
-        for outcome, raw in outcome_lines(Path(file)):
+        for outcomes, raw in outcome_lines(Path(file)):
             total += 1
-            if outcome in args.keep:
-                found[str(outcome)] += 1
+            if kept := [outcome for outcome in args.keep if outcome in outcomes]:
+                found[kept[0]] += 1
                 streams.raw(raw + b"\n")
     sys.stdout.flush()
     if not args.quiet:

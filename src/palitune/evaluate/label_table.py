@@ -59,6 +59,12 @@ class LabelTable:
         chosen = np.array(indices, int)
         return LabelTable(self.names, self.truth[chosen], self.said[chosen], self.p[chosen], self.thresholds)
 
+    def ordered(self, names: Sequence[str]) -> "LabelTable":
+        """The same with its labels in another order. Raises ValueError: one is not there."""
+        columns = [self.names.index(name) for name in names]
+        truth, said, p = self.truth[:, columns], self.said[:, columns], self.p[:, columns]
+        return LabelTable(tuple(names), truth, said, p, self.thresholds[columns])
+
     def outcomes(self, column: int) -> Outcomes:
         """The records of which one label is known, with the answers to it alone."""
         rows = self.known[:, column]

@@ -1,22 +1,37 @@
 """The lines of a file of answers with their outcomes: true or false, positive or negative."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from palitune import console
 from palitune.data.example_files import Reader
+from palitune.data.formats import label_answers
+from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate.confusion import kind
 
 
-def outcome_lines(file: Path) -> Iterator[tuple[str | None, bytes]]:
-    """Each line's outcome, "tp", "tn", "fp" or "fn" (None without a label), and the line without its end.
+def outcome_lines(file: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
+    """Each line's outcomes, of "tp", "tn", "fp" and "fn", and the line without its end.
+
+    A line with one label has one outcome, or none where the label is unknown. One with several labels is "fp", "fn" or
+    both where it is wrong, else "tp" where it has one of the labels and "tn" where it has none.
 
     Raises:
       MissingInputError, BadDataError: no such file, or a line without an answer.
     """
     for (_, _, raw), (example, said) in Reader(file, labelled=False).answered():
-        if said is None:
+        if said is not None:
+            yield ((kind(said.text, example.label),) if example.label else ()), raw
+            continue
+        several = label_answers.predictions(example)
+        if several is None:
             hint = f"Ask a model first: {console.command('inference')} -d FILE | {console.command('filter')}"
             raise BadDataError("no answer here that could be wrong", where=example.where, hint=hint)
-        yield (kind(said.text, example.label) if example.label else None), raw
+        yield _of_several(several), raw
+
+
+def _of_several(said: Sequence[Prediction]) -> tuple[str, ...]:
+    found = {kind(one.text, one.target.answer) for one in said if one.target.answer is not None}
+    wrong = tuple(one for one in ("fp", "fn") if one in found)
+    return wrong or tuple(one for one in ("tp", "tn") if one in found)[:1]

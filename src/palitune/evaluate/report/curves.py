@@ -111,7 +111,7 @@ def _matrix(one: Outcomes) -> tuple[Counts, list[str], list[str]]:
 
 
 def _roc(p: Floats, positive: Booleans, figures: dict[str, Figure], threshold: float | None) -> bytes:
-    true, false = _passed(p, positive)
+    true, false = passed(p, positive)
     true, false = true / true[-1], false / false[-1]
     drawing, axes = _axes("ROC", "false positive rate", "recall (true positive rate)")
     axes.plot([0, 1], [0, 1], "--", color=RATE, linewidth=1)
@@ -124,7 +124,7 @@ def _roc(p: Floats, positive: Booleans, figures: dict[str, Figure], threshold: f
     return png(drawing)
 
 
-def _passed(p: Floats, positive: Booleans) -> tuple[Counts, Counts]:
+def passed(p: Floats, positive: Booleans) -> tuple[Counts, Counts]:
     """Positives and negatives that are at least as likely as each probability, int[U + 1] from none to all."""
     order = np.argsort(-p, kind="stable")
     ends = np.flatnonzero(np.diff(p[order], append=-1.0))
@@ -133,7 +133,7 @@ def _passed(p: Floats, positive: Booleans) -> tuple[Counts, Counts]:
 
 
 def _precision_recall(p: Floats, positive: Booleans, figures: dict[str, Figure], threshold: float | None) -> bytes:
-    true, false = _passed(p, positive)
+    true, false = passed(p, positive)
     recall, precision = true[::-1] / true[-1], np.append((true[1:] / (true + false)[1:])[::-1], 1.0)
     drawing, axes = _axes("precision and recall", "recall", "precision")
     axes.axhline(positive.mean(), linestyle="--", color=RATE, linewidth=1)

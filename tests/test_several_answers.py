@@ -1,0 +1,109 @@
+"""Files of answers to several labels at once, and the commands that read them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from palitune.data.example import Content, Example, Message, Target
+from palitune.data.formats import label_answers
+from palitune.data.prediction import Prediction, by_example
+from palitune.errors import BadDataError
+from palitune.evaluate import label_table, several_answers
+from palitune.labels import LABELS
+
+
+def written(path: Path, said: list[Prediction]) -> Path:
+    """A file of answers as inference writes it."""
+    path.write_text("".join(label_answers.to_line(*group) + "\n" for group in by_example(said)))
+    return path
+
+
+def answered(count: int = 40, seed: int = 0, wrong: float = 0.1) -> list[Prediction]:
+    """Answers to drawn records with an image and three labels, of which the third is rare and often unknown."""
+    rng, found = np.random.default_rng(seed), []
+    for number in range(count):
+        rights = [bool(rng.random() < share) for share in (0.5, 0.4, 0.2)]
+        answers = ["yes" if right else "no" for right in rights]
+        targets = tuple(
+            Target(name, LABELS, None if name == "rare" and number % 3 == 0 else answer)
+            for name, answer in zip(("obscene", "violent", "rare"), answers, strict=True)
+        )
+        example = Example.of(f"{number}.jpg")._replace(targets=targets)
+        for target, right in zip(targets, rights, strict=True):
+            p = float(np.clip(rng.normal(0.8 if right != (rng.random() < wrong) else 0.2, 0.1), 0.01, 0.99).round(4))
+            found.append(Prediction(example, target, "yes" if p >= 0.5 else "no", p))
+    return found
+
+
+def test_answers_are_read_as_they_were_written(tmp_path: Path) -> None:
+    said = answered()
+    path = written(tmp_path / "out.jsonl", said)
+    first = json.loads(path.read_text().splitlines()[0])
+    assert list(first) == ["image", "labels", "correct", "p_yes", "answer"]
+    assert first["labels"]["rare"] is None
+    assert several_answers.are_in(path)
+    found = several_answers.read(path)
+    expected, _ = label_table.of_predictions(by_example(said))
+    assert found.table.names == ("obscene", "violent", "rare")
+    for part in ("truth", "said", "p"):
+        assert (getattr(found.table, part) == getattr(expected, part)).all()
+    marked = [json.loads(line)["correct"] for line in path.read_text().splitlines()]
+    assert marked == found.table.right.tolist()
+
+
+def test_lines_keep_all_keys_of_their_records() -> None:
+    fields = {"text": "one", "labels": {"a": True}, "source": "x", "answer": "old"}
+    example = Example((Message("user", (Content("one"),)),), (Target("a", LABELS, "yes"), Target("b")), "x:1", fields)
+    said = [Prediction(example, target, "no", 0.25) for target in example.targets]
+    line = json.loads(label_answers.to_line(example, said))
+    assert line == {
+        "text": "one",
+        "labels": {"a": "yes", "b": None},
+        "source": "x",
+        "answer": {"a": "no", "b": "no"},
+        "correct": False,
+        "p_yes": {"a": 0.25, "b": 0.25},
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ({"answer": {"a": "maybe"}, "p_yes": {"a": 0.5}}, "neither yes nor no"),
+        ({"answer": {"a": 1}, "p_yes": {"a": 0.5}}, "neither yes nor no"),
+        ({"answer": {"a": "yes"}, "p_yes": {"a": 1.5}}, "no probability"),
+        ({"answer": {"a": "yes"}, "p_yes": {"a": True}}, "no probability"),
+        ({"answer": {str(i): "yes" for i in range(1001)}, "p_yes": {}}, "1,001 labels"),
+        ({"answer": {}, "p_yes": {}}, "no answers to several labels"),
+    ],
+)
+def test_what_is_no_answer_is_refused(tmp_path: Path, line: dict[str, object], what: str) -> None:
+    path = tmp_path / "out.jsonl"
+    path.write_text(json.dumps({"image": "a.jpg", **line}) + "\n")
+    with pytest.raises(BadDataError, match=what):
+        several_answers.read(path)
+
+
+def test_stage_14_prints_a_line_for_each_label(tmp_path: Path, run: Run) -> None:
+    path = written(tmp_path / "out.jsonl", answered())
+    lines = run("palitune", "aggregate", "out.jsonl", cwd=tmp_path).stdout.splitlines()
+    assert lines[0] == "Aggregate: out.jsonl"
+    first = ["label", "obscene", "violent", "rare", "micro", "macro", "samples"]
+    assert [line.split()[0] for line in lines[1:8]] == first
+    assert lines[8].startswith("  exact match: 0.")
+    piped = run("palitune", "aggregate", "-", cwd=tmp_path, stdin=path.read_text()).stdout.splitlines()
+    assert piped[1:] == lines[1:]
+
+
+def test_stage_16_keeps_the_lines_that_are_wrong(tmp_path: Path, run: Run) -> None:
+    path = written(tmp_path / "out.jsonl", answered())
+    kept = run("palitune", "filter", "out.jsonl", cwd=tmp_path).stdout.splitlines()
+    assert kept == [line for line in path.read_text().splitlines() if not json.loads(line)["correct"]]
+    for line in map(
+        json.loads, run("palitune", "filter", "--keep", "tn", "out.jsonl", cwd=tmp_path).stdout.splitlines()
+    ):
+        assert line["correct"]
+        assert "yes" not in line["labels"].values()

@@ -107,3 +107,25 @@ def test_stage_16_keeps_the_lines_that_are_wrong(tmp_path: Path, run: Run) -> No
     ):
         assert line["correct"]
         assert "yes" not in line["labels"].values()
+
+
+def test_a_report_as_text_json_and_page(tmp_path: Path, run: Run) -> None:
+    written(tmp_path / "out.jsonl", answered())
+    told = run("palitune", "report", "out.jsonl", "--text", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.startswith("Result: out.jsonl\n  label ")
+    assert "labels per record: 0: " in told.stdout
+    assert "wrong, most confident first" in told.stdout
+    content = json.loads(run("palitune", "report", "out.jsonl", "--json", cwd=tmp_path).stdout)
+    table = several_answers.read(tmp_path / "out.jsonl").table
+    assert content["labels"]["rare"]["records"] == int((table.truth[:, 2] >= 0).sum())
+    assert content["together"]["names"] == ["obscene", "violent", "rare"]
+    assert len(content["wrong"]) == int((~table.right).sum())
+    assert all(content[group]["f_measure"]["low"] is not None for group in ("micro", "macro", "samples"))
+    drawn = run("palitune", "report", "out.jsonl", "-o", "page.html", cwd=tmp_path)
+    assert drawn.returncode == 0, drawn.stderr
+    page = (tmp_path / "page.html").read_text()
+    assert "macro F-measure" in page
+    assert page.count('<figure class="wrong">') == len(content["wrong"])
+    for name in ("pr", "together"):
+        assert (tmp_path / f"page-{name}.png").read_bytes().startswith(b"\x89PNG")

@@ -1,9 +1,14 @@
 """A report about answers: a page, text or JSON."""
 
 import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palitune import streams
 from palitune.cli import arguments, values
+
+if TYPE_CHECKING:
+    from palitune.evaluate.report.summary import Learned
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, next to them
@@ -44,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune report` with the arguments that were given."""
     from palitune import workspace
     from palitune.errors import UsageError
-    from palitune.evaluate import stored_threshold
+    from palitune.evaluate import several_answers, stored_threshold
     from palitune.evaluate.report import from_files, page_files, summary
 
     if (args.text or args.json) and args.output:
@@ -63,6 +68,9 @@ def run(args: argparse.Namespace) -> None:
 
         stored = stored_threshold.current(workspace.checkpoint_to_read(args.model))
         learned = learning_of(args.model)
+    if several_answers.are_in(args.file):
+        _of_several(args, target, learned)
+        return
     made = from_files.summarize_file(
         args.file,
         args.before,
@@ -81,3 +89,21 @@ def run(args: argparse.Namespace) -> None:
         print(text(made))
     elif target is not None:
         page_files.write(target, made, args.quiet)
+
+
+def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned | None") -> None:
+    """The report about answers to several labels of each record."""
+    from palitune.errors import UsageError
+    from palitune.evaluate.report import several_report
+
+    if args.before:
+        hint = f"palitune compare {args.before} {args.file}"
+        raise UsageError("--before is for one label; several are compared by another command", hint=hint)
+    images = None if target is None else arguments.folders(args)
+    made = several_report.of_file(args.file, learned=learned, most=args.most, images=images, quiet=args.quiet)
+    if args.json:
+        streams.document(several_report.as_json(made), 2)
+    elif target is None:
+        print(several_report.text(made))
+    else:
+        several_report.write(target, made, args.quiet)

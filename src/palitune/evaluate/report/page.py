@@ -42,8 +42,8 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
             names={name: title for name, title in metrics.NAMES.items() if name in one.figures},
             shares=SHARES,
             basic=[name for name in BASIC if name in one.figures],
-            drawings={name: _data(content, "png") for name, content in drawings.items()},
-            losses=_losses(one.losses) if one.losses else None,
+            drawings={name: address(content, "png") for name, content in drawings.items()},
+            losses=losses(one.losses) if one.losses else None,
             thumbnails=thumbnails,
             most_shown=MOST_SHOWN,
             is_right=is_right,
@@ -89,10 +89,10 @@ def thumbnail(path: Path, where: str | None = None) -> str | None:
     image.thumbnail((THUMBNAIL, THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
-    return _data(buffer.getvalue(), "jpeg")
+    return address(buffer.getvalue(), "jpeg")
 
 
-def _losses(path: Path) -> str | None:
+def losses(path: Path) -> str | None:
     """The drawing of a run's losses, encoded again from its pixels; None for a link or for what is not an image."""
     if path.is_symlink() or not path.is_file():
         return None
@@ -102,10 +102,11 @@ def _losses(path: Path) -> str | None:
         return None
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
-    return _data(buffer.getvalue(), "png")
+    return address(buffer.getvalue(), "png")
 
 
-def _data(content: bytes, kind: str) -> str:
+def address(content: bytes, kind: str) -> str:
+    """An image as a data address."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -7,18 +7,19 @@ from palitune import console, workspace
 from palitune.evaluate.report.summary import Summary
 from palitune.storage import atomic_files
 
-DRAWINGS = ("confusion", "roc", "pr", "reliability")  # as `curves.draw` names them
+DRAWINGS = ("confusion", "roc", "pr", "reliability", "together")  # as `curves` and `several_curves` name them
 
 
 def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:
     """Where a page goes. Raises as `workspace.file_to_write`, also for the drawings beside it."""
     target = workspace.file_to_write(name, overwrite, inputs)
     for drawing in DRAWINGS:
-        workspace.file_to_write(str(_beside(target, drawing)), overwrite, inputs)
+        workspace.file_to_write(str(drawing_of(target, drawing)), overwrite, inputs)
     return target
 
 
-def _beside(target: Path, drawing: str) -> Path:
+def drawing_of(target: Path, drawing: str) -> Path:
+    """Where a drawing of a page goes."""
     return target.with_name(f"{target.stem}-{drawing}.png")
 
 
@@ -36,7 +37,7 @@ def write(target: Path, summary: Summary, quiet: bool) -> None:
     drawings = curves.draw(summary.outcomes, summary.figures, summary.threshold, summary.before)
     content = page.html(summary, drawings).encode("utf-8", "replace")
     for name, drawing in drawings.items():
-        atomic_files.write(_beside(target, name), drawing)
+        atomic_files.write(drawing_of(target, name), drawing)
     atomic_files.write(target, content)
     if why := canvas.reason():
         console.note(f"{target}: {why}")

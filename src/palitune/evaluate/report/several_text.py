@@ -59,7 +59,7 @@ def _interval(figure: Figure) -> str:
 
 
 def _histogram(counts: Mapping[int, int]) -> str:
-    return ", ".join(f"{count} x {number}" for number, count in counts.items())
+    return ", ".join(f"{number}: {count}" for number, count in counts.items())
 
 
 def _pairs(result: SeveralResult) -> str:

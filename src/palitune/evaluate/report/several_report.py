@@ -1,0 +1,204 @@
+"""A report about answers to several labels: what it says, as text, as JSON and as a page."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from palitune import __version__, console
+from palitune.config.model import FolderSettings
+from palitune.data.example import Example
+from palitune.errors import printable
+from palitune.evaluate import answer_files, several_answers, several_labels
+from palitune.evaluate.confusion import NEGATIVE, POSITIVE
+from palitune.evaluate.label_table import UNKNOWN, YES
+from palitune.evaluate.report import several_text
+from palitune.evaluate.report.summary import Learned
+from palitune.evaluate.report.text import between, value
+from palitune.evaluate.several_answers import SeveralAnswers
+from palitune.evaluate.several_labels import SeveralResult
+from palitune.storage import atomic_files
+
+LISTED = 10  # wrong records on a terminal
+MOST_TEXT = 4_000  # characters of a text on a page
+
+
+@dataclasses.dataclass(frozen=True)
+class WrongRecord:
+    """A record of which at least one answer is wrong.
+
+    Attributes:
+      sure: the highest probability that a wrong answer had; None where none is known.
+      wrong: name, label and answer of each wrong one.
+    """
+
+    example: Example
+    sure: float | None
+    wrong: tuple[tuple[str, str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class SeveralSummary:
+    """What a model's answers to several labels are worth.
+
+    Attributes:
+      facts: what was run, in words, by name.
+      wrong: records with a wrong answer, the most confident first.
+      wrong_total: how many there are, of which these are shown.
+    """
+
+    title: str
+    facts: Mapping[str, str]
+    result: SeveralResult
+    wrong: Sequence[WrongRecord]
+    wrong_total: int
+    learned: Learned | None = None
+
+
+def of_file(
+    file: str,
+    *,
+    learned: Learned | None = None,
+    most: int = 60,
+    images: FolderSettings | None = None,
+    quiet: bool = False,
+) -> SeveralSummary:
+    """The summary of a file of answers. The arguments are as in `from_files.summarize_file`.
+
+    Raises:
+      MissingInputError, BadDataError: as `several_answers.read`.
+    """
+    found = several_answers.read(Path(file), quiet)
+    facts = {"answers": file}
+    if found.made is not None:
+        facts["answered by"] = found.made.model
+    return summarize(file, facts, found, learned, most, images)
+
+
+def summarize(
+    title: str,
+    facts: Mapping[str, str],
+    found: SeveralAnswers,
+    learned: Learned | None = None,
+    most: int = 60,
+    images: FolderSettings | None = None,
+) -> SeveralSummary:
+    """The summary of answers.
+
+    Args:
+      images: where the images' files are, of a page that shows them; None where they are not needed or known already.
+    """
+    wrong = wrong_records(found)
+    shown = wrong[:most]
+    if images is not None:
+        located = answer_files.located([one.example for one in shown], Path(found.name), images)
+        shown = [dataclasses.replace(one, example=example) for one, example in zip(shown, located, strict=True)]
+    own = dict(learned.facts) if learned else {}
+    return SeveralSummary(title, {**own, **facts}, several_labels.evaluate(found.table), shown, len(wrong), learned)
+
+
+def wrong_records(found: SeveralAnswers) -> list[WrongRecord]:
+    """Records of which an answer is wrong, by how sure the model was of it."""
+    table = found.table
+    wrong = (table.said != (table.truth == YES)) & (table.truth != UNKNOWN)
+    sure = np.where(table.said, table.p, 1 - table.p)
+    records = []
+    for row in np.flatnonzero(wrong.any(axis=1)).tolist():
+        columns = np.flatnonzero(wrong[row]).tolist()
+        cells = tuple(
+            (table.names[column], *((NEGATIVE, POSITIVE) if table.said[row, column] else (POSITIVE, NEGATIVE)))
+            for column in columns
+        )
+        known = [p for p in sure[row, columns].tolist() if not math.isnan(p)]
+        records.append(WrongRecord(found.groups[row][0], max(known, default=None), cells))
+    records.sort(key=lambda one: -1.0 if one.sure is None else one.sure, reverse=True)
+    return records
+
+
+def text(one: SeveralSummary) -> str:
+    """The block of figures, then the most confident mistakes."""
+    parts = [several_text.block(one.title, one.result)]
+    parts.append("\n".join(printable(f"{name}: {fact}") for name, fact in one.facts.items()))
+    if one.wrong:
+        lines = [f"wrong, most confident first ({min(LISTED, len(one.wrong))} of {one.wrong_total}):"]
+        lines += [printable(_line(record)) for record in one.wrong[:LISTED]]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _line(record: WrongRecord) -> str:
+    said = ", ".join(f"{name} {answer} (is: {label})" for name, label, answer in record.wrong)
+    sure = "" if record.sure is None else f" {record.sure:.4f}"
+    return f"  {' '.join(record.example.subject.split())[:60]}: {said}{sure}"
+
+
+def as_json(one: SeveralSummary) -> dict[str, object]:
+    """Everything in it as JSON has it."""
+    wrong = [
+        {
+            "subject": record.example.subject,
+            "where": record.example.where,
+            "probability": record.sure,
+            "wrong": {name: {"label": label, "answer": answer} for name, label, answer in record.wrong},
+        }
+        for record in one.wrong
+    ]
+    content = {"title": one.title, "facts": dict(one.facts), **several_text.as_json(one.result), "wrong": wrong}
+    if one.learned is not None and one.learned.configuration is not None:
+        content["configuration"] = dict(one.learned.configuration)
+    return content
+
+
+def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
+    """Writes the page, and its drawings beside it as `NAME-pr.png` and so on.
+
+    Raises:
+      ConfigurationError: matplotlib cannot draw.
+      StorageError: a file cannot be written.
+    """
+    console.status("drawing", quiet)
+    from palitune.evaluate.report import canvas, page, page_files, several_curves  # matplotlib takes a second
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    drawings = several_curves.draw(one.result)
+    images = {image.path: record.example.where for record in one.wrong for image in record.example.images}
+    configuration = one.learned.configuration if one.learned else None
+    content = (
+        page.environment()
+        .get_template("several.html")
+        .render(
+            one=one,
+            rows=several_text.rows(one.result),
+            cards=_cards(one.result),
+            drawings={name: page.address(drawn, "png") for name, drawn in drawings.items()},
+            losses=page.losses(one.learned.losses) if one.learned and one.learned.losses else None,
+            thumbnails={path: page.thumbnail(path, where) for path, where in images.items()},
+            configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else None,
+            most_text=MOST_TEXT,
+            printable=printable,
+            version=__version__,
+        )
+    )
+    for name, drawn in drawings.items():
+        atomic_files.write(page_files.drawing_of(target, name), drawn)
+    atomic_files.write(target, content.encode("utf-8", "replace"))
+    if why := canvas.reason():
+        console.note(f"{target}: {why}")
+    if not quiet:
+        console.note(f"wrote {target}, {target.stem}-{{{','.join(drawings)}}}.png beside it")
+
+
+def _cards(result: SeveralResult) -> list[tuple[str, str, str]]:
+    """Name, value and interval of what is shown first."""
+    named = {
+        "macro F-measure": result.macro["f_measure"],
+        "micro F-measure": result.micro["f_measure"],
+        "exact match": result.exact_match,
+        "macro PR area": result.macro["average_precision"],
+        "macro recall": result.macro["recall"],
+        "macro precision": result.macro["precision"],
+    }
+    return [(name, value(figure.value), between(figure.low, figure.high)) for name, figure in named.items()]

@@ -18,6 +18,8 @@ from palitune.evaluate import label_table, several_labels
 from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.metrics import Figure
 from palitune.evaluate.several_labels import AREAS, SeveralResult
+from palitune.labels import LABELS
+from palitune.run import label_ratios
 
 CASES, TOGETHER = 10_000, 200  # tables, and how many of them one draw of hypothesis makes
 WITH_AREAS = 8  # of them, since scikit-learn takes a call for the area of each label
@@ -216,3 +218,23 @@ def test_a_label_of_one_answer_and_one_that_was_not_seen_count_1() -> None:
     weights = label_weights.label_weights([(Target("a", None, "no"),)])
     assert label_weights.weight_of(Target("a", None, "no"), weights) == 1
     assert label_weights.weight_of(Target("other", None, "yes"), weights) == 1
+
+
+def test_ratios_during_training_are_those_of_the_table() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        truth = rng.integers(-1, 2, (15, 3)).astype(np.int8)
+        said = rng.random((15, 3)) < 0.5
+        table = LabelTable(("a", "b", "c"), truth, said, np.full((15, 3), np.nan), np.full(3, 0.5))
+        targets = [
+            Target("abc"[column], LABELS, ("no", "yes")[truth[row, column]])
+            for row, column in zip(*np.nonzero(table.known), strict=True)
+        ]
+        right = (said == (truth == 1))[table.known].tolist()
+        found, expected = label_ratios.ratios_of(targets, right), several_labels.evaluate(table, resamples=0)
+        for name in ("accuracy", "precision", "recall", "f_measure"):
+            assert close(expected.macro[name], np.nan if found[name] is None else found[name])
+        assert found["eval_macro_f1"] == found["f_measure"]
+        assert found["eval_micro_f1"] == pytest.approx(expected.micro["f_measure"].value)
+        for name, one in expected.labels.items():
+            assert found[f"eval_{name}_f1"] == pytest.approx(one.figures["f_measure"].value)

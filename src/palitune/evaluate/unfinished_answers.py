@@ -7,6 +7,7 @@ from typing import IO
 
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
+from palitune.data.formats import label_answers
 from palitune.data.formats.tsv import flat, to_tsv
 from palitune.errors import BadDataError
 
@@ -48,7 +49,8 @@ def resume(
                 raise other
             break
         answer, said = reader.prediction(line)
-        if said is None or (reader.kind == "jsonl") != jsonl:
+        is_several = said is None and label_answers.predictions(answer) is not None
+        if not is_several and (said is None or (reader.kind == "jsonl") != jsonl):
             raise other
         for number, record in waiting:
             named = record.subject if jsonl or record.images else flat(record.subject)

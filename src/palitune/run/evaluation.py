@@ -13,11 +13,13 @@ from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
 from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import LabelSet
-from palitune.data.prediction import MadeWith, Prediction
+from palitune.data.prediction import MadeWith, Prediction, by_example
 from palitune.errors import PalituneError
+from palitune.evaluate import label_table, several_answers, several_labels
 from palitune.evaluate.class_counts import Counts, counts_of
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.outcomes import of_predictions
+from palitune.evaluate.report import several_text
 from palitune.evaluate.report.result_block import counts_block, outcome_block
 from palitune.infer.asked import check_images
 from palitune.infer.loading import Model
@@ -100,21 +102,25 @@ class SetEvaluator:
     def __call__(self, params: Flat, label: str) -> None:
         """Evaluates all parameters of a model, and prints a block for every set under a label."""
         self.last = {}
-        known: dict[tuple[Hashable, str], Prediction] = {}  # by what decides it
+        known: dict[tuple[Hashable, str], list[Prediction]] = {}  # by what decides it
         for path, records in self.sets.items():
             if not self.classes:
                 self.last[path] = self._written(params, path, records, label)
                 continue
             self.last[path] = self.predictor.predict_all(records, params=params)
-            known |= {(r.about, r.prompt): a for r, a in zip(records, self.last[path], strict=True)}
+            known |= {(r.about, r.prompt): said for r, said in by_example(self.last[path])}
             self._print(path, self.last[path], label)
         for path, records in self.whole.items() if self.classes else ():
             new = [record for record in records if (record.about, record.prompt) not in known]
             if new:
                 found = self.predictor.predict_all(new, params=params)
-                known |= {(r.about, r.prompt): one for r, one in zip(new, found, strict=True)}
+                known |= {(r.about, r.prompt): said for r, said in by_example(found)}
             # Another example of the same image and prompt may have another label.
-            answers = [known[one.about, one.prompt]._replace(example=one, target=one.target) for one in records]
+            answers = [
+                one._replace(example=record, target=target)
+                for record in records
+                for one, target in zip(known[record.about, record.prompt], record.targets, strict=False)
+            ]
             self._print(path, answers, label)
         if label == UNTRAINED:
             self.first = self.last
@@ -134,16 +140,25 @@ class SetEvaluator:
         return said
 
     def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:
+        if label_table.are_several(predictions):
+            table, _ = label_table.of_predictions(by_example(predictions))
+            self.log.block(several_text.block(_named(path), several_labels.evaluate(table, resamples=0), label))
+            return
         counts = counted(predictions, self.classes)
         self.log.block(counts_block(_named(path), counts, label, positive=self.positive))
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """Writes a page about the validation set, before and after. Raises StorageError."""
-        from palitune.evaluate.report import page_files, summary
+        from palitune.evaluate.report import page_files, several_report, summary
         from palitune.run.provenance import learning_of
 
         path, records = list(self.sets.items())[-1]
         learned = learning_of(str(folder.target))
+        if label_table.are_several(self.last[path]):
+            found = several_answers.of_groups(str(path), list(by_example(self.last[path])), quiet=quiet)
+            facts, title = {"data": str(path)}, f"{folder.target.stem} on {path}"
+            several_report.write(folder.report, several_report.summarize(title, facts, found, learned), quiet)
+            return
         before = of_predictions(self.first[path], self.classes) if self.first else None
         title = f"{folder.target.stem} on {path}"
         outcomes = of_predictions(self.last[path], self.classes)

@@ -17,6 +17,7 @@ from palitune.data.answer_source import AnswerSource
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
+from palitune.data.formats import label_answers
 from palitune.data.formats.lines import STDIN
 from palitune.data.formats.tsv import to_tsv
 from palitune.data.image_folders import ImageFolders
@@ -154,7 +155,7 @@ def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Fr
         nonlocal count
         silent = wanted.quiet or not sys.stderr.isatty()
         for example in tqdm(asked, "checking", unit="images", leave=False, disable=silent):
-            if not wanted.jsonl:
+            if not wanted.jsonl and not example.target.name:
                 to_tsv(example)
             count += 1
             yield example
@@ -169,6 +170,12 @@ def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Fr
         asked.tell(problem)
     asked.tell_of_more()
     raise BadDataError(f"{len(problems)} of {count} images cannot be used", where=wanted.data, hint=hint)
+
+
+def _of_examples(predictions: Iterator[Prediction]) -> Iterator[list[Prediction]]:
+    """The predictions of each example, as soon as all of them are there."""
+    for first in predictions:
+        yield [first, *itertools.islice(predictions, len(first.example.targets) - 1)]
 
 
 def _write(
@@ -186,10 +193,13 @@ def _write(
     unknown, known = 0, plain_set(labels or ())
     with LineWriter(out) as write:
         try:
-            for one in tqdm(predictions, "answering", total, unit="images", leave=False, disable=silent):
-                write(answer_line(one, labels, wanted.jsonl))
+            each = tqdm(_of_examples(predictions), "answering", total, unit="images", leave=False, disable=silent)
+            for one, *others in each:
+                several = bool(one.target.name)  # which TSV has no columns for
+                said = label_answers.to_line(one.example, [one, *others]) if several else None
+                write(said or answer_line(one, labels, wanted.jsonl))
                 count += 1
-                if not labels:
+                if not labels or several:
                     continue
                 if one.made is not None and one.made.decode and plain(one.text) not in known:
                     strange.append((one.example.subject, one.text))

@@ -20,6 +20,7 @@ COLUMNS = (
     *("valid_accuracy", "valid_balanced_accuracy", "valid_precision", "valid_recall", "valid_f_measure"),
     *("learning_rate", "trial", "pass", "attempt", "best"),
 )
+PREFIX = "eval_"  # of the columns behind them, which figures of several labels have
 
 
 class MetricsLog:
@@ -83,7 +84,8 @@ class MetricsLog:
         if self.folder is None:
             return
         text = io.StringIO()
-        table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
+        others = {name: None for row in self.rows for name in row if name.startswith(PREFIX)}  # of several labels
+        table = csv.DictWriter(text, [*COLUMNS, *others], extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         table.writerows(row for row in self.rows if "event" not in row)
         atomic_files.write(self.folder.table, text.getvalue().encode())

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from palitune import console
 from palitune.errors import ConfigurationError
 from palitune.run.folder import RunFolder
-from palitune.run.metrics_log import MetricsLog
+from palitune.run.metrics_log import PREFIX, MetricsLog
 from palitune.storage import atomic_files
 from palitune.train import loop
 from palitune.train.loop import Row
@@ -67,7 +67,8 @@ class RunLog:
         values: dict[str, object] = {"step": row.step, "train_loss": row.loss, "train_accuracy": row.accuracy}
         if found is not None:
             values |= {"valid_loss": found.loss, "valid_mean_token_accuracy": found.token_accuracy}
-            values |= {f"valid_{name}": value for name, value in row.ratios.items()}
+            named = {name if name.startswith(PREFIX) else f"valid_{name}": value for name, value in row.ratios.items()}
+            values |= named
             values["best"] = row.is_best
             values |= {"as_good": True} if row.is_as_good else {}
         values["learning_rate"] = row.learning_rate

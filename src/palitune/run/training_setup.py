@@ -22,6 +22,7 @@ from palitune.labels import LABELS
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
+from palitune.run import label_ratios
 from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
@@ -158,8 +159,12 @@ class TrainingSetups:
         """Ratios as in the result blocks: an answer that is not wholly right counts as the other class.
 
         Of more than two classes it is one that begins as the answer does. Of free text there is the accuracy alone.
+        Several labels have more ratios, as `label_ratios` names them.
         """
-        labels = [one.answer or "" for record in self.valid for one in record.targets if one.answer is not None]
+        known = [one for record in self.valid for one in record.targets if one.answer is not None]
+        if any(one.name for one in known):
+            return label_ratios.ratios_of(known, found.right)
+        labels = [one.answer or "" for one in known]
         if not self.classes:
             return dict.fromkeys(RATIOS) | {"accuracy": sum(found.right) / len(found.right)}
         answers = [

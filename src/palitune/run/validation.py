@@ -8,10 +8,11 @@ from palitune.config.predictor_config import PredictorConfig
 from palitune.console import status
 from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
-from palitune.data.prediction import MadeWith, Prediction
-from palitune.evaluate import per_class
+from palitune.data.prediction import MadeWith, Prediction, by_example
+from palitune.errors import UsageError
+from palitune.evaluate import label_table, per_class, several_answers, several_labels
 from palitune.evaluate.outcomes import of_predictions
-from palitune.evaluate.report import page_files, summary
+from palitune.evaluate.report import page_files, several_report, several_text, summary
 from palitune.evaluate.report.result_block import outcome_block
 from palitune.infer import answering
 from palitune.infer.asked import check_images, frames_of, tell_of_questions
@@ -50,6 +51,8 @@ def validate(
     labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
     for examples in sets.values() if labels.labels else ():
         example_files.require_labels(examples, labels.classes)
+    if sheet_path is not None and any(one.target.name for examples in sets.values() for one in examples):
+        raise UsageError("--sheet is for one label of each image", hint="--report writes a page about several")
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)
@@ -63,12 +66,16 @@ def validate(
     everything: list[Prediction] = []
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
+        everything += predictions
+        if label_table.are_several(predictions):
+            table, _ = label_table.of_predictions(by_example(predictions))
+            print(several_text.block(path, several_labels.evaluate(table, resamples=0)), flush=True)
+            continue
         said = [one.text for one in predictions]
         right = [one.label for one in examples]
         print(outcome_block(path, right, said, labels.classes, positive=made.positive), flush=True)
         if more := per_class.several(of_predictions(predictions, labels.classes)):
             print(more.rstrip(), flush=True)
-        everything += predictions
         if made.decode and labels.labels:
             known = plain_set(labels.classes)
             strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
@@ -89,6 +96,13 @@ def _write_page(
     source: Path,
     quiet: bool,
 ) -> None:
+    if label_table.are_several(predictions):
+        found = several_answers.of_groups(", ".join(files), list(by_example(predictions)), made, quiet)
+        facts = {"data": ", ".join(files), "answered by": source.stem}
+        title = f"{source.stem} on {', '.join(files)}"
+        about = several_report.summarize(title, facts, found, learning_of(str(source)))
+        several_report.write(target, about, quiet)
+        return
     labels = made.labels or ()
     examples = [one.example for one in predictions]
     asked = sorted({one.prompt or made.prompt for one in examples})

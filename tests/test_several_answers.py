@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from conftest import Run
 
+from palitune.checkpoint import operating_point
+from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.formats import label_answers
 from palitune.data.prediction import Prediction, by_example
@@ -129,3 +131,37 @@ def test_a_report_as_text_json_and_page(tmp_path: Path, run: Run) -> None:
     assert page.count('<figure class="wrong">') == len(content["wrong"])
     for name in ("pr", "together"):
         assert (tmp_path / f"page-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_thresholds_of_each_label(tmp_path: Path, run: Run) -> None:
+    """Drawn probabilities whose best thresholds are known, and a label of which only one answer is there."""
+    rng, found = np.random.default_rng(5), []
+    for number in range(200):
+        targets = tuple(Target(name, LABELS, str(rng.choice(LABELS))) for name in ("low", "high"))
+        targets = (*targets, Target("never", LABELS, "no"), Target("unknown", LABELS, None))
+        example = Example.of(f"{number}.jpg")._replace(targets=targets)
+        for target, place in zip(targets, (0.2, 0.8, 0.5, 0.5), strict=True):
+            away = 0.1 if target.answer == "yes" else -0.1
+            p = round(place + away + float(rng.uniform(-0.05, 0.05)), 6)
+            found.append(Prediction(example, target, "yes" if p >= 0.5 else "no", p))
+    written(tmp_path / "out.jsonl", found)
+    done = run("palitune", "threshold", "out.jsonl", "--f-measure", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = dict(line.split(": ") for line in done.stdout.splitlines() if line.startswith("threshold of"))
+    assert 0.15 <= float(told["threshold of low"]) <= 0.25
+    assert 0.75 <= float(told["threshold of high"]) <= 0.85
+    assert float(told["threshold of never"]) == 0.5
+    assert "never: a threshold needs records of both labels; its threshold stays" in done.stderr
+    assert "-> 1.0000" in next(line for line in done.stdout.splitlines() if line.startswith("macro F-measure"))
+
+
+def test_thresholds_of_labels_are_stored_and_read(tmp_path: Path) -> None:
+    file = tmp_path / "x.threshold.json"
+    stored = Stored(OperatingPoint(), LABELS, "recall 0.9 for each label", {"ab": 1.0}, "mark", thresholds={"a": 0.25})
+    operating_point.write_file(file, stored)
+    assert operating_point.read(tmp_path / "x.npz") == stored
+    content = json.loads(file.read_text())
+    for wrong in ({"a": 2}, {"a": True}, {"a": None}, ["a"]):
+        file.write_text(json.dumps(content | {"thresholds": wrong}))
+        with pytest.raises(BadDataError, match="not a stored threshold"):
+            operating_point.read(tmp_path / "x.npz")

@@ -19,6 +19,7 @@ from palitune.storage import atomic_files, files
 LONGEST = 4_000  # characters of what it was chosen for
 MOST = 8 << 20  # bytes of the file
 IN_FOLDER = "palitune_threshold.json"  # of an exported folder
+NO_THRESHOLDS: Mapping[str, float] = {}  # shared, and never changed
 
 
 class OperatingPoint(NamedTuple):
@@ -42,6 +43,7 @@ class Stored(NamedTuple):
     files: Mapping[str, float]  # SHA-256 of files that it was chosen on: the temperature their p_yes were written with
     checkpoint: str  # `mark` of the parameters that it is for
     positive: str = ""  # of more than two labels the one that the threshold is of; empty where there is none
+    thresholds: Mapping[str, float] = NO_THRESHOLDS  # of several labels at once, by name
 
 
 def path_of(checkpoint: Path) -> Path:
@@ -69,8 +71,9 @@ def write_file(file: Path, stored: Stored) -> None:
     """Writes an operating point into a file. Raises StorageError."""
     content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
-    if not stored.positive:
-        del content["positive"]
+    for name in ("positive", "thresholds"):
+        if not content[name]:
+            del content[name]
     atomic_files.write(file, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -106,10 +109,18 @@ def read(path: Path) -> Stored | None:
             raise ValueError("it does not tell what it was chosen on")
         if not chosen.isprintable() or len(chosen) > LONGEST:
             raise ValueError("what it was chosen for is not a line of text")
+        own = {str(name): _probability(value) for name, value in content.get("thresholds", {}).items()}
         temperatures = {str(name): float(value) for name, value in known.items()}
         if not all(0 < value < math.inf for value in temperatures.values()):
             raise ValueError("a temperature is out of range")
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         what = f"not a stored threshold ({type(error).__name__}: {error})"
         raise BadDataError(what, where=str(file), hint="Remove it to go on") from None
-    return Stored(point, tuple(labels), chosen, temperatures, checkpoint, positive)
+    return Stored(point, tuple(labels), chosen, temperatures, checkpoint, positive, own)
+
+
+def _probability(value: object) -> float:
+    """Raises ValueError: it is none."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError("a label's threshold is out of range")
+    return float(value)

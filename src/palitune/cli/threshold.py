@@ -5,14 +5,21 @@ import contextlib
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from palitune import console
 from palitune.cli import arguments, values
+
+if TYPE_CHECKING:
+    from palitune.checkpoint.operating_point import Stored
+    from palitune.evaluate.threshold import Goal
 
 DESCRIPTION = """\
 Chooses the threshold of p_yes from which on a model says yes, on a FILE of answers of 13-inference.py to validation
 records, and shows what it costs there. With -m it is stored beside the checkpoint, and 04-validate.py and
 13-inference.py use it from then on; --threshold there overrides.
+
+Where FILE has answers to several labels, each label gets a threshold of its own by the same rule.
 
 --temperature also calibrates p_yes by temperature scaling, so that of the answers with p_yes 0.9 about nine in ten are
 yes; answers stay as they are, unless a threshold is chosen with it. Choose on records that the model was not trained
@@ -108,25 +115,30 @@ def _remove(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
-    from palitune.evaluate import stored_threshold
+    from palitune.evaluate import several_thresholds, stored_threshold
 
     stored = stored_threshold.of_model(args.model)
+    for line in several_thresholds.shown(stored.thresholds):
+        print(line)
     print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
     console.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
 
 
 def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     from palitune import workspace
-    from palitune.checkpoint import operating_point
-    from palitune.evaluate import stored_threshold
+    from palitune.evaluate import several_answers, stored_threshold
     from palitune.evaluate.report.threshold_text import chosen_lines
     from palitune.evaluate.threshold import Goal
 
     checkpoint = workspace.checkpoint_to_annotate(args.model) if args.model else None
+    goal = Goal(args.precision, args.recall, args.cost, args.f_measure) if wanted else None
+    if several_answers.are_in(path):
+        _choose_several(path, args, goal, checkpoint)
+        return
     chosen = stored_threshold.choose(
         path,
         args.file,
-        Goal(args.precision, args.recall, args.cost, args.f_measure) if wanted else None,
+        goal,
         fit_temperature=args.temperature,
         checkpoint=checkpoint,
         labels=args.labels,
@@ -141,8 +153,37 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     print(f"threshold: {chosen.point.threshold:.9g}")
     if args.temperature:
         print(f"temperature: {chosen.point.temperature:.6g}")
+    _store(args, checkpoint, chosen.stored)
+
+
+def _choose_several(path: Path, args: argparse.Namespace, goal: "Goal | None", checkpoint: Path | None) -> None:
+    """Chooses a threshold for each of several labels."""
+    from palitune.evaluate import several_thresholds
+    from palitune.evaluate.report.text import value
+    from palitune.text_tables import aligned
+
+    how = {"fit_temperature": args.temperature, "written_with": args.written_with, "quiet": args.quiet}
+    chosen = several_thresholds.choose(path, args.file, goal, checkpoint=checkpoint, **how)
+    if not args.quiet:
+        print("\n".join(aligned(several_thresholds.rows(chosen))))
+        before, after = several_thresholds.macro_f(chosen)
+        print(f"macro F-measure: {value(before)} -> {value(after)}")
+        if args.temperature:
+            print("log loss: {:.4f} -> {:.4f}".format(*chosen.log_losses))
+        if (count := min(one.records for one in chosen.choices)) < FEW:
+            console.note(f"{count} examples are few: another {count} may well choose otherwise")
+    for line in several_thresholds.shown({one.name: one.after for one in chosen.choices}):
+        print(line)
+    if args.temperature:
+        print(f"temperature: {chosen.temperature:.6g}")
+    _store(args, checkpoint, chosen.stored)
+
+
+def _store(args: argparse.Namespace, checkpoint: Path | None, stored: "Stored") -> None:
+    from palitune.checkpoint import operating_point
+
     if checkpoint is not None:
-        operating_point.write(checkpoint, chosen.stored)
+        operating_point.write(checkpoint, stored)
     if not args.quiet:
         what = "both" if args.temperature else "it"
         advice = f"-m NAME stores {what} with the model"

@@ -50,7 +50,7 @@ def current(checkpoint: Path) -> Stored | None:
     stored = operating_point.read(checkpoint)
     if stored is None:
         return None
-    return stored if stored.checkpoint == _mark(checkpoint) else None
+    return stored if stored.checkpoint == mark_of(checkpoint) else None
 
 
 def of_model(name: str) -> Stored:
@@ -103,15 +103,15 @@ def choose(
         what = "the lines have no p_yes that their answers follow from"
         what = what if found.outcomes.is_binary else "a threshold is for two labels"
         raise BadDataError(what, where=file, hint="Answers as palitune inference writes them are needed")
-    mark = _mark(checkpoint) if checkpoint else ""
-    stored = _usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
+    mark = mark_of(checkpoint) if checkpoint else ""
+    stored = usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
     if written_with is None and found.made is not None:
         written_with = found.made.temperature
-    written = _written_with(path, file, written_with, stored, checkpoint, quiet)
+    written = temperature_written(path, file, written_with, stored, checkpoint, quiet)
     scores = log_odds(found.outcomes.p) * written
     positive = np.array([label == classes[0] for label in found.outcomes.labels], bool)
     before = stored.point if stored else OperatingPoint()
-    place = place_before = _log_odds_of(before)
+    place = place_before = log_odds_of(before)
     chosen = stored.chosen if stored else "as likely as not"
     try:
         temperature = threshold.temperature(scores, positive) if fit_temperature else before.temperature
@@ -122,29 +122,31 @@ def choose(
         raise BadDataError(error.what, where=file, hint=error.hint) from None
     # Answers stay as they are with another temperature: the threshold moves with it.
     point = OperatingPoint(round(threshold.to_probability(place, temperature), 9), temperature)
-    files = {**(stored.files if stored else {}), _sha256(path): written}
-    stored = Stored(point, classes, printable(chosen)[:LONGEST], files, mark)
+    files = {**(stored.files if stored else {}), sha256(path): written}
+    stored = Stored(
+        point, classes, printable(chosen)[:LONGEST], files, mark, thresholds=stored.thresholds if stored else {}
+    )
     return Chosen(file, scores, positive, before, point, (place_before, place), stored)
 
 
-def _mark(checkpoint: Path) -> str:
+def mark_of(checkpoint: Path) -> str:
     """What tells a checkpoint's parameters from all others."""
     return operating_point.mark(opening.load(checkpoint, workspace.checkpoint_to_read))
 
 
-def _usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:
+def usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:
     """What is stored, unless it is for other parameters or labels."""
     if stored is None or stored.checkpoint != mark or list(map(plain, stored.labels)) != list(map(plain, classes)):
         return None
     return stored
 
 
-def _log_odds_of(point: OperatingPoint) -> float:
+def log_odds_of(point: OperatingPoint) -> float:
     """A threshold in log-odds without the temperature."""
     return float(log_odds(np.array(point.threshold))) * point.temperature if point.threshold else -math.inf
 
 
-def _written_with(
+def temperature_written(
     path: Path, file: str, typed: float | None, stored: Stored | None, checkpoint: Path | None, quiet: bool
 ) -> float:
     """The temperature with which a file's p_yes were written.
@@ -156,7 +158,7 @@ def _written_with(
         return typed
     if stored is None or checkpoint is None:
         return 1.0
-    known = stored.files.get(_sha256(path))
+    known = stored.files.get(sha256(path))
     if known is not None:
         return known
     if stored.point.temperature == 1:
@@ -169,6 +171,7 @@ def _written_with(
     return written
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -102,7 +102,8 @@ def made_with(
     mark, asked = operating_point.mark(model.checkpoint), prompt_of(model.path, prompt)
     name, temperature, positive = model.path.stem, point.temperature, chosen.positive
     if not chosen.is_several:
-        return MadeWith(chosen.labels, point.threshold, temperature, name, mark, asked, decode)
+        by_name = tuple(stored.thresholds.items()) if stored is not None and point is stored.point else ()
+        return MadeWith(chosen.labels, point.threshold, temperature, name, mark, asked, decode, by_name)
     own = (("", point.threshold),) if positive and (threshold is not None or is_stored) else ()
     return MadeWith(chosen.labels, 0.5, temperature, name, mark, asked, decode, own, positive)
 
@@ -111,6 +112,9 @@ def _in_words(stored: operating_point.Stored, labels: LabelSet) -> str:
     """A stored threshold in words; of more than two labels of which none is positive, there is a temperature alone."""
     if labels.is_several and not stored.positive:
         return "no threshold is stored"
+    if stored.thresholds and not labels.is_several:
+        each = ", ".join(f"{printable(name)} {value:.4g}" for name, value in stored.thresholds.items())
+        return f"thresholds {each} ({stored.chosen})"
     of = f" of {stored.positive}" if labels.is_several else ""
     return f"threshold {stored.point.threshold:.4g}{of} ({stored.chosen})"
 

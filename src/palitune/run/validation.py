@@ -8,6 +8,7 @@ from palitune.config.predictor_config import PredictorConfig
 from palitune.console import status
 from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
+from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith, Prediction, by_example
 from palitune.errors import UsageError
 from palitune.evaluate import label_table, per_class, several_answers, several_labels
@@ -67,25 +68,29 @@ def validate(
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         everything += predictions
-        if label_table.are_several(predictions):
-            table, _ = label_table.of_predictions(by_example(predictions))
-            print(several_text.block(path, several_labels.evaluate(table, resamples=0)), flush=True)
-            continue
-        said = [one.text for one in predictions]
-        right = [one.label for one in examples]
-        print(outcome_block(path, right, said, labels.classes, positive=made.positive), flush=True)
-        if more := per_class.several(of_predictions(predictions, labels.classes)):
-            print(more.rstrip(), flush=True)
-        if made.decode and labels.labels:
-            known = plain_set(labels.classes)
-            strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
-            answering.tell_of_other_answers(path, strange, labels.classes, len(examples))
+        _print_block(path, predictions, made, labels)
     if sheet_path is not None:
         from palitune.evaluate.report import plots
 
         plots.write_sheet(sheet_path, plots.sheet_images(everything, str(sheet)), str(sheet), quiet)
     if page_path is not None:
         _write_page(page_path, everything, made, files, source, quiet)
+
+
+def _print_block(path: str, predictions: Sequence[Prediction], made: MadeWith, labels: LabelSet) -> None:
+    """Prints what predictions are worth, and on stderr which of them are none of the labels."""
+    if label_table.are_several(predictions):
+        table, _ = label_table.of_predictions(by_example(predictions))
+        print(several_text.block(path, several_labels.evaluate(table, resamples=0)), flush=True)
+        return
+    right, said = [one.example.label for one in predictions], [one.text for one in predictions]
+    print(outcome_block(path, right, said, labels.classes, positive=made.positive), flush=True)
+    if more := per_class.several(of_predictions(predictions, labels.classes)):
+        print(more.rstrip(), flush=True)
+    if made.decode and labels.labels:
+        known = plain_set(labels.classes)
+        strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
+        answering.tell_of_other_answers(path, strange, labels.classes, len(predictions))
 
 
 def _write_page(

@@ -1,6 +1,7 @@
 """Lines for the user on stderr, and commands as the user types them."""
 
 import os
+import shutil
 import sys
 
 from palitune.errors import printable
@@ -11,6 +12,7 @@ STAGES = {
     "split": "02-shuffle_data.sh",
     "learn": "03-do_learn.py",
     "validate": "04-validate.py",
+    "chat": "06-chat.py",
     "inference": "13-inference.py",
     "aggregate": "14-validate_outtsv.py",
     "train": "15-train.py",
@@ -22,6 +24,11 @@ def command(name: str) -> str:
     """Returns how the user types a command: as a numbered stage if the current folder has it, else `palitune NAME`."""
     stage = STAGES.get(name)
     return f"./{stage}" if stage is not None and os.path.isfile(stage) else f"palitune {name}"
+
+
+def width() -> int:
+    """How many columns the terminal has."""
+    return shutil.get_terminal_size().columns
 
 
 def is_watched() -> bool:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 
 from palitune.errors import printable
 
+BETWEEN = " | "
+
 
 def aligned(rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> list[str]:
     """Lines of a table, of which the first row is the head: words are aligned to the left, numbers to the right.
@@ -22,6 +24,34 @@ def aligned(rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> l
         blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
         cells = zip(row, blanks, words, strict=True)
         lines.append("  ".join(cell + blank if word else blank + cell for cell, blank, word in cells).rstrip())
+    return lines
+
+
+def side_by_side(heads: Sequence[str], texts: Sequence[str], width: int) -> list[str]:
+    """Lines with texts beside each other under their heads, each in as many columns as the others."""
+    own = max(8, (width - len(BETWEEN) * (len(texts) - 1)) // len(texts))
+    blocks = [[*wrapped(head, own), *wrapped(text, own)] for head, text in zip(heads, texts, strict=True)]
+    lines = []
+    for row in range(max(map(len, blocks))):
+        cells = [block[row] if row < len(block) else "" for block in blocks]
+        lines.append(BETWEEN.join(cell + " " * (own - _columns(cell)) for cell in cells).rstrip())
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of a text that have at most so many columns: broken at blanks where there are some, else anywhere."""
+    lines = []
+    for paragraph in text.splitlines() or [""]:
+        line = ""
+        for one in printable(paragraph):
+            if _columns(line) + _columns(one) > width:
+                head, blank, tail = line.rpartition(" ")
+                # A long word, or a text without blanks, is broken where it is.
+                whole = one == " " or not blank or not head.strip()
+                lines.append(line if whole else head)
+                line = "" if whole else tail
+            line += "" if one == " " and not line and lines else one
+        lines.append(line)
     return lines
 
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "split": ("split", "shuffle a data set and part it into training and validation"),
     "learn": ("learn", "fine-tune a model, and evaluate it before and after"),
     "validate": ("validate", "evaluate a model on one or more data sets"),
+    "chat": ("chat", "talk to a model, or ask it a question for each line of a pipe"),
     "inference": ("inference", "write a model's answers as lines of text"),
     "aggregate": ("aggregate", "count what inference wrote, without a model"),
     "train": ("train", "fine-tune a model on a file of examples"),
@@ -71,7 +72,10 @@ exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 outpu
   75 stopped, continue with --resume, 77 credentials, 78 configuration, 79 diverged, 130/143 interrupted
 """
 # Commands that import JAX, which takes a second or more.
-ASKING = ("learn", "train", "validate", "inference", "prompts", "baseline", "suspect", "verify", "pretrain-tiny")
+ASKING = (
+    *("learn", "train", "validate", "chat", "inference"),
+    *("prompts", "baseline", "suspect", "verify", "pretrain-tiny"),
+)
 INTERNAL_ERROR = 70
 OUT_OF_MEMORY = (
     "the device ran out of memory. Use a smaller --batch-size (with --accumulate for the rest) or --method lora, or "

@@ -1,5 +1,6 @@
 """Files of answers to several labels at once, and the commands that read them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -165,3 +166,32 @@ def test_thresholds_of_labels_are_stored_and_read(tmp_path: Path) -> None:
         file.write_text(json.dumps(content | {"thresholds": wrong}))
         with pytest.raises(BadDataError, match="not a stored threshold"):
             operating_point.read(tmp_path / "x.npz")
+
+
+def test_two_models_on_the_same_records(tmp_path: Path, run: Run) -> None:
+    before = written(tmp_path / "before.jsonl", answered(120, wrong=0.4))
+    lines = written(tmp_path / "after.jsonl", answered(120, wrong=0.05)).read_text().splitlines()
+    after = tmp_path / "after.jsonl"
+    after.write_text("\n".join(lines[::-1]) + "\n")  # in another order
+    first, second = several_answers.same_records(several_answers.read(before), several_answers.read(after))
+    assert (first.table.truth == second.table.truth).all()
+    content = json.loads(run("palitune", "compare", "before.jsonl", "after.jsonl", "--json", cwd=tmp_path).stdout)[0]
+    assert content["f_measures"]["macro"]["significance"] == "more than chance"
+    won = int((second.table.right & ~first.table.right).sum())
+    assert content["mcnemar"]["won"] == won
+    assert len(content["flips"]) == int((first.table.said != second.table.said).sum())
+    told = run("palitune", "compare", "before.jsonl", "after.jsonl", cwd=tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in told[2:8]] == ["obscene", "violent", "rare", "macro", "micro", "samples"]
+    flips = run("palitune", "compare", "before.jsonl", "after.jsonl", "--flips", cwd=tmp_path).stdout.splitlines()
+    assert {len(line.split("\t")) for line in flips} == {6}
+    same = run("palitune", "compare", "after.jsonl", "after.jsonl", "--json", cwd=tmp_path).stdout
+    assert json.loads(same)[0]["mcnemar"]["verdict"] == "the same"
+
+
+def test_other_labels_or_records_are_not_compared(tmp_path: Path) -> None:
+    first = several_answers.of_groups("a", list(by_example(answered(10))))
+    with pytest.raises(BadDataError, match="no record with the same labels"):
+        several_answers.same_records(first, several_answers.of_groups("b", list(by_example(answered(11)))[10:]))
+    renamed = first._replace(table=dataclasses.replace(first.table, names=("x", "y", "z")))
+    with pytest.raises(BadDataError, match="the labels are x, y, z here and obscene, violent, rare in a"):
+        several_answers.same_records(first, renamed)

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune compare` with the arguments that were given."""
     from palitune.errors import UsageError, printable
+    from palitune.evaluate import several_answers
     from palitune.evaluate.report import comparison_text, from_files, page_files
 
     if len(args.files) < 2:
@@ -44,6 +45,9 @@ def run(args: argparse.Namespace) -> None:
     if args.files.count("-") > 1:
         raise UsageError("standard input can be one of the files only")
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, args.files)
+    if all(map(several_answers.are_in, args.files)):
+        _compare_several(args)
+        return
     pairs = from_files.compare_files(args.files, labels=args.labels, quiet=args.quiet)
     if args.json:
         streams.document([comparison_text.as_json(*pair) for pair in pairs], 2)
@@ -60,3 +64,31 @@ def run(args: argparse.Namespace) -> None:
         before, after, _ = pairs[-1]
         made = from_files.summarize_comparison(before, after, arguments.folders(args))
         page_files.write(target, made, args.quiet)
+
+
+def _compare_several(args: argparse.Namespace) -> None:
+    """Compares answers to several labels of each record."""
+    from pathlib import Path
+
+    from palitune.errors import UsageError, printable
+    from palitune.evaluate import several_answers, several_comparison
+    from palitune.text_tables import aligned
+
+    if args.output:
+        raise UsageError("-o is for one label", hint="palitune report FILE -o HTML writes a page about each file")
+    first, *others = [several_answers.read(Path(file), args.quiet) for file in args.files]
+    pairs = [several_answers.same_records(first, other) for other in others]
+    found = [several_comparison.compare(before.table, after.table) for before, after in pairs]
+    if args.json:
+        every = zip(pairs, found, strict=True)
+        streams.document([several_comparison.as_json(*pair, one) for pair, one in every], 2)
+        return
+    for (before, after), one in zip(pairs, found, strict=True):
+        if args.flips:
+            for line in several_comparison.flip_lines(after, one):
+                streams.line(line)
+            continue
+        print(printable(f"{after.name} against {before.name}, {len(after.groups)} records"))
+        print("\n".join(aligned(several_comparison.rows(one))))
+        test = f"McNemar's p = {one.p_value:.3g}: the difference is {one.significance}"
+        print(f"records wholly right now and not before: {one.won}, the other way: {one.lost}; {test}")

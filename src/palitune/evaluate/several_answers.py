@@ -99,8 +99,8 @@ def same_records(first: SeveralAnswers, second: SeveralAnswers) -> tuple[Several
     if first.table.names != second.table.names and set(first.table.names) == set(second.table.names):
         second = second._replace(table=second.table.ordered(first.table.names))
     if first.table.names != second.table.names:
-        names = (", ".join(one.table.names) for one in (first, second))
-        what = "the labels are {} there and {} here".format(*names)
+        there, here = (", ".join(one.table.names) for one in (first, second))
+        what = f"the labels are {here} here and {there} in {first.name}"
         raise BadDataError(what, where=second.name, hint="Compare answers to the same labels")
     places: dict[object, collections.deque[int]] = collections.defaultdict(collections.deque)
     for index, example in enumerate(second.examples):

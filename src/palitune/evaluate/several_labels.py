@@ -117,7 +117,7 @@ def _counted(sums: Floats, labels: int) -> Floats:
     return np.moveaxis(sums[:, : 4 * labels].reshape(len(sums), 4, labels), 1, 0)
 
 
-class _Drawn:
+class Drawn:
     """Figures of all labels for draws of the same records, with what all draws share computed once."""
 
     def __init__(self, table: LabelTable) -> None:
@@ -145,10 +145,22 @@ class _Drawn:
             found["exact_match"] = right / known
         return found | {f"{place} f_measure": row for place, row in enumerate(labels["f_measure"].T)}
 
+    def samples(self, draws: metrics.Indices) -> dict[str, Floats]:
+        """Figures float64[R] of draws int32[R, N], in pieces, so that memory does not grow with the number of draws."""
+        count = draws.shape[1]
+        rows = max(1, CELLS // max(count, 1))
+        pieces = []
+        for start in range(0, len(draws), rows):
+            some = draws[start : start + rows]
+            places = some + (np.arange(len(some)) * count)[:, None]
+            weights = np.bincount(places.ravel(), minlength=len(some) * count).reshape(len(some), count)
+            pieces.append(self(weights.astype(np.float64)))
+        return {name: np.concatenate([piece[name] for piece in pieces]) for name in pieces[0]}
+
 
 def evaluate(table: LabelTable, resamples: int = RESAMPLES, seed: int = 0) -> SeveralResult:
     """Every figure with its interval; the same seed gives the same ones. Of 0 resamples there are no intervals."""
-    drawn = _Drawn(table)
+    drawn = Drawn(table)
     count = len(table.truth)
     values = {name: _figure(row[0]) for name, row in drawn(np.ones((1, count))).items()}
     if resamples and count:
@@ -185,21 +197,13 @@ def _figure(value: float) -> Figure:
 
 
 def _with_intervals(
-    table: LabelTable, values: dict[str, Figure], drawn: _Drawn, resamples: int, seed: int
+    table: LabelTable, values: dict[str, Figure], drawn: Drawn, resamples: int, seed: int
 ) -> dict[str, Figure]:
     """Figures with percentile bootstraps over the records; where all draws agree, a share has Wilson's interval."""
-    draws = metrics.draws(len(table.truth), resamples, seed)
-    count = draws.shape[1]
-    rows = max(1, CELLS // count)
-    pieces = []
-    for start in range(0, len(draws), rows):
-        some = draws[start : start + rows]
-        places = some + (np.arange(len(some)) * count)[:, None]
-        weights = np.bincount(places.ravel(), minlength=len(some) * count).reshape(len(some), count)
-        pieces.append(drawn(weights.astype(np.float64)))
+    samples = drawn.samples(metrics.draws(len(table.truth), resamples, seed))
     found = {}
     for name, figure in values.items():
-        sample = np.concatenate([piece[name] for piece in pieces])
+        sample = samples[name]
         defined = sample[~np.isnan(sample)]
         if figure.value is None or len(defined) < len(sample) / 2:
             found[name] = Figure(figure.value)

@@ -185,7 +185,7 @@ def test_two_models_on_the_same_records(tmp_path: Path, run: Run) -> None:
     flips = run("palitune", "compare", "before.jsonl", "after.jsonl", "--flips", cwd=tmp_path).stdout.splitlines()
     assert {len(line.split("\t")) for line in flips} == {6}
     same = run("palitune", "compare", "after.jsonl", "after.jsonl", "--json", cwd=tmp_path).stdout
-    assert json.loads(same)[0]["mcnemar"]["verdict"] == "the same"
+    assert json.loads(same)[0]["mcnemar"]["significance"] == "the same"
 
 
 def test_other_labels_or_records_are_not_compared(tmp_path: Path) -> None:

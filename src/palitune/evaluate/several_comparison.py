@@ -86,8 +86,8 @@ def compare(first: LabelTable, second: LabelTable, resamples: int = RESAMPLES, s
         if old is None or new is None or len(moved) < len(draws) / 2:
             return LabelChange(old, new)
         low, high = np.quantile(moved, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
-        verdict = SAME if low == high == 0 else NOISE if low <= 0 <= high else REAL
-        return LabelChange(old, new, low, high, verdict)
+        significance = SAME if low == high == 0 else NOISE if low <= 0 <= high else REAL
+        return LabelChange(old, new, low, high, significance)
 
     found = {name: change(f"{place} f_measure") for place, name in enumerate(first.names)}
     found |= {title: change(name) for name, title in GROUPS.items()}
@@ -107,8 +107,8 @@ def _flips(first: LabelTable, second: LabelTable) -> list[LabelFlip]:
 
 
 def rows(found: SeveralComparison) -> list[list[str]]:
-    """The cells of a table of F-measures and the exact match: before, after, their difference and a verdict."""
-    table = [["F-measure", "before", "after", "difference", "95 %", "verdict", "by"]]
+    """The cells of a table of F-measures and the exact match: before, after, their difference and a significance."""
+    table = [["F-measure", "before", "after", "difference", "95 %", "significance", "by"]]
     for name, one in (found.f_measures | {"exact match": found.exact_match}).items():
         values = ["-" if value is None else f"{value:.4f}" for value in (one.before, one.after)]
         moved = "-" if one.value is None else f"{one.value:+.4f}"
@@ -140,7 +140,7 @@ def as_json(before: SeveralAnswers, after: SeveralAnswers, found: SeveralCompari
             "won": found.won,
             "lost": found.lost,
             "p_value": found.p_value,
-            "verdict": found.significance,
+            "significance": found.significance,
         },
         "flips": [flip._asdict() | {"subject": after.examples[flip.record].subject} for flip in found.flips],
     }

@@ -150,11 +150,15 @@ def literal(params: Any, images: Any, texts: list[Encoded], forward: Any, name: 
 
 
 def palitune(params: Any, images: Any, texts: list[Encoded], name: str, sizes: ModelSpec = SIZES) -> Contestant:
+    return stepping(params, batches.training(images, texts), name, sizes)
+
+
+def stepping(params: Any, batch: batches.Batch, name: str, sizes: ModelSpec) -> Contestant:
+    """palitune's step on a batch."""
     trainable, frozen = trees.split(params, METHODS["attention"].trainable)
-    if images.ndim == 3:
+    if batch.image.ndim == 3:
         frozen = {path: leaf for path, leaf in frozen.items() if not path.startswith("img/")}
     transform = optimizers.sgd(lambda step: RATE)
-    batch = batches.training(images, texts)
     options = Options(kept_layers=kept_layers(sizes, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(sizes, transform, jnp.float32, options)

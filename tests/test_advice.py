@@ -96,9 +96,15 @@ SAID = {
     ),
     "without a validation set": (
         rows([1.1, 1.0, 0.9, 0.8, 0.7], [1.1, 1.0, 0.9, 0.8], 4),
-        FACTS._replace(validation=[]),
+        FACTS._replace(validation=[], has_validation=False),
         "the loss was still falling",
         {"epochs": 8},
+    ),
+    "free text": (
+        rows([1.1, 0.5, 0.3, 0.29, 0.31, 0.4, 0.5, 0.55, 0.56], FALLING[1:], 3),
+        FACTS._replace(classes=[], validation=[]),
+        "over-fitting",
+        {"epochs": 2},
     ),
     "ended early": (
         rows([1.1, 0.5], [0.8], 1, epochs=0.5),

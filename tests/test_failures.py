@@ -86,6 +86,30 @@ def test_any_labels_and_answers_that_are_none(run: Run, tmp_path: Path) -> None:
     assert "out.jsonl: 3 of 4 answers are wrong" in done.stderr
 
 
+def test_several_labels_of_each_text(run: Run, tmp_path: Path) -> None:
+    """Each wrong label is a failure of its own, with the probability of its answer; what is unknown is none."""
+    rows = [
+        {"text": "one\ttwo", "labels": {"rude": "yes", "spam": "no"}, "correct": False,
+         "p_yes": {"rude": 0.1, "spam": 0.2}, "answer": {"rude": "no", "spam": "no"}},
+        {"text": "three", "labels": {"rude": None, "spam": "no"}, "correct": False,
+         "p_yes": {"rude": 0.9, "spam": 0.95}, "answer": {"rude": "yes", "spam": "yes"}},
+        {"text": "four", "labels": {"rude": "no", "spam": "yes"}, "correct": True,
+         "p_yes": {"rude": 0.1, "spam": 0.9}, "answer": {"rude": "no", "spam": "yes"}},
+    ]  # fmt: skip
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run("palitune", "failures", "out.jsonl", "-o", "page.html", cwd=tmp_path)
+    assert done.stdout.splitlines() == [
+        "out.jsonl\tthree\tno\tyes\t0.950000\tspam",
+        "out.jsonl\tone two\tyes\tno\t0.900000\trude",
+    ]
+    said = done.stderr.splitlines()
+    assert "out.jsonl: 2 of 5 answers are wrong" in said
+    assert {"     1  spam: no answered yes", "     1  rude: yes answered no"} <= set(said)
+    content = (tmp_path / "page.html").read_text("utf-8")
+    assert "spam: <b>yes</b>, is no" in content
+    assert '<div class="said">three</div>' in content
+
+
 def test_a_page_shows_each_failure_and_loads_nothing(run: Run, answers: Path) -> None:
     done = run("palitune", "failures", "train.tsv", "test.tsv", "-o", "wrong.html", cwd=answers)
     assert done.returncode == 0, done.stderr

@@ -51,7 +51,8 @@ class Facts(NamedTuple):
       shown: examples that were shown in a pass.
       learning_rate: its highest value; `usual_rate` is what suits the method, where that is known.
       balance: the setting of this name.
-      validation: answers of what was kept to the validation set; empty where the run was evaluated on what it learned.
+      has_validation: whether the run was evaluated on other examples than it learned from.
+      validation: answers of what was kept to them, for each target; of free text there are none.
     """
 
     examples: int
@@ -60,6 +61,7 @@ class Facts(NamedTuple):
     learning_rate: float
     usual_rate: float | None = None
     balance: str = "none"
+    has_validation: bool = True
     validation: Sequence[Answered] = ()
 
     @property
@@ -182,7 +184,7 @@ def flat(curve: Curve, facts: Facts) -> Advice | None:
 def never_fell(curve: Curve, facts: Facts) -> Advice | None:
     """Whether the validation loss was never below the one before learning, though the training loss fell."""
     before, after = curve.train[1], curve.train[-1]
-    if not facts.validation or curve.valid[curve.lowest] < curve.valid[0] or after >= FLAT * before:
+    if not facts.has_validation or curve.valid[curve.lowest] < curve.valid[0] or after >= FLAT * before:
         return None
     text = (
         f"the training loss fell from {before:.3g} to {after:.3g}, but the validation loss was never below the "
@@ -196,7 +198,7 @@ def over_fitting(curve: Curve, facts: Facts) -> Advice | None:
     lowest, kept, last = curve.lowest, max(1, curve.kept), curve.last
     level = max(curve.valid[lowest], curve.valid[kept])
     rose = curve.valid[last] > max(RISE * level, level + RISE_AT_LEAST)
-    if not facts.validation or kept == last or not rose or curve.train[last] >= curve.train[kept]:
+    if not facts.has_validation or kept == last or not rose or curve.train[last] >= curve.train[kept]:
         return None
     text = (
         f"over-fitting: the validation loss rose from epoch {_epoch(curve.epochs[lowest])} on, from "
@@ -231,7 +233,7 @@ def still_falling(curve: Curve, facts: Facts) -> Advice | None:
     fell = curve.valid[last] < FLAT * curve.valid[earlier] and curve.train[last] < curve.train[earlier]
     if curve.lowest != last or not fell or curve.valid[last] < SMALL or _is_done(facts):
         return None
-    both = "both losses were" if facts.validation else "the loss was"
+    both = "both losses were" if facts.has_validation else "the loss was"
     text = (
         f"{both} still falling at the end (from {curve.valid[earlier]:.3g} to {curve.valid[last]:.3g} in the last two "
         "evaluations): more epochs may do better"

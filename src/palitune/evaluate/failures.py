@@ -10,8 +10,11 @@ from typing import NamedTuple
 from palitune.config.model import FolderSettings
 from palitune.data import dataset_files
 from palitune.data.example import Example
-from palitune.evaluate import answer_files
+from palitune.evaluate import answer_files, several_answers
 from palitune.evaluate.answer_files import Answers
+from palitune.evaluate.confusion import NEGATIVE, is_right
+from palitune.evaluate.label_table import UNKNOWN
+from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.labels import plain
 
 SHOWN = 10  # pairs that are told on a terminal
@@ -113,19 +116,23 @@ def of_files(
       quiet: write no notes to stderr.
 
     Raises:
-      MissingInputError, BadDataError: as `answer_files.read`.
+      MissingInputError, BadDataError: as `answer_files.read` and `several_answers.read`.
     """
     for file in files:
         dataset_files.require_data(file)
     found: list[Failure] = []
     counted = []
     for file in files:
-        answers = answer_files.read(Path(file), labels, quiet)
-        wrong = _wrong(answers, file)
+        if several_answers.are_in(file):
+            several = several_answers.read(Path(file), quiet)
+            wrong, total = _wrong_of_several(several, file), int((several.table.truth != UNKNOWN).sum())
+        else:
+            answers = answer_files.read(Path(file), labels, quiet)
+            wrong, total = _wrong(answers, file), len(answers.predictions)
         if images is not None:
             shown = answer_files.located([one.example for one in wrong], Path(file), images)
             wrong = [one._replace(example=example) for one, example in zip(wrong, shown, strict=True)]
-        counted.append(Counted(file, len(wrong), len(answers.predictions)))
+        counted.append(Counted(file, len(wrong), total))
         found += wrong
     # Where no probability is known the order is that of the files.
     found.sort(key=lambda one: -1.0 if one.probability is None else one.probability, reverse=True)
@@ -144,3 +151,16 @@ def _wrong(answers: Answers, file: str) -> list[Failure]:
         )
         if not right
     ]
+
+
+def _wrong_of_several(several: SeveralAnswers, file: str) -> list[Failure]:
+    """The wrong answers of a file with several labels of each record, in its order; what is unknown is never wrong."""
+    found = []
+    for example, answers in several.groups:
+        for said in answers:
+            label = said.target.answer
+            if label is not None and not is_right(said.text, label):
+                pair = Pair(said.target.name, plain(label), plain(said.text))
+                sure = 1 - said.p_yes if said.p_yes is not None and pair.answer == NEGATIVE else said.p_yes
+                found.append(Failure(file, example, pair, sure))
+    return found

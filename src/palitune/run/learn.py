@@ -250,7 +250,7 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
     best = progress.results[progress.winner]
     trial = Trial(best.seed, dict(best.changes))
     asked = run.configured.config
-    answers = list(evaluator.last.values())[-1] if evaluator.last else []
+    answers = list(evaluator.last.values())[-1] if evaluator.last and run.config.labels else []
     facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, len(run.sets) > 1)
     told = next_run.of_run(
         log.metrics.rows, facts, trial.of(asked) if run.trials.count > 1 else asked, program, progress.winner

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune import workspace
+from palitune.config.model import FolderSettings, ImageSettings
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.config.settings import groups_of, settings_of
 from palitune.data.example import Example
@@ -46,7 +47,7 @@ def facts_of(
 
     Args:
       config: of the trial that was kept.
-      answers: of what was kept to the set that the run was evaluated on.
+      answers: of what was kept to the set that the run was evaluated on; of free text none.
       is_validation: whether that is another set than the training set.
     """
     classes: dict[str, collections.Counter[str]] = {}
@@ -60,6 +61,7 @@ def facts_of(
         learning_rate=config.learning_rate,
         usual_rate=method.learning_rate if config.optimizer == method.optimizer else None,
         balance=config.balance,
+        has_validation=is_validation,
         validation=_answered(answers) if is_validation else (),
     )
 
@@ -107,10 +109,11 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
 
 def _check(check: str, config: RunConfig) -> str:
     """The command that checks the training data, and the images where they are."""
-    options = config.options()
-    places = {name: options[name] for name in ("images", "allow_outside") if name in options}
-    model = {name: options[name] for name in ("model",) if name in options and check.startswith("suspect")}
-    command = shlex.join(["palitune", *check.split(), *_typed({"data": config.data} | places | model)])
+    names = {one.name for one in settings_of(ImageSettings if check.startswith("suspect") else FolderSettings)}
+    names |= {"model", "labels"} if check.startswith("suspect") else set()
+    names |= {"prompt"} if check == "suspect --learn" else set()
+    options = {name: value for name, value in config.options().items() if name in names}
+    command = shlex.join(["palitune", *check.split(), *_typed(options | {"data": config.data})])
     return f"{command} | palitune report --text -" if check == "suspect --learn" else command
 
 

@@ -17,7 +17,7 @@ from palitune.evaluate.confusion import NEGATIVE, POSITIVE
 from palitune.evaluate.label_table import UNKNOWN, YES
 from palitune.evaluate.report import several_text
 from palitune.evaluate.report.summary import Learned
-from palitune.evaluate.report.text import between, value
+from palitune.evaluate.report.text import advice_lines, between, value
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_labels import SeveralResult
 from palitune.storage import atomic_files
@@ -122,6 +122,8 @@ def text(one: SeveralSummary) -> str:
     """The block of figures, then the most confident mistakes."""
     parts = [several_text.block(one.title, one.result)]
     parts.append("\n".join(printable(f"{name}: {fact}") for name, fact in one.facts.items()))
+    if one.learned is not None and one.learned.next_runs:
+        parts.append("\n".join(advice_lines(one.learned.next_runs)))
     if one.wrong:
         lines = [f"wrong, most confident first ({min(LISTED, len(one.wrong))} of {one.wrong_total}):"]
         lines += [printable(_line(record)) for record in one.wrong[:LISTED]]
@@ -149,6 +151,8 @@ def as_json(one: SeveralSummary) -> dict[str, object]:
     content = {"title": one.title, "facts": dict(one.facts), **several_text.as_json(one.result), "wrong": wrong}
     if one.learned is not None and one.learned.configuration is not None:
         content["configuration"] = dict(one.learned.configuration)
+    if one.learned is not None and one.learned.next_runs:
+        content["advice"] = [{"what": what, "command": command} for what, command in one.learned.next_runs]
     return content
 
 
@@ -177,6 +181,7 @@ def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
             losses=page.losses(one.learned.losses) if one.learned and one.learned.losses else None,
             thumbnails={path: page.thumbnail(path, where) for path, where in images.items()},
             configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else None,
+            next_runs=one.learned.next_runs if one.learned else (),
             most_text=MOST_TEXT,
             printable=printable,
             version=__version__,

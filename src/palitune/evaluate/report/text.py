@@ -40,11 +40,15 @@ def text(one: Summary) -> str:
             title += f" ({LISTED} of {total})" if total > len(items[:LISTED]) and len(items) >= LISTED else ""
             parts.append(f"{title}:\n" + "\n".join(_items(items[:LISTED], outcomes.classes)))
     if one.next_runs:
-        lines = [line for what, command in one.next_runs for line in (f"learning: {what}", f"  try: {command}")]
-        parts.append("\n".join(map(printable, lines)))
+        parts.append("\n".join(advice_lines(one.next_runs)))
     if one.remarks:
         parts.append("\n".join(printable(f"note: {remark}") for remark in one.remarks))
     return "\n\n".join(parts)
+
+
+def advice_lines(next_runs: Sequence[tuple[str, str]]) -> list[str]:
+    """What a run's metrics say of it, as `Learned` has that, in lines for a terminal."""
+    return [printable(line) for what, command in next_runs for line in (f"learning: {what}", f"  try: {command}")]
 
 
 def between(low: float | None, high: float | None) -> str:

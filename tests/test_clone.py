@@ -62,6 +62,7 @@ def test_what_is_no_text_is_untouched(windows: Path) -> None:
         "src/palitune/tiny/tiny.npz",
         "src/palitune/tiny/tokenizer.model",
         "src/palitune/tiny3/model.safetensors",
+        "src/palitune/tinytext/model.safetensors",
         "docs/demo.png",
     ):
         assert (windows / name).read_bytes() == (REPOSITORY / name).read_bytes(), name

@@ -459,6 +459,7 @@ def test_a_tiny_model_names_a_large_one(tmp_path: Path, run: Run) -> None:
     for name, larger in (
         ("tiny", "--model pt-224 fetches PaliGemma"),
         ("tiny3", "--model google/gemma-3-4b-it fetches"),
+        ("tinytext", "--model google/gemma-3-1b-it fetches"),
     ):
         done = run("palitune", "download", "--model", name, cwd=tmp_path)
         assert done.returncode == 0

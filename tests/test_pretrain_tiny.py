@@ -14,6 +14,7 @@ from palitune.hub import catalogue
 from palitune.models import families
 from palitune.train import pretrain_tiny
 
+MODELS = {**pretrain_tiny.MODELS, "tinytext": families.TINYTEXT}
 SMALL = ("--pictures", "64", "--tower-steps", "2", "--steps", "2")
 
 
@@ -27,7 +28,7 @@ def opened(path: Path) -> Stored:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", pretrain_tiny.MODELS)
+@pytest.mark.parametrize("name", MODELS)
 def test_a_few_steps_give_a_tiny_model_twice(name: str, tmp_path: Path, run: Run) -> None:
     shipped = catalogue.packaged(name)
     folder = shipped if shipped.is_dir() else shipped.parent
@@ -41,7 +42,7 @@ def test_a_few_steps_give_a_tiny_model_twice(name: str, tmp_path: Path, run: Run
             assert (tmp_path / "a" / file).read_bytes() == (folder / file).read_bytes()
     made, real = opened(tmp_path / "a" / shipped.relative_to(folder)), opened(shipped)
     assert made.spec == real.spec
-    read, meant = real.spec or families.read(real.leaves()), pretrain_tiny.MODELS[name]
+    read, meant = real.spec or families.read(real.leaves()), MODELS[name]
     # A folder has its tokenizer beside it, and its configuration does not say what palitune calls it.
     assert dataclasses.replace(read, tokenizer=meant.tokenizer) == meant
     assert {path: made[path].dtype for path in made} == {path: real[path].dtype for path in real}

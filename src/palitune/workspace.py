@@ -106,7 +106,7 @@ def _folders(name: str) -> list[Path]:
 
 
 def checkpoint_to_read(name: str | None) -> Path:
-    """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or `tiny` or `tiny3`.
+    """A checkpoint: a path, a bare name in `checkpoints/`, the name of a downloaded model, or of one that ships.
 
     It is a file, or the folder of a model from Hugging Face or of an adapter in PEFT's form. Without a name it is the
     latest downloaded model.

@@ -9,9 +9,10 @@ INPUT = Input("model", "--model", "NAME")
 DESCRIPTION = """\
 Fetches a model into cache/models/.
 
-"tiny" and "tiny3" ship with palitune, need no network and are there in a second: a PaliGemma of 0.8 million parameters
-and a Gemma 3 of 1.1 million that know nothing but drawn advertisements. The others are published weights, which Kaggle
-and Hugging Face hand out to people with an account who have accepted the licence. From Kaggle
+"tiny", "tiny3" and "tinytext" ship with palitune, need no network and are there in a second: a PaliGemma of 0.8 million
+parameters and a Gemma 3 of 1.1 million that know nothing but drawn advertisements, and a Gemma 3 of 0.9 million that
+knows nothing but short texts in Japanese and English. The others are published weights, which Kaggle and Hugging Face
+hand out to people with an account who have accepted the licence. From Kaggle
 (https://www.kaggle.com/models/google/paligemma):
 
   pt-224 pt-448 pt-896 mix-224 mix-448             PaliGemma, 3B
@@ -41,6 +42,7 @@ examples:
 LARGER = {  # the published model for someone who has tried the tiny one
     "tiny": "pt-224 fetches PaliGemma 3B",
     "tiny3": "google/gemma-3-4b-it fetches Gemma 3 4B",
+    "tinytext": "google/gemma-3-1b-it fetches Gemma 3 1B",
 }
 
 

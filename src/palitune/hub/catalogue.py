@@ -21,13 +21,12 @@ from palitune.models.families import PALIGEMMA_VOCABULARY
 from palitune.models.spec import ModelSpec
 from palitune.storage import atomic_files, files, locks
 
-TINY, TINY3 = "tiny", "tiny3"
+TINY, TINY3, TINYTEXT = "tiny", "tiny3", "tinytext"
 TOKENIZER = "tokenizer.model"
-# The models that ship with palitune, with their files, weights last: a PaliGemma, and a Gemma 3 as Hugging Face has it.
-PACKAGED = {
-    TINY: (TOKENIZER, "tiny.npz"),
-    TINY3: ("config.json", "generation_config.json", TOKENIZER, "model.safetensors"),
-}
+# The models that ship with palitune, with their files, weights last: a PaliGemma, and two Gemma 3 as Hugging Face has
+# them, with images and without.
+FOLDER = ("config.json", "generation_config.json", TOKENIZER, "model.safetensors")
+PACKAGED = {TINY: (TOKENIZER, "tiny.npz"), TINY3: FOLDER, TINYTEXT: FOLDER}
 TOKENIZER_URL = "https://storage.googleapis.com/big_vision/paligemma_tokenizer.model"
 ADDRESS = re.compile(r"[a-z]+://", re.IGNORECASE)
 SLICE = 32 << 20  # bytes
@@ -55,13 +54,13 @@ def checkpoint_path(name: str, cache: Path) -> Path:
     if repository := snapshot.parse(name):
         return snapshot.folder_of(repository[0], folder(cache))
     weights = _weights(name, folder(cache))
-    return weights.parent if name == TINY3 else weights
+    return weights.parent if PACKAGED.get(name) == FOLDER else weights
 
 
 def packaged(name: str) -> Path:
     """The checkpoint of one of `PACKAGED` inside the installed package, where nothing is written."""
     weights = _weights(name, _package())
-    return weights.parent if name == TINY3 else weights
+    return weights.parent if PACKAGED.get(name) == FOLDER else weights
 
 
 def _package() -> Path:
@@ -101,7 +100,7 @@ def tokenizer_path(vocab_size: int, cache: Path) -> Path | None:
 
 
 def downloaded(cache: Path) -> list[str]:
-    """Names of the models in the cache, the latest first, the tiny ones always last, and `tiny` behind the other."""
+    """Names of the models in the cache, the latest first, the tiny ones always last, and `tiny` behind the others."""
     files = {name: path for name in NAMES if (path := _weights(name, folder(cache))).is_file()}
     files |= {name: path / snapshot.SOURCE for name, path in snapshot.present(folder(cache)).items()}
     latest = sorted(files, key=lambda name: files[name].stat().st_mtime, reverse=True)

@@ -136,6 +136,8 @@ TINY3 = ModelSpec(
     "tiny3",
     template=GEMMA,
 )
+# A Gemma 3 of text alone; windows as narrow.
+TINYTEXT = _text(_gemma3(96, 6, 288, 4, 2, head_dim=32, window=24, factor=8.0, vocabulary=2048), "tinytext")
 # What is told from shapes alone, in a `.npz`: those of big_vision's names, whose sequences begin with the image.
 KNOWN = (*PALIGEMMAS.values(), TINY)
 
@@ -169,7 +171,7 @@ def variant(name: str) -> ModelSpec | None:
 
 def tokenizer_of(vocab_size: int) -> str | None:
     """The tokenizer that a vocabulary of this size tells: of PaliGemmas, and of the models that ship with palitune."""
-    return next((spec.tokenizer for spec in (*KNOWN, TINY3) if spec.llm.vocab_size == vocab_size), None)
+    return next((spec.tokenizer for spec in (*KNOWN, TINY3, TINYTEXT) if spec.llm.vocab_size == vocab_size), None)
 
 
 def read(arrays: Mapping[str, Shaped], where: str | None = None) -> ModelSpec:

@@ -19,7 +19,7 @@ from palitune.models.spec import ModelSpec
 from palitune.run.run_results import RunResults
 
 GEMMA_LICENCE, OWN_LICENCE = "gemma", "apache-2.0"  # by Hugging Face's names
-OWN = ("tiny", "tiny3")  # models that ship with palitune
+OWN = ("tiny", "tiny3", "tinytext")  # models that ship with palitune
 # Settings that say how something was computed, and not what.
 OF_THE_MACHINE = frozenset({"dtype", "keep", "max_pixels", "vocabulary_chunks", "weights"})
 # What Hugging Face calls figures.

@@ -47,6 +47,7 @@ IMAGE_IDS = {  # in `config.json`
 }
 TOKENIZER = "tokenizer.model"
 MODELS = {"tiny": TINY, "tiny3": TINY3}
+STEPS = 1500  # of the language model
 
 
 class Pieces(NamedTuple):
@@ -90,12 +91,21 @@ CLASSES: dict[str, tuple[object, ...]] = {
 WEIGHTS = {"badge": 3.0}
 
 
-def train_tokenizer(spec: ModelSpec, path: Path, seed: int) -> None:
-    """Writes a SentencePiece model with a piece for every row of the model, Gemma's special ids and byte fallback."""
-    rng, pieces = np.random.default_rng(seed), PIECES[spec.template]
-    lines = [*pretraining_tasks.ORDINARY_TEXT, *pieces.words] * 400
+def tokenizer_lines(spec: ModelSpec, seed: int) -> list[str]:
+    """What the tokenizer learns from: questions about drawn advertisements and their answers."""
+    rng = np.random.default_rng(seed)
+    lines = [*pretraining_tasks.ORDINARY_TEXT, *PIECES[spec.template].words] * 400
     for _ in range(20_000):
         lines += pretraining_tasks.pretraining_task(drawing.random_scene(rng), rng)
+    return lines
+
+
+def train_tokenizer(spec: ModelSpec, path: Path, lines: list[str], pieces: Pieces, **settings: object) -> None:
+    """Writes a SentencePiece model with a piece for every row of the model, Gemma's special ids and byte fallback.
+
+    Args:
+      settings: more of SentencePiece's own.
+    """
     model = io.BytesIO()
     train: Callable[..., None] = sentencepiece.SentencePieceTrainer.train  # whose annotations want them one by one
     train(
@@ -115,6 +125,7 @@ def train_tokenizer(spec: ModelSpec, path: Path, seed: int) -> None:
         num_threads=1,
         minloglevel=2,
         **pieces.names,
+        **settings,
     )
     path.write_bytes(model.getvalue())
 
@@ -240,7 +251,7 @@ def pretrain(
     spec: ModelSpec, folder: Path, *, images: int, encoder_steps: int, steps: int, seed: int
 ) -> dict[str, np.ndarray]:
     """Trains tokenizer and model; writes `tokenizer.model` into `folder` and returns the flat float32 parameters."""
-    train_tokenizer(spec, folder / TOKENIZER, seed)
+    train_tokenizer(spec, folder / TOKENIZER, tokenizer_lines(spec, seed), PIECES[spec.template])
     vocabulary = Vocabulary.open(folder / TOKENIZER)
     template = templates.make(spec.template, vocabulary, takes_images=True)
     rng = np.random.default_rng(seed)
@@ -260,7 +271,7 @@ def save(spec: ModelSpec, folder: Path, params: Mapping[str, np.ndarray]) -> Pat
         return path
     vocabulary = Vocabulary.open(folder / TOKENIZER)
     ids = {"bos_token_id": vocabulary.bos, "eos_token_id": vocabulary.eos, "pad_token_id": 0}
-    images = {key: vocabulary.special(piece) for key, piece in IMAGE_IDS.items()}
+    images = {key: vocabulary.special(piece) for key, piece in IMAGE_IDS.items()} if spec.img else {}
     config = transformers_config_writing.write(spec, spec.stored_dtype, images)
     ends = [vocabulary.eos, vocabulary.special(templates.END_OF_TURN)]
     generation = {**ids, "eos_token_id": ends}

@@ -177,3 +177,39 @@ def test_many_columns_take_no_longer_than_many_lines(tmp_path: Path) -> None:
     """A key of its own in every line: a search in all lines for all keys would take hours."""
     lines = [f'{{"k{number}":"yes","ok":"no"}}\n' for number in range(40_000)]
     assert read(tmp_path / "a", "".join(lines))[0] == ["ok"]
+
+
+def test_labels_of_one_record_are_columns_and_unknown_ones_are_left_out(tmp_path: Path, run: Run) -> None:
+    rng = random.Random(1)
+    labels = [
+        {"a": rng.random() < 0.1, "b": rng.random() < 0.2, "c": None if i % 2 else rng.random() < 0.05}
+        for i in range(600)
+    ]
+    del labels[599]["c"]  # as unknown as None
+    path = tmp_path / "x.jsonl"
+    path.write_text("".join(json.dumps({"text": f"{i}", "labels": one}) + "\n" for i, one in enumerate(labels)))
+    found = label_counts.read(path, None)
+    assert found.names == ["a", "b", "c"]
+    assert (found.values[:, 2] == label_counts.MISSING).sum() == 300
+    counted = json.loads(run("palitune", "stats", "x.jsonl", "--json", cwd=tmp_path).stdout)["columns"]["c"]
+    assert (counted["other"], counted["yes"] + counted["no"]) == (300, 300)
+    done = run("palitune", "thin", "x.jsonl", "--target", "a=0.2,b=0.4", "-o", "y.jsonl", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = label_counts.read(tmp_path / "y.jsonl", ["a", "b"]).values
+    yes = [sum(bool(one[name]) for one in labels) for name in ("a", "b")]
+    assert (kept == 1).sum(axis=0).tolist() == yes
+    assert np.abs((kept == 1).mean(axis=0) - [0.2, 0.4]).mean() < 0.05
+    wrong = run("palitune", "thin", "x.jsonl", "--columns", "a", "--target", "a=0.2,b=0.3", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "different columns" in wrong.stderr
+    assert run("palitune", "thin", "x.jsonl", "--target", "a=0.2,a=0.3", cwd=tmp_path).returncode == 2
+    assert run("palitune", "thin", "x.jsonl", "--target", "a=2", cwd=tmp_path).returncode == 2
+
+
+def test_shares_are_of_what_is_known() -> None:
+    values = np.array([[1, -2]] * 10 + [[0, 1]] * 10 + [[0, -2]] * 50 + [[0, 0]] * 50)
+    keep = thinning.thin(table(values), [0.2, 0.5], False, 0)
+    kept = values[keep]
+    assert (kept == 1).sum(axis=0).tolist() == [10, 10]
+    shares = (kept == 1).sum(axis=0) / (kept != -2).sum(axis=0)
+    assert np.abs(shares - [0.2, 0.5]).mean() < np.abs([10 / 120 - 0.2, 10 / 60 - 0.5]).mean()

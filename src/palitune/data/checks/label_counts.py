@@ -14,6 +14,7 @@ from palitune.data.formats.json_lines import parse_object
 from palitune.data.formats.lines import STDIN, Line
 from palitune.errors import BadDataError
 
+OTHER, MISSING = -1, -2  # neither yes nor no; unknown, where a record has several labels
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
 MOST_NAMES = 50  # columns that a message names
 
@@ -25,7 +26,7 @@ class Table(NamedTuple):
       head: the header of a CSV, which is written first; else empty.
       lines: the lines as they are in the file, each with its end.
       names: the columns.
-      values: int8[N, C]: 1 for yes, 0 for no, -1 for anything else.
+      values: int8[N, C]: 1 for yes, 0 for no, `MISSING` for what is unknown, `OTHER` for anything else.
       path: the file.
       numbers: the number of each line in the file.
     """
@@ -39,9 +40,9 @@ class Table(NamedTuple):
 
 
 def value(text: object) -> int:
-    """Returns 1 for a text that means yes, 0 for one that means no, and -1 for anything else."""
+    """Returns 1 for a text that means yes, 0 for one that means no, and `OTHER` for anything else."""
     plain = str(text).strip().lower()
-    return 1 if plain in YES else 0 if plain in NO else -1
+    return 1 if plain in YES else 0 if plain in NO else OTHER
 
 
 def read(path: Path, columns: Sequence[str] | None) -> Table:
@@ -73,6 +74,18 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     return Table(head, lines, list(found.values), values, path, numbers)
 
 
+class LabelledRow(dict[str, object]):
+    """A row with several labels, each of which is a column; one that is None or not there is unknown."""
+
+
+def _of_object(fields: dict[str, object]) -> dict[str, object]:
+    """The columns of a JSON object: its keys, and the names of its `labels`."""
+    labels = fields.get("labels")
+    if not isinstance(labels, dict):
+        return fields
+    return LabelledRow({key: value for key, value in fields.items() if key != "labels"} | labels)
+
+
 class _Values:
     """The values of the wanted columns, or of those that say yes or no in every row so far.
 
@@ -96,9 +109,11 @@ class _Values:
         self.present.update(row.keys() & self.values.keys())
         others = []
         for name, column in self.values.items():
-            said = value(row.get(name, ""))
-            column.append(said & 0xFF)  # -1 as int8
-            if said < 0 and self.wanted is None:
+            cell = row.get(name)
+            is_unknown = cell is None and isinstance(row, LabelledRow)
+            said = MISSING if is_unknown else value("" if name not in row else cell)
+            column.append(said & 0xFF)  # as int8
+            if said == OTHER and self.wanted is None:
                 others.append(name)
         for name in others:
             del self.values[name]
@@ -114,7 +129,7 @@ def _row(reader: Reader, line: Line) -> dict[str, object]:
     """Returns the columns of a line by name: keys of JSON, "label" of an example in TSV, else numbers from 1."""
     where, text = reader.text(line)
     if reader.kind == "jsonl":
-        return parse_object(text, where)
+        return _of_object(parse_object(text, where))
     columns = text.split("\t")
     if len(columns) in (2, 5) or (len(columns) > 2 and not columns[-1]):
         return {"label": reader.example(line).label}

@@ -101,6 +101,7 @@ def test_the_tiny_gemma_ships_as_a_folder(tmp_path: Path) -> None:
     for file in catalogue.PACKAGED["tiny3"]:
         assert (path / file).read_bytes() == (packaged / file).read_bytes()
     assert catalogue.tokenizer_path(520, tmp_path) == path / "tokenizer.model"
+    assert catalogue.tokenizer_path(2048, tmp_path) == catalogue.packaged("tinytext") / "tokenizer.model"
 
 
 def test_the_latest_download_comes_first_and_tiny_last(tmp_path: Path) -> None:
@@ -111,11 +112,11 @@ def test_the_latest_download_comes_first_and_tiny_last(tmp_path: Path) -> None:
         path.touch()
     for name in catalogue.PACKAGED:
         catalogue.download(name, tmp_path)
-    assert catalogue.downloaded(tmp_path) == ["pt-224", "pt-448", "tiny3", "tiny"]
+    assert catalogue.downloaded(tmp_path) == ["pt-224", "pt-448", "tinytext", "tiny3", "tiny"]
 
 
 def test_names() -> None:
-    assert len(catalogue.NAMES) == 2 + 5 + 3 * 5
+    assert len(catalogue.NAMES) == 3 + 5 + 3 * 5
     assert catalogue.short("paligemma2-10b-mix-448") == "10b-mix-448"
     assert catalogue.short("paligemma-3b-pt-896") == "pt-896"
     assert catalogue.short("tiny") == "tiny"

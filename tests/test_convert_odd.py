@@ -11,9 +11,10 @@ import pytest
 from conftest import Run
 from PIL import Image
 
+from palitune.config.name_kinds import pair
 from palitune.data.formats import detection, label_folders, reading
 from palitune.data.formats.conversion_losses import Losses
-from palitune.data.formats.label_renaming import Renaming, pair
+from palitune.data.formats.label_renaming import Renaming
 from palitune.data.formats.options import Fields, Options
 from palitune.errors import BadDataError, PalituneError, UsageError
 

@@ -56,7 +56,7 @@ def test_lines_of_json(line: str, parts: tuple[object, ...], label: str) -> None
         ('{"text": "", "label": "yes"}', '"text" is empty'),
         ('{"text": " \\t", "label": "yes"}', '"text" is empty'),
         ('{"text": "a"}', 'no "suffix"'),
-        ('{"text": "a", "label": ["yes"]}', '"label" must be text'),
+        ('{"text": "a", "label": {"a": 1}}', '"label" must be text'),
         ('{"text": 3, "label": "yes"}', '"text" must be text'),
         ('{"prefix": " ", "suffix": "yes"}', '"text" is empty'),
         ('{"text": "a\\u0000", "label": "yes"}', "NUL"),

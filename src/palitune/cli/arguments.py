@@ -5,16 +5,20 @@ Imports nothing heavy.
 
 import argparse
 import itertools
+import re
 from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from palitune.cli import values
 from palitune.config.answering import AnsweringSettings
-from palitune.config.model import FolderSettings, ImageSettings, ModelSettings, PromptSettings
+from palitune.config.model import RECORDS, FolderSettings, ImageSettings, ModelSettings, PromptSettings
+from palitune.config.name_kinds import Pairs
 from palitune.config.settings import Setting, Settings, groups_of, settings_of
 from palitune.config.value_kinds import Choice, Rules, Texts
 
 G = TypeVar("G", bound=Settings)
+OF_PAIRS = ("--map", "--rename")  # whose values may begin with the - of a negative number
+IS_PAIR = re.compile(r"(?:-\d|[^-=])[^=]*=.")
 
 
 def add(parser: argparse.ArgumentParser, group: type[Settings], leave_out: Collection[str] = ()) -> None:
@@ -47,6 +51,8 @@ def _add_option(target: Any, one: Setting) -> None:
         details |= {"action": "append", "default": None}
     if isinstance(kind, Texts):
         details |= {"nargs": "+", "default": None}
+    if isinstance(kind, Pairs):
+        details |= {"nargs": "+", "action": "extend", "default": None}
     target.add_argument(*names, **details)
 
 
@@ -57,11 +63,26 @@ def _help(one: Setting) -> str:
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """What was typed, with the names of the options that were as its `typed`. Raises SystemExit as argparse does."""
+    arguments = _with_pairs(arguments)
     args = parser.parse_args(arguments)
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
     args.typed = {option for option, value in bare.items() if value is not None}
     return args
+
+
+def _with_pairs(arguments: Sequence[str]) -> list[str]:
+    """Arguments in which `--map 1=a -1=b` is `--map=1=a --map=-1=b`: argparse takes -1=b for an option."""
+    found: list[str] = []
+    waiting = list(arguments)
+    while waiting:
+        one = waiting.pop(0)
+        found.append(one)
+        if one in OF_PAIRS and waiting and IS_PAIR.match(waiting[0]):
+            found.pop()
+            while waiting and IS_PAIR.match(waiting[0]):
+                found.append(f"{one}={waiting.pop(0)}")
+    return found
 
 
 def read(group: type[G], args: argparse.Namespace) -> G:
@@ -74,7 +95,7 @@ def read(group: type[G], args: argparse.Namespace) -> G:
     for one in settings_of(group):
         if one.name in args.typed:
             value = getattr(args, one.name)
-            is_list = isinstance(one.details.kind, (Rules, Texts))
+            is_list = isinstance(one.details.kind, (Rules, Texts, Pairs))
             given[one.name] = tuple(itertools.chain.from_iterable(value)) if is_list else value
     return group.of(given)
 
@@ -85,8 +106,8 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 
 def add_folder(parser: argparse.ArgumentParser) -> None:
-    """Where images are."""
-    add(parser, FolderSettings)
+    """Where the images of answers are."""
+    add(parser, FolderSettings, RECORDS)
 
 
 def add_records(parser: argparse.ArgumentParser) -> None:
@@ -96,7 +117,7 @@ def add_records(parser: argparse.ArgumentParser) -> None:
 
 
 def add_images(parser: argparse.ArgumentParser) -> None:
-    """Where images are, and how they are read."""
+    """How records are read, where images are, and how those are read."""
     add(parser, ImageSettings)
 
 
@@ -117,5 +138,5 @@ def opening(args: argparse.Namespace) -> tuple[ModelSettings, ImageSettings]:
 
 
 def folders(args: argparse.Namespace) -> FolderSettings:
-    """Where images are, as typed in the options of `add_folder`."""
+    """How records are read and where images are, as typed in the options of `add_folder` or `add_images`."""
     return read(FolderSettings, args)

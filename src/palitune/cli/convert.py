@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 
+from palitune.config.name_kinds import pair
 from palitune.errors import printable
 
 # As in palitune.data.formats.reading, which takes a while to load.
@@ -36,10 +37,8 @@ examples:
 
 def renaming(text: str) -> tuple[str, str]:
     """Returns a label and its new name, of OLD=NEW."""
-    from palitune.data.formats import label_renaming
-
     try:
-        return label_renaming.pair(text)
+        return pair(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

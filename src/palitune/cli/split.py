@@ -4,8 +4,9 @@ import argparse
 import re
 import sys
 
-from palitune.cli import values
+from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
+from palitune.config.model import FolderSettings
 from palitune.errors import UsageError
 
 INPUT = Input()
@@ -64,9 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-n", "--name", default="set1", help="name of the split (default: %(default)s)")
     text = "examples, JSONL or TSV; - is standard input (default: %(default)s)"
     parser.add_argument("-d", "--data", default="dataset/data.jsonl", metavar="FILE", help=text)
-    text = "folder that image names are relative to (default: the data file's, or the one above)"
-    parser.add_argument("-i", "--images", metavar="FOLDER", help=text)
-    parser.add_argument("--allow-outside", action="store_true", help="accept images outside of that folder too")
+    arguments.add(parser, FolderSettings)
     parser.add_argument(
         "--seed", type=values.seed, default=0, help="another seed gives another order (default: %(default)s)"
     )
@@ -102,8 +101,10 @@ def run(args: argparse.Namespace) -> None:
         near=args.near_duplicates,
     )
     folder = home / args.name
-    beside = [home] if source == STDIN else ImageFolders.beside(source).folders
-    images = ImageFolders([Path(args.images)] if args.images else beside, args.allow_outside)
+    settings = arguments.folders(args)
+    images = ImageFolders.of(source, settings)
+    if source == STDIN and not args.images:
+        images = ImageFolders([home], args.allow_outside, settings)
     result = split(source, folder, wish, args.seed, args.overwrite, images)
     if args.quiet:
         return

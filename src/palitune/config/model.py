@@ -3,14 +3,20 @@
 import dataclasses
 from typing import ClassVar
 
+from palitune.config.name_kinds import Names, Pairs
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt
+from palitune.config.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt, Text
 from palitune.errors import UsageError
 
 DTYPES = ("auto", "float32", "bfloat16")
 ALLOCATORS = ("default", "grow", "platform", "async")
 POOLS = ("worst", "mean", "best")
 ALL_FRAMES = "all"
+# The settings of how records are read; files of answers have palitune's own names.
+RECORDS = (
+    *("text_column", "image_column", "label_column", "prompt_column"),
+    *("label_columns", "questions", "map", "allow_download"),
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -64,9 +70,36 @@ class PromptSettings(Settings):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FolderSettings(Settings):
-    """Where images are."""
+    """How records are read, and where their images are."""
 
-    TITLE: ClassVar[str | None] = "images"
+    TITLE: ClassVar[str | None] = "records and images"
+
+    text_column: str | None = setting(
+        None,
+        Text(),
+        "column of a table, key of JSON lines, or number of a TSV's column, of the text",
+        metavar="NAME",
+        shown="text, or what is no image",
+    )
+    image_column: str | None = setting(None, Text(), "the same of the image", metavar="NAME", shown="image")
+    label_column: str | None = setting(None, Text(), "the same of the label", metavar="NAME", shown="label, suffix")
+    prompt_column: str | None = setting(
+        None, Text(), "the same of the question", metavar="NAME", shown="prompt, question, prefix"
+    )
+    label_columns: tuple[str, ...] = setting(
+        (), Names(), "the columns or keys of several labels of each record, which say yes or no", metavar="A,B,..."
+    )
+    questions: str | None = setting(
+        None,
+        File(),
+        "a file of names of several labels, each with a tab and the question that asks for it",
+        metavar="FILE",
+        shown="Is this text NAME?",
+    )
+    map: tuple[tuple[str, str], ...] = setting(
+        (), Pairs(), "names that labels have from here on, as in 1=positive 0=neutral -1=negative", metavar="OLD=NEW"
+    )
+    allow_download: bool = setting(False, Flag(), "download the images of chats that are named by their addresses")
 
     images: str | None = setting(
         None,

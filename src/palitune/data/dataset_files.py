@@ -1,5 +1,6 @@
 """The files of a data set by what was typed: a split, by its name or folder, or one file of records."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -44,19 +45,26 @@ def load(path: Path, folders: FolderSettings | None = None, *, labels: Sequence[
 
 
 def read(
-    path: str | Path, *, images: str | None = None, allow_outside: bool = False, labelled: bool = False
+    path: str | Path,
+    *,
+    images: str | None = None,
+    allow_outside: bool = False,
+    labelled: bool = False,
+    records: FolderSettings | None = None,
 ) -> list[Example]:
-    """All examples of a file of JSONL or TSV, each with its image's file; labels may be anything.
+    """All examples of a file of JSONL, TSV or CSV, each with its image's file; labels may be anything.
 
     Args:
       images: the folder that image names are relative to; None is the file's folder or the one above.
       allow_outside: images may be anywhere.
       labelled: every example needs a label.
+      records: which columns or keys are the image, the text and the label, and what else is said of records.
 
     Raises:
       MissingInputError, BadDataError: naming the line.
     """
-    folders = ImageFolders.of(Path(path), FolderSettings(images=images, allow_outside=allow_outside))
+    settings = dataclasses.replace(records or FolderSettings(), images=images, allow_outside=allow_outside)
+    folders = ImageFolders.of(Path(path), settings)
     found = example_files.stream(Path(path), labelled, folders)
     return [folders.placed(one) for one in found]
 

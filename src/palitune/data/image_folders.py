@@ -25,10 +25,17 @@ HINT = "--allow-outside takes images from anywhere"
 
 
 class ImageFolders:
-    """Folders in which images are looked for, one after the other."""
+    """Folders in which the images of a data file are looked for, one after the other.
 
-    def __init__(self, folders: Sequence[Path], allow_outside: bool = False) -> None:
+    Attributes:
+      settings: what was asked for, also of how the file's records are read.
+    """
+
+    def __init__(
+        self, folders: Sequence[Path], allow_outside: bool = False, settings: FolderSettings | None = None
+    ) -> None:
         self.folders, self.allow_outside = list(folders), allow_outside
+        self.settings = settings or FolderSettings(allow_outside=allow_outside)
         self.real = [folder.resolve() for folder in folders]
         self.listed: dict[Path, dict[str, list[str]]] = {}  # the names in each folder, by their composed form (NFC)
 
@@ -36,8 +43,8 @@ class ImageFolders:
     def of(cls, data: Path, settings: FolderSettings) -> "ImageFolders":
         """Returns the folder that settings name, or if they name none, the folders beside a data file."""
         if settings.images:
-            return cls([Path(settings.images)], settings.allow_outside)
-        return cls.beside(data, settings.allow_outside)
+            return cls([Path(settings.images)], settings.allow_outside, settings)
+        return cls(cls.beside(data).folders, settings.allow_outside, settings)
 
     @classmethod
     def beside(cls, data: Path, allow_outside: bool = False) -> "ImageFolders":

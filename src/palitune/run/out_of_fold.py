@@ -9,12 +9,15 @@ import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from palitune import console
 from palitune.checkpoint import manifest
+from palitune.config.model import RECORDS, FolderSettings
 from palitune.config.run_config import PROMPT, RunConfig
+from palitune.config.settings import settings_of
 from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
@@ -29,6 +32,9 @@ from palitune.infer.opening import Opened, open_model
 from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.run import learn
+
+# What learning reads is written here, with palitune's own keys.
+AS_WRITTEN: dict[str, Any] = {one.name: one.default for one in settings_of(FolderSettings) if one.name in RECORDS}
 
 
 def by_linear_probe(
@@ -77,6 +83,7 @@ def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Arra
     own = dataclasses.replace(
         config, data=str(train), write=str(target), save_every=0, images=train.root, allow_outside=True, quiet=True
     )
+    own = dataclasses.replace(own, **AS_WRITTEN)
     with contextlib.redirect_stdout(io.StringIO()):
         path = learn.learn(own).checkpoint
     assert path is not None

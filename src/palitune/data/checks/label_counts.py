@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from palitune.data.example_files import Reader
-from palitune.data.formats import csv_lines
+from palitune.data.formats import csv_lines, table_rows
 from palitune.data.formats.json_lines import parse_object
 from palitune.data.formats.lines import STDIN, Line
 from palitune.errors import BadDataError
@@ -54,7 +54,8 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     Raises:
       MissingInputError, BadDataError: the file cannot be read, or does not have these columns.
     """
-    head, rows = csv_lines.read(path, columns) if csv_lines.is_csv(path) else (b"", _rows(path))
+    reader = _Rows(path)
+    head, rows = csv_lines.read(path, columns) if csv_lines.is_csv(path) else (b"", _rows(reader))
     lines, numbers, found = [], [], _Values(columns)
     for raw, number, cells in rows:
         lines.append(raw)
@@ -62,6 +63,7 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
         found.add(cells)
     if not lines:
         raise BadDataError("there is no line below the header", where=str(path))
+    head = reader.table.head if reader.table is not None else head
     there = ", ".join(found.names)[:200]
     if not found.values:
         hint = f"Name some with --columns; there are {there}"
@@ -119,9 +121,15 @@ class _Values:
             del self.values[name]
 
 
-def _rows(path: Path) -> Iterator[tuple[bytes, int, dict[str, object]]]:
+class _Rows(Reader):
+    """Rows whose columns need not be those of records."""
+
+    def header(self, text: str, where: str) -> tuple[tuple[str, ...], str] | None:
+        return self.fields.header(text, where)
+
+
+def _rows(reader: Reader) -> Iterator[tuple[bytes, int, dict[str, object]]]:
     """Returns each line with its end, its number, and its values by column."""
-    reader = Reader(path)
     return ((line[2] + b"\n", line[0], _row(reader, line)) for line in reader)
 
 
@@ -130,6 +138,9 @@ def _row(reader: Reader, line: Line) -> dict[str, object]:
     where, text = reader.text(line)
     if reader.kind == "jsonl":
         return _of_object(parse_object(text, where))
+    if reader.table is not None:
+        cells = table_rows.cells_of(text, reader.table.separator, where)
+        return {**table_rows.fitted(cells, reader.table.columns, where)}
     columns = text.split("\t")
     if len(columns) in (2, 5) or (len(columns) > 2 and not columns[-1]):
         return {"label": reader.example(line).label}

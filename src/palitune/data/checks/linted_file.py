@@ -9,6 +9,7 @@ from palitune.data.example_files import Reader
 from palitune.data.formats import error_hints
 from palitune.data.formats.json_lines import RECORD
 from palitune.data.formats.lines import Line
+from palitune.data.formats.table_rows import Table
 from palitune.data.image_folders import HINT as OUTSIDE
 from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError, PalituneError
@@ -29,10 +30,12 @@ class LintedFile(NamedTuple):
 
     Attributes:
       path: the file.
-      kind: "jsonl" or "tsv".
+      kind: "jsonl", "tsv" or "csv".
       entries: the lines that are examples.
       broken: the number of lines that are not; each has a finding.
       subset: one of subset_names.PARTS; None if the name of the file does not say it.
+      table: its header, if it has one.
+      image_column: the column of a table that names images.
     """
 
     path: Path
@@ -40,6 +43,8 @@ class LintedFile(NamedTuple):
     entries: list[Entry]
     broken: int = 0
     subset: str | None = None
+    table: Table | None = None
+    image_column: str | None = None
 
 
 def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFile:
@@ -62,7 +67,9 @@ def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFi
                 findings.append(finding_of(error, f"{path}:{line[0]}"))
     except BadDataError as error:
         findings.append(finding_of(error, str(path)))
-    return LintedFile(path, reader.kind or "jsonl", entries, total - len(entries))
+    table, columns = reader.table, reader.columns
+    broken = total - len(entries)
+    return LintedFile(path, reader.kind or "jsonl", entries, broken, None, table, columns.get("image"))
 
 
 def _placed(example: Example, folders: ImageFolders, located: dict[str, Path]) -> Example:

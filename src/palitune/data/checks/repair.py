@@ -9,6 +9,7 @@ from typing import NamedTuple
 from palitune.data.checks.lint import LintReport
 from palitune.data.checks.linted_file import LintedFile
 from palitune.data.example import Example
+from palitune.data.formats import table_rows
 from palitune.data.formats.json_lines import to_json
 from palitune.data.split import subset_names
 from palitune.errors import OutputExistsError, UsageError
@@ -81,6 +82,7 @@ def _written(
     has_labels = any(example.label in LABELS for _, example in one.entries)
     kept = renamed = 0
     with atomic_files.replacing(target) as file:
+        file.write(one.table.head if one.table is not None else b"")
         for (_, _, raw), example in one.entries:
             shown = report.identity(example)
             other = report.repaired.get((one.path, example.image.name)) if example.images else None
@@ -98,11 +100,15 @@ def _written(
                 seen.add((shown, example.prompt))
                 kept += 1
                 renamed += other is not None
-                file.write((raw if other is None else _renamed(raw, example, other)) + b"\n")
+                file.write((raw if other is None else _renamed(raw, example, other, one)) + b"\n")
     return Repair(kept, renamed, {reason: count for reason, count in dropped.items() if count})
 
 
-def _renamed(raw: bytes, example: Example, name: str) -> bytes:
+def _renamed(raw: bytes, example: Example, name: str, file: LintedFile) -> bytes:
+    if file.table is not None and file.image_column is not None:
+        cells = table_rows.cells_of(raw.decode(), file.table.separator, example.where)
+        cells[file.table.columns.index(file.image_column)] = name
+        return table_rows.row_of(cells, file.table.separator)
     if example.fields:
         return to_json({**example.fields, "image": name}).encode()
     return b"\t".join([name.encode(), *raw.split(b"\t")[1:]])

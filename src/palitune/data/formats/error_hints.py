@@ -11,7 +11,10 @@ from palitune.errors import listed
 from palitune.labels import plain
 
 TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
-CONVERT = "palitune convert FILE > NEW.jsonl reads tables with commas, and other JSON"
+CONVERT = (
+    "palitune convert FILE > NEW.jsonl reads tables with commas, and other JSON; --text-column, --image-column and "
+    "--label-column name the columns of a table"
+)
 YES_OR_NO = (
     "A confusion matrix needs yes or no. palitune convert FILE --rename OK=yes NG=no > NEW.jsonl gives labels such "
     "as OK and NG these names; validate and inference take others with --labels OK,NG"

@@ -7,13 +7,16 @@ import json
 from typing import Any
 
 from palitune.data.example import Content, Example, Message, simple, simple_text
-from palitune.data.formats import error_hints
+from palitune.data.formats import error_hints, label_values
 from palitune.data.formats.json_lines import RECORD, Fields, parse_object
+from palitune.data.formats.label_renaming import Renaming
+from palitune.data.formats.label_values import NO_NAMES, LabelNames
 from palitune.data.formats.lines import LONGEST, LONGEST_CONTENT
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.labels import LABELS, canonical
 
+ABOUT = ("image", "text", "prefix")
 LABEL_KEYS = ("suffix", "label")  # the first that is there
 
 
@@ -35,6 +38,8 @@ def parse(text: str, where: str, labelled: bool = True) -> Example:
 def of_fields(fields: Fields, where: str, labelled: bool = True) -> Example:
     """The example of an object. Raises BadDataError as `parse`."""
     suffix = fields.get("suffix")
+    if label_values.are_in(fields):
+        return of_several(fields, where)
     if "text" in fields or (fields.get("image") is None and fields.get("prefix")):
         return _with_text(fields, where, labelled)
     name = _text(fields, "image", where)
@@ -42,6 +47,18 @@ def of_fields(fields: Fields, where: str, labelled: bool = True) -> Example:
     prefix = _text(fields, "prefix", where) if fields.get("prefix") is not None else ""
     _check_characters(fields, where)
     return simple(name, prefix, suffix, where, fields)
+
+
+def of_several(fields: Fields, where: str, asked: LabelNames = NO_NAMES, renaming: Renaming | None = None) -> Example:
+    """The example of an object with several labels, each of which is a target; the object gets them as `labels`.
+
+    Raises:
+      BadDataError: as `parse`, and as `label_values.answers_of`.
+    """
+    about = of_fields({key: fields[key] for key in ABOUT if fields.get(key) is not None}, where, labelled=False)
+    answers = label_values.answers_of(fields, asked, renaming, where)
+    targets = label_values.targets_of(answers, asked.questions, bool(about.images))
+    return about._replace(targets=targets, fields={**fields, "labels": answers})
 
 
 def _with_text(fields: Fields, where: str, labelled: bool) -> Example:

@@ -4,18 +4,6 @@ import re
 from collections.abc import Iterable
 
 
-def pair(text: str) -> tuple[str, str]:
-    r"""Returns the two names in `OLD=NEW`. The last = separates them; a label's own = is written \=.
-
-    Raises:
-      ValueError: the text is not such a pair.
-    """
-    found = re.fullmatch(r"(.*)(?<!\\)=(.*)", text, re.S)
-    if not found or not found[1] or not found[2]:
-        raise ValueError(f"{text!r} is not OLD=NEW")
-    return found[1].replace("\\=", "="), found[2].replace("\\=", "=")
-
-
 class Renaming:
     """The new names of labels.
 

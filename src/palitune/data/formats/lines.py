@@ -1,20 +1,25 @@
 """The lines of a file of text: one at a time, within limits, with their places."""
 
+import contextlib
 import io
 import re
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from palitune.data import file_signatures
-from palitune.data.formats import error_hints
+from palitune.data.file_signatures import UTF16
+from palitune.data.formats import error_hints, table_rows
+from palitune.data.formats.table_rows import Table
 from palitune.errors import BadDataError, MissingInputError
 
 LONGEST = 2000  # characters of a name, a question or a label; attention's memory grows with the square
 LONGEST_CONTENT = 100_000  # characters of a text that is asked about; its tokens are limited where a model is known
 LONGEST_LINE = 1 << 20  # bytes; no example comes near it, and what does is none
 STDIN = Path("-")
-KINDS = ("jsonl", "tsv")
+KINDS = ("jsonl", "tsv", "csv")
 MARK = b"\xef\xbb\xbf"  # a byte-order mark of UTF-8
 JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
 
@@ -26,7 +31,8 @@ class Lines:
     """The lines of a file or of standard input. Keeps one at a time.
 
     Attributes:
-      kind: "jsonl" or "tsv"; known from the first line on.
+      kind: "jsonl", "tsv" or "csv"; known from the first line on.
+      table: its header, if it is a table with one; known from the first line on.
     """
 
     def __init__(self, path: Path, name: str | None = None) -> None:
@@ -34,6 +40,7 @@ class Lines:
         self.path = path
         self.name = name or ("stdin" if path == STDIN else str(path))
         self.kind: str | None = None
+        self.table: Table | None = None
 
     def __iter__(self) -> Iterator[Line]:
         """The lines.
@@ -44,9 +51,11 @@ class Lines:
         """
         offset = number = 0
         found = False
-        with _opened(self.path) as file:
+        with _opened(self.path) as original, contextlib.ExitStack() as stack:
+            file: IO[bytes] = original
+            if is_utf16 := _refuse_foreign(original, self.name):
+                file = stack.enter_context(_in_utf8(original, self.name))
             readline = file.readline
-            _refuse_foreign(file, self.name)
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
                 length = len(raw)
@@ -64,9 +73,33 @@ class Lines:
                 if not found:
                     found = True
                     self.kind = "jsonl" if JSON_START.match(raw) else "tsv"
+                    if self.kind == "tsv" and table_rows.EXCEL.match(raw + b"\n"):
+                        second = readline(LONGEST_LINE)
+                        number, offset, raw = number + 1, offset + len(second), raw + b"\n" + second.rstrip(b"\r\n")
+                    if self.kind == "tsv" and (table := self._table(raw, MARK if start else b"", number)) is not None:
+                        yield from table_rows.rows(file, table, offset, number, self.name)
+                        break
+                    if is_utf16:
+                        raise BadDataError(f"this is {UTF16.what}", where=self.name, hint=UTF16.hint)
                 yield number, start, raw
         if not found:
             raise BadDataError("the file is empty", where=self.name, hint="It needs one record a line")
+
+    def header(self, text: str, where: str) -> tuple[tuple[str, ...], str] | None:
+        """The names of columns and what separates them, if a first line is the header of a table; else None."""
+        return None
+
+    def _table(self, raw: bytes, mark: bytes, number: int) -> Table | None:
+        """The table that a first line is the header of, which is kept; None if it is none."""
+        try:
+            text = raw.rpartition(b"\n")[2].decode()
+        except UnicodeDecodeError:  # which is said of the line
+            return None
+        found = self.header(text, f"{self.name}:{number}")
+        if found is not None:
+            self.table = Table(mark + raw + b"\n", *found)
+            self.kind = "tsv" if self.table.separator == "\t" else "csv"
+        return self.table
 
     def text(self, line: Line) -> tuple[str, str]:
         """`file:line` and the line as text. Raises BadDataError: it is not UTF-8, too long, or has a NUL character."""
@@ -77,7 +110,7 @@ class Lines:
         try:
             text = raw.decode()
         except UnicodeDecodeError:
-            raise BadDataError("not UTF-8 text", where=where, hint="Save the file as UTF-8") from None
+            raise BadDataError("not UTF-8 text", where=where, hint=_of_encoding(raw)) from None
         if "\0" in text:
             raise BadDataError("the line has a NUL character", where=where)
         return where, text
@@ -101,10 +134,48 @@ def _opened(path: Path) -> io.BufferedReader:
         raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
 
 
-def _refuse_foreign(file: io.BufferedReader, name: str) -> None:
-    """Raises BadDataError, with the kind of the file, if by its first bytes it is not a text of examples."""
-    if (found := file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD])) is not None:
+def _refuse_foreign(file: io.BufferedReader, name: str) -> bool:
+    """Whether a file is UTF-16, as spreadsheets save tables.
+
+    Raises:
+      BadDataError: by its first bytes it is no text of examples; says what it is.
+    """
+    found = file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD])
+    if found is not None and found != UTF16:
         raise BadDataError(f"this is {found.what}", where=name, hint=found.hint)
+    return found is not None
+
+
+def is_utf16(path: Path) -> bool:
+    """Whether a file is a table in UTF-16: what is read of it is a copy. Raises as `Lines.__iter__`."""
+    with _opened(path) as file:
+        return file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD]) == UTF16
+
+
+@contextlib.contextmanager
+def _in_utf8(file: io.BufferedReader, name: str) -> Iterator[IO[bytes]]:
+    """A copy of a file in UTF-16 that is UTF-8. Raises BadDataError: it is no text."""
+    head = file.peek(2)[:2]
+    kind = "utf-16" if head in (b"\xff\xfe", b"\xfe\xff") else "utf-16-le" if head[1:] == b"\0" else "utf-16-be"
+    with tempfile.TemporaryFile() as copy:
+        text = io.TextIOWrapper(file, kind, newline="")
+        try:
+            while part := text.read(1 << 18):
+                copy.write(part.encode())
+        except UnicodeError:
+            raise BadDataError(f"this is {UTF16.what}, and damaged", where=name, hint=UTF16.hint) from None
+        text.detach()
+        copy.seek(0)
+        yield copy
+
+
+def _of_encoding(line: bytes) -> str:
+    """What to do about a line that is not UTF-8."""
+    try:
+        line.decode("cp932")
+    except UnicodeError:
+        return "Save the file as UTF-8"
+    return "Save the file as UTF-8; if it is Shift-JIS, palitune convert --encoding cp932 FILE > NEW.jsonl reads it"
 
 
 def require_file(path: Path) -> None:

@@ -30,8 +30,9 @@ class LineIndex(NamedTuple):
       labels: int32[N], a number for each different label.
       groups: int64[N]; lines with the same number stay together, and a line with 0 belongs to no group.
       images: int64[N]; lines with the same number have the same image, or the same text.
-      kind: "jsonl" or "tsv".
+      kind: "jsonl", "tsv" or "csv".
       names: the names of the images, if they are to be compared for near-duplicates; empty for a text.
+      head: the header of a table, with the line's end.
     """
 
     offsets: NDArray[np.int64]
@@ -41,6 +42,7 @@ class LineIndex(NamedTuple):
     images: NDArray[np.int64] | None
     kind: str
     names: list[str] | None
+    head: bytes = b""
 
 
 def index_lines(
@@ -95,6 +97,7 @@ def _index_of(
         images=np.frombuffer(images, np.int64),
         kind=reader.kind or KINDS[0],
         names=names,
+        head=b"" if reader.table is None else reader.table.head,
     )
 
 

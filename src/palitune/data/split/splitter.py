@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from palitune import randomness
-from palitune.data.formats.lines import STDIN
+from palitune.data.formats.lines import STDIN, is_utf16
 from palitune.data.image_folders import ImageFolders
 from palitune.data.split import atomic_folder
 from palitune.data.split.grouping import groups_of
@@ -73,11 +73,12 @@ def split(
     overwrite: bool = False,
     images: ImageFolders | None = None,
 ) -> SplitResult:
-    """Writes `shuffle`, `valid`, `test` (if asked for) and `train` into `folder`, as JSONL or TSV like `source`.
+    """Writes `shuffle`, `valid`, `test` (if asked for) and `train` into `folder`, as JSONL, TSV or CSV like `source`.
 
-    Lines are copied byte for byte, each into exactly one subset; `shuffle` has all of them, validation first. With
-    folds there is a folder `fold1`, `fold2`, … with `valid` and `train` for each. The order depends on the seed and on
-    the name of the folder, so that set1 and set2 differ under one seed. The folder appears whole or not at all.
+    Lines are copied byte for byte, each into exactly one subset, and those of a table below its header; what is in
+    UTF-16 becomes UTF-8. `shuffle` has all of them, validation first. With folds there is a folder `fold1`, `fold2`, …
+    with `valid` and `train` for each. The order depends on the seed and on the name of the folder, so that set1 and
+    set2 differ under one seed. The folder appears whole or not at all.
 
     Args:
       source: a file, or `-` for standard input.
@@ -93,7 +94,7 @@ def split(
     folder = folder.resolve() if folder.is_symlink() else folder
     try:
         with atomic_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
-            is_read_once = source == STDIN or not source.is_file()
+            is_read_once = source == STDIN or not source.is_file() or is_utf16(source)
             index = index_lines(source, spool if is_read_once else None, options.group, options.near, images)
             sizes = _sizes(options, len(index.offsets), source)
             remarks: list[str] = []
@@ -180,6 +181,7 @@ def _copy(target: Path, source: IO[bytes], index: LineIndex, subsets: Iterable[I
     """
     read, descriptor = os.pread, source.fileno()
     with atomic_files.replacing(target) as file:
+        file.write(index.head)
         for lines in subsets:
             for start in range(0, len(lines), CHUNK):
                 chosen = lines[start : start + CHUNK]

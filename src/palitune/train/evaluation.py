@@ -92,7 +92,7 @@ class Evaluator:
             )
             begun = jnp.take_along_axis(chosen, starts[..., None], axis=1)
             logits = gemma.logits(config.llm, tree["llm"], begun)
-            known = jnp.sum(jax.nn.softmax(logits, axis=-1)[:, self.beginnings], axis=-1)
+            known = jnp.sum(jax.nn.softmax(logits, axis=-1)[..., self.beginnings], axis=-1)
             shape = batch.weights.shape
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+from palitune import text_tables
 from palitune.errors import printable
 
 OBEYED = "\x07\x08\r\x0b\x1b\x7f\x85\x9b\xad\u061c\u200b\u200e\u200f"
@@ -35,6 +36,16 @@ def hostile(tmp_path: Path) -> Path:
         (tmp_path / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / f"{NAME}.tsv").write_text("a.png\tTrue\t0.9\tyes\tyes\nb.png\tTrue\t0.1\tno\tno\n")
     return tmp_path
+
+
+def test_an_emoji_of_several_characters_is_whole() -> None:
+    whole = ("\u2744\ufe0f", "\u2764\ufe0f\u200d\U0001f525", "\U0001f4aa\U0001f3fd", "1\ufe0f\u20e3")
+    assert [printable(text) for text in whole] == list(whole)
+    assert [printable(text) for text in ("a\ufe0f", "\u200d\U0001f525\u200d")] == [
+        "a\\ufe0f",
+        "\\u200d\U0001f525\\u200d",
+    ]
+    assert text_tables.aligned([("", "n"), (whole[1], "1"), ("abc", "2")]) == ["     n", f"{whole[1]}   1", "abc  2"]
 
 
 def test_nothing_of_data_is_obeyed(run: Run, hostile: Path) -> None:

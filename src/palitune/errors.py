@@ -4,6 +4,7 @@ Exit codes are those of BSD's sysexits.h where it has one. A command prints an e
 exception that reaches the user is a defect of palitune.
 """
 
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,11 @@ _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\uf
 _RARE = re.compile("[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
 NAMED = 5  # items of a kind that a message names; it gives the number of the others
 IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
+
+
+# An emoji of several characters, which is seen as one: a picture, its form or skin, and pictures that are joined to it.
+_PICTURE = r"[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]\ufe0f?[\U0001f3fb-\U0001f3ff]?"
+EMOJI = re.compile(rf"{_PICTURE}(?:\u200d{_PICTURE})*|[0-9#*]\ufe0f\u20e3")
 
 
 def is_plain(one: str) -> bool:
@@ -23,12 +29,17 @@ def printable(text: str) -> str:
     """Returns `text` on one line, with every character that is not plain escaped, such as `\\x1b` or `\\u202e`.
 
     Text from a data file can therefore not move the cursor of a terminal, change its colours, or hide in a message.
+    What joins the parts of an emoji is seen in it, and stays.
     """
 
     def shown(match: re.Match[str]) -> str:
         return match[0] if is_plain(match[0]) else match[0].encode("unicode_escape", "surrogatepass").decode()
 
-    return _RARE.sub(shown, text)
+    if text.isascii() or not EMOJI.search(text):
+        return _RARE.sub(shown, text)
+    ends = [0, *(end for found in EMOJI.finditer(text) for end in found.span()), len(text)]
+    pieces = [text[start:end] for start, end in itertools.pairwise(ends)]
+    return "".join(piece if number % 2 else _RARE.sub(shown, piece) for number, piece in enumerate(pieces))
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

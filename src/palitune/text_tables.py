@@ -3,9 +3,10 @@
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from palitune.errors import printable
+from palitune.errors import EMOJI, printable
 
 BETWEEN = " | "
+WIDE = "\u3042"  # as wide as an emoji of several characters
 
 
 def aligned(rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> list[str]:
@@ -59,6 +60,7 @@ def _columns(text: str) -> int:
     """How many a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
     if text.isascii():
         return len(text)
+    text = EMOJI.sub(lambda found: found[0] if len(found[0]) == 1 else WIDE, text)
     return sum(0 if unicodedata.combining(one) else 1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 

@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable
 
 LABELS = ("yes", "no")
+UNSURE = "unsure"  # the answer where no label is likely enough
 
 
 def plain(text: str) -> str:

@@ -16,13 +16,13 @@ def aligned(rows: Iterable[Sequence[str]], numbers_from: int | None = None) -> l
       numbers_from: the first column of numbers, where that cannot be told from what stands in them.
     """
     rows = [[printable(cell) for cell in row] for row in rows]
-    widths = [max(map(_columns, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(columns, column)) for column in zip(*rows, strict=True)]
     words = [not all(_is_number(row[i]) for row in rows[1:]) for i in range(len(widths))]
     if numbers_from is not None:
         words = [i < numbers_from for i in range(len(widths))]
     lines = []
     for row in rows:
-        blanks = [" " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)]
+        blanks = [" " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)]
         cells = zip(row, blanks, words, strict=True)
         lines.append("  ".join(cell + blank if word else blank + cell for cell, blank, word in cells).rstrip())
     return lines
@@ -35,7 +35,7 @@ def side_by_side(heads: Sequence[str], texts: Sequence[str], width: int) -> list
     lines = []
     for row in range(max(map(len, blocks))):
         cells = [block[row] if row < len(block) else "" for block in blocks]
-        lines.append(BETWEEN.join(cell + " " * (own - _columns(cell)) for cell in cells).rstrip())
+        lines.append(BETWEEN.join(cell + " " * (own - columns(cell)) for cell in cells).rstrip())
     return lines
 
 
@@ -45,7 +45,7 @@ def wrapped(text: str, width: int) -> list[str]:
     for paragraph in text.splitlines() or [""]:
         line = ""
         for one in printable(paragraph):
-            if _columns(line) + _columns(one) > width:
+            if columns(line) + columns(one) > width:
                 head, blank, tail = line.rpartition(" ")
                 # A long word, or a text without blanks, is broken where it is.
                 whole = one == " " or not blank or not head.strip()
@@ -56,8 +56,8 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
-def _columns(text: str) -> int:
-    """How many a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
+def columns(text: str) -> int:
+    """How many columns a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
     if text.isascii():
         return len(text)
     text = EMOJI.sub(lambda found: found[0] if len(found[0]) == 1 else WIDE, text)

@@ -2,10 +2,15 @@
 
 import argparse
 
+from palitune.cli import arguments, values
+
 DESCRIPTION = """\
 Prints a block for each FILE of lines that 13-inference.py wrote: true and false positives and negatives ("yes" is
 positive), accuracy, precision, recall and F-measure. For a FILE that has only labels it prints what a constant
 answer would score. - is standard input.
+
+Other labels than yes and no are those that FILE was made with. Three and more have a confusion matrix and a line for
+each class.
 """
 EXAMPLES = """\
 examples:
@@ -18,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune aggregate` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL")
+    arguments.add_classes(parser)
+    text = "also count the answers that are less likely than this, and how many of the rest are right"
+    parser.add_argument("--min-p", type=values.probability, metavar="P", help=text)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -26,5 +34,6 @@ def run(args: argparse.Namespace) -> None:
 
     from palitune.evaluate.report import aggregate
 
+    wanted = aggregate.Wanted(arguments.classes(args), args.positive, args.min_p)
     for file in args.files:
-        print(aggregate.block_of(Path(file)), flush=True)
+        print(aggregate.block_of(Path(file), wanted), flush=True)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from typing import Any, TypeVar
 
 from palitune.cli import values
-from palitune.config.answering import AnsweringSettings
+from palitune.config.answering import AnsweringSettings, LabelSettings
 from palitune.config.model import RECORDS, FolderSettings, ImageSettings, ModelSettings, PromptSettings
 from palitune.config.name_kinds import Pairs
 from palitune.config.settings import Setting, Settings, groups_of, settings_of
@@ -63,7 +63,7 @@ def _help(one: Setting) -> str:
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
     """What was typed, with the names of the options that were as its `typed`. Raises SystemExit as argparse does."""
-    arguments = _with_pairs(arguments)
+    arguments = _with_values(_with_pairs(arguments))
     args = parser.parse_args(arguments)
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
@@ -82,6 +82,17 @@ def _with_pairs(arguments: Sequence[str]) -> list[str]:
             found.pop()
             while waiting and IS_PAIR.match(waiting[0]):
                 found.append(f"{one}={waiting.pop(0)}")
+    return found
+
+
+def _with_values(arguments: Sequence[str]) -> list[str]:
+    """Labels such as -1 are values, which argparse takes for options: they are joined to the option before them."""
+    found: list[str] = []
+    for one in arguments:
+        if found and found[-1] in ("--labels", "--positive") and re.match(r"-\d", one):
+            found[-1] += f"={one}"
+        else:
+            found.append(one)
     return found
 
 
@@ -123,13 +134,35 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Which answers there are."""
-    add(parser, AnsweringSettings, ("decode", "threshold"))
+    add(parser, AnsweringSettings, ("decode", "threshold", "min_p"))
 
 
-def add_classes(parser: argparse.ArgumentParser) -> None:
-    """Which labels there are in a file of answers, which tells of most itself."""
+def add_classes(parser: argparse.ArgumentParser, has_positive: bool = True) -> None:
+    """Which labels there are in a file of answers, which tells of most itself.
+
+    Args:
+      has_positive: whether it matters which of them is the positive one.
+    """
     text = "the labels there are; the first of two is the positive one (yes,no, or those of FILE)"
     parser.add_argument("--labels", type=values.labels, metavar="A,B", help=text)
+    parser.add_argument("--labels-from", metavar="FILE", help="a file with one of the labels on each line")
+    if has_positive:
+        text = "the label that counts as yes, against all others (the first of two, or as FILE was made with)"
+        parser.add_argument("--positive", metavar="LABEL", help=text)
+
+
+def classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """The labels that were typed in the options of `add_classes`, of two the positive one first; None without any.
+
+    Raises:
+      UsageError: the positive label is none of them.
+      MissingInputError, BadDataError: the file of labels cannot be used.
+    """
+    from palitune.data import label_sets
+
+    typed = label_sets.typed(LabelSettings(labels=args.labels, labels_from=args.labels_from))
+    positive = getattr(args, "positive", None)
+    return None if typed is None else label_sets.with_positive(typed, positive).labels
 
 
 def opening(args: argparse.Namespace) -> tuple[ModelSettings, ImageSettings]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from palitune import streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
+from palitune.config.answering import LabelSettings
 from palitune.data import dataset_files
 
 INPUT = Input(metavar="DATA")
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what is compared (%(default)s)")
     parser.add_argument("--seed", type=values.seed, default=0, help="of the cross-validation (0)")
     parser.add_argument("--json", action="store_true", help="print JSON")
+    arguments.add(parser, LabelSettings)
     arguments.add_model(parser)
     arguments.add_images(parser)
 
@@ -46,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune baseline` with the arguments that were given."""
     from palitune import workspace
+    from palitune.data import example_files, label_sets
     from palitune.errors import UsageError
     from palitune.evaluate.baseline import conclusion
     from palitune.evaluate.prompt_ranking import read_prompts
     from palitune.evaluate.report import baseline_table
     from palitune.infer.opening import Opened, open_model
-    from palitune.labels import LABELS
     from palitune.run import baselines
 
     if not args.features:
@@ -59,7 +61,6 @@ def run(args: argparse.Namespace) -> None:
     train_file, valid_file = dataset_files.data_files(args.data, args.valid_data)
     if valid_file is None:
         raise UsageError("--valid-data FILE names what to evaluate on, or -d a split")
-    prompts = read_prompts(args.prompts, [LABELS]) if args.prompts else None
     base = workspace.checkpoint_to_read(args.model)
     trained = workspace.checkpoint_to_read(args.trained) if args.trained else None
     how, folders = arguments.opening(args), arguments.folders(args)
@@ -67,14 +68,23 @@ def run(args: argparse.Namespace) -> None:
     def opened(path: Path) -> Opened:
         return open_model(path, *how, quiet=args.quiet)
 
-    train, valid = dataset_files.load(train_file, folders), dataset_files.load(valid_file, folders)
-    split = baselines.Split(train_file, valid_file, train, valid)
+    train, valid = (dataset_files.load(path, folders, labels=None) for path in (train_file, valid_file))
+    typed = label_sets.typed(arguments.read(LabelSettings, args)) or label_sets.of_examples(train)
+    if typed is None:
+        raise UsageError("the labels are free text", hint="--labels A,B,C or --labels-from FILE names classes")
+    classes = label_sets.with_positive(typed, args.positive).classes
+    for part in (train, valid):
+        example_files.require_labels(part, classes)
+    if args.prompts and len(classes) > 2:
+        raise UsageError("--prompts are scored for two labels: leave it out")
+    prompts = read_prompts(args.prompts, [classes]) if args.prompts else None
+    split = baselines.Split(train_file, valid_file, train, valid, classes)
     found = baselines.contestants(
         split, base, opened, prompts=prompts, metric=args.metric, seed=args.seed, quiet=args.quiet
     )
     tuned = None
     if trained is not None:
-        tuned = baselines.fine_tuned(trained, valid, args.valid_data or args.data, opened, args.quiet)
+        tuned = baselines.fine_tuned(trained, valid, args.valid_data or args.data, opened, args.quiet, classes)
     line = conclusion(found, tuned, args.metric)
     every = found if tuned is None else [*found, tuned]
     if args.json:

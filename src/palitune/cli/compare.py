@@ -48,7 +48,9 @@ def run(args: argparse.Namespace) -> None:
     if all(map(several_answers.are_in, args.files)):
         _compare_several(args)
         return
-    pairs = from_files.compare_files(args.files, labels=args.labels, quiet=args.quiet)
+    pairs = from_files.compare_files(
+        args.files, labels=arguments.classes(args), positive=args.positive, quiet=args.quiet
+    )
     if args.json:
         streams.document([comparison_text.as_json(*pair) for pair in pairs], 2)
     for pair in () if args.json else pairs:

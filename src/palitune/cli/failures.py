@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with texts and images")
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
     parser.add_argument("--json", action="store_true", help="print everything as one document of JSON")
-    arguments.add_classes(parser)
+    arguments.add_classes(parser, has_positive=False)
     arguments.add_folder(parser)
 
 
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"{twice[0]} is named twice")
     page = None if args.output is None else workspace.file_to_write(args.output, args.overwrite, args.files)
     images = None if page is None else arguments.folders(args)
-    found = failures.of_files(args.files, labels=args.labels, images=images, quiet=args.quiet)
+    found = failures.of_files(args.files, labels=arguments.classes(args), images=images, quiet=args.quiet)
     if args.json:
         streams.document(found.as_json(), 2)
     else:

@@ -4,12 +4,14 @@ import argparse
 import sys
 
 from palitune import console
+from palitune.cli import arguments
 
 DESCRIPTION = """\
 Writes the lines of FILE whose answer is wrong, as they are: what inference wrote, training reads. --keep chooses
-others: fp (answer yes, label no), fn (answer no, label yes), tn and tp. Of labels that are neither yes nor no a right
-answer is tp and a wrong one fn. A record with several labels is fp, fn or both where one of them is wrong, else tp
-if it has one of them and tn if it has none. - is standard input.
+others: fp (answer yes, label no), fn (answer no, label yes), tn and tp. Of two other labels, which FILE or --labels
+names, the first is yes; of more the --positive one is: a right answer is tp if it says that, else tn, a wrong one fp
+if it says that, else fn. Without a positive one right is tp and wrong is fn. A record with several labels is fp, fn
+or both where one of them is wrong, else tp if it has one of them and tn if it has none. - is standard input.
 """
 EXAMPLES = """\
 examples:
@@ -34,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", nargs="*", default=["-"], metavar="FILE", help="answers, TSV or JSONL (-)")
     text = "which lines to write, some of fp,fn,tn,tp (fp,fn)"
     parser.add_argument("--keep", type=kinds, default=("fp", "fn"), metavar="KINDS", help=text)
+    arguments.add_classes(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -47,9 +50,9 @@ def run(args: argparse.Namespace) -> None:
     if args.files == ["-"] and sys.stdin is not None and sys.stdin.isatty() and not args.quiet:
         console.note("answers are read from the keyboard, since no FILE was named: Ctrl-D ends them")
     found: Counter[str] = Counter()
-    total = 0
+    total, typed = 0, arguments.classes(args)
     for file in args.files:
-        for outcomes, raw in outcome_lines(Path(file)):
+        for outcomes, raw in outcome_lines(Path(file), typed, args.positive):
             total += 1
             if kept := [outcome for outcome in args.keep if outcome in outcomes]:
                 found[kept[0]] += 1

@@ -74,7 +74,8 @@ def run(args: argparse.Namespace) -> None:
     made = from_files.summarize_file(
         args.file,
         args.before,
-        labels=args.labels,
+        labels=arguments.classes(args),
+        positive=args.positive,
         stored=stored,
         learned=learned,
         most=args.most,

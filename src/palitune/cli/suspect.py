@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     answered = [pair for _, pair in example_files.Reader(Path(args.data), folders=folders).answered()]
     found = [folders.placed(one) for one, _ in answered]
     predictions = [said or Prediction(one, one.target, "") for one, said in answered]
-    classes = answer_files.classes_of(predictions, args.labels, args.quiet)
+    classes = answer_files.classes_of(predictions, arguments.classes(args), args.quiet, args.positive)
     probe.require_classes([record.label for record in found], args.folds, args.data)
     tell_of_questions([found], args.prompt, args.quiet)
     source = workspace.checkpoint_to_read(args.model)

@@ -126,7 +126,7 @@ def _show(args: argparse.Namespace) -> None:
 
 def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     from palitune import workspace
-    from palitune.evaluate import several_answers, stored_threshold
+    from palitune.evaluate import class_threshold, several_answers, stored_threshold
     from palitune.evaluate.report.threshold_text import chosen_lines
     from palitune.evaluate.threshold import Goal
 
@@ -135,22 +135,30 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
     if several_answers.are_in(path):
         _choose_several(path, args, goal, checkpoint)
         return
-    chosen = stored_threshold.choose(
+    labels = arguments.classes(args)
+    are_several = class_threshold.are_several(path, labels)
+    chosen = (class_threshold.choose if are_several else stored_threshold.choose)(
         path,
         args.file,
         goal,
         fit_temperature=args.temperature,
         checkpoint=checkpoint,
-        labels=args.labels,
+        labels=labels,
+        positive=args.positive,
         written_with=args.written_with,
         quiet=args.quiet,
     )
     if not args.quiet:
-        for line in chosen_lines(chosen, args.temperature):
+        if isinstance(chosen, class_threshold.ChosenOfSeveral):
+            lines, count = class_threshold.chosen_lines(chosen, args.temperature), len(chosen.codes)
+        else:
+            lines, count = chosen_lines(chosen, args.temperature), len(chosen.positive)
+        for line in lines:
             print(line)
-        if (count := len(chosen.positive)) < FEW:
+        if count < FEW:
             console.note(f"{count} examples are few: another {count} may well choose otherwise")
-    print(f"threshold: {chosen.point.threshold:.9g}")
+    if not are_several or wanted:
+        print(f"threshold: {chosen.point.threshold:.9g}")
     if args.temperature:
         print(f"temperature: {chosen.point.temperature:.6g}")
     _store(args, checkpoint, chosen.stored)

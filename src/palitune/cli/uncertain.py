@@ -40,7 +40,14 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate.uncertain_answers import most_uncertain
 
     sheet = None if args.sheet is None else workspace.file_to_write(args.sheet, args.overwrite, [args.file])
-    chosen = most_uncertain(args.file, args.number, threshold=args.threshold, labels=args.labels, quiet=args.quiet)
+    chosen = most_uncertain(
+        args.file,
+        args.number,
+        threshold=args.threshold,
+        labels=arguments.classes(args),
+        positive=args.positive,
+        quiet=args.quiet,
+    )
     shots = []
     if sheet is not None:
         from palitune.evaluate.report import plots

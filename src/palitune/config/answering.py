@@ -85,8 +85,17 @@ class AnsweringSettings(LabelSettings):
         shown="what `palitune threshold` stored with the model; 0.5",
     )
 
+    min_p: float | None = setting(
+        None,
+        PROBABILITY,
+        "the answer is unsure where it is less likely than this",
+        metavar="P",
+    )
+
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.min_p is not None and self.decode:
+            raise UsageError("--min-p has no effect with --decode: leave one out")
         if self.threshold is not None and (self.decode or (len(self.labels or ()) > 2 and self.positive is None)):
             other = "--decode" if self.decode else "more than two --labels"
             hint = None if self.decode else "--positive LABEL says which of them it is for"

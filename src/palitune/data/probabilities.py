@@ -12,6 +12,7 @@ import numpy as np
 from palitune.data.example import Example, Target
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError
+from palitune.labels import UNSURE
 
 Array = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Scores = np.ndarray[tuple[int, ...], np.dtype[np.float32]] | Array
@@ -64,6 +65,20 @@ def predicted(example: Example, target: Target, p: Array, made: MadeWith, writte
     text = Counter(written).most_common(1)[0][0] if written else labels[best]
     told = 0 if is_binary else labels.index(made.positive) if made.positive in labels else best
     return Prediction(example, target, text, float(p[told]), tuple(p.tolist()), made)
+
+
+def confidence(one: Prediction) -> float | None:
+    """The probability of an answer; None where it is unknown, as of one that is none of the labels."""
+    labels = (one.made.labels or ()) if one.made is not None else ()
+    if one.probabilities is None or one.text not in labels:
+        return None
+    return one.probabilities[labels.index(one.text)]
+
+
+def rejected(one: Prediction, least: float | None) -> Prediction:
+    """The same, with `UNSURE` for an answer that is less likely than the least probability."""
+    known = None if least is None else confidence(one)
+    return one if known is None or least is None or known >= least else one._replace(text=UNSURE)
 
 
 def _best_of_several(p: Array, target: Target, made: MadeWith) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 
 from palitune import console
 from palitune.config.model import FolderSettings
-from palitune.data import answer_source, example_files
+from palitune.data import answer_source, example_files, label_sets
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.invisible_characters import shown
@@ -18,9 +18,10 @@ from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError, PalituneError
 from palitune.evaluate import metrics
 from palitune.evaluate.metrics import Outcomes
+from palitune.evaluate.outcomes import Floats
 from palitune.labels import LABELS, plain, plain_set
 
-MOST_CLASSES = 50
+MOST_CLASSES = 64
 MOST_NAMED = 200  # characters of a text in a message
 
 
@@ -43,11 +44,14 @@ class Answers(NamedTuple):
         return [one.example for one in self.predictions]
 
 
-def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False) -> Answers:
+def read(
+    path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False, positive: str | None = None
+) -> Answers:
     """The labelled answers of a file.
 
     Args:
       labels: which there are; by default those that the file tells.
+      positive: the one that counts as yes; by default the first of two, or as the answers were made with.
       quiet: write no notes to stderr.
 
     Raises:
@@ -68,16 +72,26 @@ def read(path: Path, labels: tuple[str, ...] | None = None, quiet: bool = False)
     made = answer_source.read(path, quiet)
     if made is not None:
         found = [one._replace(made=made) for one in found]
-    classes = classes_of(found, labels, quiet)
-    return Answers(str(path), found, outcomes_of(found, classes, str(path)), made)
+    classes = classes_of(found, labels, quiet, positive)
+    return Answers(str(path), found, outcomes_of(found, classes, str(path), positive), made)
 
 
-def classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
-    """The labels as typed, or yes and no, or those that the lines tell; of two the one that p_yes is of comes first.
+def classes_of(
+    found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool, positive: str | None = None
+) -> tuple[str, ...]:
+    """The labels as typed, or yes and no, or those that the lines tell; of two the positive one comes first.
+
+    Where none is named, that is the one that p_yes is of.
 
     Raises:
       BadDataError: a label is none of those that were typed, or there are too many of them.
+      UsageError: the positive label is none of them.
     """
+    classes = _classes_of(found, typed, quiet or positive is not None)
+    return classes if positive is None else label_sets.with_positive(classes, positive).classes
+
+
+def _classes_of(found: Sequence[Prediction], typed: tuple[str, ...] | None, quiet: bool) -> tuple[str, ...]:
     there = plain_set(one.example.label for one in found if one.example.label)
     if typed is not None:
         known = plain_set(typed)
@@ -141,7 +155,9 @@ def _is_of_second(found: Sequence[Prediction], classes: Sequence[str]) -> bool:
     return sum(first) < len(first) / 2 if first else sum(second) > len(second) / 2
 
 
-def outcomes_of(found: Sequence[Prediction], classes: tuple[str, ...], name: str) -> Outcomes:
+def outcomes_of(
+    found: Sequence[Prediction], classes: tuple[str, ...], name: str, positive: str | None = None
+) -> Outcomes:
     """Answers beside their labels.
 
     Where p_yes is the probability of the second label, it becomes that of the first. Where the answers do not follow
@@ -149,10 +165,17 @@ def outcomes_of(found: Sequence[Prediction], classes: tuple[str, ...], name: str
 
     Args:
       name: of the file, for a note on stderr about that.
+      positive: of more than two labels the one that counts as yes; by default as the answers were made with.
     """
     answers = [plain(one.text) for one in found]
     p_yes = [one.p_yes for one in found]
     known = made_with(found)
+    if len(classes) > 2:
+        own = known.positive if known is not None else ""
+        told = own if positive is None or plain(positive) == plain(own) else ""
+        labels = [one.example.label for one in found]
+        p_yes = p_yes if told or not own else [None] * len(found)  # it is that of another label
+        return metrics.outcomes_of(labels, answers, p_yes, classes, shares=_shares(found, classes), positive=told)
     if known is not None and len(known.labels or ()) > 2:
         p_yes = [None] * len(found) if len(classes) == 2 else p_yes  # it is the answer's, whichever that is
     elif len(classes) == 2 and _is_reversed(found, classes, answers):
@@ -162,6 +185,22 @@ def outcomes_of(found: Sequence[Prediction], classes: tuple[str, ...], name: str
         return made
     console.note(f"{name}: answers do not follow from p_yes, which is left out; was it asked with more --labels?")
     return metrics.outcomes_of(made.labels, answers, [None] * len(found), classes)
+
+
+def _shares(found: Sequence[Prediction], classes: tuple[str, ...]) -> Floats | None:
+    """The probability of every class, float64[N, C], where each line has it."""
+    rows = []
+    for one in found:
+        scores = one.example.fields.get("p")
+        if not isinstance(scores, dict):
+            return None
+        own = {plain(name): value for name, value in scores.items()}
+        if set(own) != set(classes) or not all(
+            type(value) in (int, float) and 0 <= value <= 1 for value in own.values()
+        ):
+            return None
+        rows.append([own[name] for name in classes])
+    return np.array(rows, float)
 
 
 def _contradicts(made: Outcomes) -> bool:

@@ -23,10 +23,12 @@ class Contestant(NamedTuple):
     outcomes: Outcomes
 
 
-def majority(train: Sequence[str], valid: Sequence[str]) -> Contestant:
+def majority(train: Sequence[str], valid: Sequence[str], classes: Sequence[str] = LABELS) -> Contestant:
     """Always the commonest training label."""
     common = Counter(train).most_common(1)[0][0]
-    return Contestant("majority", f"always {common}", metrics.outcomes_of(valid, [common] * len(valid), [None], LABELS))
+    return Contestant(
+        "majority", f"always {common}", metrics.outcomes_of(valid, [common] * len(valid), [None], classes)
+    )
 
 
 def linear_probe(
@@ -35,11 +37,16 @@ def linear_probe(
     valid_features: Features,
     valid: Sequence[str],
     seed: int,
+    classes: Sequence[str] = LABELS,
 ) -> Contestant:
     """A logistic regression on image features, float32[N, D] and float32[M, D], of labels N and M."""
-    p = probe.fit_predict(train_features, train, valid_features, LABELS, seed)[:, 0]
-    said = [LABELS[0] if one >= 0.5 else LABELS[1] for one in p]
-    outcomes = metrics.outcomes_of(valid, said, p.tolist(), LABELS)
+    shares = probe.fit_predict(train_features, train, valid_features, classes, seed)
+    if len(classes) == 2:
+        said = [classes[0] if one >= 0.5 else classes[1] for one in shares[:, 0]]
+        outcomes = metrics.outcomes_of(valid, said, shares[:, 0].tolist(), classes)
+    else:
+        said = [classes[place] for place in shares.argmax(axis=1)]
+        outcomes = metrics.outcomes_of(valid, said, shares.max(axis=1).tolist(), classes, shares=shares)
     return Contestant("linear probe", "logistic regression on image features", outcomes)
 
 

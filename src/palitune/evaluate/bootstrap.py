@@ -107,10 +107,21 @@ class Measure:
         several = (true > 0).sum(1) > 1
         recalls = np.divide(hits, true, out=np.zeros(shape), where=true > 0)
         found["balanced_accuracy"] = np.where(several, recalls.sum(1) / np.maximum((true > 0).sum(1), 1), np.nan)
+        found |= _macro(true[:, :-1], told[:, :-1], hits[:, :-1])
         found["matthews"] = np.where(several, _matthews(true, told, hits.sum(1), draws.shape[1]), np.nan)
         if self.one.confidence is not None:
             found["ece"] = calibration_errors(self.one.confidence[draws], right)
         return found
+
+
+def _macro(true: Integers, told: Integers, hits: Integers) -> dict[str, Floats]:
+    """Mean precision, recall and F-measure of the classes that are a label or an answer, of counts int[R, C]."""
+    present = true + told > 0
+    means = {}
+    for name, whole in (("precision", told), ("recall", true), ("f_measure", (true + told) / 2)):
+        each = np.divide(hits, whole, out=np.zeros(hits.shape), where=whole > 0)
+        means[name] = each.sum(axis=1) / np.maximum(present.sum(axis=1), 1)
+    return means
 
 
 def _matthews(true: Integers, told: Integers, right: Integers, count: int) -> Floats:

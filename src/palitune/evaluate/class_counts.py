@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from palitune.errors import BadDataError
 from palitune.evaluate.confusion import Confusion, count, plain
@@ -96,8 +96,13 @@ def counts_of(labels: Iterable[str], answers: Iterable[str], classes: Sequence[s
     """
     if len(classes) == 2:
         return count(list(labels), list(answers), classes)
-    places = {plain(name): index for index, name in enumerate(classes)}
     pairs = Counter((plain(label), plain(answer)) for label, answer in zip(labels, answers, strict=True))
+    return counts_of_pairs(pairs, classes)
+
+
+def counts_of_pairs(pairs: Mapping[tuple[str, str], int], classes: Sequence[str]) -> ClassCounts:
+    """How often labels and answers come together, of pairs of them as they are compared. Raises as `counts_of`."""
+    places = {plain(name): index for index, name in enumerate(classes)}
     rows = [[0] * (len(classes) + 1) for _ in classes]
     for (label, answer), number in pairs.items():
         if label not in places:

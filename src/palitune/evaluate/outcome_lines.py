@@ -8,21 +8,31 @@ from palitune.data.example_files import Reader
 from palitune.data.formats import label_answers
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
+from palitune.evaluate import answer_labels
 from palitune.evaluate.confusion import kind
 
 
-def outcome_lines(file: Path) -> Iterator[tuple[tuple[str, ...], bytes]]:
+def outcome_lines(
+    file: Path, typed: tuple[str, ...] | None = None, positive: str | None = None
+) -> Iterator[tuple[tuple[str, ...], bytes]]:
     """Each line's outcomes, of "tp", "tn", "fp" and "fn", and the line without its end.
 
     A line with one label has one outcome, or none where the label is unknown. One with several labels is "fp", "fn" or
     both where it is wrong, else "tp" where it has one of the labels and "tn" where it has none.
 
+    Args:
+      typed: the labels that an answer is one of; by default those that the file tells.
+      positive: the label that counts as yes; by default the first of two.
+
     Raises:
+      UsageError: the positive label is none of them.
       MissingInputError, BadDataError: no such file, or a line without an answer.
     """
+    known = answer_labels.of_file(file, typed, positive)
     for (_, _, raw), (example, said) in Reader(file, labelled=False).answered():
         if said is not None:
-            yield ((kind(said.text, example.label),) if example.label else ()), raw
+            labels = known or answer_labels.of_line(said, positive)
+            yield ((answer_labels.outcome(said.text, example.label, labels),) if example.label else ()), raw
             continue
         several = label_answers.predictions(example)
         if several is None:

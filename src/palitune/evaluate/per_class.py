@@ -6,38 +6,59 @@ from collections.abc import Sequence
 import numpy as np
 
 from palitune.errors import printable
+from palitune.evaluate.class_counts import ClassCounts
 from palitune.evaluate.confusion import plain
 from palitune.evaluate.outcomes import Outcomes
+from palitune.text_tables import columns
 
 TOP = (2, 3, 5)  # numbers of classes among which the label is looked for
-MOST = 50  # classes with a line of their own, the commonest
+MOST = 64  # classes with a line of their own, the commonest
 HEAD = ("precision", "recall", "f1-score", "support")
 Row = tuple[float, float, float, int]
 
 
 def classification(one: Outcomes) -> str:
     """The report by class; answers that are not a class count against their label's recall. Empty without records."""
-    if not one.labels:
+    return _report(Counter(zip(one.labels, map(plain, one.answers), strict=True)), one.classes)
+
+
+def of_counts(counts: ClassCounts) -> str:
+    """The same report of a confusion matrix."""
+    names = [*counts.classes, "(none)"]
+    pairs = {
+        (label, answer): number
+        for label, row in zip(counts.classes, counts.rows, strict=True)
+        for answer, number in zip(names, row, strict=True)
+        if number
+    }
+    return _report(Counter(pairs), counts.classes)
+
+
+def _report(pairs: Counter[tuple[str, str]], classes: Sequence[str]) -> str:
+    """The report of counts of labels and answers. Of more than two classes, means are of those that are either."""
+    if not pairs:
         return ""
-    said = [plain(answer) for answer in one.answers]
-    true, told = Counter(one.labels), Counter(said)
-    hits = Counter(a for a, b in zip(said, one.labels, strict=True) if a == b)
-    rows = {name: _row(hits[name], told[name], true[name]) for name in one.classes}
-    found = list(rows.values())
-    total = len(one.labels)
+    true, told, hits = Counter[str](), Counter[str](), Counter[str]()
+    for (label, answer), number in pairs.items():
+        true[label] += number
+        told[answer] += number
+        hits[label] += number if label == answer else 0
+    rows = {name: _row(hits[name], told[name], true[name]) for name in classes}
+    found = [row for name, row in rows.items() if len(classes) == 2 or true[name] or told[name]]
+    total = true.total()
     right = sum(hits.values())
-    shown = set(sorted(one.classes, key=lambda name: -true[name])[:MOST])
-    names = {name: printable(name) for name in one.classes if name in shown}
-    width = max(len("weighted avg"), *map(len, names.values()))
+    shown = set(sorted(classes, key=lambda name: -true[name])[:MOST])
+    names = {name: printable(name) for name in classes if name in shown}
+    width = max(len("weighted avg"), *map(columns, names.values()))
     lines = [f"{'':>{width}} " + "".join(f" {name:>9}" for name in HEAD), ""]
     lines += [_line(text, rows[name], width) for name, text in names.items()]
-    if len(names) < len(one.classes):
-        lines.append(f"{'':>{width}}  and {len(one.classes) - len(names)} more classes")
+    if len(names) < len(classes):
+        lines.append(f"{'':>{width}}  and {len(classes) - len(names)} more classes")
     lines.append("")
-    if set(said) <= set(one.classes):
+    if set(told) <= set(classes):
         lines.append(f"{'accuracy':>{width}} {'':>10}{'':>10} {right / total:>9.4f} {total:>9}")
     else:
-        lines.append(_line("micro avg", _row(right, sum(told[name] for name in one.classes), total), width))
+        lines.append(_line("micro avg", _row(right, sum(told[name] for name in classes), total), width))
     lines.append(_line("macro avg", _mean(found, [1] * len(found), total), width))
     lines.append(_line("weighted avg", _mean(found, [row[3] for row in found], total), width))
     return "\n".join(lines) + "\n"
@@ -83,4 +104,6 @@ def _mean(rows: Sequence[Row], weights: Sequence[int], total: int) -> Row:
 
 
 def _line(name: str, row: Row, width: int) -> str:
-    return f"{name:>{width}} " + "".join(f" {figure:>9.4f}" for figure in row[:3]) + f" {row[3]:>9}"
+    return (
+        " " * (width - columns(name)) + f"{name} " + "".join(f" {figure:>9.4f}" for figure in row[:3]) + f" {row[3]:>9}"
+    )

@@ -80,6 +80,7 @@ def choose(
     fit_temperature: bool = False,
     checkpoint: Path | None = None,
     labels: tuple[str, ...] | None = None,
+    positive: str | None = None,
     written_with: float | None = None,
     quiet: bool = False,
 ) -> Chosen:
@@ -91,13 +92,14 @@ def choose(
       goal: None keeps the threshold where it is.
       checkpoint: whose stored threshold and temperature the answers were given with.
       labels: which there are; by default those that the file tells.
+      positive: the one that counts as yes; by default the first of two.
       written_with: the temperature that the answers' probabilities were written with; by default it is worked out.
       quiet: write no notes to stderr.
 
     Raises:
       MissingInputError, BadDataError: no such file, no probabilities, one label only, or no threshold reaches the goal.
     """
-    found = answer_files.read(path, labels, quiet)
+    found = answer_files.read(path, labels, quiet, positive)
     classes = found.outcomes.classes
     if found.outcomes.p is None:
         what = "the lines have no p_yes that their answers follow from"
@@ -109,15 +111,15 @@ def choose(
         written_with = found.made.temperature
     written = temperature_written(path, file, written_with, stored, checkpoint, quiet)
     scores = log_odds(found.outcomes.p) * written
-    positive = np.array([label == classes[0] for label in found.outcomes.labels], bool)
+    is_yes = np.array([label == classes[0] for label in found.outcomes.labels], bool)
     before = stored.point if stored else OperatingPoint()
     place = place_before = log_odds_of(before)
     chosen = stored.chosen if stored else "as likely as not"
     try:
-        temperature = threshold.temperature(scores, positive) if fit_temperature else before.temperature
+        temperature = threshold.temperature(scores, is_yes) if fit_temperature else before.temperature
         if goal is not None:
-            place = threshold.choose(scores, positive, goal).log_odds
-            chosen = f"{goal} on {file}, {len(positive)} records"
+            place = threshold.choose(scores, is_yes, goal).log_odds
+            chosen = f"{goal} on {file}, {len(is_yes)} records"
     except BadDataError as error:
         raise BadDataError(error.what, where=file, hint=error.hint) from None
     # Answers stay as they are with another temperature: the threshold moves with it.
@@ -126,7 +128,7 @@ def choose(
     stored = Stored(
         point, classes, printable(chosen)[:LONGEST], files, mark, thresholds=stored.thresholds if stored else {}
     )
-    return Chosen(file, scores, positive, before, point, (place_before, place), stored)
+    return Chosen(file, scores, is_yes, before, point, (place_before, place), stored)
 
 
 def mark_of(checkpoint: Path) -> str:

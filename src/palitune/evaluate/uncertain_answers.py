@@ -24,6 +24,7 @@ def most_uncertain(
     *,
     threshold: float | None = None,
     labels: tuple[str, ...] | None = None,
+    positive: str | None = None,
     quiet: bool = False,
 ) -> list[Line]:
     """Lines of answers, the most uncertain first.
@@ -32,6 +33,7 @@ def most_uncertain(
       number: how many; None is all.
       threshold: the probability of the positive label that answers are near to; by default what parts the answers.
       labels: which there are; by default those that the file tells.
+      positive: the one that counts as yes; by default the first of two.
       quiet: write no notes to stderr.
 
     Raises:
@@ -45,7 +47,9 @@ def most_uncertain(
         lines.append(Line(raw, said))
     made = answer_source.read(Path(file), quiet)
     predictions = [line.prediction._replace(made=made) for line in lines]
-    outcomes = answer_files.outcomes_of(predictions, answer_files.classes_of(predictions, labels, quiet), file)
+    outcomes = answer_files.outcomes_of(
+        predictions, answer_files.classes_of(predictions, labels, quiet, positive), file, positive
+    )
     if threshold is None:
         threshold = answer_files.threshold_of(predictions, outcomes.classes)
     order = doubtful(outcomes, threshold_of(outcomes) if threshold is None else threshold)

@@ -9,6 +9,7 @@ from palitune.checkpoint import manifest
 from palitune.config.run_config import PROMPT
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
+from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith
 from palitune.evaluate import baseline, probe
 from palitune.evaluate.baseline import Contestant
@@ -33,6 +34,7 @@ class Split(NamedTuple):
     valid_file: Path
     train: Sequence[Example]
     valid: Sequence[Example]
+    classes: tuple[str, ...] = LABELS
 
 
 def contestants(
@@ -63,12 +65,12 @@ def contestants(
     if not quiet:
         announce(opened.model)
     seen_in_training.tell(base, str(split.valid_file), split.valid, quiet)
-    found = [baseline.majority(labels, truth), _zero_shot(opened, split, prompts, metric, quiet)]
+    found = [baseline.majority(labels, truth, split.classes), _zero_shot(opened, split, prompts, metric, quiet)]
     if not all(record.images for record in (*split.train, *split.valid)):
         console.note("no linear probe: it learns from image features, and there are texts")
         return found
     train, valid = (probe_features.features(part, opened.images, quiet) for part in (split.train, split.valid))
-    found.append(baseline.linear_probe(train, labels, valid, truth, seed))
+    found.append(baseline.linear_probe(train, labels, valid, truth, seed, split.classes))
     return found
 
 
@@ -78,18 +80,20 @@ def _zero_shot(opened: Opened, split: Split, prompts: Sequence[Prompt] | None, m
     params = opened.params()
     if prompts is None:
         own = manifest.prompt(model.path, PROMPT)
-        predictor = Predictor(model, images, MadeWith(LABELS, prompt=own), quiet=quiet)
-        outcomes = of_predictions(predictor.predict_all(split.valid, params=params), LABELS)
+        predictor = Predictor(model, images, MadeWith(split.classes, prompt=own), quiet=quiet)
+        outcomes = of_predictions(predictor.predict_all(split.valid, params=params), split.classes)
         return Contestant("zero-shot", _questions(split.valid, own), outcomes)
     if (count := sum(bool(record.prompt) for record in split.valid)) and not quiet:
         what = f"--prompts takes the place of the questions of {count} of {len(split.valid)} records"
         console.note(f"{what}: without it they are asked their own")
     chosen = prompts[0]
     if len(prompts) > 1:
-        order, _ = ranked(score_prompts(model, images, params, split.train, prompts, quiet=quiet), metric)
+        order, _ = ranked(
+            score_prompts(model, images, params, split.train, prompts, classes=split.classes, quiet=quiet), metric
+        )
         chosen = prompts[order[0]]
-    (zero,) = score_prompts(model, images, params, split.valid, [chosen], quiet=quiet)
-    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != LABELS else "")
+    (zero,) = score_prompts(model, images, params, split.valid, [chosen], classes=split.classes, quiet=quiet)
+    detail = chosen.text + (f" ({'/'.join(chosen.words)})" if chosen.words != split.classes else "")
     return Contestant("zero-shot", detail, zero.outcomes)
 
 
@@ -99,14 +103,21 @@ def _questions(records: Sequence[Example], prompt: str) -> str:
     return own[0] if len(own) == 1 else f"{len(own)} questions of the records' own"
 
 
-def fine_tuned(checkpoint: Path, valid: Sequence[Example], data: str, open_model: Open, quiet: bool) -> Contestant:
+def fine_tuned(
+    checkpoint: Path,
+    valid: Sequence[Example],
+    data: str,
+    open_model: Open,
+    quiet: bool,
+    classes: tuple[str, ...] = LABELS,
+) -> Contestant:
     """A fine-tuned model's answers, with its own prompt and threshold.
 
     Args:
       data: what a note on stderr calls the validation examples.
     """
     model, images = opened = open_model(checkpoint)
-    predictor = Predictor(model, images, made_with(model, quiet=quiet), quiet=quiet)
+    predictor = Predictor(model, images, made_with(model, labels=LabelSet(classes), quiet=quiet), quiet=quiet)
     seen_in_training.tell(checkpoint, data, valid, quiet)
     predictions = predictor.predict_all(valid, params=opened.params())
-    return Contestant("fine-tuned", checkpoint.stem, of_predictions(predictions, LABELS))
+    return Contestant("fine-tuned", checkpoint.stem, of_predictions(predictions, classes))

@@ -23,6 +23,7 @@ from palitune.data.formats.tsv import to_tsv
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.loader import ImageSource
 from palitune.data.prediction import Prediction
+from palitune.data.probabilities import rejected
 from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, printable
 from palitune.evaluate.unfinished_answers import resume
 from palitune.infer import answering
@@ -78,8 +79,9 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
         predictor = Predictor(*opened, made, frames=frames, batch_size=wanted.batch_size, quiet=wanted.quiet)
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
         examples = known.watch(located(asked, images, asked.tell))
+        answers = (rejected(one, config.min_p) for one in predictor.predict(examples, asked.tell))
         try:
-            written = asked.done + _write(predictor.predict(examples, asked.tell), total, out, made.labels, wanted)
+            written = asked.done + _write(answers, total, out, made.labels, wanted)
         finally:
             source_of.write(made)
         known.tell(wanted.data)

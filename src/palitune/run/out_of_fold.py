@@ -23,14 +23,12 @@ from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
 from palitune.data.prediction import MadeWith
 from palitune.data.probabilities import Array
-from palitune.errors import UsageError
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.asked import check_images
 from palitune.infer.loading import announce
 from palitune.infer.opening import Opened, open_model
 from palitune.infer.predictor import Predictor
-from palitune.labels import LABELS
 from palitune.run import learn
 
 # What learning reads is written here, with palitune's own keys.
@@ -54,18 +52,16 @@ def by_linear_probe(
 
 
 def by_fine_tuning(records: Sequence[Example], classes: tuple[str, ...], folds: int, config: RunConfig) -> Array:
-    """Probabilities float64[N, 2] by fine-tuning a model for every fold.
+    """Probabilities float64[N, C] by fine-tuning a model for every fold.
 
     Args:
       config: settings of model, prompt, images and learning; where examples come from, and where models go, is added.
 
     Raises:
-      UsageError: the labels are not yes and no.
       ResumableError: stopped by a signal.
     """
-    if classes != LABELS:
-        raise UsageError("learning takes yes and no: leave out --learn for other labels")
-    p = np.zeros((len(records), 2))
+    config = dataclasses.replace(config, labels=classes, labels_from=None)
+    p = np.zeros((len(records), len(classes)))
     with tempfile.TemporaryDirectory() as scratch:
         parts = probe.parts([record.label for record in records], folds, config.seed)
         for number, (learned, held_out) in enumerate(parts, 1):
@@ -78,7 +74,7 @@ def by_fine_tuning(records: Sequence[Example], classes: tuple[str, ...], folds: 
 
 
 def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Array:
-    """Learns from one file; probabilities float64[M, 2] of the other's M examples."""
+    """Learns from one file; probabilities float64[M, C] of the other's M examples."""
     # Learning must not see the held-out labels, not even to choose its best step: its own examples evaluate it.
     own = dataclasses.replace(
         config, data=str(train), write=str(target), save_every=0, images=train.root, allow_outside=True, quiet=True
@@ -88,8 +84,8 @@ def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Arra
         path = learn.learn(own).checkpoint
     assert path is not None
     opened = open_model(path, own, own, quiet=True)
-    made = MadeWith(LABELS, prompt=manifest.prompt(path, PROMPT))
-    held_out = dataset_files.load(valid, own)
+    made = MadeWith(config.labels, prompt=manifest.prompt(path, PROMPT))
+    held_out = dataset_files.load(valid, own, labels=config.labels)
     predictions = Predictor(opened.model, opened.images, made, quiet=True).predict_all(held_out)
     return np.array([one.probabilities for one in predictions])
 

@@ -10,11 +10,13 @@ from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
 from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith, Prediction, by_example
+from palitune.data.probabilities import rejected
 from palitune.errors import UsageError
 from palitune.evaluate import label_table, per_class, several_answers, several_labels
+from palitune.evaluate.confusion import is_right
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report import page_files, several_report, several_text, summary
-from palitune.evaluate.report.result_block import outcome_block
+from palitune.evaluate.report.result_block import outcome_block, unsure_line
 from palitune.infer import answering
 from palitune.infer.asked import check_images, frames_of, tell_of_questions
 from palitune.infer.loading import announce
@@ -69,6 +71,10 @@ def validate(
         predictions = predictor.predict_all(examples)
         everything += predictions
         _print_block(path, predictions, made, labels)
+        if config.min_p is not None:
+            sure = [one for one in predictions if rejected(one, config.min_p) is one]
+            right = sum(is_right(one.text, one.target.answer or "") for one in sure)
+            print(unsure_line(len(predictions) - len(sure), right, len(predictions), config.min_p), flush=True)
     if sheet_path is not None:
         from palitune.evaluate.report import plots
 

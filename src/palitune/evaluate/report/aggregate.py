@@ -4,19 +4,38 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
 from palitune.data.formats import label_answers
+from palitune.data.label_sets import MOST_OF_DATA, LabelSet
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
-from palitune.evaluate import confusion
+from palitune.evaluate import answer_labels, per_class
+from palitune.evaluate.class_counts import counts_of_pairs
+from palitune.evaluate.confusion import is_right, plain
 from palitune.evaluate.report import result_block
 
+MOST_PAIRS = 100_000  # different labels with answers
 Answered = tuple[Example, Prediction | None]
 
 
-def block_of(path: Path) -> str:
+class Wanted(NamedTuple):
+    """What is counted beside the answers themselves.
+
+    Attributes:
+      typed: the labels that an answer is one of; None is those that the file tells.
+      positive: the label that counts as yes; None is the first of two.
+      least: the probability below which an answer is unsure; None is only where it says so.
+    """
+
+    typed: tuple[str, ...] | None = None
+    positive: str | None = None
+    least: float | None = None
+
+
+def block_of(path: Path, wanted: Wanted | None = None) -> str:
     """The block of a file of answers; of labels alone, what always saying the same would score.
 
     Raises:
@@ -27,7 +46,7 @@ def block_of(path: Path) -> str:
     every = itertools.chain([first], lines)
     if first[1] is None and label_answers.predictions(first[0]) is not None:
         return _of_several(path, every)
-    return _of_one(path, every)
+    return _of_one(path, every, wanted or Wanted())
 
 
 def _of_several(path: Path, lines: Iterable[Answered]) -> str:
@@ -38,8 +57,11 @@ def _of_several(path: Path, lines: Iterable[Answered]) -> str:
     return several_text.block(str(path), several_labels.evaluate(found.table, resamples=0), title="Aggregate")
 
 
-def _of_one(path: Path, lines: Iterator[Answered]) -> str:
+def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:
     kinds: Counter[str] = Counter()
+    pairs: Counter[tuple[str, str]] = Counter()  # labels and answers
+    sure: Counter[bool] = Counter()  # whether answers that are likely enough are right
+    known = answer_labels.of_file(path, wanted.typed, wanted.positive)
     labels: Counter[str] = Counter()
     alone: Counter[str] = Counter()  # answers without a label
     unlabelled = 0
@@ -53,9 +75,39 @@ def _of_one(path: Path, lines: Iterator[Answered]) -> str:
             continue
         labels[example.label] += 1
         if said is not None:
-            kinds[confusion.kind(said.text, example.label)] += 1
+            known = known or answer_labels.of_line(said, wanted.positive)
+            kinds[answer_labels.outcome(said.text, example.label, known)] += 1
+            if len(pairs) < MOST_PAIRS:
+                pairs[plain(example.label), plain(said.text)] += 1
+            if not answer_labels.is_unsure(said, known, wanted.least):
+                sure[is_right(said.text, example.label)] += 1
     if not labels and not alone:
         raise BadDataError("neither answers nor labels are here", where=str(path))
     if 0 < kinds.total() < labels.total():
         raise BadDataError("some lines have an answer and some have none", where=str(path))
-    return result_block.aggregate_block(str(path), kinds, labels or alone, unlabelled)
+    classes = _classes(pairs, known) if kinds else ()
+    block = result_block.aggregate_block(str(path), kinds, labels or alone, unlabelled, classes[:2])
+    if len(classes) > 2:
+        block = _of_classes(path, pairs, LabelSet(classes, known.positive if known else ""), unlabelled)
+    if (unsure := kinds.total() - sure.total()) or (kinds and wanted.least is not None):
+        block += "\n" + result_block.unsure_line(unsure, sure[True], kinds.total(), wanted.least)
+    return block
+
+
+def _classes(pairs: Counter[tuple[str, str]], known: LabelSet | None) -> tuple[str, ...]:
+    """The labels as they are known, or else those that are there, where they are few and come again; else none."""
+    there = sorted({label for label, _ in pairs})
+    own = tuple(map(plain, known.classes)) if known is not None else ()
+    if set(there) <= set(own):
+        return own
+    if len(there) > MOST_OF_DATA or 2 * len(there) > pairs.total():
+        return ()
+    return tuple(there) if len(there) > 2 else ()
+
+
+def _of_classes(path: Path, pairs: Counter[tuple[str, str]], labels: LabelSet, unlabelled: int) -> str:
+    """The block of three or more classes, with precision, recall and F-measure of each."""
+    counts = counts_of_pairs(pairs, labels.classes)
+    block = result_block.counts_block(str(path), counts, title="Aggregate", positive=plain(labels.positive))
+    block += f"\n{per_class.of_counts(counts).rstrip()}"
+    return f"{block}\n  without a label: {unlabelled}" if unlabelled else block

@@ -18,6 +18,7 @@ def summarize_file(
     before: str | None = None,
     *,
     labels: tuple[str, ...] | None = None,
+    positive: str | None = None,
     stored: Stored | None = None,
     learned: Learned | None = None,
     most: int = 60,
@@ -29,6 +30,7 @@ def summarize_file(
     Args:
       before: a file with another model's answers to the same examples.
       labels: which there are; by default those that the file tells.
+      positive: the one that counts as yes; by default the first of two.
       stored: the threshold of the model that gave the answers.
       learned: how that model was made.
       most: how many wrong answers are listed.
@@ -39,10 +41,10 @@ def summarize_file(
       MissingInputError, BadDataError: as `answer_files.read` and `answer_files.same_records`.
     """
     dataset_files.require_data(file)
-    found, earlier = answer_files.read(Path(file), labels, quiet), None
+    found, earlier = answer_files.read(Path(file), labels, quiet, positive), None
     if before:
         dataset_files.require_data(before)
-        earlier = answer_files.read(Path(before), found.outcomes.classes, quiet)
+        earlier = answer_files.read(Path(before), found.outcomes.classes, quiet, positive)
         earlier, found = answer_files.same_records(earlier, found)
     facts = {"answers": file} | ({"before": before} if before else {})
     facts |= _facts_of(found)
@@ -73,7 +75,11 @@ def _facts_of(answers: Answers) -> dict[str, str]:
 
 
 def compare_files(
-    files: Sequence[str], *, labels: tuple[str, ...] | None = None, quiet: bool = False
+    files: Sequence[str],
+    *,
+    labels: tuple[str, ...] | None = None,
+    positive: str | None = None,
+    quiet: bool = False,
 ) -> list[tuple[Answers, Answers, Comparison]]:
     """The first file with each of the others: both files' answers to their common examples, and what changed.
 
@@ -82,8 +88,8 @@ def compare_files(
     """
     for file in files:
         dataset_files.require_data(file)
-    first = answer_files.read(Path(files[0]), labels, quiet)
-    others = [answer_files.read(Path(file), first.outcomes.classes, quiet) for file in files[1:]]
+    first = answer_files.read(Path(files[0]), labels, quiet, positive)
+    others = [answer_files.read(Path(file), first.outcomes.classes, quiet, positive) for file in files[1:]]
     pairs = [answer_files.same_records(first, other) for other in others]
     return [(before, after, comparison.compare(before.outcomes, after.outcomes)) for before, after in pairs]
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from palitune.errors import printable
 from palitune.evaluate.class_counts import ClassCounts, Counts, counts_of
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion, is_right
+from palitune.labels import plain_set
 from palitune.text_tables import aligned
 
 LABELS_SHOWN = 10
@@ -133,15 +134,27 @@ def _right_and_wrong(right: int, total: int) -> list[str]:
     return [f"  right={right} wrong={total - right}", *([f"  accuracy:  {right / total}"] if total else [])]
 
 
-def aggregate_block(path: str, kinds: Mapping[str, int], labels: Mapping[str, int], unlabelled: int) -> str:
+def unsure_line(unsure: int, right: int, total: int, least: float | None) -> str:
+    """How many answers are unsure, with a probability below the least one, and how many of the rest are right."""
+    below = "" if least is None else f" below {least:g}"
+    rest = total - unsure
+    accuracy = f"{right / rest:.4f}" if rest else "-"
+    return f"  unsure{below}: {unsure} of {total} ({unsure / total:.4f}), accuracy of the rest: {accuracy}"
+
+
+def aggregate_block(
+    path: str, kinds: Mapping[str, int], labels: Mapping[str, int], unlabelled: int, classes: Sequence[str] = ()
+) -> str:
     """The block of a file of answers; of one with labels alone, what always saying the same would score.
 
     Args:
       kinds: numbers of "tp", "tn", "fp" and "fn"; empty where there are no answers.
       labels: how often each is there; of lines without any label, the answers.
       unlabelled: lines without a label.
+      classes: of two, which they are; empty is yes and no.
     """
-    if kinds and set(labels) <= {POSITIVE, NEGATIVE}:
+    two = {POSITIVE, NEGATIVE} if len(classes) != 2 else set(classes)
+    if kinds and plain_set(labels) <= two:
         counts = Confusion(**{kind: kinds.get(kind, 0) for kind in ("tp", "tn", "fp", "fn")})
         block = result_block(path, counts, title="Aggregate")
     elif kinds:

@@ -78,7 +78,7 @@ def made_with(
     decode, threshold = settings.decode or chosen.labels is None, settings.threshold
     point, note, is_stored = OperatingPoint(), "", False
     if (stored := operating_point.read(model.path)) is not None:
-        if (other := _not_meant(stored, model, chosen, prompt)) is None:
+        if (other := _not_meant(stored, model, chosen, settings.positive, prompt)) is None:
             point = stored.point
             note = _in_words(stored, chosen)
             if chosen.is_several and stored.positive:
@@ -119,14 +119,16 @@ def _in_words(stored: operating_point.Stored, labels: LabelSet) -> str:
     return f"threshold {stored.point.threshold:.4g}{of} ({stored.chosen})"
 
 
-def _not_meant(stored: operating_point.Stored, model: Model, labels: LabelSet, prompt: str | None) -> str | None:
+def _not_meant(
+    stored: operating_point.Stored, model: Model, labels: LabelSet, positive: str | None, prompt: str | None
+) -> str | None:
     """What a stored threshold is for, if not for what is asked."""
     if stored.checkpoint != operating_point.mark(model.checkpoint):
         return "other parameters"
     known, asked = tuple(map(plain, stored.labels)), tuple(map(plain, labels.classes))
     if known != asked and not (labels.is_several and set(known) == set(asked)):
         return f"the labels {','.join(stored.labels)}"
-    if labels.positive and stored.positive and labels.positive != stored.positive:
+    if positive is not None and stored.positive and plain(positive) != plain(stored.positive):
         return f"the label {stored.positive}"
     if prompt is not None and prompt != manifest.prompt(model.path, PROMPT):
         return "another prompt"

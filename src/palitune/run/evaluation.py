@@ -62,7 +62,13 @@ def whole_of(
 
 
 def counted(predictions: Sequence[Prediction], classes: Sequence[str] = LABELS) -> Counts:
-    """The confusion matrix of predictions of examples with labels; of free text, without classes, right and wrong."""
+    """The confusion matrix of predictions of examples with labels; of free text, without classes, right and wrong.
+
+    Of several labels it is that of all known answers together.
+    """
+    if label_table.are_several(predictions):
+        predictions = [one for one in predictions if one.target.answer is not None]
+        return counts_of([one.target.answer or "" for one in predictions], [one.text for one in predictions], classes)
     labels, answers = [one.example.label for one in predictions], [one.text for one in predictions]
     if classes:
         return counts_of(labels, answers, classes)

@@ -22,7 +22,7 @@ def block(path: str, result: SeveralResult, label: str | None = None, title: str
       label: beside the path, what was evaluated.
     """
     head = printable(f"{title}: {path}{f' ({label})' if label else ''}")
-    lines = aligned(rows(result))
+    lines = aligned(_without_empty(rows(result)))
     whole = sum(result.per_record.values())
     more = [f"exact match: {value(result.exact_match.value)}{_interval(result.exact_match)}"]
     if whole:
@@ -45,6 +45,12 @@ def rows(result: SeveralResult) -> list[list[str]]:
     found.append(["macro", "", "", *_cells(result.macro), ""])
     found.append(["samples", "", "", *_cells(result.samples), ""])
     return found
+
+
+def _without_empty(table: list[list[str]]) -> list[list[str]]:
+    """A table without the column of intervals, where there are none."""
+    place = table[0].index("95 %")
+    return table if any(row[place] for row in table[1:]) else [row[:place] + row[place + 1 :] for row in table]
 
 
 def _cells(figures: Mapping[str, Figure]) -> list[str]:

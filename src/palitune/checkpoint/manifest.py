@@ -243,6 +243,11 @@ def longest(checkpoint: Path, default: int) -> int:
     return max(default, min(found, LONGEST)) if type(found) is int else default
 
 
+def loss_on(checkpoint: Path) -> str:
+    """Which of the assistant's turns of a chat a checkpoint was trained on. Raises as `read` does."""
+    return "last" if read(checkpoint).get("config", {}).get("loss_on") == "last" else "all"
+
+
 def frames(checkpoint: Path, default: str) -> str:
     """Which frame of an animated image a checkpoint was trained with. Raises as `read` does."""
     found = str(read(checkpoint).get("config", {}).get("frames", default))

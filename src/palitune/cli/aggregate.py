@@ -11,6 +11,9 @@ answer would score. - is standard input.
 
 Other labels than yes and no are those that FILE was made with. Three and more have a confusion matrix and a line for
 each class.
+
+Of free text it prints the share of right answers, chrF, BLEU and ROUGE-L (with palitune[text] installed), and how many
+answers are JSON.
 """
 EXAMPLES = """\
 examples:
@@ -26,14 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     arguments.add_classes(parser)
     text = "also count the answers that are less likely than this, and how many of the rest are right"
     parser.add_argument("--min-p", type=values.probability, metavar="P", help=text)
+    text = "of free text, also say which share of the answers meets this JSON schema (needs palitune[text])"
+    parser.add_argument("--json-schema", metavar="FILE", help=text)
 
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune aggregate` with the arguments that were given."""
     from pathlib import Path
 
+    from palitune.evaluate import free_text
     from palitune.evaluate.report import aggregate
 
-    wanted = aggregate.Wanted(arguments.classes(args), args.positive, args.min_p)
+    schema = free_text.read_schema(args.json_schema) if args.json_schema else None
+    wanted = aggregate.Wanted(arguments.classes(args), args.positive, args.min_p, schema)
     for file in args.files:
         print(aggregate.block_of(Path(file), wanted), flush=True)

@@ -134,7 +134,7 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Which answers there are."""
-    add(parser, AnsweringSettings, ("decode", "threshold", "min_p"))
+    add(parser, AnsweringSettings, ("decode", "max_new_tokens", "threshold", "min_p"))
 
 
 def add_classes(parser: argparse.ArgumentParser, has_positive: bool = True) -> None:

@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="PNG", help="also draw the images with their answers, wrong ones first")
     text = "also write a page about all FILEs together, as `palitune report` does"
     parser.add_argument("--report", metavar="HTML", help=text)
+    text = "of free text, also say which share of the answers meets this JSON schema (needs palitune[text])"
+    parser.add_argument("--json-schema", metavar="FILE", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --sheet and --report replace files")
     arguments.add(parser, PredictorConfig)
 
@@ -34,5 +36,12 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune validate` with the arguments that were given."""
     from palitune.run.validation import validate
 
-    config = arguments.read(PredictorConfig, args)
-    validate(config, args.files, sheet=args.sheet, page=args.report, overwrite=args.overwrite, quiet=args.quiet)
+    validate(
+        arguments.read(PredictorConfig, args),
+        args.files,
+        sheet=args.sheet,
+        page=args.report,
+        json_schema=args.json_schema,
+        overwrite=args.overwrite,
+        quiet=args.quiet,
+    )

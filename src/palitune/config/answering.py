@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import PROBABILITY, File, Flag, Kind, Prompt
+from palitune.config.value_kinds import PROBABILITY, File, Flag, Kind, Prompt, Whole
 from palitune.errors import UsageError
 from palitune.labels import LABELS, plain, plain_set
 
@@ -76,6 +76,13 @@ class AnsweringSettings(LabelSettings):
         False,
         Flag(),
         "let the model write freely instead of scoring the labels; what is not a label is wrong, and listed",
+    )
+    max_new_tokens: int | None = setting(
+        None,
+        Whole(1, 8192),
+        "the most tokens of an answer that is written freely, which is cut there",
+        metavar="N",
+        shown="8 where there are labels, 256 of free text",
     )
     threshold: float | None = setting(
         None,

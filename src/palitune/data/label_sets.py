@@ -79,7 +79,7 @@ def of_examples(examples: Iterable[Example]) -> tuple[str, ...] | None:
         counts[plain(text)] += count
     if len(counts) < 2 or plain_set(LABELS) & counts.keys():  # of one label there is nothing to tell apart
         return LABELS
-    if len(counts) > MOST_OF_DATA or (len(counts) > 2 and 2 * len(counts) > counts.total()):
+    if are_text(counts):
         return None
     spelled: dict[str, str] = {}
     for text, _ in sorted(written.items(), key=lambda pair: (-pair[1], pair[0])):
@@ -88,6 +88,11 @@ def of_examples(examples: Iterable[Example]) -> tuple[str, ...] | None:
     if len(ordered) == 2 and ordered[1].lower() in MEANS_YES:
         ordered.reverse()
     return tuple(spelled[label] for label in ordered)
+
+
+def are_text(counts: Counter[str]) -> bool:
+    """Whether labels, by how often each is there, are free text: too many different ones, or hardly any twice."""
+    return len(counts) > MOST_OF_DATA or (len(counts) > 2 and 2 * len(counts) > counts.total())
 
 
 def with_positive(labels: tuple[str, ...] | None, positive: str | None) -> LabelSet:

@@ -76,6 +76,9 @@ def made_with(
     settings = settings or AnsweringSettings()
     chosen = labels_of(model.path, settings, quiet=quiet) if labels is None else labels
     decode, threshold = settings.decode or chosen.labels is None, settings.threshold
+    if settings.max_new_tokens is not None and not decode:
+        what = f"--max-new-tokens has no effect where an answer is one of {listed(chosen.classes)}"
+        raise UsageError(what, hint="--decode lets the model write freely")
     point, note, is_stored = OperatingPoint(), "", False
     if (stored := operating_point.read(model.path)) is not None:
         if (other := _not_meant(stored, model, chosen, settings.positive, prompt)) is None:

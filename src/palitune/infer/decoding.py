@@ -22,6 +22,7 @@ from palitune.models.multimodal import Text
 from palitune.models.spec import ModelSpec
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
+MAX_TEXT = 256  # tokens of an answer that is none of some labels
 # Tokens written so far, which answers are done, the next logits, the cache, the tokens and their log-probabilities.
 State = tuple[int | jax.Array, jax.Array, jax.Array, Cache, jax.Array, jax.Array]
 
@@ -73,7 +74,17 @@ def greedy(
 class Writer:
     """What a model writes freely."""
 
-    def __init__(self, config: ModelSpec, template: Template, dtype: DTypeLike, batch_size: int = BATCH_SIZE) -> None:
+    def __init__(
+        self,
+        config: ModelSpec,
+        template: Template,
+        dtype: DTypeLike,
+        batch_size: int = BATCH_SIZE,
+        most: int = MAX_ANSWER,
+    ) -> None:
+        """Args:
+        most: tokens of an answer, which is cut there.
+        """
         self.template, self.batch_size = template, batch_size
         self.patches, self.width = config.num_image_tokens, config.llm.width
 
@@ -82,7 +93,7 @@ class Writer:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
             pieces = min(template.vocabulary.size, config.llm.vocab_size)
-            tokens, logp = greedy(config, tree, zimg, text_of(prompts), MAX_ANSWER, template.end, pieces)
+            tokens, logp = greedy(config, tree, zimg, text_of(prompts), most, template.end, pieces)
             return tokens, jnp.isfinite(logp).all(axis=1)
 
         self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode

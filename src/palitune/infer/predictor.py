@@ -20,7 +20,7 @@ from palitune.data.probabilities import pooled, predicted, probabilities, requir
 from palitune.errors import PalituneError
 from palitune.infer import answering
 from palitune.infer.asked import Asked, Frames, asked_of, frames_of, requests, tell
-from palitune.infer.decoding import Writer
+from palitune.infer.decoding import MAX_ANSWER, MAX_TEXT, Writer
 from palitune.infer.loading import Model
 from palitune.infer.opening import ImagesOfModel, Opened, open_model
 from palitune.infer.prompt_batches import Question
@@ -44,12 +44,14 @@ class Predictor:
         *,
         frames: Frames | None = None,
         batch_size: int = 8,
+        most: int | None = None,
         quiet: bool = False,
     ) -> None:
         """Args:
           images: where the images come from, as `infer.opening.image_source` makes it.
           made: the labels, threshold, temperature and prompt, as `infer.answering.made_with` finds them.
           frames: which frames of animated images are scored; None is the one that `images` says.
+          most: tokens of an answer that is written freely; None is few where there are labels, and more of free text.
           quiet: show no progress.
 
         Raises:
@@ -60,9 +62,11 @@ class Predictor:
             batch_size = model.sizes.img.together(batch_size)
         self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
         self.template, self.silent = model.template, quiet or not is_seen()
-        self.writer = Writer(model.sizes, model.template, model.dtype, batch_size) if made.decode else None
+        most = most or (MAX_ANSWER if made.labels else MAX_TEXT)
+        self.writer = Writer(model.sizes, model.template, model.dtype, batch_size, most) if made.decode else None
         self._scorers: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Scorer] = {}
-        self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
+        if made.labels or not made.decode:
+            self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
         image = "" if model.sizes.img else None
         self.template.prompt(Example.of(image, made.prompt, where="the prompt of examples that have none"), "")
 
@@ -130,7 +134,8 @@ class Predictor:
         """A predictor as settings say. Raises as `load`."""
         model, images = open_model(workspace.checkpoint_to_read(config.model), config, config, quiet=quiet)
         made = answering.made_with(model, config, config.prompt, quiet=quiet)
-        return cls(model, images, made, frames=frames_of(model.path, config), batch_size=batch_size, quiet=quiet)
+        frames, most = frames_of(model.path, config), config.max_new_tokens
+        return cls(model, images, made, frames=frames, batch_size=batch_size, most=most, quiet=quiet)
 
     @functools.cached_property
     def params(self) -> Mapping[str, jax.Array]:
@@ -188,6 +193,9 @@ class Predictor:
         questions: tuple[str, ...] | None,
         on_bad: Callable[[PalituneError], None] | None,
     ) -> Iterator[Prediction]:
+        if self.writer and made.decode and not made.labels:
+            yield from self._texts(self.writer, params, asked, made, on_bad)
+            return
         pending: collections.deque[tuple[Asked, int]] = collections.deque()
         for_scores, for_texts = itertools.tee(self._questions(asked, pending, on_bad))
         texts = self.writer(params, for_texts) if self.writer and made.decode else itertools.repeat("")
@@ -202,6 +210,25 @@ class Predictor:
             for number, target in enumerate(one.targets):
                 p = pooled(probabilities(scores[:, number], made.temperature), pool)
                 yield predicted(one.example, target, p, made, said if made.decode else ())
+
+    def _texts(
+        self,
+        writer: Writer,
+        params: Mapping[str, jax.Array],
+        asked: Iterable[Asked],
+        made: MadeWith,
+        on_bad: Callable[[PalituneError], None] | None,
+    ) -> Iterator[Prediction]:
+        """What is written where there are no labels to score; of several frames the commonest text."""
+        pending: collections.deque[tuple[Asked, int]] = collections.deque()
+        texts = writer(params, self._questions(asked, pending, on_bad))
+        for first in texts:
+            one, count = pending.popleft()
+            written = [first, *(next(texts) for _ in range(count - 1))]
+            said = [text for text in written if text is not None]
+            require_finite(np.zeros(1) if len(said) == count else np.full(1, np.nan), one.example, self.model.path)
+            text = collections.Counter(said).most_common(1)[0][0]
+            yield from (Prediction(one.example, target, text, made=made) for target in one.targets)
 
     def _questions(
         self,

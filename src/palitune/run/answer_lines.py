@@ -25,7 +25,7 @@ def answer_line(one: Prediction, labels: tuple[str, ...] | None, jsonl: bool) ->
     suffix = {"suffix": example.label} if example.label else {}
     fields = dict(example.fields) or {"image" if example.images else "text": example.subject, **suffix}
     marked = {"correct": correct} if example.label else {}
-    said = {"p_yes": round(p_yes, 6), "answer": one.text}
+    said: dict[str, object] = {"p_yes": None if one.p_yes is None else round(p_yes, 6), "answer": one.text}
     if labels not in (None, LABELS):
         said["p"] = {label: round(p, 6) for label, p in zip(labels, one.probabilities or (), strict=True)}
     return to_json(fields | marked | said)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files, label_sets
+from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.formats.lines import KINDS
 from palitune.data.images.loader import ImageSource
@@ -30,7 +31,7 @@ from palitune.models.arrays import Flat
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
 from palitune.train import loop
-from palitune.train.evaluation import Evaluator
+from palitune.train.evaluation import Evaluation, Evaluator
 
 UNTRAINED = "zero trained"
 RIGHT = "right"  # of free text, the only class
@@ -74,6 +75,29 @@ def counted(predictions: Sequence[Prediction], classes: Sequence[str] = LABELS) 
         return counts_of(labels, answers, classes)
     right = ["" if not is_right(*pair) else RIGHT for pair in zip(answers, labels, strict=True)]
     return counts_of([RIGHT] * len(right), right, (RIGHT,))
+
+
+def forced(
+    model: Model,
+    shown: ImagesOfModel,
+    records: Sequence[Example],
+    texts: Sequence[Encoded],
+    params: Flat,
+    chunks: int = 1,
+) -> Evaluation:
+    """What parameters make of examples with their answers, of which no token is written.
+
+    Args:
+      texts: the examples as tokens.
+      chunks: pieces in which the vocabulary goes by.
+    """
+    sizes = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
+    return Evaluator(sizes, records, texts, shown, model.dtype, chunks)(params)
+
+
+def forced_lines(found: Evaluation) -> list[str]:
+    """Token accuracy and loss as lines of a result block."""
+    return [f"  token accuracy: {found.token_accuracy:.6g}", f"  loss: {found.loss:.6g}"]
 
 
 class SetEvaluator:
@@ -134,15 +158,12 @@ class SetEvaluator:
     def _written(self, params: Flat, path: Path, records: Sequence[Example], label: str) -> list[Prediction]:
         """Evaluates free text, and prints a block about it; an answer that is not right is empty."""
         texts = loop.examples_of(records, self.model.template, self.prompt, self.loss_on, self.max_length)
-        sizes = self.model.sizes
-        if isinstance(self.shown, NoImages):
-            sizes = dataclasses.replace(sizes, img=None)
-        found = Evaluator(sizes, records, texts, self.shown, self.model.dtype, self.chunks)(params)
+        found = forced(self.model, self.shown, records, texts, params, self.chunks)
         right = iter(found.right)  # of every answer; an example is right if all of its are
         each = [list(itertools.islice(right, len(text.answers))) for text in texts]
         said = [Prediction(r, r.target, r.label if all(one) else "") for r, one in zip(records, each, strict=True)]
         block = outcome_block(_named(path), [r.label for r in records], [one.text for one in said], (), label)
-        self.log.block(f"{block}\n  token accuracy: {found.token_accuracy:.6g}\n  loss: {found.loss:.6g}")
+        self.log.block("\n".join([block, *forced_lines(found)]))
         return said
 
     def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:

@@ -76,7 +76,8 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
                 print(f"{wanted.resume}: {asked.done} lines are there already", file=sys.stderr)
         made = answering.made_with(opened.model, config, config.prompt, quiet=wanted.quiet)
         source_of = AnswerSource.of_file(Path(wanted.resume), made) if wanted.resume else AnswerSource.of_stdout()
-        predictor = Predictor(*opened, made, frames=frames, batch_size=wanted.batch_size, quiet=wanted.quiet)
+        size, most = wanted.batch_size, config.max_new_tokens
+        predictor = Predictor(*opened, made, frames=frames, batch_size=size, most=most, quiet=wanted.quiet)
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
         examples = known.watch(located(asked, images, asked.tell))
         answers = (rejected(one, config.min_p) for one in predictor.predict(examples, asked.tell))

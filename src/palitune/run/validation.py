@@ -1,6 +1,6 @@
 """What a model is worth on files of labelled examples: a result block for each, a sheet of images, and a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from palitune import workspace
@@ -8,21 +8,24 @@ from palitune.config.predictor_config import PredictorConfig
 from palitune.console import status
 from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
+from palitune.data.example import Example
 from palitune.data.label_sets import LabelSet
+from palitune.data.long_chats import Shortener
 from palitune.data.prediction import MadeWith, Prediction, by_example
 from palitune.data.probabilities import rejected
 from palitune.errors import UsageError
-from palitune.evaluate import label_table, per_class, several_answers, several_labels
+from palitune.evaluate import free_text, label_table, per_class, several_answers, several_labels
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report import page_files, several_report, several_text, summary
 from palitune.evaluate.report.result_block import outcome_block, unsure_line
 from palitune.infer import answering
 from palitune.infer.asked import check_images, frames_of, tell_of_questions
-from palitune.infer.loading import announce
+from palitune.infer.loading import Model, announce
 from palitune.infer.opening import open_model
 from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
+from palitune.run import free_text as run_free_text
 from palitune.run.provenance import learning_of
 
 
@@ -32,6 +35,7 @@ def validate(
     *,
     sheet: str | None = None,
     page: str | None = None,
+    json_schema: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -40,6 +44,7 @@ def validate(
     Args:
       sheet: a drawing of all images with their answers, wrong ones first.
       page: a page about all files together.
+      json_schema: a file with the JSON schema that answers of free text should meet.
       overwrite: sheet and page may replace files.
 
     Raises:
@@ -48,14 +53,13 @@ def validate(
     """
     page_path = page_files.page_to_write(page, overwrite, files) if page else None
     sheet_path = workspace.file_to_write(sheet, overwrite, files) if sheet else None
+    schema = free_text.read_schema(json_schema) if json_schema else None
     source = workspace.checkpoint_to_read(config.model)
     opened = open_model(source, config, config, quiet=quiet)
     sets = {path: dataset_files.load(Path(path), config, labels=None) for path in files}
     labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
-    for examples in sets.values() if labels.labels else ():
-        example_files.require_labels(examples, labels.classes)
-    if sheet_path is not None and any(one.target.name for examples in sets.values() for one in examples):
-        raise UsageError("--sheet is for one label of each image", hint="--report writes a page about several")
+    sets = {path: _whole(path, examples, opened.model, quiet) for path, examples in sets.items()}
+    _require_use(sets, labels, sheet is not None, json_schema is not None)
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)
@@ -65,22 +69,50 @@ def validate(
     for path, examples in sets.items():
         seen_in_training.tell(source, path, examples, quiet)
     made = answering.made_with(opened.model, config, config.prompt, labels=labels, quiet=quiet)
-    predictor = Predictor(*opened, made, frames=frames, quiet=quiet)
+    predictor = Predictor(*opened, made, frames=frames, most=config.max_new_tokens, quiet=quiet)
     everything: list[Prediction] = []
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         everything += predictions
-        _print_block(path, predictions, made, labels)
+        if labels.labels:
+            _print_block(path, predictions, made, labels)
+        else:
+            print(run_free_text.block(path, predictions, predictor, schema), flush=True)
         if config.min_p is not None:
-            sure = [one for one in predictions if rejected(one, config.min_p) is one]
-            right = sum(is_right(one.text, one.target.answer or "") for one in sure)
-            print(unsure_line(len(predictions) - len(sure), right, len(predictions), config.min_p), flush=True)
+            _print_unsure(predictions, config.min_p)
+    if not labels.labels:
+        run_free_text.tell_of_libraries(quiet)
     if sheet_path is not None:
         from palitune.evaluate.report import plots
 
         plots.write_sheet(sheet_path, plots.sheet_images(everything, str(sheet)), str(sheet), quiet)
     if page_path is not None:
         _write_page(page_path, everything, made, files, source, quiet)
+
+
+def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
+    """Prints how many answers are less likely than this, and how many of the rest are right."""
+    sure = [one for one in predictions if rejected(one, least) is one]
+    right = sum(is_right(one.text, one.target.answer or "") for one in sure)
+    print(unsure_line(len(predictions) - len(sure), right, len(predictions), least), flush=True)
+
+
+def _require_use(sets: Mapping[str, list[Example]], labels: LabelSet, has_sheet: bool, has_schema: bool) -> None:
+    """Raises BadDataError for a label that is none of those there are, UsageError for what has no effect."""
+    if labels.labels and has_schema:
+        raise UsageError("--json-schema is for free text, and answers are labels here: leave it out")
+    for examples in sets.values() if labels.labels else ():
+        example_files.require_labels(examples, labels.classes)
+    if has_sheet and any(one.target.name for examples in sets.values() for one in examples):
+        raise UsageError("--sheet is for one label of each image", hint="--report writes a page about several")
+
+
+def _whole(path: str, examples: list[Example], model: Model, quiet: bool) -> list[Example]:
+    """Examples, of which chats that are too long are without their oldest turns, which is said on stderr."""
+    shortener = Shortener(model.template)
+    found = list(shortener(examples))
+    shortener.tell(path, quiet)
+    return found
 
 
 def _print_block(path: str, predictions: Sequence[Prediction], made: MadeWith, labels: LabelSet) -> None:
@@ -93,7 +125,7 @@ def _print_block(path: str, predictions: Sequence[Prediction], made: MadeWith, l
     print(outcome_block(path, right, said, labels.classes, positive=made.positive), flush=True)
     if more := per_class.several(of_predictions(predictions, labels.classes)):
         print(more.rstrip(), flush=True)
-    if made.decode and labels.labels:
+    if made.decode:
         known = plain_set(labels.classes)
         strange = [(one.example.subject, one.text) for one in predictions if plain(one.text) not in known]
         answering.tell_of_other_answers(path, strange, labels.classes, len(predictions))

@@ -30,6 +30,7 @@ from palitune.models.spec import ModelSpec
 from palitune.train import objective
 
 BATCH_SIZE = 8
+MOST_LOGITS = 1 << 29  # bytes
 UNKNOWN = 0.01  # probability of all labels together below which a model does not know them
 
 
@@ -70,6 +71,8 @@ class Evaluator:
         """`labels` are the first tokens that answers may have beside those of the texts."""
         self.records, self.texts, self.images = records, texts, images
         _, self.longest = batches.longest(texts)
+        logits = 4 * BATCH_SIZE * self.longest * config.llm.vocab_size
+        chunks = max(chunks, -(-logits // MOST_LOGITS))  # of long answers they would take more memory than all else
         lengths = [len(text.tokens) - 1 for text in texts]
         # Where each answer begins and ends among the tokens of its example that count in the loss.
         ends = [np.cumsum([len(answer) for answer in text.answers]) for text in texts]

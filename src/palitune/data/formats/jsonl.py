@@ -93,6 +93,8 @@ def _label(fields: Fields, where: str, labelled: bool) -> str:
 def prediction(example: Example) -> Prediction | None:
     """What a model said of the example, where its line tells; keys of somebody else's are not a prediction."""
     answer, p_yes = example.fields.get("answer"), example.fields.get("p_yes")
+    if type(answer) is str and p_yes is None and "p_yes" in example.fields:  # of free text there is none
+        return Prediction(example, example.target, answer)
     if type(answer) is not str or type(p_yes) is bool or not isinstance(p_yes, (int, float)) or not 0 <= p_yes <= 1:
         return None
     return Prediction(example, example.target, answer, p_yes)

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from palitune.data import label_sets
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
 from palitune.data.formats import label_answers
 from palitune.data.label_sets import MOST_OF_DATA, LabelSet
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
-from palitune.evaluate import answer_labels, per_class
+from palitune.evaluate import answer_labels, free_text, per_class
 from palitune.evaluate.class_counts import counts_of_pairs
 from palitune.evaluate.confusion import is_right, plain
+from palitune.evaluate.free_text import Check
 from palitune.evaluate.report import result_block
 
 MOST_PAIRS = 100_000  # different labels with answers
@@ -28,11 +30,13 @@ class Wanted(NamedTuple):
       typed: the labels that an answer is one of; None is those that the file tells.
       positive: the label that counts as yes; None is the first of two.
       least: the probability below which an answer is unsure; None is only where it says so.
+      schema: whether a value meets a JSON schema, as `free_text.read_schema` makes it; answers are free text then.
     """
 
     typed: tuple[str, ...] | None = None
     positive: str | None = None
     least: float | None = None
+    schema: Check | None = None
 
 
 def block_of(path: Path, wanted: Wanted | None = None) -> str:
@@ -58,6 +62,7 @@ def _of_several(path: Path, lines: Iterable[Answered]) -> str:
 
 
 def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:
+    texts: Counter[tuple[str, str]] = Counter()  # answers with their labels, as they are written
     kinds: Counter[str] = Counter()
     pairs: Counter[tuple[str, str]] = Counter()  # labels and answers
     sure: Counter[bool] = Counter()  # whether answers that are likely enough are right
@@ -79,6 +84,7 @@ def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:
             kinds[answer_labels.outcome(said.text, example.label, known)] += 1
             if len(pairs) < MOST_PAIRS:
                 pairs[plain(example.label), plain(said.text)] += 1
+            texts[said.text, example.label] += 1
             if not answer_labels.is_unsure(said, known, wanted.least):
                 sure[is_right(said.text, example.label)] += 1
     if not labels and not alone:
@@ -87,6 +93,9 @@ def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:
         raise BadDataError("some lines have an answer and some have none", where=str(path))
     classes = _classes(pairs, known) if kinds else ()
     block = result_block.aggregate_block(str(path), kinds, labels or alone, unlabelled, classes[:2])
+    if texts and (wanted.schema is not None or (not classes and label_sets.are_text(labels))):
+        answers, right = zip(*texts.elements(), strict=True)
+        return "\n".join([block, *free_text.measure(answers, right, wanted.schema).lines()])
     if len(classes) > 2:
         block = _of_classes(path, pairs, LabelSet(classes, known.positive if known else ""), unlabelled)
     if (unsure := kinds.total() - sure.total()) or (kinds and wanted.least is not None):

@@ -32,7 +32,7 @@ def test_what_no_font_has_is_spelled_out(monkeypatch: pytest.MonkeyPatch, tmp_pa
 
 
 def test_a_font_that_has_japanese_is_taken() -> None:
-    if len(canvas._fonts()) < 2:
+    if not any(ord("可") in canvas._characters(font) for font in canvas._fonts()):
         pytest.skip("no Japanese font here")
     with canvas.styled(["可"]):
         assert canvas.text("可") == "可"
@@ -63,7 +63,7 @@ def test_thousands_of_classes() -> None:
     names = [f"c{i}" for i in range(3_000)]
     one = metrics.outcomes_of(names, names[::-1], [None] * len(names), names)
     assert len(curves.draw(one, {})["confusion"]) < 300_000
-    assert "and 2950 more classes" in metrics.classification(one)
+    assert "and 2936 more classes" in metrics.classification(one)
 
 
 def embedded(content: str) -> list[bytes]:

@@ -196,6 +196,30 @@ def test_a_temperature_of_several_classes_is_the_one_that_was_wrong() -> None:
     assert class_threshold.temperature(np.log(p) * 3, codes) == pytest.approx(3, rel=0.1)
 
 
+def test_the_rest_of_unsure_answers() -> None:
+    unsure, accuracy = metrics.unsure_curve(np.array([0.9, 0.5, 0.9, 0.4]), np.array([True, False, True, True]))
+    assert unsure.tolist() == [0.5, 0.25, 0]
+    assert accuracy.tolist() == [1, pytest.approx(2 / 3), 0.75]
+
+
+def test_drawings_of_many_classes_have_their_names() -> None:
+    from palitune.evaluate.report import canvas, curves
+
+    rng = np.random.default_rng(2)
+    names = ("赤い車", "🍎", *(f"a long name of a class {i}" for i in range(22)))
+    shares = rng.dirichlet(np.ones(24), 60)
+    labels = [names[i] for i in rng.integers(0, 24, 60)]
+    answers = [names[i] for i in shares.argmax(axis=1)]
+    one = outcomes_of(labels, answers, shares.max(axis=1).tolist(), names, shares=shares)
+    matrix, rows, columns = curves._matrix(one)
+    assert rows == columns == list(names)  # in the order given
+    assert matrix.sum() == 60
+    drawn = curves.draw(one, metrics.with_intervals(one, 20))
+    assert set(drawn) == {"confusion", "reliability", "unsure"}
+    assert all(image.startswith(b"\x89PNG") for image in drawn.values())
+    canvas.reason()  # what no font here has is told once
+
+
 def test_outcomes_of_lines() -> None:
     several = LabelSet(("a", "b", "c"), "b")
     pairs = itertools.product("abc", repeat=2)

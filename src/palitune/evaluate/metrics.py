@@ -130,6 +130,19 @@ def calibration_error(p: Floats, came_true: Booleans) -> float:
     return float(calibration_errors(p[None], came_true[None])[0])
 
 
+def unsure_curve(confidence: Floats, right: Booleans) -> tuple[Floats, Floats]:
+    """The share of answers that are unsure, and the accuracy of the rest, float64[U] each, below each probability.
+
+    Args:
+      confidence: float64[N], the probability of each answer.
+      right: bool[N], whether it is right.
+    """
+    order = np.argsort(-confidence, kind="stable")
+    ends = np.flatnonzero(np.diff(confidence[order], append=-1.0))  # the last answer of each probability
+    kept = ends + 1
+    return 1 - kept / len(right), np.cumsum(right[order])[ends] / kept
+
+
 def remarks(one: Outcomes) -> list[str]:
     """What keeps figures from saying more than they do."""
     if not one.labels:

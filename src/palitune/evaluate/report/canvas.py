@@ -4,7 +4,7 @@ import contextlib
 import functools
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 os.environ["MPLBACKEND"] = "agg"  # a display's name that matplotlib does not know ends its import
@@ -21,6 +21,7 @@ JAPANESE = (
     *("NotoSansCJK", "NotoSansJP", "SourceHanSans", "ipaexg", "ipag", "TakaoPGothic", "TakaoGothic", "VL-Gothic"),
     *("YuGoth", "meiryo", "msgothic", "Hiragino", "ヒラギノ", "BIZ-UD", "mplus", "DroidSansFallback", "wqy", "unifont"),
 )
+EMOJI = ("NotoEmoji", "Symbola", "OpenSansEmoji", "seguiemj", "seguisym", "unifont")  # with outlines, not pictures
 without_font: set[str] = set()  # characters that were spelled out since `reason` was last asked
 
 
@@ -48,20 +49,22 @@ def styled(names: Iterable[str] = ()) -> Iterator[None]:
 
 @functools.cache
 def _fonts() -> tuple[Path, ...]:
-    """matplotlib's own font, and one of the system's that has Japanese, if there is one."""
+    """matplotlib's own font, and one of the system's that has Japanese and one that has emoji, where there are some."""
     own = Path(font_manager.findfont("DejaVu Sans"))
     there = {path.name: path for path in map(Path, font_manager.findSystemFonts())}
-    for word in JAPANESE:
+    others = (_first(there, JAPANESE, "あ日"), _first(there, EMOJI, "🍎🎉"))
+    return own, *dict.fromkeys(path for path in others if path is not None)
+
+
+def _first(there: Mapping[str, Path], words: Sequence[str], needed: str) -> Path | None:
+    """The first font by the words in its file's name that has some characters, made known to matplotlib."""
+    for word in words:
         for name, path in sorted(there.items()):
-            if word.lower() in name.lower() and _usable(path):
+            if word.lower() in name.lower() and {ord(one) for one in needed} <= _characters(path):
                 with contextlib.suppress(RuntimeError, OSError):
                     font_manager.fontManager.addfont(str(path))
-                    return own, path
-    return (own,)
-
-
-def _usable(path: Path) -> bool:
-    return {ord(one) for one in "あ日"} <= _characters(path)
+                    return path
+    return None
 
 
 @functools.cache

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from palitune.evaluate.confusion import plain
-from palitune.evaluate.metrics import Figure, Outcomes, reliability
+from palitune.evaluate.metrics import Figure, Outcomes, reliability, unsure_curve
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import Figure as Drawing
 from palitune.evaluate.report.canvas import png
@@ -17,7 +17,8 @@ Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 Counts = npt.NDArray[np.int64]
 SIDE = 4.2  # inches
-MOST_CLASSES = 20  # in a confusion matrix, the commonest
+MOST_CLASSES = 64  # in a confusion matrix, the commonest
+MANY = 20  # classes from which on its cells are small
 
 
 def draw(
@@ -50,7 +51,18 @@ def _drawn(
             if one.p is not None
             else _reliability(one.confidence, one.right, figures, "probability of the answer")
         )
+        if len(one.classes) > 2:
+            drawn["unsure"] = _unsure(one.confidence, one.right)
     return drawn
+
+
+def _unsure(confidence: Floats, right: Booleans) -> bytes:
+    """What share of answers is unsure below a probability, and how many of the rest are right."""
+    drawing, axes = _axes("answers below a probability are unsure", "share that is unsure", "accuracy of the rest")
+    axes.axhline(right.mean(), linestyle="--", color=RATE, linewidth=1)
+    axes.plot(*unsure_curve(confidence, right), color=TRAIN, drawstyle="steps-pre")
+    axes.title.set_fontsize(11)
+    return png(drawing)
 
 
 def _axes(title: str, x: str, y: str) -> tuple[Drawing, Axes]:
@@ -74,7 +86,9 @@ def _confusion(one: Outcomes, before: Outcomes | None) -> bytes:
     counted = [_matrix(each) for each in several]
     columns = max(len(answers) for _, _, answers in counted)
     rows = max(len(labels) for _, labels, _ in counted)
-    size = (len(several) * max(SIDE, 0.8 * columns + 2), max(SIDE, 0.8 * rows + 1.5))
+    is_small = max(columns, rows) > MANY
+    cell, font = (0.32, 7) if is_small else (0.8, 10)
+    size = (len(several) * max(SIDE, cell * columns + 2), max(SIDE, cell * rows + 1.5))
     drawing = Drawing(figsize=size, layout="tight")
     cells = drawing.subplots(1, len(several), squeeze=False).flat
     for axes, title, (matrix, labels, answers) in zip(cells, titles, counted, strict=True):
@@ -83,10 +97,14 @@ def _confusion(one: Outcomes, before: Outcomes | None) -> bytes:
         for (row, column), count in np.ndenumerate(matrix):
             colour = "white" if shares[row, column] > 0.5 else "black"
             share = f"{100 * shares[row, column]:.0f} %"
-            axes.text(column, row, f"{count}\n{share}", ha="center", va="center", color=colour)
+            shown = f"{count}\n{share}" if not is_small else str(count) if count else ""
+            axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=font)
         axes.set(title=title, xlabel="answer", ylabel="label")
         axes.set_xticks(range(len(answers)), [canvas.text(name, 16) for name in answers])
         axes.set_yticks(range(len(labels)), [canvas.text(name, 16) for name in labels])
+        if len(one.classes) > 2:
+            axes.tick_params(axis="x", rotation=90, labelsize=font)
+            axes.tick_params(axis="y", labelsize=font)
     return png(drawing)
 
 

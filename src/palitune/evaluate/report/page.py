@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from palitune import __version__
 from palitune.data.images import decoder
 from palitune.errors import PalituneError
-from palitune.evaluate import metrics
+from palitune.evaluate import metrics, per_class
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.metrics import Figure
 from palitune.evaluate.report.summary import Item, Summary
@@ -47,7 +47,7 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
             thumbnails=thumbnails,
             most_shown=MOST_SHOWN,
             is_right=is_right,
-            classification=metrics.classification(one.outcomes),
+            classification=per_class.several(one.outcomes) or metrics.classification(one.outcomes),
             configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,
             changed=_changed(one),
             wrong=sum(not right for right in one.outcomes.right),

@@ -7,7 +7,7 @@ from palitune import console, workspace
 from palitune.evaluate.report.summary import Summary
 from palitune.storage import atomic_files
 
-DRAWINGS = ("confusion", "roc", "pr", "reliability", "together")  # as `curves` and `several_curves` name them
+DRAWINGS = ("confusion", "roc", "pr", "reliability", "unsure", "together")  # as `curves` and `several_curves` name them
 
 
 def page_to_write(name: str, overwrite: bool, inputs: Iterable[str] = ()) -> Path:

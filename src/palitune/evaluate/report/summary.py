@@ -12,7 +12,7 @@ from palitune.confidence_interval import wilson_interval
 from palitune.data.example import Example
 from palitune.data.probabilities import log_odds
 from palitune.errors import printable
-from palitune.evaluate import comparison, metrics
+from palitune.evaluate import comparison, metrics, per_class
 from palitune.evaluate.comparison import Comparison
 from palitune.evaluate.confusion import is_right, kind, plain
 from palitune.evaluate.metrics import Figure, Outcomes
@@ -230,6 +230,8 @@ def as_json(one: Summary) -> dict[str, object]:
         "wrong": [_plain(item, one.outcomes.classes) for item in one.wrong],
         "uncertain": [_plain(item, one.outcomes.classes) for item in one.uncertain],
     }
+    if top := per_class.top_k(one.outcomes):
+        content["top_k"] = {str(k): share for k, share in top.items()}
     if one.outcomes.is_binary:
         content["confusion"] = dataclasses.asdict(one.outcomes.counts)
     if one.comparison is not None and one.before_figures is not None:

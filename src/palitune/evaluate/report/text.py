@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from palitune.data.example import Example
 from palitune.errors import printable
-from palitune.evaluate import metrics
+from palitune.evaluate import metrics, per_class
 from palitune.evaluate.confusion import kind
 from palitune.evaluate.metrics import NAMES, Figure
+from palitune.evaluate.outcomes import Outcomes
 from palitune.evaluate.report.result_block import outcome_block
 from palitune.evaluate.report.summary import Item, Summary
 from palitune.text_tables import aligned
@@ -18,10 +19,14 @@ LISTED = 10  # wrong answers; pages and pipelines have all of them
 def text(one: Summary) -> str:
     """The block that people know, then everything else."""
     outcomes = one.outcomes
-    parts = [outcome_block(one.title, outcomes.labels, outcomes.answers, outcomes.classes)]
+    parts = [outcome_block(one.title, *_compared(outcomes), positive=outcomes.positive)]
     if one.facts:
         parts.append("\n".join(printable(f"{name}: {value}") for name, value in one.facts.items()))
-    parts += [_figures(one), metrics.classification(outcomes).rstrip()] if outcomes.labels else []
+    parts += (
+        [_figures(one), (per_class.several(outcomes) or metrics.classification(outcomes)).rstrip()]
+        if outcomes.labels
+        else []
+    )
     if one.comparison is not None:
         parts.append(_comparison(one))
     if one.slices:
@@ -49,6 +54,10 @@ def text(one: Summary) -> str:
 def advice_lines(next_runs: Sequence[tuple[str, str]]) -> list[str]:
     """What a run's metrics say of it, as `Learned` has that, in lines for a terminal."""
     return [printable(line) for what, command in next_runs for line in (f"learning: {what}", f"  try: {command}")]
+
+
+def _compared(one: Outcomes) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    return one.labels, one.answers, one.classes
 
 
 def between(low: float | None, high: float | None) -> str:

@@ -106,16 +106,20 @@ class ImageFolders:
         above = PurePath(text.replace("\\", "/")).parent
         return above.name != "" and any(_exists(folder / above) for folder in self.folders)
 
+    def file_of(self, image: Image, where: str) -> Path:
+        """The file of an image: the one that it has been put into, or else as `locate` finds it. Raises as that."""
+        return image.path if image.path.is_absolute() else self.locate(image.name, where)
+
     def placed(self, example: Example) -> Example:
         """The example with the files of all its images; one without images is as it was. Raises as `locate`."""
         if len(images := example.images) == 1:
-            return example.with_image(path=self.locate(images[0].name, example.where))
+            return example.with_image(path=self.file_of(images[0], example.where))
         if not images:
             return example
         messages = []
         for message in example.messages:
             parts = (
-                Image(part.name, self.locate(part.name, example.where)) if isinstance(part, Image) else part
+                Image(part.name, self.file_of(part, example.where)) if isinstance(part, Image) else part
                 for part in message.parts
             )
             messages.append(message._replace(parts=tuple(parts)))

@@ -102,7 +102,7 @@ def shown(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
-def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> None:
+def fetch(url: str, target: Path, problem: Problem, silent: bool = False, most: int | None = None) -> None:
     """The file at `url`, whole at `target` or not at all.
 
     What has arrived is kept beside it with what the server calls this version of the file (ETag or Last-Modified), and
@@ -111,17 +111,18 @@ def fetch(url: str, target: Path, problem: Problem, silent: bool = False) -> Non
 
     Args:
       problem: says of the whole file what is wrong with it, or None.
+      most: bytes that a file may have.
 
     Raises:
       NetworkError, CredentialsError, MissingInputError: the server cannot be reached, or will not give it.
-      BadDataError: it gives a damaged file.
+      BadDataError: it gives a damaged file, or one that is too large.
       StorageError: the disk is full, or the folder cannot be written.
     """
     partial, where = partial_of(target), shown(url)
     for attempt in (1, 2):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            wrong = _arrive(url, where, partial, silent) or problem(partial)
+            wrong = _arrive(url, where, partial, silent, most) or problem(partial)
         except OSError as error:
             raise unwritable(error, target) from None
         if wrong is None:
@@ -151,7 +152,7 @@ def _version_of(partial: Path) -> Path:
     return partial.with_name(f"{partial.name}.version")
 
 
-def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
+def _arrive(url: str, where: str, partial: Path, silent: bool, most: int | None) -> str | None:
     """Fills `partial`; what the response itself says is wrong with it, or None."""
     import requests
     from requests.exceptions import RequestException
@@ -163,7 +164,7 @@ def _arrive(url: str, where: str, partial: Path, silent: bool) -> str | None:
         try:
             with requests.get(url, headers=_wanted(partial), stream=True, timeout=TIMEOUTS) as answer:
                 if answer.status_code in (200, 206):
-                    return _receive(answer, partial, silent)
+                    return _receive(answer, partial, silent, most)
                 failure = refused(answer.status_code, name_of(partial), where)
                 worthwhile, wait = answer.status_code in BUSY, answer.headers.get("Retry-After")
                 if answer.status_code == 416:  # what we have is not a beginning of what there is
@@ -198,7 +199,7 @@ def _wanted(partial: Path) -> dict[str, str]:
     return headers
 
 
-def _receive(answer: "Response", partial: Path, silent: bool) -> str | None:
+def _receive(answer: "Response", partial: Path, silent: bool, most: int | None = None) -> str | None:
     start = size(partial) if answer.status_code == 206 else 0
     if start and not answer.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         return "another part than the one asked for"
@@ -221,6 +222,9 @@ def _receive(answer: "Response", partial: Path, silent: bool) -> str | None:
         for piece in answer.iter_content(SLICE):
             file.write(piece)
             bar.update(len(piece))
+            if most is not None and file.tell() > most:
+                file.truncate(0)
+                raise BadDataError(f"larger than {most:,} bytes", where=shown(answer.url))
     known = re.search(r"md5=([\w+/=]+)", answer.headers.get("X-Goog-Hash", ""))
     if known and base64.b64encode(_md5(partial)).decode() != known.group(1):
         return "its MD5 is not the one that the server names"

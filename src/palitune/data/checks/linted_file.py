@@ -75,6 +75,8 @@ def read(path: Path, folders: ImageFolders, findings: list[Finding]) -> LintedFi
 def _placed(example: Example, folders: ImageFolders, located: dict[str, Path]) -> Example:
     if len(example.images) != 1:
         return folders.placed(example)
+    if example.image.path.is_absolute():
+        return example
     name = example.image.name
     if name not in located:
         located[name] = folders.locate(name, example.where)

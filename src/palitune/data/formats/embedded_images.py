@@ -15,6 +15,25 @@ from palitune.errors import BadDataError, StorageError
 EXTENSIONS = {"image/jpeg": "jpg"}  # of media types whose names are not those of the files
 
 
+def content(address: str, where: str) -> tuple[str, bytes]:
+    """A name for the image in a `data:` URL (RFC 2397), which its content decides, and the bytes of its file.
+
+    Raises:
+      BadDataError: the URL is not base64.
+    """
+    head, _, coded = address.partition(",")
+    if ";base64" not in head.lower():
+        raise BadDataError("the embedded image is not base64", where=where)
+    try:
+        raw = base64.b64decode(re.sub(r"\s+", "", coded), validate=True)
+    except (binascii.Error, ValueError):
+        raise BadDataError("the embedded image is not base64", where=where) from None
+    claimed = re.match(r"data:image/([a-z]{1,10})", head)
+    kind = media_type(raw)
+    extension = EXTENSIONS.get(kind, kind.partition("/")[2]) if kind else claimed[1] if claimed else "img"
+    return f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}", raw
+
+
 class EmbeddedImages:
     """A folder that images go to; they appear there when the conversion has ended well."""
 
@@ -30,17 +49,7 @@ class EmbeddedImages:
           BadDataError: the URL is not base64.
           StorageError: the image cannot be written.
         """
-        head, _, content = address.partition(",")
-        if ";base64" not in head.lower():
-            raise BadDataError("the embedded image is not base64", where=where)
-        try:
-            raw = base64.b64decode(re.sub(r"\s+", "", content), validate=True)
-        except (binascii.Error, ValueError):
-            raise BadDataError("the embedded image is not base64", where=where) from None
-        claimed = re.match(r"data:image/([a-z]{1,10})", head)
-        kind = media_type(raw)
-        extension = EXTENSIONS.get(kind, kind.partition("/")[2]) if kind else claimed[1] if claimed else "img"
-        name = f"{hashlib.sha256(raw).hexdigest()[:16]}.{extension}"
+        name, raw = content(address, where)
         try:
             (self._place() / name).write_bytes(raw)
         except OSError as error:

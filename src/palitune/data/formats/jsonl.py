@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from palitune.data.example import Content, Example, Message, simple, simple_text
-from palitune.data.formats import error_hints, label_values
+from palitune.data.formats import chat_examples, error_hints, label_values
 from palitune.data.formats.json_lines import RECORD, Fields, parse_object
 from palitune.data.formats.label_renaming import Renaming
 from palitune.data.formats.label_values import NO_NAMES, LabelNames
@@ -38,6 +38,8 @@ def parse(text: str, where: str, labelled: bool = True) -> Example:
 def of_fields(fields: Fields, where: str, labelled: bool = True) -> Example:
     """The example of an object. Raises BadDataError as `parse`."""
     suffix = fields.get("suffix")
+    if "messages" in fields and fields.get("image") is None:
+        return chat_examples.of_fields(fields, where, labelled)
     if label_values.are_in(fields):
         return of_several(fields, where)
     if "text" in fields or (fields.get("image") is None and fields.get("prefix")):

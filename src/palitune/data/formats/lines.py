@@ -106,7 +106,8 @@ class Lines:
         number, _, raw = line
         where = f"{self.name}:{number}"
         if len(raw) > LONGEST_LINE:
-            raise BadDataError(f"the line is longer than {LONGEST_LINE:,} bytes", where=where)
+            hint = "palitune convert takes images out of chats into files" if b"data:image/" in raw else None
+            raise BadDataError(f"the line is longer than {LONGEST_LINE:,} bytes", where=where, hint=hint)
         try:
             text = raw.decode()
         except UnicodeDecodeError:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from palitune.config.model import FolderSettings
 from palitune.data.example import Example, simple, simple_text, targets_of
-from palitune.data.formats import column_roles, jsonl, label_values, table_rows
+from palitune.data.formats import chat_examples, column_roles, jsonl, label_values, table_rows
 from palitune.data.formats.json_lines import Fields
 from palitune.data.formats.label_renaming import Renaming
 from palitune.data.formats.label_values import LabelNames
@@ -47,8 +47,9 @@ class RecordFields:
         questions: Mapping[str, str] = {}
         if settings.questions:
             questions = label_values.read_questions(Path(settings.questions), settings.label_columns)
+        self.download = settings.allow_download
         self.labels = LabelNames(settings.label_columns, questions)
-        self.is_plain = not (self.given or settings.map or self.labels.names or questions)
+        self.is_plain = not (self.given or settings.map or self.labels.names or questions or self.download)
         self.by_number = bool(self.given) and all(name.isdecimal() for name in self.given.values())
 
     def header(self, text: str, where: str) -> tuple[tuple[str, ...], str] | None:
@@ -131,6 +132,8 @@ class RecordFields:
         return self._example(_renamed(fields, self.given), where, labelled)
 
     def _example(self, fields: Fields, where: str, labelled: bool) -> Example:
+        if "messages" in fields and fields.get("image") is None:
+            return chat_examples.of_fields(fields, where, labelled, self.download)
         if self.labels.names or label_values.are_in(fields):
             return jsonl.of_several(fields, where, self.labels, self.renaming)
         for key in jsonl.LABEL_KEYS:

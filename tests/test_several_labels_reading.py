@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from palitune.config.model import FolderSettings
 from palitune.data import dataset_files, example_files
+from palitune.data.checks.lint import lint
 from palitune.data.example import Example, Target
 from palitune.data.formats import jsonl
 from palitune.data.image_folders import ImageFolders
@@ -154,3 +155,15 @@ def test_every_form_says_the_same(data: st.DataObject, names: list[str]) -> None
     for form in forms:
         found = reader.example((1, 0, json.dumps({"text": "a", **form}).encode()))
         assert answers(found) == wanted
+
+
+def test_lint_looks_at_each_label(tmp_path: Path) -> None:
+    rows = "text,x,y\nGood,1,0\nGood,0,0\nBad,,0\nBad,1,\n"
+    path = written(tmp_path / "d.csv", rows)
+    folders = FolderSettings(label_columns=("x", "y"))
+    report = lint([path], lambda one: ImageFolders.of(one, folders))
+    assert [(one.check, one.what) for one in report.findings if one.level == "error"] == [
+        ("two labels", f'"Good" is "x: no" here and "x: yes" in {path}:2'),
+        ("one label", 'every known label of y is "no": there is nothing to tell apart'),
+    ]
+    assert report.expectations == [f"{path}: x: 67 % yes of 3 known", f"{path}: y: 0 % yes of 3 known"]

@@ -74,8 +74,8 @@ def check_examples(
                 what = f"{_name(example)} is also in {earlier.where}: evaluation needs other {things} than training"
                 yield Finding("error", "leak", example.where, what)
             before = asked.setdefault((thing, example.prompt), example)
-            if before is not example and before.label != example.label:
-                what = f'{_name(example)} is "{example.label}" here and "{before.label}" in {before.where}'
+            if before is not example and (differing := _contradiction(example, before)):
+                what = f'{_name(example)} is "{differing[0]}" here and "{differing[1]}" in {before.where}'
                 yield Finding("error", "two labels", example.where, what)
             elif before is not example and home == path:
                 what = f"{_name(example)} is there already, in {before.where}"
@@ -83,7 +83,45 @@ def check_examples(
         yield from _of_labels(path, examples)
 
 
-def _of_labels(path: Path, examples: Sequence[Example]) -> Iterator[Finding]:
+def _contradiction(example: Example, other: Example) -> tuple[str, str] | None:
+    """Two labels that cannot both be right; an answer in a chat may be one of many."""
+    if example.target.choices is None:
+        said = example.label, other.label
+        return None if said[0] == said[1] or not has_one_label(example) else said
+    before = {one.name: one.answer for one in other.targets}
+    for one in example.targets:
+        if one.answer and (answer := before.get(one.name)) and answer != one.answer:
+            return f"{one.name}: {one.answer}", f"{one.name}: {answer}"
+    return None
+
+
+def has_one_label(example: Example) -> bool:
+    """Whether an example has a single label, and neither several nor an answer in a chat."""
+    return example.target.choices is None and len(example.messages) == 1
+
+
+def _of_several(path: Path, examples: Sequence[Example]) -> Iterator[Finding]:
+    """What cannot be learned of several labels."""
+    for name, counts in _known(examples).items():
+        if len(counts) == 1 and counts.total() > 1:
+            (answer,) = counts
+            what = f'every known label of {name} is "{answer}": there is nothing to tell apart'
+            yield Finding("error", "one label", str(path), what)
+
+
+def _known(examples: Sequence[Example]) -> dict[str, collections.Counter[str]]:
+    """How often each answer is there, by the names of several labels."""
+    found: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
+    for example in examples:
+        for one in example.targets:
+            if one.choices is not None and one.answer:
+                found[one.name][one.answer] += 1
+    return found
+
+
+def _of_labels(path: Path, records: Sequence[Example]) -> Iterator[Finding]:
+    yield from _of_several(path, records)
+    examples = [example for example in records if has_one_label(example)]
     labels = collections.Counter(example.label for example in examples)
     spellings = collections.defaultdict(list)
     for label in labels:
@@ -123,7 +161,11 @@ def expectations(
       is_for_training: returns whether a file is for training; then its size says nothing about accuracy.
     """
     lines = []
-    for path, examples in files.items():
+    for path, records in files.items():
+        for name, counts in _known(records).items():
+            share = 100 * counts[LABELS[0]] / counts.total()
+            lines.append(f"{path}: {name}: {share:.0f} % yes of {counts.total()} known")
+        examples = [example for example in records if has_one_label(example)]
         if not examples:
             continue
         label, count = collections.Counter(example.label for example in examples).most_common(1)[0]

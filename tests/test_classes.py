@@ -220,6 +220,19 @@ def test_drawings_of_many_classes_have_their_names() -> None:
     canvas.reason()  # what no font here has is told once
 
 
+def test_one_class_is_thinned_against_the_rest(tmp_path: Path, run: Run) -> None:
+    lines = [f'{{"text": "{i}", "label": "{label}"}}\n' for i, label in enumerate(["a"] * 3 + ["b"] * 9 + ["c"] * 6)]
+    (tmp_path / "data.jsonl").write_text("".join(lines))
+    done = run("palitune", "thin", "data.jsonl", "--positive", "a", "--target", "0.5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = done.stdout.splitlines(keepends=True)
+    assert kept[:3] == lines[:3]
+    assert len(kept) == 6
+    refused = run("palitune", "thin", "data.jsonl", "--positive", "d", cwd=tmp_path)
+    assert refused.returncode == 65
+    assert "no line says d in any column" in refused.stderr
+
+
 def test_outcomes_of_lines() -> None:
     several = LabelSet(("a", "b", "c"), "b")
     pairs = itertools.product("abc", repeat=2)

@@ -16,6 +16,7 @@ examples:
   palitune thin all.tsv > thinned.tsv             as few no as yes, where no is the more frequent one
   palitune thin toxicity.csv --columns toxic,obscene,insult --target 0.3 -o thinned.csv
   palitune thin toxicity.jsonl --target obscene=0.2,violent=0.3    a share of each label
+  palitune thin tweets.jsonl --positive negative --target 0.4     one class against the rest
   palitune thin dataset/data.jsonl --drop-yes     also where yes is the more frequent one
 """
 
@@ -39,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--columns", type=stats.names, metavar="A,B", help=text)
     text = "share of yes that every column is to come near, or A=SHARE,B=SHARE of each of some columns (%(default)s)"
     parser.add_argument("--target", type=targets, default=0.5, metavar="SHARE", help=text)
+    text = "the label that counts as yes, and any other as no, in the columns that have it (yes)"
+    parser.add_argument("--positive", metavar="LABEL", help=text)
     parser.add_argument("--drop-yes", action="store_true", help="lines with a yes may go too")
     parser.add_argument("--seed", type=values.seed, default=0, help="another seed drops others (%(default)s)")
     parser.add_argument("-o", "--output", metavar="OUT", help="a file that is not there yet (standard output)")
@@ -70,7 +73,7 @@ def run(args: argparse.Namespace) -> None:
 
     target = workspace.file_to_write(args.output, args.overwrite) if args.output else None
     columns, target_of = _targets(args)
-    table = label_counts.read(Path(args.file), columns)
+    table = label_counts.read(Path(args.file), columns, args.positive)
     wanted = target_of if isinstance(target_of, float) else [target_of[name] for name in table.names]
     keep = thinning.thin(table, wanted, args.drop_yes, args.seed)
     content = table.head + b"".join(line for line, kept in zip(table.lines, keep.tolist(), strict=True) if kept)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from palitune import labels
 from palitune.data.example_files import Reader
 from palitune.data.formats import csv_lines, table_rows
 from palitune.data.formats.json_lines import parse_object
@@ -45,11 +46,12 @@ def value(text: object) -> int:
     return 1 if plain in YES else 0 if plain in NO else OTHER
 
 
-def read(path: Path, columns: Sequence[str] | None) -> Table:
+def read(path: Path, columns: Sequence[str] | None, positive: str | None = None) -> Table:
     """Reads JSONL (its keys are columns), TSV (its label, or columns by number), or CSV with a header.
 
     Args:
-      columns: the columns to read; None reads all that say yes or no in every line.
+      columns: the columns to read; None reads all that say yes or no in every line, or the positive label somewhere.
+      positive: the label that counts as yes, and any other as no; None is yes and no themselves.
 
     Raises:
       MissingInputError, BadDataError: the file cannot be read, or does not have these columns.
@@ -60,11 +62,15 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
     for raw, number, cells in rows:
         lines.append(raw)
         numbers.append(number)
-        found.add(cells)
+        found.add(cells if positive is None else _against_rest(cells, positive))
     if not lines:
         raise BadDataError("there is no line below the header", where=str(path))
     head = reader.table.head if reader.table is not None else head
     there = ", ".join(found.names)[:200]
+    if positive is not None and columns is None:
+        found.values = {name: column for name, column in found.values.items() if 1 in column}
+        if not found.values:
+            raise BadDataError(f"no line says {positive} in any column; there are {there}", where=str(path))
     if not found.values:
         hint = f"Name some with --columns; there are {there}"
         if path == STDIN and list(found.names) == ["1"]:
@@ -74,6 +80,15 @@ def read(path: Path, columns: Sequence[str] | None) -> Table:
         raise BadDataError(f"no column {missing[0]}; there are {there}", where=str(path))
     values = np.array([np.frombuffer(column, np.int8) for column in found.values.values()]).T
     return Table(head, lines, list(found.values), values, path, numbers)
+
+
+def _against_rest(row: Mapping[str, object], positive: str) -> dict[str, object]:
+    """A row in which the positive label is yes and any other text no; what is unknown stays so."""
+    said: dict[str, object] = {
+        name: cell if cell is None else "yes" if labels.plain(str(cell)) == labels.plain(positive) else "no"
+        for name, cell in row.items()
+    }
+    return LabelledRow(said) if isinstance(row, LabelledRow) else said
 
 
 class LabelledRow(dict[str, object]):

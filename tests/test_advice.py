@@ -10,7 +10,10 @@ import pytest
 from conftest import Run
 
 from palitune.cli import arguments
+from palitune.config.name_kinds import Names, Pairs, pair
 from palitune.config.run_config import RunConfig
+from palitune.config.settings import settings_of
+from palitune.config.value_kinds import Choice, Kind, Number, Text, Whole
 from palitune.data.example import Example, Target
 from palitune.data.prediction import Prediction
 from palitune.evaluate.advice import MOST, Advice, Answered, Facts, advise, curve_of
@@ -257,6 +260,17 @@ def test_the_next_command_is_the_run_but_for_what_changes(
     found = {name: value for name, value in again.options().items() if name != "write"}
     if expected is None:
         assert found == {"data": "set1"} | kept | changes
+
+
+def test_every_kind_of_value_is_typed_as_it_is_read() -> None:
+    """What a kind parses from one text and what it is typed as are the same; kinds of several values say how."""
+    for one in settings_of(RunConfig):
+        kind = one.details.kind
+        if not one.is_flag and not isinstance(kind, (Whole, Number, Choice, Text)):
+            assert type(kind).typed is not Kind.typed, one.name
+    assert Pairs().typed("--map", (("-1", "a=b"), ("1", "c"))) == ["--map=-1=a\\=b", "--map", "1=c"]
+    assert pair("-1=a\\=b") == ("-1", "a=b")
+    assert Names().typed("--label-columns", ("x", "y z")) == ["--label-columns", "x,y z"]
 
 
 def test_a_name_that_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,10 @@ import pytest
 from conftest import Run
 from test_report import Addresses
 
+from palitune.data.answer_source import AnswerSource
 from palitune.data.demo import demo_data
 from palitune.data.example import Content, Example, Image, Message, Target
+from palitune.data.prediction import MadeWith
 from palitune.evaluate.failures import Counted, Failure, Failures, Pair
 from palitune.evaluate.report import failures_page
 
@@ -53,6 +55,29 @@ def test_the_most_confident_come_first_whichever_file_they_are_in(run: Run, answ
     assert (quiet.stdout, quiet.stderr) == (done.stdout, "")
 
 
+def test_unsure_answers_are_listed_right_or_wrong(run: Run, answers: Path) -> None:
+    done = run("palitune", "failures", "test.tsv", "--min-p", "0.6", cwd=answers)
+    rows = [line.split("\t") for line in done.stdout.splitlines()]
+    assert [(float(row[4]), row[3] == "unsure") for row in rows] == [(0.99, False), (0.7, False), (0.55, True)]
+    assert "test.tsv: 3 of 8 answers are wrong or unsure" in done.stderr
+    every = run("palitune", "failures", "test.tsv", "--min-p", "0.9", "--quiet", cwd=answers)
+    assert [line.split("\t")[3] for line in every.stdout.splitlines()][1:] == ["unsure"] * 7
+
+
+def test_free_text_that_is_not_the_label(run: Run, tmp_path: Path) -> None:
+    rows = [
+        {"text": f"{i}", "suffix": f"right {i} " + "x" * 90, "answer": f"said {i}", "p_yes": 0.5} for i in range(60)
+    ]
+    (tmp_path / "out.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    AnswerSource(tmp_path / "out.jsonl").write(MadeWith(None, model="chat", decode=True))
+    done = run("palitune", "failures", "out.jsonl", "-o", "page.html", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 60
+    assert "out.jsonl: 60 of 60 answers are wrong" in done.stderr
+    assert f"     1  right 0 {'x' * 32}… answered said 0" in done.stderr
+    assert "and 50 other pairs" in done.stderr
+
+
 def test_json_has_everything(run: Run, answers: Path) -> None:
     done = run("palitune", "failures", "train.tsv", "test.tsv", "--json", "--quiet", cwd=answers)
     assert done.stderr == ""
@@ -74,16 +99,24 @@ def test_any_labels_and_answers_that_are_none(run: Run, tmp_path: Path) -> None:
         {"image": "c.png", "suffix": "cat", "answer": "cat", "p_yes": 0.9, "p": {"🎉": 0.05, "🐱": 0.05, "cat": 0.9}},
         {"image": "d.png", "suffix": "", "answer": "cat", "p_yes": 0.9, "p": {"🎉": 0.05, "🐱": 0.05, "cat": 0.9}},
         {"image": "e.png", "suffix": "🎉", "answer": "a\tdog", "p_yes": 0.2, "p": {"🎉": 0.5, "🐱": 0.3, "cat": 0.2}},
+        {
+            "image": "f.png",
+            "suffix": "cat",
+            "answer": "unsure",
+            "p_yes": 0.35,
+            "p": {"🎉": 0.35, "🐱": 0.32, "cat": 0.33},
+        },
     ]
     (tmp_path / "out.jsonl").write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     done = run("palitune", "failures", "out.jsonl", cwd=tmp_path)
     assert [line.split("\t")[1:] for line in done.stdout.splitlines()] == [
         ["b.png", "cat", "🐱", "0.900000"],
         ["a.png", "🎉", "🐱", "0.400000"],
-        ["e.png", "🎉", "a dog", "0.200000"],
+        ["f.png", "cat", "unsure", "0.350000"],
+        ["e.png", "🎉", "a dog", ""],
     ]
     assert "out.jsonl: 1 lines without a label are left out" in done.stderr
-    assert "out.jsonl: 3 of 4 answers are wrong" in done.stderr
+    assert "out.jsonl: 4 of 5 answers are wrong or unsure" in done.stderr
 
 
 def test_several_labels_of_each_text(run: Run, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from palitune import console, streams
-from palitune.cli import arguments
+from palitune.cli import arguments, values
 
 DESCRIPTION = """\
 Lists all wrong answers of one or several files of lines that 13-inference.py wrote, such as those on the training set
@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with texts and images")
     parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
     parser.add_argument("--json", action="store_true", help="print everything as one document of JSON")
+    text = "also list the answers that are less likely than this, right or wrong, as unsure"
+    parser.add_argument("--min-p", type=values.probability, metavar="P", help=text)
     arguments.add_classes(parser, has_positive=False)
     arguments.add_folder(parser)
 
@@ -45,7 +47,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError(f"{twice[0]} is named twice")
     page = None if args.output is None else workspace.file_to_write(args.output, args.overwrite, args.files)
     images = None if page is None else arguments.folders(args)
-    found = failures.of_files(args.files, labels=arguments.classes(args), images=images, quiet=args.quiet)
+    labels = arguments.classes(args)
+    found = failures.of_files(args.files, labels=labels, least=args.min_p, images=images, quiet=args.quiet)
     if args.json:
         streams.document(found.as_json(), 2)
     else:

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import PROBABILITY, File, Flag, Kind, Prompt, Whole
+from palitune.config.value_kinds import PROBABILITY, File, Flag, Kind, Prompt, Whole, words
 from palitune.errors import UsageError
 from palitune.labels import LABELS, plain, plain_set
 
@@ -30,7 +30,7 @@ class Labels(Kind[tuple[str, ...]]):
         return tuple(Prompt().parse(name) for name in names)
 
     def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
-        return [option, ",".join(value)]
+        return words(option, ",".join(value))
 
 
 def _same(names: Sequence[str]) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 import re
 
-from palitune.config.value_kinds import Kind
+from palitune.config.value_kinds import Kind, words
 
 
 class Names(Kind[tuple[str, ...]]):
@@ -21,6 +21,9 @@ class Names(Kind[tuple[str, ...]]):
         if not all(names) or len(set(names)) < len(names):
             raise ValueError(f"{','.join(value)!r} are not different names with commas between them")
         return names
+
+    def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
+        return words(option, ",".join(value))
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -54,3 +57,7 @@ class Pairs(Kind[tuple[tuple[str, str], ...]]):
             if names.setdefault(one[0], one[1]) != one[1]:
                 raise ValueError(f"{one[0]!r} is to become {names[one[0]]!r} and {one[1]!r}")
         return tuple(names.items())
+
+    def typed(self, option: str, value: tuple[tuple[str, str], ...]) -> list[str]:
+        escaped = [tuple(name.replace("=", "\\=") for name in one) for one in value]
+        return [word for old, new in escaped for word in words(option, f"{old}={new}")]

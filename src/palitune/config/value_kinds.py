@@ -41,11 +41,11 @@ class Kind(abc.ABC, Generic[T]):
 
     def typed(self, option: str, value: T) -> list[str]:
         """The words of a command line that give an option this value."""
-        return _words(option, str(value))
+        return words(option, str(value))
 
 
-def _words(option: str, text: str) -> list[str]:
-    """An option with its value: as one word where the value looks like an option itself."""
+def words(option: str, text: str) -> list[str]:
+    """Returns an option with its value: as one word where the value looks like an option itself."""
     return [f"{option}={text}"] if text.startswith("-") else [option, text]
 
 
@@ -112,7 +112,7 @@ class Number(Kind[float]):
 
     def typed(self, option: str, value: float) -> list[str]:
         short = f"{value:g}"
-        return _words(option, short if float(short) == value else repr(value))
+        return words(option, short if float(short) == value else repr(value))
 
 
 class OutOfRange(ValueError):
@@ -270,7 +270,7 @@ class Several(Kind[tuple[str, ...]]):
         return tuple(Choice(self.names).check(one) for one in value)
 
     def typed(self, option: str, value: tuple[str, ...]) -> list[str]:
-        return _words(option, ",".join(value))
+        return words(option, ",".join(value))
 
 
 class Rules(Kind[tuple[Rule, ...]]):
@@ -301,7 +301,7 @@ class Rules(Kind[tuple[Rule, ...]]):
         return tuple(rules)
 
     def typed(self, option: str, value: tuple[Rule, ...]) -> list[str]:
-        return [word for pattern, number in value for word in _words(option, f"{pattern}={number!r}")]
+        return [word for pattern, number in value for word in words(option, f"{pattern}={number!r}")]
 
     @staticmethod
     def _rule(pattern: str, number: float) -> Rule:

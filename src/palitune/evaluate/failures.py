@@ -8,16 +8,20 @@ from pathlib import Path
 from typing import NamedTuple
 
 from palitune.config.model import FolderSettings
-from palitune.data import dataset_files
+from palitune.data import answer_source, dataset_files
 from palitune.data.example import Example
+from palitune.data.example_files import Reader
+from palitune.data.prediction import Prediction
+from palitune.errors import BadDataError
 from palitune.evaluate import answer_files, several_answers
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.confusion import NEGATIVE, is_right
 from palitune.evaluate.label_table import UNKNOWN
 from palitune.evaluate.several_answers import SeveralAnswers
-from palitune.labels import plain
+from palitune.labels import UNSURE, plain
 
 SHOWN = 10  # pairs that are told on a terminal
+LONGEST = 40  # characters of an answer in a pair, which may be free text
 
 
 class Pair(NamedTuple):
@@ -35,7 +39,8 @@ class Pair(NamedTuple):
     def text(self) -> str:
         """The pair in words."""
         named = f"{self.target}: " if self.target else ""
-        return f"{named}{self.label} answered {self.answer or '(nothing)'}"
+        label, answer = (f"{one[:LONGEST]}…" if len(one) > LONGEST else one for one in (self.label, self.answer))
+        return f"{named}{label} answered {answer or '(nothing)'}"
 
 
 class Failure(NamedTuple):
@@ -93,7 +98,8 @@ class Failures(NamedTuple):
 
     def counts(self) -> list[str]:
         """How many there are, in lines for a person: of each file, then of the most frequent pairs."""
-        lines = [f"{one.file}: {one.wrong} of {one.total} answers are wrong" for one in self.files]
+        unsure = " or unsure" if any(pair.answer == UNSURE for pair in self.pairs) else ""
+        lines = [f"{one.file}: {one.wrong} of {one.total} answers are wrong{unsure}" for one in self.files]
         for pair, count in itertools.islice(self.pairs.items(), SHOWN):
             lines.append(f"{count:6,}  {pair.text}")
         if len(self.pairs) > SHOWN:
@@ -105,6 +111,7 @@ def of_files(
     files: Sequence[str],
     *,
     labels: tuple[str, ...] | None = None,
+    least: float | None = None,
     images: FolderSettings | None = None,
     quiet: bool = False,
 ) -> Failures:
@@ -112,6 +119,7 @@ def of_files(
 
     Args:
       labels: which there are; by default those that each file tells.
+      least: the probability below which an answer is unsure, and is listed as that whether it is right or wrong.
       images: where the images' files are, for a page that shows them; None if they are not needed.
       quiet: write no notes to stderr.
 
@@ -125,10 +133,12 @@ def of_files(
     for file in files:
         if several_answers.are_in(file):
             several = several_answers.read(Path(file), quiet)
-            wrong, total = _wrong_of_several(several, file), int((several.table.truth != UNKNOWN).sum())
+            wrong, total = _wrong_of_several(several, file, least), int((several.table.truth != UNKNOWN).sum())
+        elif labels is None and (made := answer_source.read(Path(file), quiet=True)) is not None and not made.labels:
+            wrong, total = _of_free_text(file)
         else:
             answers = answer_files.read(Path(file), labels, quiet)
-            wrong, total = _wrong(answers, file), len(answers.predictions)
+            wrong, total = _wrong(answers, file, least), len(answers.predictions)
         if images is not None:
             shown = answer_files.located([one.example for one in wrong], Path(file), images)
             wrong = [one._replace(example=example) for one, example in zip(wrong, shown, strict=True)]
@@ -140,27 +150,57 @@ def of_files(
     return Failures(found, counted, dict(pairs.most_common()))
 
 
-def _wrong(answers: Answers, file: str) -> list[Failure]:
-    """The wrong answers of a file, in its order."""
+def _wrong(answers: Answers, file: str, least: float | None) -> list[Failure]:
+    """The wrong and the unsure answers of a file, in its order."""
     outcomes = answers.outcomes
     sure = [None] * len(outcomes.labels) if outcomes.confidence is None else outcomes.confidence.tolist()
-    return [
-        Failure(file, said.example, Pair(said.target.name, label, plain(answer)), probability)
-        for said, label, answer, probability, right in zip(
-            answers.predictions, outcomes.labels, outcomes.answers, sure, outcomes.right, strict=True
-        )
-        if not right
-    ]
-
-
-def _wrong_of_several(several: SeveralAnswers, file: str) -> list[Failure]:
-    """The wrong answers of a file with several labels of each record, in its order; what is unknown is never wrong."""
     found = []
-    for example, answers in several.groups:
+    for said, label, answer, probability in zip(
+        answers.predictions, outcomes.labels, outcomes.answers, sure, strict=True
+    ):
+        known = probability if answer in outcomes.classes else _rejected(said, outcomes.is_binary)
+        found += _failure(file, said, label, answer, known if answer in (*outcomes.classes, UNSURE) else None, least)
+    return found
+
+
+def _rejected(said: Prediction, is_binary: bool) -> float | None:
+    """The probability of the label that was too unlikely to be the answer, where it is known."""
+    scores = said.example.fields.get("p")
+    if isinstance(scores, dict) and scores and all(isinstance(p, (int, float)) for p in scores.values()):
+        return float(max(scores.values()))
+    return max(said.p_yes, 1 - said.p_yes) if is_binary and said.p_yes is not None else said.p_yes
+
+
+def _failure(
+    file: str, said: Prediction, label: str, answer: str, probability: float | None, least: float | None
+) -> list[Failure]:
+    """The failure that an answer is, if it is one."""
+    if least is not None and probability is not None and probability < least:
+        answer = UNSURE
+    if is_right(answer, label):
+        return []
+    return [Failure(file, said.example, Pair(said.target.name, plain(label), plain(answer)), probability)]
+
+
+def _of_free_text(file: str) -> tuple[list[Failure], int]:
+    """The answers of a file that are not their label, and how many have one. Raises as `answer_files.read`."""
+    found, total = [], 0
+    for _, (example, said) in Reader(Path(file), labelled=False).answered():
+        if said is None:
+            raise BadDataError("no answer here", where=example.where, hint=answer_files.ask_first())
+        if example.label:
+            found += _failure(file, said, example.label, said.text, None, None)
+            total += 1
+    return found, total
+
+
+def _wrong_of_several(several: SeveralAnswers, file: str, least: float | None) -> list[Failure]:
+    """As `_wrong`, of a file with several labels of each record; what is unknown is never wrong."""
+    found = []
+    for _, answers in several.groups:
         for said in answers:
-            label = said.target.answer
-            if label is not None and not is_right(said.text, label):
-                pair = Pair(said.target.name, plain(label), plain(said.text))
-                sure = 1 - said.p_yes if said.p_yes is not None and pair.answer == NEGATIVE else said.p_yes
-                found.append(Failure(file, example, pair, sure))
+            if said.target.answer is not None:
+                known = said.p_yes
+                sure = 1 - known if known is not None and plain(said.text) == NEGATIVE else known
+                found += _failure(file, said, said.target.answer, said.text, sure, least)
     return found

@@ -1,6 +1,7 @@
 """Failures as one HTML file that needs nothing else, with their texts and images; filters without a script."""
 
 import collections
+import itertools
 from pathlib import Path
 
 from palitune import __version__, console
@@ -11,6 +12,7 @@ from palitune.evaluate.report.page import environment, thumbnail
 from palitune.storage import atomic_files
 
 MOST_THUMBNAILS = 2_000  # different images that a page holds, some 10 kB each
+MOST_PAIRS = 500  # that can be shown alone; free text has a pair for each failure
 MOST_TEXT = 4_000  # characters of a text
 
 
@@ -24,10 +26,11 @@ def html(failures: Failures) -> str:
         .render(
             found=failures.found,
             files=[(one, wilson_interval(one.wrong, one.total)) for one in failures.files],
-            pairs=failures.pairs,
+            pairs=dict(itertools.islice(failures.pairs.items(), MOST_PAIRS)),
+            all_pairs=len(failures.pairs),
             by_file=by_file,
             file_numbers={one.file: number for number, one in enumerate(failures.files)},
-            pair_numbers={pair: number for number, pair in enumerate(failures.pairs)},
+            pair_numbers={pair: number for number, pair in enumerate(failures.pairs) if number < MOST_PAIRS},
             thumbnails={path: thumbnail(path) for path in images[:MOST_THUMBNAILS]},
             left_out=max(0, len(images) - MOST_THUMBNAILS),
             text=text,

@@ -10,7 +10,8 @@ from conftest import Run
 from palitune.cli import inputs
 from palitune.cli.main import COMMANDS
 
-READS_NOTHING = ("demo-data", "doctor", "plan", "pretrain-tiny")  # plan asks about a published size first of all
+# plan asks about a published size first of all, and chat reads questions from standard input alone
+READS_NOTHING = ("chat", "demo-data", "doctor", "plan", "pretrain-tiny")
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:

@@ -15,9 +15,9 @@ NAMED = 5  # items of a kind that a message names; it gives the number of the ot
 IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
 
 
-# An emoji of several characters, which is seen as one: a picture, its form or skin, and pictures that are joined to it.
-_PICTURE = r"[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]\ufe0f?[\U0001f3fb-\U0001f3ff]?"
-EMOJI = re.compile(rf"{_PICTURE}(?:\u200d{_PICTURE})*|[0-9#*]\ufe0f\u20e3")
+# An emoji of several characters, which is seen as one: a symbol, its form or skin, and symbols that are joined to it.
+_SYMBOL = r"[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]\ufe0f?[\U0001f3fb-\U0001f3ff]?"
+EMOJI = re.compile(rf"{_SYMBOL}(?:\u200d{_SYMBOL})*|[0-9#*]\ufe0f\u20e3")
 
 
 def is_plain(one: str) -> bool:

@@ -44,7 +44,10 @@ def resume(
         is_half = line[1] >= content_end
         if is_half:
             # Of one of the records that follow: those before it may have been left out.
-            starts = ((b"{" if jsonl else to_tsv(record).rpartition("\t")[0].encode()) for _, record in waiting)
+            starts = (
+                (b"{" if jsonl or record.target.name else to_tsv(record).rpartition("\t")[0].encode())
+                for _, record in waiting
+            )
             if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
                 raise other
             break

@@ -1,0 +1,66 @@
+"""Several labels of each text through a shell: asked, evaluated, continued, learned, and answered at thresholds."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+NAMES = ("obscene", "violent", "insult", "personal")
+COLUMNS = ("--label-columns", ",".join(NAMES), "--questions", "posts/questions.tsv", "--quiet")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    made = tmp_path_factory.mktemp("several")
+    for command in (
+        ["download", "--model", "tinytext"],
+        ["demo-data", "--task", "toxicity", "--count", "60", "-o", "posts"],
+        ["split", "-d", "posts/data.csv", "-v", "24", *COLUMNS],
+        ["inference", "-l", "tinytext", "-d", "posts/set1/valid.csv", "--resume", "out.jsonl", *COLUMNS],
+    ):
+        done = run("palitune", *command, cwd=made)
+        assert done.returncode == 0, done.stderr
+    return made
+
+
+def test_answers_are_continued_where_they_were_cut_off(folder: Path, run: Run) -> None:
+    lines = (folder / "out.jsonl").read_text().splitlines(keepends=True)
+    assert len(lines) == 24
+    assert list(json.loads(lines[0])["answer"]) == list(NAMES)
+    cut = folder / "cut.jsonl"
+    cut.write_text("".join(lines[:10]) + lines[10][:30])
+    command = ("inference", "-l", "tinytext", "-d", "posts/set1/valid.csv", "--resume", "cut.jsonl", *COLUMNS)
+    done = run("palitune", *command, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    again = [json.loads(line) for line in cut.read_text().splitlines()]
+    assert [one["text"] for one in again] == [json.loads(line)["text"] for line in lines]
+    assert [one["answer"] for one in again] == [json.loads(line)["answer"] for line in lines]
+
+
+def test_thresholds_are_stored_by_name_and_used(folder: Path, run: Run) -> None:
+    chosen = run("palitune", "threshold", "out.jsonl", "--recall", "0.9", "-m", "tinytext", cwd=folder)
+    assert chosen.returncode == 0, chosen.stderr
+    told = dict(line.split(": ") for line in chosen.stdout.splitlines() if line.startswith("threshold of"))
+    assert list(told) == [f"threshold of {name}" for name in NAMES]
+    shown = run("palitune", "threshold", "-m", "tinytext", cwd=folder).stdout.splitlines()
+    assert shown[:4] == [f"{name}: {value}" for name, value in told.items()]
+    done = run("palitune", "validate", "-m", "tinytext", "posts/set1/valid.csv", *COLUMNS, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    rows = {line.split()[0]: line.split() for line in done.stdout.splitlines()}
+    for name in NAMES:
+        assert float(rows[name][-1]) == pytest.approx(float(told[f"threshold of {name}"]), rel=1e-3)
+    assert run("palitune", "threshold", "--remove", "-m", "tinytext", cwd=folder).returncode == 0
+
+
+def test_learning_writes_an_f_measure_of_each_label(folder: Path, run: Run) -> None:
+    command = ("learn", "-d", "posts/set1", "-m", "tinytext", "-w", "posts", "-t", "32", "--report", *COLUMNS)
+    done = run("palitune", *command, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    with (folder / "checkpoints/posts.run/metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["valid_loss"]]
+    names = {f"eval_{name}_f1" for name in (*NAMES, "macro", "micro")}
+    assert names <= set(rows[0])
+    assert all(row["eval_macro_f1"] == row["valid_f_measure"] for row in rows)
+    assert "macro F-measure" in (folder / "checkpoints/posts.run/report.html").read_text()

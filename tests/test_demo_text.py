@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import REPOSITORY, Run
 
 from palitune import randomness
 from palitune.cli import demo_data as command
@@ -173,3 +173,11 @@ def test_the_command_says_what_it_drew(tmp_path: Path, run: Run) -> None:
     again = run("palitune", "demo-data", "--task", "toxicity", "-o", "posts", cwd=tmp_path)
     assert again.returncode == 73
     assert "another data set" in again.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--task", "poems"], ["--task"], ["sentiment"]])
+def test_the_script_names_its_tasks(arguments: list[str], tmp_path: Path, run: Run) -> None:
+    """Before it makes anything."""
+    done = run(str(REPOSITORY / "bin" / "demo.sh"), *arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"usage: bin/demo.sh [--task {'|'.join(command.TASKS)}]\n"

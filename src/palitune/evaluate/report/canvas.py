@@ -21,7 +21,7 @@ JAPANESE = (
     *("NotoSansCJK", "NotoSansJP", "SourceHanSans", "ipaexg", "ipag", "TakaoPGothic", "TakaoGothic", "VL-Gothic"),
     *("YuGoth", "meiryo", "msgothic", "Hiragino", "ヒラギノ", "BIZ-UD", "mplus", "DroidSansFallback", "wqy", "unifont"),
 )
-EMOJI = ("NotoEmoji", "Symbola", "OpenSansEmoji", "seguiemj", "seguisym", "unifont")  # with outlines, not emoji
+EMOJI = ("NotoEmoji", "Symbola", "OpenSansEmoji", "seguiemj", "seguisym", "unifont")  # with outlines, not bitmaps
 without_font: set[str] = set()  # characters that were spelled out since `reason` was last asked
 
 

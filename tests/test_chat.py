@@ -1,6 +1,7 @@
 """`palitune chat`: through a shell, in a pipe and at a terminal."""
 
 import contextlib
+import json
 import os
 import pty
 import re
@@ -242,3 +243,31 @@ def test_texts_side_by_side() -> None:
     rows = [("a few", answers[1][:4]), ("short", answers[1][4:]), ("words", "")]
     assert found == [f"{one:8}  | {other}".rstrip() for one, other in [("one", "two"), *rows]]
     assert text_tables.wrapped("abcdefghij kl\n\nm", 4) == ["abcd", "efgh", "ij", "kl", "", "m"]
+
+
+def test_chats_are_learned_and_evaluated(tmp_path: Path, run: Run) -> None:
+    """From lines of messages to answers: turns that are left out are counted, and nothing is a matrix of yes and no."""
+
+    def turn(role: str, content: str, **more: int) -> dict[str, object]:
+        return {"role": role, "content": content, **more}
+
+    def chat_of(number: int) -> list[dict[str, object]]:
+        old = [turn("user", f"old question {number}"), turn("assistant", "old answer " * 3, weight=number % 2)]
+        return [turn("system", "be kind"), *old, turn("user", f"and {number}?"), turn("assistant", f"it is {number}")]
+
+    records = [{"messages": chat_of(number)} for number in range(4)]
+    (tmp_path / "chats.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    learn = ("learn", "-d", "chats.jsonl", "-m", "tinytext", "-w", "chats", "--examples", "8", "-b", "4")
+    done = run("palitune", *learn, "--loss-on", "last", "--max-length", "40", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "chats.jsonl: 4 chats are longer than 40 tokens: the oldest turns are left out, 8 together" in done.stderr
+    assert len(re.findall(r"^  token accuracy: [\d.]+\n  loss: [\d.]+$", done.stdout, re.MULTILINE)) == 2
+    table = (tmp_path / "checkpoints/chats.run/metrics.csv").read_text().splitlines()
+    assert all(name in table[0] for name in ("valid_loss", "valid_mean_token_accuracy"))
+    done = run("palitune", "validate", "-m", "chats", "chats.jsonl", "--max-new-tokens", "4", "--quiet", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    names = [line.split(":")[0].strip() for line in done.stdout.splitlines()]
+    assert names == ["Result", "right=0 wrong=4", "accuracy", "token accuracy", "loss", "chrF", "BLEU", "ROUGE-L"]
+    done = run("palitune", "validate", "-m", "tiny", "chats.jsonl", "--quiet", cwd=tmp_path)
+    assert done.returncode == 65
+    assert "PaliGemma takes one message of the user, and this example has 5 messages" in done.stderr

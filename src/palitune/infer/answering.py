@@ -9,7 +9,7 @@ from palitune.checkpoint import manifest, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint
 from palitune.config.answering import AnsweringSettings, LabelSettings
 from palitune.config.run_config import PROMPT
-from palitune.data import label_sets
+from palitune.data import chat_turns, label_sets
 from palitune.data.example import Example
 from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith
@@ -40,6 +40,8 @@ def labels_of(source: Path, settings: LabelSettings, examples: Sequence[Example]
     if own is not None:
         return label_sets.with_positive(own or None, settings.positive or positive or None)
     found = label_sets.of_examples(examples) if examples else LABELS
+    if found is None and all(chat_turns.is_chat(one) or not one.images for one in examples):
+        return label_sets.with_positive(None, settings.positive)  # of images it is a mistake in the labels
     if found not in (None, LABELS) and not quiet:
         tell_of_labels(found, settings.positive)
     return label_sets.with_positive(found or LABELS, settings.positive)

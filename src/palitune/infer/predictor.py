@@ -15,6 +15,7 @@ from palitune import workspace
 from palitune.config.predictor_config import PredictorConfig
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageLoader
+from palitune.data.images.of_examples import NoImages
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import pooled, predicted, probabilities, require_finite
 from palitune.errors import PalituneError
@@ -67,8 +68,8 @@ class Predictor:
         self._scorers: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Scorer] = {}
         if made.labels or not made.decode:
             self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
-        image = "" if model.sizes.img else None
-        self.template.prompt(Example.of(image, made.prompt, where="the prompt of examples that have none"), "")
+        image = "" if model.sizes.img and not isinstance(images, NoImages) else None
+        self.template.prompt(Example.of(image, where="the prompt of examples that have none"), made.prompt)
 
     @classmethod
     def load(

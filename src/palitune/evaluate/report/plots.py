@@ -1,5 +1,6 @@
 """Sheets of images with their answers, and the losses of a run, as PNG."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -218,7 +219,9 @@ def _losses_of(cell: Axes, rows: Sequence[MetricsRow]) -> None:
         other.set_ylabel("learning rate", color=RATE)
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
-    cell.legend(fontsize=8, loc="lower left")  # losses are high at the start
+    # Losses that fell leave room above them, and one that stayed up or rose leaves it below.
+    middle = math.sqrt(math.prod(cell.get_ylim()))
+    cell.legend(fontsize=8, loc="lower left" if evaluations and evaluations[-1][1] > middle else "upper right")
 
 
 class _Numbers(ticker.LogFormatter):

@@ -1,6 +1,5 @@
 """Sheets of images with their answers, and the losses of a run, as PNG."""
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -220,8 +219,9 @@ def _losses_of(cell: Axes, rows: Sequence[MetricsRow]) -> None:
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
     # Losses that fell leave room above them, and one that stayed up or rose leaves it below.
-    middle = math.sqrt(math.prod(cell.get_ylim()))
-    cell.legend(fontsize=8, loc="lower left" if evaluations and evaluations[-1][1] > middle else "upper right")
+    low, high = cell.get_ylim()
+    is_high = bool(evaluations) and evaluations[-1][1] > low * (high / low) ** 0.65  # on a logarithmic axis
+    cell.legend(fontsize=8, loc="lower left" if is_high else "upper right")
 
 
 class _Numbers(ticker.LogFormatter):

@@ -22,6 +22,7 @@ from palitune.data.formats.lines import STDIN
 from palitune.data.formats.tsv import to_tsv
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.loader import ImageSource
+from palitune.data.long_chats import Shortener
 from palitune.data.prediction import Prediction
 from palitune.data.probabilities import rejected
 from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, printable
@@ -79,13 +80,15 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
         size, most = wanted.batch_size, config.max_new_tokens
         predictor = Predictor(*opened, made, frames=frames, batch_size=size, most=most, quiet=wanted.quiet)
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
-        examples = known.watch(located(asked, images, asked.tell))
+        shortener = Shortener(opened.model.template)
+        examples = known.watch(shortener(located(asked, images, asked.tell)))
         answers = (rejected(one, config.min_p) for one in predictor.predict(examples, asked.tell))
         try:
             written = asked.done + _write(answers, total, out, made.labels, wanted)
         finally:
             source_of.write(made)
         known.tell(wanted.data)
+        shortener.tell(wanted.data, wanted.quiet)
     asked.tell_of_more()
     if asked.left_out and not written:
         raise BadDataError("no image can be used", where=wanted.data, hint=FOLDER)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from palitune.cli import arguments
 from palitune.config.model import FolderSettings
+from palitune.config.name_kinds import Pairs
 from palitune.data import example_files
 from palitune.data.checks import label_counts
 from palitune.data.checks.lint import lint
@@ -146,7 +147,10 @@ def test_what_map_takes(typed: list[str], given: tuple[tuple[str, str], ...]) ->
     parser = argparse.ArgumentParser()
     arguments.add(parser, FolderSettings)
     parser.add_argument("--quiet", action="store_true")
-    assert arguments.folders(arguments.parse(parser, typed)).map == given
+    found = arguments.folders(arguments.parse(parser, typed)).map
+    assert found == given
+    if given:
+        assert arguments.folders(arguments.parse(parser, Pairs().typed("--map", found))).map == given
 
 
 @pytest.mark.parametrize(
@@ -213,3 +217,17 @@ def test_answers_are_named_as_palitune_names_them(tmp_path: Path) -> None:
     (found,) = read(path, text_column="tweet", label_column="mood", map=(("1", "positive"),))
     again = written(tmp_path / "d.jsonl", f"{json.dumps(dict(found.fields))}\n")
     assert pairs(read(again)) == [("Good", "positive")]
+
+
+def test_a_table_through_the_commands(tmp_path: Path, run: conftest.Run) -> None:
+    (tmp_path / "dataset").mkdir()
+    rows = "".join(f'{number},"day {number}, said ""{number}""",{1 if number % 2 else -1}\n' for number in range(20))
+    written(tmp_path / "dataset/data.csv", f"id,tweet,mood\n{rows}")
+    names = ("--text-column", "tweet", "--label-column", "mood", "--map", "1=yes", "-1=no")
+    done = run("palitune", "split", "-v", "5", "-n", "set1", *names, cwd=tmp_path)
+    assert "15 for training, 5 for validation" in done.stderr
+    found = run("palitune", "lint", "set1", *names, "--json", cwd=tmp_path)
+    assert json.loads(found.stdout)["findings"] == []
+    refused = run("palitune", "lint", "set1", "--text-column", "text", cwd=tmp_path)
+    assert refused.returncode == 65
+    assert "no column text; there are id, tweet, mood" in refused.stdout

@@ -224,7 +224,7 @@ def test_a_table_through_the_commands(tmp_path: Path, run: conftest.Run) -> None
     rows = "".join(f'{number},"day {number}, said ""{number}""",{1 if number % 2 else -1}\n' for number in range(20))
     written(tmp_path / "dataset/data.csv", f"id,tweet,mood\n{rows}")
     names = ("--text-column", "tweet", "--label-column", "mood", "--map", "1=yes", "-1=no")
-    done = run("palitune", "split", "-v", "5", "-n", "set1", *names, cwd=tmp_path)
+    done = run("palitune", "split", "-d", "dataset/data.csv", "-v", "5", "-n", "set1", *names, cwd=tmp_path)
     assert "15 for training, 5 for validation" in done.stderr
     found = run("palitune", "lint", "set1", *names, "--json", cwd=tmp_path)
     assert json.loads(found.stdout)["findings"] == []

@@ -60,6 +60,8 @@ def validate(
     labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
     sets = {path: _whole(path, examples, opened.model, quiet) for path, examples in sets.items()}
     _require_use(sets, labels, sheet is not None, json_schema is not None)
+    if labels.labels is None and (page or sheet):
+        raise UsageError("--report and --sheet are for labels, and answers are free text here: leave them out")
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)

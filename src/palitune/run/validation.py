@@ -59,9 +59,7 @@ def validate(
     sets = {path: dataset_files.load(Path(path), config, labels=None) for path in files}
     labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
     sets = {path: _whole(path, examples, opened.model, quiet) for path, examples in sets.items()}
-    _require_use(sets, labels, sheet is not None, json_schema is not None)
-    if labels.labels is None and (page or sheet):
-        raise UsageError("--report and --sheet are for labels, and answers are free text here: leave them out")
+    _require_use(sets, labels, sheet, page, json_schema)
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)
@@ -99,13 +97,17 @@ def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
     print(unsure_line(len(predictions) - len(sure), right, len(predictions), least), flush=True)
 
 
-def _require_use(sets: Mapping[str, list[Example]], labels: LabelSet, has_sheet: bool, has_schema: bool) -> None:
+def _require_use(
+    sets: Mapping[str, list[Example]], labels: LabelSet, sheet: str | None, page: str | None, schema: str | None
+) -> None:
     """Raises BadDataError for a label that is none of those there are, UsageError for what has no effect."""
-    if labels.labels and has_schema:
+    if labels.labels is None and (page or sheet):
+        raise UsageError("--report and --sheet are for labels, and answers are free text here: leave them out")
+    if labels.labels and schema:
         raise UsageError("--json-schema is for free text, and answers are labels here: leave it out")
     for examples in sets.values() if labels.labels else ():
         example_files.require_labels(examples, labels.classes)
-    if has_sheet and any(one.target.name for examples in sets.values() for one in examples):
+    if sheet and any(one.target.name for examples in sets.values() for one in examples):
         raise UsageError("--sheet is for one label of each image", hint="--report writes a page about several")
 
 

@@ -97,7 +97,8 @@ def test_what_answers_are_worth(task: Task, folder: Path, run: Run) -> None:
     say(run, folder, "failures", answers, "-o", "failures.html")
     if task.name == "toxicity":
         say(run, folder, "threshold", answers, "--f-measure")
-    say(run, folder, "uncertain", answers, "-n", "3")
+    else:
+        say(run, folder, "uncertain", answers, "-n", "3")
 
 
 def test_what_data_are_worth(task: Task, folder: Path, run: Run) -> None:

@@ -15,7 +15,7 @@ from palitune.data.formats.json_lines import parse_object
 from palitune.data.formats.lines import STDIN, Line
 from palitune.errors import BadDataError
 
-OTHER, MISSING = -1, -2  # neither yes nor no; unknown, where a record has several labels
+OTHER, MISSING = -1, -2  # neither yes nor no; unknown, where a record has several labels or a named column is empty
 YES, NO = ("yes", "true", "1", "1.0"), ("no", "false", "0", "0.0")
 MOST_NAMES = 50  # columns that a message names
 
@@ -127,7 +127,9 @@ class _Values:
         others = []
         for name, column in self.values.items():
             cell = row.get(name)
-            is_unknown = cell is None and isinstance(row, LabelledRow)
+            # Nothing in a column that was named is an unknown label; in one that was not, it says that it is none.
+            is_empty = self.wanted is not None and isinstance(cell, str) and not cell.strip()
+            is_unknown = is_empty or (cell is None and isinstance(row, LabelledRow))
             said = MISSING if is_unknown else value("" if name not in row else cell)
             column.append(said & 0xFF)  # as int8
             if said == OTHER and self.wanted is None:

@@ -38,12 +38,14 @@ class Reader(Lines):
         self.is_image = folders.names
         self.fields = RecordFields(folders.settings)
         self.is_plain = self.fields.is_plain
+        self.by_name = not self.is_plain  # or it is a table
         self.columns: dict[str, str] = {}  # of a table, by palitune's own keys
 
     def header(self, text: str, where: str) -> tuple[tuple[str, ...], str] | None:
         """The names of columns and what separates them, if a first line is a header. Raises as `RecordFields`."""
         found = self.fields.header(text, where)
         if found is not None:
+            self.by_name = True
             self.columns = self.fields.columns(found[0], self.labelled, where)
         return found
 
@@ -68,7 +70,7 @@ class Reader(Lines):
     def example(self, line: Line) -> Example:
         """Raises BadDataError: the line is not an example."""
         where, text = self.text(line)
-        if self.table is not None or not self.is_plain:
+        if self.by_name:
             return self._by_name(text, where)
         if self.kind == "jsonl":
             return parse_json(text, where, self.labelled)

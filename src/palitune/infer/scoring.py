@@ -31,6 +31,7 @@ from palitune.models.spec import ModelSpec
 
 LONGEST_TREE = 2048  # tokens of all questions and labels together; attention's memory grows with their square
 MOST_LABELS = 1000
+LOGITS = 64  # tokens whose logits are computed together: 66 MB of them with PaliGemma's vocabulary
 
 
 class LabelTree(NamedTuple):
@@ -116,12 +117,15 @@ def log_likelihoods(
     def whole(state: jax.Array) -> jax.Array:
         return jax.nn.logsumexp(gemma.logits(config.llm, params["llm"], state), axis=-1)
 
-    # One place after another: logits of all of them together are the largest tensor by far.
+    # A few places at a time: logits of all of them together are the largest tensor by far, and each reads the table.
     known = set(tree.ends) if relative else set()
     summed = sorted(set(tree.places[tree.real > 0].tolist()) - known)
     sums = jnp.zeros((len(hidden), hidden.shape[1]))
     if summed:
-        sums = sums.at[:, np.array(summed)].set(jax.lax.map(whole, hidden.swapaxes(0, 1)[np.array(summed)]).T)
+        together = max(1, LOGITS // len(hidden))
+        sums = sums.at[:, np.array(summed)].set(
+            jax.lax.map(whole, hidden.swapaxes(0, 1)[np.array(summed)], batch_size=together).T
+        )
     own = own[:, np.array([numbers[pair] for pair in pairs])]
     logp = (own - sums[:, tree.places.reshape(-1)]).reshape(len(hidden), *tree.places.shape)
     return jnp.sum(logp * tree.real, axis=-1)

@@ -12,6 +12,7 @@ from conftest import Once, Run
 from palitune.checkpoint import trained_images
 from palitune.checkpoint.trained_images import Known
 from palitune.config.run_config import RunConfig
+from palitune.data.label_sets import YES_NO
 from palitune.run.evaluation import whole_of
 
 OWN = "is there a cross in the image?"
@@ -94,14 +95,14 @@ def test_the_whole_set_is_the_one_that_both_parts_come_from(tmp_path: Path) -> N
     train, valid, whole, test = (tmp_path / f"{name}.jsonl" for name in ("train", "valid", "shuffle", "test"))
     for path in (train, valid):
         path.write_text(line)
-    assert whole_of(train, valid, config, shown) == {}
+    assert whole_of(train, valid, config, shown, YES_NO) == {}
     whole.write_text(line * 2)
-    assert [len(records) for records in whole_of(train, valid, config, shown).values()] == [2]
-    assert whole_of(train, tmp_path / "other" / "valid.jsonl", config, shown) == {}
-    assert whole_of(train, None, config, shown) == {}
-    assert whole_of(train, tmp_path / "mine.jsonl", config, shown) == {}
+    assert [len(records) for records in whole_of(train, valid, config, shown, YES_NO).values()] == [2]
+    assert whole_of(train, tmp_path / "other" / "valid.jsonl", config, shown, YES_NO) == {}
+    assert whole_of(train, None, config, shown, YES_NO) == {}
+    assert whole_of(train, tmp_path / "mine.jsonl", config, shown, YES_NO) == {}
     test.write_text(line)  # kept aside: no run looks at it
-    assert whole_of(train, valid, config, shown) == {}
+    assert whole_of(train, valid, config, shown, YES_NO) == {}
     test.unlink()
     whole.write_text('{"image": "a.png", "suffix": "maybe"}\n')  # no run depends on it
-    assert whole_of(train, valid, config, shown) == {}
+    assert whole_of(train, valid, config, shown, YES_NO) == {}

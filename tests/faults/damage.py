@@ -221,9 +221,9 @@ def lines(folder: Path, count: int) -> None:
                 seen["named"] += 1
                 continue
             seen["read"] += 1
-            assert record.image.name
+            assert record.subject
             assert record.label
-            (record.image.name + record.prompt + record.label).encode()
+            (record.subject + record.prompt + record.label).encode()
         seconds = time.perf_counter() - began
         slowest = max(slowest, seconds)
         assert seconds < SLOWEST, (number, seconds)

@@ -81,6 +81,14 @@ def test_the_stages(task: Task, folder: Path, run: Run) -> None:
         assert 0 < len(kept.splitlines()) <= 20
 
 
+def test_free_text_is_not_balanced(task: Task, folder: Path, run: Run) -> None:
+    if task.name != "chat":
+        pytest.skip("its answers are labels")
+    done = run("palitune", "learn", "-d", "data/one", "-m", "tinytext", "--balance", "weights", cwd=folder)
+    assert done.returncode == 2
+    assert "--balance weights is for labels, and these answers are free text" in done.stderr
+
+
 def test_what_answers_are_worth(task: Task, folder: Path, run: Run) -> None:
     if task.name == "chat":
         pytest.skip("answers to chats have no classes")

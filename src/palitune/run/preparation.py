@@ -111,6 +111,9 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     frames = config.frames or manifest.frames(source, "middle")
     sets = {path: dataset_files.load(path, config, labels=None) for path in (train_file, valid_file) if path}
     labels = _labels(config, source, sets[train_file])
+    if labels.labels is None and config.balance != "none":
+        hint = "Leave it out; --labels-from FILE names classes"
+        raise UsageError(f"--balance {config.balance} is for labels, and these answers are free text", hint=hint)
     if labels.labels is not None:
         for path, examples in sets.items():
             example_files.require_labels(examples, labels.labels)

@@ -4,25 +4,27 @@ Exit codes are those of BSD's sysexits.h where it has one. A command prints an e
 exception that reaches the user is a defect of palitune.
 """
 
-import itertools
 import re
 from collections.abc import Sequence
 
 # Blank, though printable for Python: fillers of Hangul, Mongolian and Khmer, an empty Braille cell, variant selectors.
 _BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
-_RARE = re.compile("[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
-NAMED = 5  # items of a kind that a message names; it gives the number of the others
-IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
-
-
 # An emoji of several characters, which is seen as one: a symbol, its form or skin, and symbols that are joined to it.
 _SYMBOL = r"[\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff]\ufe0f?[\U0001f3fb-\U0001f3ff]?"
 EMOJI = re.compile(rf"{_SYMBOL}(?:\u200d{_SYMBOL})*|[0-9#*]\ufe0f\u20e3")
+_RARE = re.compile(rf"{EMOJI.pattern}|[^\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
+NAMED = 5  # items of a kind that a message names; it gives the number of the others
+IDEOGRAPHIC_SPACE = "\u3000"  # ordinary in Japanese names
 
 
 def is_plain(one: str) -> bool:
     """Returns whether a character is visible: no control character, direction mark or zero-width filler."""
     return one == IDEOGRAPHIC_SPACE or (one.isprintable() and not _BLANK.match(one))
+
+
+def is_seen(found: str) -> bool:
+    """Returns whether what `EMOJI` or a rare character is matched by is visible: an emoji of several, or plain."""
+    return len(found) > 1 or is_plain(found)
 
 
 def printable(text: str) -> str:
@@ -33,13 +35,9 @@ def printable(text: str) -> str:
     """
 
     def shown(match: re.Match[str]) -> str:
-        return match[0] if is_plain(match[0]) else match[0].encode("unicode_escape", "surrogatepass").decode()
+        return match[0] if is_seen(match[0]) else match[0].encode("unicode_escape", "surrogatepass").decode()
 
-    if text.isascii() or not EMOJI.search(text):
-        return _RARE.sub(shown, text)
-    ends = [0, *(end for found in EMOJI.finditer(text) for end in found.span()), len(text)]
-    pieces = [text[start:end] for start, end in itertools.pairwise(ends)]
-    return "".join(piece if number % 2 else _RARE.sub(shown, piece) for number, piece in enumerate(pieces))
+    return _RARE.sub(shown, text)
 
 
 def listed(items: Sequence[str], separator: str = ", ") -> str:

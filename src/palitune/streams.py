@@ -9,9 +9,9 @@ import sys
 from collections.abc import Iterable
 from typing import TextIO, cast
 
-from palitune.errors import is_plain
+from palitune.errors import EMOJI, is_seen
 
-_RARE = re.compile("[^\n\t\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
+_RARE = re.compile(rf"{EMOJI.pattern}|[^\n\t\x20-\x7e\u3001-\u3029\u3041-\u3096\u30a1-\u30fe\u4e00-\u9fff]")
 _UP = "\x1b[A"  # of tqdm, which has several bars
 
 
@@ -77,7 +77,7 @@ class Shown:
                 head, text = "\r", text[1:]
                 tail = "\r" * text.endswith("\r")
                 text = text[: len(text) - len(tail)]
-        return head + _RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text) + tail
+        return head + _RARE.sub(lambda match: match[0] if is_seen(match[0]) else escaped(match[0]), text) + tail
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.stream, name)
@@ -124,4 +124,4 @@ def prefer_utf8() -> None:
 def document(content: object, indent: int | None = None) -> None:
     """Writes JSON to stdout: UTF-8 whatever the terminal's encoding, what a terminal would obey as JSON's escapes."""
     text = json.dumps(content, ensure_ascii=False, indent=indent)
-    line(_RARE.sub(lambda match: match[0] if is_plain(match[0]) else escaped(match[0]), text))
+    line(_RARE.sub(lambda match: match[0] if is_seen(match[0]) else escaped(match[0]), text))

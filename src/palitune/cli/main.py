@@ -1,6 +1,7 @@
 """The command line: which commands there are, and how each of them ends."""
 
 import argparse
+import atexit
 import errno
 import importlib
 import os
@@ -281,6 +282,8 @@ def _stop(number: int, frame: FrameType | None) -> None:
     sys.unraisablehook = lambda lost: None
     signal.signal(signal.SIGALRM, again)
     signal.setitimer(signal.ITIMER_REAL, STOP_INTERVAL, STOP_INTERVAL)
+    # A process that comes to its end all the same has no handler any more when the next alarm would reach it.
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)
     again(number, frame)
 
 

@@ -48,8 +48,6 @@ class Template(abc.ABC):
     vocabulary: Vocabulary
     end: int
     longest: int = LONGEST_PROMPT
-    # Whether what several questions are about is computed once for all of them: it does not see what comes behind.
-    shares_beginning = False
 
     @abc.abstractmethod
     def require(self, example: Example) -> None:
@@ -84,14 +82,6 @@ class Template(abc.ABC):
         """
         return example
 
-    def beginning(self, example: Example) -> Encoded:
-        """What all questions about an example have in front of them, where `shares_beginning`. Raises as `prompt`."""
-        raise NotImplementedError
-
-    def asked(self, question: str, where: str) -> Encoded:
-        """A question up to its answer, to stand behind a beginning, where `shares_beginning`. Raises as `prompt`."""
-        raise NotImplementedError
-
     def chat(self, example: Example, loss_on: str) -> Encoded:
         """A chat that ends with an assistant's turn, with the loss on `ALL` or the `LAST` of them.
 
@@ -100,6 +90,18 @@ class Template(abc.ABC):
         """
         self.require(example)
         raise BadDataError("this model takes no chats", where=example.where)
+
+
+class SharedBeginning(Template):
+    """A template whose tokens do not see what comes behind: several questions can have one beginning in common."""
+
+    @abc.abstractmethod
+    def beginning(self, example: Example) -> Encoded:
+        """What all questions about an example have in front of them. Raises as `prompt`."""
+
+    @abc.abstractmethod
+    def asked(self, question: str, where: str) -> Encoded:
+        """A question up to its answer, to stand behind a beginning. Raises as `prompt`."""
 
 
 def encoded(template: Template, example: Example, default: str, loss_on: str = ALL) -> Encoded:
@@ -114,6 +116,8 @@ def encoded(template: Template, example: Example, default: str, loss_on: str = A
         return template.chat(example, loss_on)
     if len(example.targets) == 1:
         return template.prompt(example, default).answered([*template.answer(example.label), template.end])
+    if not isinstance(template, SharedBeginning):
+        raise BadDataError("this model is asked one question at a time", where=example.where)
     questions = []
     for target in example.targets:
         if target.answer is not None:
@@ -129,7 +133,7 @@ def separated(template: Template, examples: Iterable[Example]) -> Iterator[Examp
     """
     for example in examples:
         known = [one for one in example.targets if one.answer is not None]
-        if len(example.targets) == 1 or (known and template.shares_beginning):
+        if len(example.targets) == 1 or (known and isinstance(template, SharedBeginning)):
             yield example
         else:
             yield from (example.only(one) for one in known)
@@ -201,14 +205,12 @@ class PaliGemma(Template):
         return [self.vocabulary.bos, *self.vocabulary.encode(text), *self.vocabulary.encode(SEPARATOR)]
 
 
-class Gemma(Template):
+class Gemma(SharedBeginning):
     """A turn of the user, in which images can stand, and a turn of the model, which is the answer; chats have more.
 
     Source: the chat template in the published `tokenizer_config.json`, and for images `processing_gemma3.py` of
     transformers: each stands between two blank lines and in its own brackets.
     """
-
-    shares_beginning = True
 
     def __init__(self, vocabulary: Vocabulary, *, takes_images: bool) -> None:
         """Raises ConfigurationError where the vocabulary has no turns, or none of what brackets an image."""
@@ -268,7 +270,7 @@ class Gemma(Template):
         return example if len(messages) == len(example.messages) else example._replace(messages=messages)
 
     def beginning(self, example: Example) -> Encoded:
-        """As `Template.beginning`."""
+        """As `SharedBeginning.beginning`."""
         self.require(example)
         text = about(example, "")
         tokens, places = self._opening(text, len(example.images))
@@ -276,7 +278,7 @@ class Gemma(Template):
         return encode.causal(tokens, example.images, places)
 
     def asked(self, question: str, where: str) -> Encoded:
-        """As `Template.asked`."""
+        """As `SharedBeginning.asked`."""
         text = self.question(question)
         tokens = [*self.vocabulary.encode(BLANK_LINE + text), *self._closing]
         self.check_length(len(tokens), text, where)

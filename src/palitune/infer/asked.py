@@ -12,7 +12,7 @@ from palitune.data.example import Example, Target
 from palitune.data.image_folders import ImageFolders
 from palitune.data.images.decoder import Decoding, frames_to_score
 from palitune.data.images.loader import ImageRequest, ImageSource, raise_all
-from palitune.data.templates import Template
+from palitune.data.templates import SharedBeginning, Template
 from palitune.errors import PalituneError
 from palitune.infer.opening import decoding
 
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 
     def prompt(self, template: Template, default: str) -> Encoded:
         """What is asked, or the beginning of several questions. Raises as `Template.prompt`."""
-        if self.questions is not None:
+        if self.questions is not None and isinstance(template, SharedBeginning):
             return template.beginning(self.example)
         return template.prompt(self.example.only(self.targets[0]), default)
 
@@ -56,7 +56,7 @@ def asked_of(
         except PalituneError as error:
             tell(error, on_bad)
             continue
-        if len(example.targets) == 1 or not template.shares_beginning:
+        if len(example.targets) == 1 or not isinstance(template, SharedBeginning):
             yield from (Asked(example, (target,), target.choices) for target in example.targets)
             continue
         for choices, several in itertools.groupby(example.targets, key=lambda target: target.choices):

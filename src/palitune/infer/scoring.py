@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from palitune import trees
 from palitune.data import batches
-from palitune.data.templates import Template
+from palitune.data.templates import SharedBeginning, Template
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, Question, in_batches, text_of
 from palitune.models import gemma, multimodal
@@ -146,7 +146,7 @@ class Scorer:
         batch_size: int = BATCH_SIZE,
         questions: Sequence[str] | None = None,
     ) -> None:
-        """`questions` are asked one by one behind a prompt that is a beginning (`Template.beginning`).
+        """`questions` are asked one by one behind a prompt that is a beginning (`SharedBeginning.beginning`).
 
         Raises:
           UsageError: labels cannot be told apart by their tokens, or are too long.
@@ -156,7 +156,7 @@ class Scorer:
             raise UsageError(f"{len(labels):,} labels; {MOST_LABELS:,} are allowed")
         tokens = [template.answer(label) for label in labels]
         asked: list[Sequence[int]] = [()]
-        if questions is not None:
+        if questions is not None and isinstance(template, SharedBeginning):
             asked = [template.asked(one, "").tokens.tolist() for one in questions]
         try:
             tree = label_tree(tokens, template.end, asked)

@@ -242,6 +242,14 @@ def test_a_long_chat_loses_its_oldest_turns(
         assert left is whole
 
 
+def test_a_chat_that_just_fits_is_left_whole(gemma: Gemma) -> None:
+    """To the token, without the newline that would stand behind its last turn."""
+    whole = chat(("user", "hi"), ("assistant", "no"), ("user", "hi"), ("assistant", "yes"))
+    tokens = lengths(gemma, whole)[0]
+    assert gemma.shortened(whole, tokens) is whole
+    assert gemma.shortened(whole, tokens - 1).messages == whole.messages[2:]
+
+
 def test_an_image_goes_with_its_turn(vocabulary: Vocabulary) -> None:
     gemma = Gemma(vocabulary, takes_images=True)
     gemma.longest = 24

@@ -120,8 +120,7 @@ def answered(pieces: Pieces, messages: Sequence[Message], loss_on: str, where: s
     if not any(turns[number].weight > 0 for number in spoken if number >= first):
         what = "the last turn has weight 0" if loss_on == LAST else "all of the assistant's turns have weight 0"
         raise BadDataError(f"nothing can be learned from this chat: {what}", where=where)
-    last = turns[-1]
-    turns[-1] = last._replace(tokens=last.tokens[: last.answer[1]] if last.answer else last.tokens)
+    turns[-1] = _without_newline(turns[-1])
     return _joined(pieces, turns, [], first, counts=True)
 
 
@@ -138,8 +137,11 @@ def shortened(pieces: Pieces, messages: Sequence[Message], longest: int, longest
     system, rest = list(messages[:is_system]), list(messages[is_system:])
     while len(rest) > 2:  # the last question with its answer, or two questions with one answer between them
         turns = turns_of(pieces, [*system, *rest])
-        whole = 1 + sum(len(turn.tokens) for turn in turns)
-        of_prompt = whole - (len(turns[-1].tokens) if turns[-1].answer else 0) + len(opening(pieces))
+        # A chat ends with its last answer, without the newline that stands behind a turn.
+        last = len(_without_newline(turns[-1]).tokens)
+        before = 1 + sum(len(turn.tokens) for turn in turns[:-1])
+        whole = before + last
+        of_prompt = (before if turns[-1].answer else whole) + len(opening(pieces))
         if whole <= longest and of_prompt <= longest_prompt:
             break
         # As many as are too much by their own length; a system's text moves on to the turn behind them.
@@ -149,6 +151,11 @@ def shortened(pieces: Pieces, messages: Sequence[Message], longest: int, longest
             dropped += 2
         rest = rest[dropped:]
     return (*system, *rest)
+
+
+def _without_newline(turn: Turn) -> Turn:
+    """An assistant's turn up to the token that ends it; another as it is."""
+    return turn._replace(tokens=turn.tokens[: turn.answer[1]]) if turn.answer else turn
 
 
 def opening(pieces: Pieces) -> list[int]:

@@ -5,16 +5,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 from conftest import Run
 
 from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
+from palitune.data.answer_source import AnswerSource
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.formats import label_answers
-from palitune.data.prediction import Prediction, by_example
+from palitune.data.prediction import MadeWith, Prediction, by_example
 from palitune.errors import BadDataError
 from palitune.evaluate import label_table, several_answers
+from palitune.evaluate.report import plots
 from palitune.labels import LABELS
 
 
@@ -188,6 +191,53 @@ def test_two_models_on_the_same_records(tmp_path: Path, run: Run) -> None:
     assert json.loads(same)[0]["mcnemar"]["significance"] == "the same"
 
 
+def test_two_models_on_a_page(tmp_path: Path, run: Run) -> None:
+    before, after = (answered(40, wrong=wrong) for wrong in (0.4, 0.05))
+    written(tmp_path / "before.jsonl", before)
+    path = written(tmp_path / "after.jsonl", after)
+    compared = run("palitune", "compare", "before.jsonl", "after.jsonl", "-o", "compared.html", cwd=tmp_path)
+    assert compared.returncode == 0, compared.stderr
+    assert compared.stdout.startswith("after.jsonl against before.jsonl, 40 records\n")
+    reported = run("palitune", "report", "after.jsonl", "--before", "before.jsonl", cwd=tmp_path)
+    assert reported.returncode == 0, reported.stderr
+    changed = {one.example.where for one, other in zip(after, before, strict=True) if one.text != other.text}
+    for name in ("compared.html", "report.html"):
+        page = (tmp_path / name).read_text()
+        assert "Before and after" in page
+        assert page.count("→ <b>") == sum(a.text != b.text for a, b in zip(after, before, strict=True))
+        assert page.count("<figure") == len(changed) + int((~several_answers.read(path).table.right).sum())
+    both = ("after.jsonl", "--before", "before.jsonl")
+    content = json.loads(run("palitune", "report", *both, "--json", cwd=tmp_path).stdout)
+    compared = run("palitune", "compare", "before.jsonl", "after.jsonl", "--json", cwd=tmp_path)
+    assert content["comparison"]["f_measures"] == json.loads(compared.stdout)[0]["f_measures"]
+    told = run("palitune", "report", *both, "--text", cwd=tmp_path).stdout
+    assert "records wholly right now and not before: " in told
+
+
+@pytest.mark.parametrize(
+    "command", [("report", "-", "--text"), ("compare", "before.jsonl", "-"), ("failures", "-"), ("uncertain", "-")]
+)
+def test_standard_input_is_as_a_file(tmp_path: Path, run: Run, command: tuple[str, ...]) -> None:
+    written(tmp_path / "before.jsonl", answered(40, wrong=0.4))
+    lines = written(tmp_path / "after.jsonl", answered(40)).read_text()
+    named = ["after.jsonl" if word == "-" else word for word in command]
+    expected = run("palitune", *named, cwd=tmp_path)
+    assert expected.returncode == 0, expected.stderr
+    for beginning in ("", "\ufeff\n \n"):
+        done = run("palitune", *command, cwd=tmp_path, stdin=beginning + lines)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.replace("stdin", "after.jsonl") == expected.stdout.replace("after.jsonl", "-")
+
+
+def test_answers_to_one_label_and_to_several_are_not_compared(tmp_path: Path, run: Run) -> None:
+    written(tmp_path / "several.jsonl", answered(4))
+    (tmp_path / "one.tsv").write_text("a.jpg\tTrue\t0.9\tyes\tyes\n")
+    for command in (("compare", "one.tsv", "several.jsonl"), ("report", "several.jsonl", "--before", "one.tsv")):
+        done = run("palitune", *command, cwd=tmp_path)
+        assert done.returncode == 65
+        assert "one.tsv: these are answers to one label, and those in several.jsonl are to several" in done.stderr
+
+
 def test_other_labels_or_records_are_not_compared(tmp_path: Path) -> None:
     first = several_answers.of_groups("a", list(by_example(answered(10))))
     with pytest.raises(BadDataError, match="no record with the same labels"):
@@ -195,3 +245,52 @@ def test_other_labels_or_records_are_not_compared(tmp_path: Path) -> None:
     renamed = first._replace(table=dataclasses.replace(first.table, names=("x", "y", "z")))
     with pytest.raises(BadDataError, match="the labels are x, y, z here and obscene, violent, rare in a"):
         several_answers.same_records(first, renamed)
+
+
+def test_a_record_is_as_uncertain_as_its_most_uncertain_label(tmp_path: Path, run: Run) -> None:
+    p = ((0.9, 0.05, 0.99), (0.52, 0.1, 0.8), (0.9, 0.2, 0.45), (0.3, 0.7, 0.999))
+    names = ("obscene", "violent", "rare")
+    lines = [
+        {"text": f"text {i}", "more": i, "p_yes": dict(zip(names, row, strict=True)),
+         "answer": {name: "yes" if one >= 0.5 else "no" for name, one in zip(names, row, strict=True)}}
+        for i, row in enumerate(p)
+    ]  # fmt: skip
+    path = tmp_path / "out.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    expected = [(1, "obscene"), (2, "rare"), (3, "violent"), (0, "obscene")]
+    found = [json.loads(line) for line in run("palitune", "uncertain", "out.jsonl", cwd=tmp_path).stdout.splitlines()]
+    assert [(line["more"], line["uncertain"]) for line in found] == expected
+    assert all(line == lines[line["more"]] | {"uncertain": line["uncertain"]} for line in found)
+    done = run("palitune", "uncertain", "out.jsonl", "--threshold", "0.99", "-n", "1", cwd=tmp_path)
+    assert json.loads(done.stdout)["uncertain"] == "rare"
+    AnswerSource(path).write(MadeWith(LABELS, thresholds=(("violent", 0.06),)))
+    first = run("palitune", "uncertain", "out.jsonl", "-n", "2", cwd=tmp_path).stdout.splitlines()
+    assert [json.loads(line)["uncertain"] for line in first] == ["obscene", "violent"]
+    sheet = run("palitune", "uncertain", "out.jsonl", "--sheet", "x.png", cwd=tmp_path)
+    assert sheet.returncode == 2
+    assert "x.png: a sheet shows images, and no record has one" in sheet.stderr
+    assert not sheet.stdout
+
+
+def test_a_sheet_of_images_with_several_labels(tmp_path: Path, run: Run) -> None:
+    said = answered(6)
+    for example, _ in by_example(said):
+        PIL.Image.new("RGB", (20, 20), "green").save(tmp_path / example.image.name)
+    written(tmp_path / "out.jsonl", said)
+    done = run("palitune", "uncertain", "out.jsonl", "--sheet", "sheet.png", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_sheet_says_of_several_labels() -> None:
+    targets = tuple(Target(name, LABELS, answer) for name, answer in (("a", "yes"), ("b", "no"), ("c", None)))
+    example = Example.of("one.jpg")._replace(targets=targets)
+
+    def shown(*answers: tuple[str, float]) -> tuple[str, str, str]:
+        said = [Prediction(example, target, *one) for target, one in zip(targets, answers, strict=True)]
+        (cell,) = plots.sheet_images(said, "sheet.png")
+        return cell.target, cell.label, cell.answer
+
+    assert shown(("yes", 0.9), ("no", 0.1), ("yes", 0.9)) == ("", "a", "a")
+    assert shown(("no", 0.4), ("no", 0.1), ("yes", 0.9)) == ("a", "yes", "no")
+    assert shown(("no", 0.4), ("yes", 0.95), ("yes", 0.9)) == ("b", "no", "yes")

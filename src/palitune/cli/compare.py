@@ -1,6 +1,7 @@
 """What changed between models."""
 
 import argparse
+from pathlib import Path
 
 from palitune import console, streams
 from palitune.cli import arguments
@@ -9,6 +10,9 @@ DESCRIPTION = """\
 Compares files of answers of 13-inference.py to the same examples, each file with the first. It prints the figures of
 both, which answers changed (no to yes, yes to no), McNemar's test of whether the number of right answers changed, and
 the warning that matters in practice: recall rose, precision fell, so it learned to say yes.
+
+Of answers to several labels it prints the F-measure of each label and of all together, and the test is of the records
+that are wholly right.
 """
 EXAMPLES = """\
 examples:
@@ -21,8 +25,13 @@ examples:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune compare` to its parser."""
     parser.epilog = EXAMPLES
-    parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; two or more")
-    text = "print only examples whose answer changed: image, label, the first's answer, the other's, fixed or broken"
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; two or more; - is standard input"
+    )
+    text = (
+        "print only examples whose answer changed: image or text, label, the first's answer, the other's, fixed or "
+        "broken; of several labels the name comes before the label"
+    )
     parser.add_argument("--flips", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
     text = "also write a page of the last file against the first, with images"
@@ -45,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
     if args.files.count("-") > 1:
         raise UsageError("standard input can be one of the files only")
     target = None if args.output is None else page_files.page_to_write(args.output, args.overwrite, args.files)
-    if all(map(several_answers.are_in, args.files)):
-        _compare_several(args)
+    if several_answers.are_in_all(args.files):
+        _compare_several(args, target)
         return
     pairs = from_files.compare_files(
         args.files, labels=arguments.classes(args), positive=args.positive, quiet=args.quiet
@@ -68,29 +77,28 @@ def run(args: argparse.Namespace) -> None:
         page_files.write(target, made, args.quiet)
 
 
-def _compare_several(args: argparse.Namespace) -> None:
+def _compare_several(args: argparse.Namespace, target: Path | None) -> None:
     """Compares answers to several labels of each record."""
-    from pathlib import Path
-
-    from palitune.errors import UsageError, printable
     from palitune.evaluate import several_answers, several_comparison
-    from palitune.text_tables import aligned
 
-    if args.output:
-        raise UsageError("-o is for one label", hint="palitune report FILE -o HTML writes a page about each file")
     first, *others = [several_answers.read(Path(file), args.quiet) for file in args.files]
     pairs = [several_answers.same_records(first, other) for other in others]
     found = [several_comparison.compare(before.table, after.table) for before, after in pairs]
+    every = [(*pair, one) for pair, one in zip(pairs, found, strict=True)]
     if args.json:
-        every = zip(pairs, found, strict=True)
-        streams.document([several_comparison.as_json(*pair, one) for pair, one in every], 2)
-        return
-    for (before, after), one in zip(pairs, found, strict=True):
+        streams.document([several_comparison.as_json(*one) for one in every], 2)
+    for before, after, one in () if args.json else every:
         if args.flips:
             for line in several_comparison.flip_lines(after, one):
                 streams.line(line)
-            continue
-        print(printable(f"{after.name} against {before.name}, {len(after.groups)} records"))
-        print("\n".join(aligned(several_comparison.rows(one))))
-        test = f"McNemar's p = {one.p_value:.3g}: the difference is {one.significance}"
-        print(f"records wholly right now and not before: {one.won}, the other way: {one.lost}; {test}")
+        else:
+            print("\n".join(several_comparison.lines(before, after, one)))
+    if target is not None:
+        from palitune.evaluate.report import several_report
+
+        before, after = pairs[-1]
+        title, facts = f"{after.name} against {before.name}", {"before": before.name, "after": after.name}
+        images = arguments.folders(args)
+        several_report.write(
+            target, several_report.summarize(title, facts, after, images=images, before=before), args.quiet
+        )

@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
 
         stored = stored_threshold.current(workspace.checkpoint_to_read(args.model))
         learned = learning_of(args.model)
-    if several_answers.are_in(args.file):
+    if several_answers.are_in_all(inputs):
         _of_several(args, target, learned)
         return
     made = from_files.summarize_file(
@@ -94,14 +94,12 @@ def run(args: argparse.Namespace) -> None:
 
 def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned | None") -> None:
     """The report about answers to several labels of each record."""
-    from palitune.errors import UsageError
     from palitune.evaluate.report import several_report
 
-    if args.before:
-        hint = f"palitune compare {args.before} {args.file}"
-        raise UsageError("--before is for one label; several are compared by another command", hint=hint)
     images = None if target is None else arguments.folders(args)
-    made = several_report.of_file(args.file, learned=learned, most=args.most, images=images, quiet=args.quiet)
+    made = several_report.of_file(
+        args.file, args.before, learned=learned, most=args.most, images=images, quiet=args.quiet
+    )
     if args.json:
         streams.document(several_report.as_json(made), 2)
     elif target is None:

@@ -1,15 +1,15 @@
 """Files of answers to several labels, as inference writes them, read as a table of labels and answers."""
 
 import collections
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from palitune import console
-from palitune.data import answer_source
+from palitune.data import answer_source, dataset_files
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
-from palitune.data.formats import label_answers
+from palitune.data.formats import label_answers, lines
 from palitune.data.formats.lines import STDIN
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.errors import BadDataError, PalituneError
@@ -39,16 +39,34 @@ class SeveralAnswers(NamedTuple):
 
 
 def are_in(file: str | Path) -> bool:
-    """Whether a file's first line has answers to several labels; of standard input, which is read once, it is not."""
+    """Whether a file's first line has answers to several labels; of standard input it can be read again."""
     path = Path(file)
-    if path == STDIN or not path.is_file():
-        return False
     try:
-        for _, (example, said) in Reader(path, labelled=False).answered():
+        if path == STDIN:
+            reader = Reader(path, labelled=False)
+            reader.kind = "jsonl"
+            example, said = reader.prediction((1, 0, lines.first_of_stdin()))
             return said is None and bool(label_answers.predictions(example))
-    except PalituneError:
+        for _, (example, said) in Reader(path, labelled=False).answered() if path.is_file() else ():
+            return said is None and bool(label_answers.predictions(example))
+    except PalituneError:  # which the one who reads it is told
         return False
     return False
+
+
+def are_in_all(files: Sequence[str]) -> bool:
+    """Whether files have answers to several labels, all of them or none.
+
+    Raises:
+      MissingInputError, BadDataError: there is no such file, or only some have answers to several labels.
+    """
+    for file in files:
+        dataset_files.require_data(file)
+    several = [file for file in files if are_in(file)]
+    if several and (others := [file for file in files if file not in several]):
+        what = f"these are answers to one label, and those in {several[0]} are to several"
+        raise BadDataError(what, where=others[0], hint="Compare answers to the same labels")
+    return bool(several)
 
 
 def read(path: Path, quiet: bool = False) -> SeveralAnswers:

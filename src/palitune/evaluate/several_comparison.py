@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from palitune.errors import printable
 from palitune.evaluate import metrics
 from palitune.evaluate.comparison import BOOTSTRAP, NOISE, REAL, SAME, SURE, mcnemar
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE
@@ -14,6 +15,7 @@ from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_labels import Drawn
+from palitune.text_tables import aligned
 
 GROUPS = {"macro f_measure": "macro", "micro f_measure": "micro", "samples f_measure": "samples"}
 
@@ -117,6 +119,18 @@ def rows(found: SeveralComparison) -> list[list[str]]:
     return table
 
 
+def lines(before: SeveralAnswers, after: SeveralAnswers, found: SeveralComparison) -> list[str]:
+    """The figures of both with whether each difference is more than chance, and McNemar's test, for a terminal."""
+    head = f"{after.name} against {before.name}, {len(after.groups)} records"
+    return [printable(head), *aligned(rows(found)), test_line(found)]
+
+
+def test_line(found: SeveralComparison) -> str:
+    """McNemar's test in words."""
+    test = f"McNemar's p = {found.p_value:.3g}: the difference is {found.significance}"
+    return f"records wholly right now and not before: {found.won}, the other way: {found.lost}; {test}"
+
+
 def flip_lines(after: SeveralAnswers, found: SeveralComparison) -> list[str]:
     """A line for each changed answer: subject, name, label, both answers, and whether it was fixed or broken."""
     return ["\t".join((" ".join(after.examples[flip.record].subject.split()), *_cells(flip))) for flip in found.flips]
@@ -129,12 +143,15 @@ def _cells(flip: LabelFlip) -> tuple[str, ...]:
 
 def as_json(before: SeveralAnswers, after: SeveralAnswers, found: SeveralComparison) -> dict[str, object]:
     """Everything about a comparison, as JSON has it."""
-    named = {name: one._asdict() | {"value": one.value} for name, one in found.f_measures.items()}
+    flips = [flip._asdict() | {"subject": after.examples[flip.record].subject} for flip in found.flips]
+    names = {"before": before.name, "after": after.name, "records": len(after.groups)}
+    return names | figures_as_json(found) | {"flips": flips}
+
+
+def figures_as_json(found: SeveralComparison) -> dict[str, object]:
+    """The figures of a comparison, as JSON has them."""
     return {
-        "before": before.name,
-        "after": after.name,
-        "records": len(after.groups),
-        "f_measures": named,
+        "f_measures": {name: one._asdict() | {"value": one.value} for name, one in found.f_measures.items()},
         "exact_match": found.exact_match._asdict() | {"value": found.exact_match.value},
         "mcnemar": {
             "won": found.won,
@@ -142,5 +159,4 @@ def as_json(before: SeveralAnswers, after: SeveralAnswers, found: SeveralCompari
             "p_value": found.p_value,
             "significance": found.significance,
         },
-        "flips": [flip._asdict() | {"subject": after.examples[flip.record].subject} for flip in found.flips],
     }

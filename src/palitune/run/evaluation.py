@@ -182,9 +182,13 @@ class SetEvaluator:
         path, records = list(self.sets.items())[-1]
         learned = learning_of(str(folder.target))
         if label_table.are_several(self.last[path]):
-            found = several_answers.of_groups(str(path), list(by_example(self.last[path])), quiet=quiet)
+            found, *earlier = (
+                several_answers.of_groups(str(path), list(by_example(said[path])), quiet=quiet)
+                for said in (self.last, *([self.first] if self.first else []))
+            )
             facts, title = {"data": str(path)}, f"{folder.target.stem} on {path}"
-            several_report.write(folder.report, several_report.summarize(title, facts, found, learned), quiet)
+            about = several_report.summarize(title, facts, found, learned, before=next(iter(earlier), None))
+            several_report.write(folder.report, about, quiet)
             return
         before = of_predictions(self.first[path], self.classes) if self.first else None
         title = f"{folder.target.stem} on {path}"

@@ -9,6 +9,7 @@ from palitune.console import status
 from palitune.data import dataset_files, example_files
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
+from palitune.data.images import of_examples
 from palitune.data.label_sets import LabelSet
 from palitune.data.long_chats import Shortener
 from palitune.data.prediction import MadeWith, Prediction, by_example
@@ -107,8 +108,9 @@ def _require_use(
         raise UsageError("--json-schema is for free text, and answers are labels here: leave it out")
     for examples in sets.values() if labels.labels else ():
         example_files.require_labels(examples, labels.classes)
-    if sheet and any(one.target.name for examples in sets.values() for one in examples):
-        raise UsageError("--sheet is for one label of each image", hint="--report writes a page about several")
+    if sheet:
+        every = (one for examples in sets.values() for one in examples)
+        of_examples.require_images(every, sheet, "--report FILE.html writes a page that shows texts")
 
 
 def _whole(path: str, examples: list[Example], model: Model, quiet: bool) -> list[Example]:

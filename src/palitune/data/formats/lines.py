@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from palitune.data import file_signatures
 from palitune.data.file_signatures import UTF16
@@ -15,12 +15,16 @@ from palitune.data.formats import error_hints, table_rows
 from palitune.data.formats.table_rows import Table
 from palitune.errors import BadDataError, MissingInputError
 
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
 LONGEST = 2000  # characters of a name, a question or a label; attention's memory grows with the square
 LONGEST_CONTENT = 100_000  # characters of a text that is asked about; its tokens are limited where a model is known
 LONGEST_LINE = 1 << 20  # bytes; no example comes near it, and what does is none
 STDIN = Path("-")
 KINDS = ("jsonl", "tsv", "csv")
 MARK = b"\xef\xbb\xbf"  # a byte-order mark of UTF-8
+BLANK = MARK + b" \t\r\n"
 JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
 
 # Number, bytes before it in the file, and the line without its end; what is longer than `LONGEST_LINE` is cut.
@@ -117,11 +121,54 @@ class Lines:
         return where, text
 
 
+class _Replayed(io.RawIOBase):
+    """A beginning, and behind it the rest of a stream."""
+
+    def __init__(self, beginning: bytes, rest: io.FileIO) -> None:
+        self.beginning, self.rest = memoryview(beginning), rest
+
+    def readable(self) -> bool:
+        """It can."""
+        return True
+
+    def readinto(self, target: "WriteableBuffer") -> int:
+        """Fills a buffer, and returns with how many bytes."""
+        view = memoryview(target)
+        if not self.beginning:
+            return self.rest.readinto(view) or 0
+        part = self.beginning[: len(view)]
+        view[: len(part)] = part
+        self.beginning = self.beginning[len(part) :]
+        return len(part)
+
+
+_read_ahead = bytearray()  # the beginning of standard input, for whoever reads it next
+
+
+def first_of_stdin() -> bytes:
+    """The first line of standard input that is not blank; whoever reads it next gets everything nevertheless.
+
+    Raises:
+      MissingInputError: it is closed.
+    """
+    with _opened(STDIN).detach() as source:
+        while part := source.read(1 << 16):
+            _read_ahead.extend(part)
+            if len(_read_ahead) > LONGEST_LINE or (b"\n" in part and b"\n" in _read_ahead.lstrip(BLANK)):
+                break
+    return bytes(_read_ahead.lstrip(BLANK).partition(b"\n")[0])
+
+
 def _opened(path: Path) -> io.BufferedReader:
     if path == STDIN:
         if sys.stdin is None:
             raise MissingInputError("standard input is closed", hint="Name a file")
-        return io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1 << 16)
+        source = io.FileIO(sys.stdin.fileno(), closefd=False)
+        if _read_ahead:
+            beginning = bytes(_read_ahead)
+            _read_ahead.clear()
+            return io.BufferedReader(_Replayed(beginning, source), 1 << 16)
+        return io.BufferedReader(source, 1 << 16)
     try:
         if path.is_dir():
             raise MissingInputError("cannot be read: it is a folder", where=str(path), hint=error_hints.of_folder(path))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageArray, ImageRequest, ImageSource
-from palitune.errors import PalituneError
+from palitune.errors import PalituneError, UsageError
 
 
 class NoImages:
@@ -38,3 +38,9 @@ def images_of(examples: Iterable[Example], source: ImageSource) -> Iterator[Imag
     shown = source.prefetch(ImageRequest(one.image.path, one.where) for one in for_requests if one.images)
     for one in listed:
         yield next(shown) if one.images else source.absent
+
+
+def require_images(examples: Iterable[Example], name: str, hint: str | None = None) -> None:
+    """Raises UsageError unless one of the examples has an image, for a sheet that was typed as `name`."""
+    if not any(example.images for example in examples):
+        raise UsageError(f"{name}: a sheet shows images, and no record has one", hint=hint)

@@ -1,6 +1,6 @@
 """Sheets of images with their answers, and the losses of a run, as PNG."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypedDict, cast
@@ -10,12 +10,12 @@ from matplotlib import ticker
 from matplotlib.axes import Axes
 
 from palitune import console
-from palitune.data.images import decoder
-from palitune.data.prediction import Prediction
-from palitune.errors import UsageError
-from palitune.evaluate.confusion import is_right
+from palitune.data.images import decoder, of_examples
+from palitune.data.prediction import Prediction, by_example
+from palitune.evaluate.confusion import NEGATIVE, POSITIVE, is_right
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import png
+from palitune.labels import plain
 from palitune.storage import atomic_files
 
 COLUMNS, ROWS = 8, 6
@@ -26,23 +26,41 @@ PANELS, PANEL_COLUMNS = 6, 2  # attempts in one image of losses
 
 
 class SheetImage(NamedTuple):
-    """An image of a sheet, and what the model said of it."""
+    """An image of a sheet, and what the model said of it.
+
+    Attributes:
+      name: as the data call it.
+      target: which of several labels it was asked for.
+    """
 
     image: Path
     label: str
     answer: str
-    name: str = ""  # as the data call it
+    name: str = ""
     p_yes: float | None = None
+    target: str = ""
 
     @classmethod
     def of(cls, prediction: Prediction) -> "SheetImage":
         """A prediction's image; without a label it is shown with "?"."""
         example = prediction.example
-        return cls(example.image.path, example.label or "?", prediction.text, example.image.name, prediction.p_yes)
+        name, label = prediction.target.name, prediction.target.answer if prediction.target.name else example.label
+        image = example.image
+        return cls(image.path, label or "?", prediction.text, image.name, prediction.p_yes, name)
+
+    @classmethod
+    def of_several(cls, said: Sequence[Prediction]) -> "SheetImage":
+        """An image with several labels: the wrong answer that is most confident, or else the names of all it has."""
+        known = [one for one in said if one.target.answer is not None]
+        if wrong := [one for one in known if not is_right(one.text, one.target.answer or "")]:
+            return cls.of(max(wrong, key=lambda one: abs((one.p_yes or 0.5) - 0.5)))
+        has = ", ".join(one.target.name for one in known if plain(one.text) == POSITIVE) or NEGATIVE
+        image = said[0].example.image
+        return cls(image.path, has if known else "?", has, image.name)
 
 
-def sheet_images(predictions: Iterable[Prediction], name: str) -> list[SheetImage]:
-    """What a sheet has of predictions: those about images.
+def sheet_images(predictions: Sequence[Prediction], name: str) -> list[SheetImage]:
+    """What a sheet has of predictions: a cell for each image that they are about.
 
     Args:
       name: the sheet as it was typed.
@@ -50,10 +68,12 @@ def sheet_images(predictions: Iterable[Prediction], name: str) -> list[SheetImag
     Raises:
       UsageError: none is about an image.
     """
-    found = [SheetImage.of(one) for one in predictions if one.example.images]
-    if not found:
-        raise UsageError(f"{name}: a sheet shows images, and no record has one", hint="-o FILE.html shows texts")
-    return found
+    of_examples.require_images((one.example for one in predictions), name, "-o FILE.html shows texts")
+    return [
+        SheetImage.of_several(said) if said[0].target.name else SheetImage.of(said[0])
+        for example, said in by_example(predictions)
+        if example.images
+    ]
 
 
 def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> None:
@@ -70,7 +90,7 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> No
     right = [item for item in items if is_right(item.answer, item.label)]
     chosen = (wrong + right)[: COLUMNS * ROWS]
     rows = -(-len(chosen) // COLUMNS)
-    with canvas.styled(f"{one.name}{one.image.name}{one.label}{one.answer}" for one in chosen):
+    with canvas.styled(f"{one.name}{one.image.name}{one.target}{one.label}{one.answer}" for one in chosen):
         # A Figure of its own draws without a display and leaves pyplot's global state alone.
         figure = canvas.Figure(figsize=(1.5 * COLUMNS, 2.0 * rows + 0.5), layout="constrained")
         figure.suptitle(
@@ -105,6 +125,7 @@ def _draw(cell: Axes, item: SheetImage) -> None:
     cell.imshow(image)
     answer, label = canvas.text(item.answer, 16), canvas.text(item.label, 16)
     title = answer if item.answer == item.label else f"{answer} (is: {label})"
+    title = f"{canvas.text(item.target, 16)}: {title}" if item.target else title
     cell.set_title(title, color=colour, fontsize=max(4.5, min(10, 190 / len(title))) if title else 10)
     cell.spines[:].set(color=colour, linewidth=3)
     likely = [] if item.p_yes is None else [f"p_yes {item.p_yes:.3f}"]

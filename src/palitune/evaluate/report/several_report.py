@@ -1,6 +1,7 @@
 """A report about answers to several labels: what it says, as text, as JSON and as a page."""
 
 import dataclasses
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,17 @@ from palitune import __version__, console
 from palitune.config.model import FolderSettings
 from palitune.data.example import Example
 from palitune.errors import printable
-from palitune.evaluate import answer_files, several_answers, several_labels
+from palitune.evaluate import answer_files, several_answers, several_comparison, several_labels
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE
 from palitune.evaluate.label_table import UNKNOWN, YES
 from palitune.evaluate.report import several_text
 from palitune.evaluate.report.summary import Learned
 from palitune.evaluate.report.text import advice_lines, between, value
 from palitune.evaluate.several_answers import SeveralAnswers
+from palitune.evaluate.several_comparison import LabelFlip, SeveralComparison
 from palitune.evaluate.several_labels import SeveralResult
 from palitune.storage import atomic_files
+from palitune.text_tables import aligned
 
 LISTED = 10  # wrong records on a terminal
 MOST_TEXT = 4_000  # characters of a text on a page
@@ -41,6 +44,14 @@ class WrongRecord:
 
 
 @dataclasses.dataclass(frozen=True)
+class ChangedRecord:
+    """A record of which at least one answer is another than that of another model."""
+
+    example: Example
+    flips: tuple[LabelFlip, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class SeveralSummary:
     """What a model's answers to several labels are worth.
 
@@ -48,6 +59,8 @@ class SeveralSummary:
       facts: what was run, in words, by name.
       wrong: records with a wrong answer, the most confident first.
       wrong_total: how many there are, of which these are shown.
+      comparison: with other answers to the same records, where there are some.
+      changed: records with an answer that is another than there, and `changed_total` how many there are.
     """
 
     title: str
@@ -56,10 +69,14 @@ class SeveralSummary:
     wrong: Sequence[WrongRecord]
     wrong_total: int
     learned: Learned | None = None
+    comparison: SeveralComparison | None = None
+    changed: Sequence[ChangedRecord] = ()
+    changed_total: int = 0
 
 
 def of_file(
     file: str,
+    before: str | None = None,
     *,
     learned: Learned | None = None,
     most: int = 60,
@@ -69,13 +86,15 @@ def of_file(
     """The summary of a file of answers. The arguments are as in `from_files.summarize_file`.
 
     Raises:
-      MissingInputError, BadDataError: as `several_answers.read`.
+      MissingInputError, BadDataError: as `several_answers.read` and `several_answers.same_records`.
     """
-    found = several_answers.read(Path(file), quiet)
-    facts = {"answers": file}
+    found, earlier = several_answers.read(Path(file), quiet), None
+    if before:
+        earlier, found = several_answers.same_records(several_answers.read(Path(before), quiet), found)
+    facts = {"answers": file} | ({"before": before} if before else {})
     if found.made is not None:
         facts["answered by"] = found.made.model
-    return summarize(file, facts, found, learned, most, images)
+    return summarize(file, facts, found, learned, most, images, earlier)
 
 
 def summarize(
@@ -85,19 +104,39 @@ def summarize(
     learned: Learned | None = None,
     most: int = 60,
     images: FolderSettings | None = None,
+    before: SeveralAnswers | None = None,
 ) -> SeveralSummary:
     """The summary of answers.
 
     Args:
       images: where the images' files are, of a page that shows them; None where they are not needed or known already.
+      before: other answers to the same records in the same order.
     """
-    wrong = wrong_records(found)
-    shown = wrong[:most]
+    comparison = several_comparison.compare(before.table, found.table) if before else None
+    wrong, changed = wrong_records(found), changed_records(found, comparison) if comparison else []
+    shown, flipped = wrong[:most], changed[:most]
     if images is not None:
-        located = answer_files.located([one.example for one in shown], Path(found.name), images)
-        shown = [dataclasses.replace(one, example=example) for one, example in zip(shown, located, strict=True)]
-    own = dict(learned.facts) if learned else {}
-    return SeveralSummary(title, {**own, **facts}, several_labels.evaluate(found.table), shown, len(wrong), learned)
+        every = [*(one.example for one in shown), *(one.example for one in flipped)]
+        placed = iter(answer_files.located(every, Path(found.name), images))
+        shown = [dataclasses.replace(one, example=next(placed)) for one in shown]
+        flipped = [dataclasses.replace(one, example=next(placed)) for one in flipped]
+    return SeveralSummary(
+        title,
+        {**(learned.facts if learned else {}), **facts},
+        several_labels.evaluate(found.table),
+        shown,
+        len(wrong),
+        learned,
+        comparison,
+        flipped,
+        len(changed),
+    )
+
+
+def changed_records(found: SeveralAnswers, comparison: SeveralComparison) -> list[ChangedRecord]:
+    """Records with answers that changed, in their order."""
+    by_record = itertools.groupby(comparison.flips, key=lambda one: one.record)
+    return [ChangedRecord(found.examples[record], tuple(flips)) for record, flips in by_record]
 
 
 def wrong_records(found: SeveralAnswers) -> list[WrongRecord]:
@@ -124,6 +163,9 @@ def text(one: SeveralSummary) -> str:
     parts.append("\n".join(printable(f"{name}: {fact}") for name, fact in one.facts.items()))
     if one.learned is not None and one.learned.next_runs:
         parts.append("\n".join(advice_lines(one.learned.next_runs)))
+    if one.comparison is not None:
+        lines = [*aligned(several_comparison.rows(one.comparison)), several_comparison.test_line(one.comparison)]
+        parts.append("\n".join(lines))
     if one.wrong:
         lines = [f"wrong, most confident first ({min(LISTED, len(one.wrong))} of {one.wrong_total}):"]
         lines += [printable(_line(record)) for record in one.wrong[:LISTED]]
@@ -149,6 +191,8 @@ def as_json(one: SeveralSummary) -> dict[str, object]:
         for record in one.wrong
     ]
     content = {"title": one.title, "facts": dict(one.facts), **several_text.as_json(one.result), "wrong": wrong}
+    if one.comparison is not None:
+        content["comparison"] = several_comparison.figures_as_json(one.comparison)
     if one.learned is not None and one.learned.configuration is not None:
         content["configuration"] = dict(one.learned.configuration)
     if one.learned is not None and one.learned.next_runs:
@@ -168,7 +212,8 @@ def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
 
     target.parent.mkdir(parents=True, exist_ok=True)
     drawings = several_curves.draw(one.result)
-    images = {image.path: record.example.where for record in one.wrong for image in record.example.images}
+    examples = [*(record.example for record in one.wrong), *(record.example for record in one.changed)]
+    images = {image.path: example.where for example in examples for image in example.images}
     configuration = one.learned.configuration if one.learned else None
     content = (
         page.environment()
@@ -177,6 +222,8 @@ def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
             one=one,
             rows=several_text.rows(one.result),
             cards=_cards(one.result),
+            changes=several_comparison.rows(one.comparison) if one.comparison else None,
+            test=several_comparison.test_line(one.comparison) if one.comparison else None,
             drawings={name: page.address(drawn, "png") for name, drawn in drawings.items()},
             losses=page.losses(one.learned.losses) if one.learned and one.learned.losses else None,
             thumbnails={path: page.thumbnail(path, where) for path, where in images.items()},

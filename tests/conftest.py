@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import functools
 import json
 import mmap
 import os
@@ -37,6 +38,7 @@ EMITTERS = "xla_cpu_use_fusion_emitters"
 XLA = Path(str(distribution("jaxlib").locate_file("jaxlib/libjax_common.so")))
 
 
+@functools.cache
 def knows(library: Path, flag: str) -> bool:
     """Whether a library has the name of a flag in it."""
     if not library.is_file():
@@ -47,6 +49,9 @@ def knows(library: Path, flag: str) -> bool:
 
 if "XLA_FLAGS" not in os.environ and knows(XLA, EMITTERS):
     os.environ["XLA_FLAGS"] = f"--{EMITTERS}=false"
+
+# The same of commands in a file that is marked `quick_programs`: its numbers are compared with no others bit for bit.
+QUICK = {EMITTERS: "false", "xla_backend_optimization_level": "0", "xla_llvm_disable_expensive_passes": "true"}
 
 REPOSITORY = Path(__file__).parent.parent
 # Programs that an earlier run of the tests compiled, for one version of XLA.
@@ -256,9 +261,12 @@ def quick_environment(
         server.stdin.close()
 
 
-@pytest.fixture(scope="session")
-def run(quick_environment: dict[str, str]) -> Run:
+@pytest.fixture(scope="module")
+def run(quick_environment: dict[str, str], request: pytest.FixtureRequest) -> Run:
     """Runs a command in a folder, as a shell would, and returns what it printed and its exit code."""
+    is_quick = request.node.get_closest_marker("quick_programs") is not None
+    flags = [f"--{name}={value}" for name, value in QUICK.items() if is_quick and knows(XLA, name)]
+    environment = {**quick_environment, **({"XLA_FLAGS": " ".join(flags)} if flags else {})}
 
     def run(
         *command: str, cwd: Path, env: Mapping[str, str] | None = None, stdin: str | None = None
@@ -266,7 +274,7 @@ def run(quick_environment: dict[str, str]) -> Run:
         return subprocess.run(
             [str(part) for part in command],
             cwd=cwd,
-            env={**quick_environment, **(env or {})},
+            env={**environment, **(env or {})},
             input=stdin,
             capture_output=True,
             text=True,

@@ -34,7 +34,7 @@ LIBRARIES = (
     *("imagehash", "jinja2", "tqdm", "re2", "concurrent.futures.thread", "secrets", "difflib", "zipfile", "html"),
 )
 # Variables that are read when they are needed, and not while Python or a library starts.
-READ_LATE = ("PALITUNE_", "KAGGLE_", "HF_", "http_proxy", "no_proxy", "PWD", "OLDPWD", "SHLVL", "PS1", "_")
+READ_LATE = ("XLA_FLAGS", "PALITUNE_", "KAGGLE_", "HF_", "http_proxy", "no_proxy", "PWD", "OLDPWD", "SHLVL", "PS1", "_")
 HEADER = 8  # bytes of a message's length
 
 

@@ -26,7 +26,7 @@ BLOCK = re.compile(
 QUICK = ("-d", "dataset/few/set", "--examples", "8", "--quiet")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def demo(run: Run, once: Once) -> Path:
     """A clone with the tiny model, demo data and a split; to be copied."""
 

@@ -22,6 +22,7 @@ from palitune.infer.opening import image_source
 from palitune.infer.predictor import Predictor
 from palitune.infer.scoring import Scorer
 from palitune.models import multimodal
+from palitune.models.arrays import Flat
 from palitune.models.multimodal import Text
 
 TINY3 = Path(str(files("palitune") / "tiny3"))
@@ -39,23 +40,33 @@ def predictor(model: Model) -> Predictor:
     return Predictor(model, NoImages(model.sizes.llm.width), MadeWith(YES_NO), quiet=True)
 
 
-def written_out(model: Model, prompt: Encoded, labels: Sequence[Sequence[int]]) -> np.ndarray:
+@pytest.fixture(scope="module")
+def params(model: Model) -> Flat:
+    return dict(model.params(lambda path: not path.startswith("img/")))
+
+
+TOGETHER, WIDTH = 8, 64  # rows and tokens of a pass, so that one program is compiled for all labels
+forward = jax.jit(multimodal.forward, static_argnums=0)
+
+
+def written_out(model: Model, params: Flat, prompt: Encoded, labels: Sequence[Sequence[int]]) -> np.ndarray:
     """The log-likelihood of each label behind a prompt, float64[L], by the forward pass that training has."""
-    rows = [prompt.answered(label) for label in labels]
-    width = max(len(one.tokens) for one in rows)
-    text, rises, real = np.zeros((3, len(rows), width), np.int32)
-    for row, one in enumerate(rows):
-        length = len(one.tokens)
-        text[row, :length], real[row, :length] = one.tokens, 1
-        rises[row, :length] = np.diff(one.attention_blocks, prepend=0)
-    none = np.zeros((len(rows), 0, model.sizes.llm.width), np.float32)
-    params = trees.unflatten(dict(model.params(lambda path: not path.startswith("img/"))))
-    logits = jax.jit(multimodal.forward, static_argnums=0)(model.sizes, params, none, Text(text, rises, real))
-    logp = np.asarray(jax.nn.log_softmax(logits, axis=-1), np.float64)
-    start = len(prompt.tokens)
-    return np.array(
-        [sum(logp[row, start - 1 + i, token] for i, token in enumerate(label)) for row, label in enumerate(labels)]
-    )
+    nested, begin, found = trees.unflatten(params), len(prompt.tokens), []
+    none = np.zeros((TOGETHER, 0, model.sizes.llm.width), np.float32)
+    for several in (labels[start : start + TOGETHER] for start in range(0, len(labels), TOGETHER)):
+        text, rises, real = np.zeros((3, TOGETHER, WIDTH), np.int32)
+        for row, label in enumerate(several):
+            one = prompt.answered(label)
+            length = len(one.tokens)
+            text[row, :length], real[row, :length] = one.tokens, 1
+            rises[row, :length] = np.diff(one.attention_blocks, prepend=0)
+        logits = forward(model.sizes, nested, none, Text(text, rises, real))
+        logp = np.asarray(jax.nn.log_softmax(logits, axis=-1), np.float64)
+        found += [
+            sum(logp[row, begin - 1 + place, token] for place, token in enumerate(label))
+            for row, label in enumerate(several)
+        ]
+    return np.array(found)
 
 
 LABELS = {
@@ -69,27 +80,27 @@ LABELS = {
 
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
-def test_one_pass_is_each_label_written_out(model: Model, labels: tuple[str, ...]) -> None:
+def test_one_pass_is_each_label_written_out(model: Model, params: Flat, labels: tuple[str, ...]) -> None:
     prompt = model.template.prompt(Example.of(text="いつも遅い。 Never again!", prompt="Which is it?"), "")
     scorer = Scorer(model.sizes, model.template, labels, np.float32)
-    (found,) = scorer(model.params(lambda path: not path.startswith("img/")), [(None, prompt)])
+    (found,) = scorer(params, [(None, prompt)])
     tokens = [model.template.answer(label) for label in labels]
     whole = set(map(tuple, tokens))
     if any(tuple(one[:length]) in whole for one in tokens for length in range(1, len(one))):
         tokens = [[*one, model.template.end] for one in tokens]
-    expected = written_out(model, prompt, tokens)
+    expected = written_out(model, params, prompt, tokens)
     assert found.shape == (1, len(labels))
     np.testing.assert_allclose(found[0] - found[0, 0], expected - expected[0], rtol=0, atol=1e-4)
 
 
-def test_labels_that_differ_in_their_normalisation_alone(model: Model) -> None:
+def test_labels_that_differ_in_their_normalisation_alone(model: Model, params: Flat) -> None:
     composed = "ガ"
     apart = unicodedata.normalize("NFD", composed)
     assert composed != apart
     prompt = model.template.prompt(Example.of(text="x"), "")
     scorer = Scorer(model.sizes, model.template, (composed, apart), np.float32)
-    (found,) = scorer(model.params(lambda path: not path.startswith("img/")), [(None, prompt)])
-    expected = written_out(model, prompt, [model.template.answer(one) for one in (composed, apart)])
+    (found,) = scorer(params, [(None, prompt)])
+    expected = written_out(model, params, prompt, [model.template.answer(one) for one in (composed, apart)])
     np.testing.assert_allclose(np.diff(found[0]), np.diff(expected), rtol=0, atol=1e-4)
     with pytest.raises(UsageError, match="cannot tell these labels apart"):
         Scorer(model.sizes, model.template, (composed, composed), np.float32)

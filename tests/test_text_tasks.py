@@ -12,6 +12,8 @@ from palitune.cli import arguments
 from palitune.config.model import FolderSettings
 from palitune.config.name_kinds import Names, Pairs
 
+pytestmark = pytest.mark.quick_programs
+
 
 class Task(NamedTuple):
     """A job: its data file, how it is read, and what its block of results says.
@@ -54,6 +56,16 @@ def folder(task: Task, tmp_path_factory: pytest.TempPathFactory, run: Run) -> Pa
     return folder
 
 
+@pytest.fixture(scope="module")
+def answers(task: Task, folder: Path, run: Run) -> str:
+    """The name of a file with the model's answers to what it was not trained on."""
+    name = f"out.{task.answers}"
+    lines = say(run, folder, "inference", "-m", "one", "-d", valid(folder), *task.reading)
+    (folder / name).write_text(lines)
+    assert len(lines.splitlines()) == 20
+    return name
+
+
 def say(run: Run, folder: Path, *command: str) -> str:
     """What a command prints that has to end well."""
     done = run("palitune", *command, cwd=folder)
@@ -66,14 +78,9 @@ def valid(folder: Path) -> str:
     return str(found.relative_to(folder))
 
 
-def test_the_stages(task: Task, folder: Path, run: Run) -> None:
-    data = valid(folder)
-    said = say(run, folder, "validate", "-m", "one", data, *task.reading)
+def test_the_stages(task: Task, folder: Path, answers: str, run: Run) -> None:
+    said = say(run, folder, "validate", "-m", "one", valid(folder), *task.reading)
     assert task.block in said
-    answers = f"out.{task.answers}"
-    lines = say(run, folder, "inference", "-m", "one", "-d", data, *task.reading)
-    (folder / answers).write_text(lines)
-    assert len(lines.splitlines()) == 20
     counted = say(run, folder, "aggregate", answers)
     assert counted
     if task.name != "chat":
@@ -89,11 +96,9 @@ def test_free_text_is_not_balanced(task: Task, folder: Path, run: Run) -> None:
     assert "--balance weights is for labels, and these answers are free text" in done.stderr
 
 
-def test_what_answers_are_worth(task: Task, folder: Path, run: Run) -> None:
+def test_what_answers_are_worth(task: Task, folder: Path, answers: str, run: Run) -> None:
     if task.name == "chat":
         pytest.skip("answers to chats have no classes")
-    answers = f"two.{task.answers}"
-    (folder / answers).write_text(say(run, folder, "inference", "-m", "one", "-d", valid(folder), *task.reading))
     (folder / f"base.{task.answers}").write_text(
         say(run, folder, "inference", "-m", "tinytext", "-d", valid(folder), *task.reading)
     )

@@ -22,6 +22,11 @@ def test_what_no_font_has_is_spelled_out(monkeypatch: pytest.MonkeyPatch, tmp_pa
     reason = canvas.reason()
     assert reason is not None
     assert "no font here has 可" in reason
+    assert reason.endswith("(apt-get install fonts-ipaexfont)")
+    assert canvas.text("👩🔧") == r"\U0001f469\U0001f527"
+    assert str(canvas.reason()).endswith("(apt-get install fonts-symbola)")
+    canvas.text("可👩")
+    assert str(canvas.reason()).endswith("(apt-get install fonts-ipaexfont fonts-symbola)")
     assert canvas.reason() is None
     labels = ["可", "不可😀", "$x$", "a\u202eb"]
     one = metrics.outcomes_of(labels * 3, (labels * 4)[1:13], [None] * 12, labels)

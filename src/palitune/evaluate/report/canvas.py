@@ -4,6 +4,7 @@ import contextlib
 import functools
 import io
 import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,9 @@ JAPANESE = (
     *("YuGoth", "meiryo", "msgothic", "Hiragino", "ヒラギノ", "BIZ-UD", "mplus", "DroidSansFallback", "wqy", "unifont"),
 )
 EMOJI = ("NotoEmoji", "Symbola", "OpenSansEmoji", "seguiemj", "seguisym", "unifont")  # with outlines, not bitmaps
+# Of Debian, with outlines: of letters, and of emoji and what they are joined by. The one in colour has bitmaps.
+FOR_LETTERS, FOR_EMOJI = "fonts-ipaexfont", "fonts-symbola"
+OF_EMOJI = ("So", "Sk", "Mn", "Cf")  # Unicode's general categories
 without_font: set[str] = set()  # characters that were spelled out since `reason` was last asked
 
 
@@ -92,8 +96,10 @@ def reason() -> str | None:
     if not without_font:
         return None
     some = " ".join(sorted(without_font)[:5])
+    packages = sorted({FOR_EMOJI if unicodedata.category(one) in OF_EMOJI else FOR_LETTERS for one in without_font})
     without_font.clear()
-    return f"no font here has {some}: drawings spell such characters out (apt-get install fonts-ipaexfont)"
+    install = f"apt-get install {' '.join(packages)}"
+    return f"no font here has {some}: drawings spell such characters out ({install})"
 
 
 def png(figure: Figure) -> bytes:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import conftest
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,6 +144,53 @@ def test_images_of_a_column_are_those_of_parts_in_order(tmp_path: Path) -> None:
         Image("b.png", tmp_path / "b.png"),
     )
     assert found.subject == "a.png"
+
+
+def test_tags_in_a_text_are_the_places_of_a_columns_images() -> None:
+    def parts(text: object, **others: object) -> object:
+        return parse([SYSTEM, {"role": "user", "content": text}, HELLO | {"content": "<image>"}], **others).messages[1][
+            1
+        ]
+
+    assert parts("<image>Now\n<image>?", images=["a.png", "b.png"]) == (Image("a.png"), "Now\n", Image("b.png"), "?")
+    assert parts("Is <image>", images="a.png") == ("Is ", Image("a.png"))
+    assert parts("What is <image>?") == ("What is <image>?",)
+    of_parts = [{"type": "image"}, {"type": "text", "text": "<image>"}]
+    assert parts(of_parts, images=["a.png"]) == (Image("a.png"), "<image>")
+    for text, images in (("<image>", ["a.png", "b.png"]), ("<image><image>", ["a.png"]), ("<image>", [])):
+        count = text.count("<image>")
+        with pytest.raises(BadDataError, match=rf'have {count} <image>, and "images" has {len(images)}\. Put one'):
+            parts(text, images=images)
+
+
+def test_lines_with_embedded_images_may_be_long(tmp_path: Path, home: Path) -> None:
+    """A photo of millions of bytes is read; what else is in the line has the limit that lines have without."""
+    noise = np.random.default_rng(0).integers(0, 256, (800, 800, 3), np.uint8)
+    PILImage.fromarray(noise).save(tmp_path / "photo.png")
+    for url in (data_url(tmp_path / "photo.png"), data_url(tmp_path / "photo.png").replace("/", "\\/")):
+        assert len(url) > 2 << 20
+        chat = [{"role": "user", "content": [{"type": "image", "image": "URL"}]}, HELLO]
+        line = json.dumps({"messages": chat}).replace("URL", url)
+        path = tmp_path / "d.jsonl"
+        path.write_text(f"{line}\n{json.dumps({'messages': [HI, HELLO]})}\n")
+        first, second = dataset_files.read(path)
+        assert first.image.path.read_bytes() == (tmp_path / "photo.png").read_bytes()
+        assert second.prompt == "Hi"
+        path.write_text(line.replace("Hello!", "x" * (1 << 20)))
+        with pytest.raises(BadDataError, match="longer than 1,048,576 bytes without its embedded images"):
+            dataset_files.read(path)
+
+
+def test_a_line_of_too_many_embedded_images_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    chat = json.dumps({"messages": [HI, HELLO]}).encode()
+    path.write_bytes(b'{"images": "data:image/png;base64,' + b"A" * (40 << 20) + b'"}\n' + chat)
+    reader = example_files.Reader(path)
+    long, short = reader
+    assert len(long[2]) <= (32 << 20) + 2
+    with pytest.raises(BadDataError, match=r"longer than 33,554,432 bytes.*palitune convert"):
+        reader.example(long)
+    assert reader.example(short).prompt == "Hi"
 
 
 @pytest.mark.parametrize("holder", ["image_url", "flat", "image", "column"])

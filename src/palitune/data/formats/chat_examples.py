@@ -1,6 +1,7 @@
 """Chats as lines of JSON, `{"messages": [{"role": "user", "content": …}, …]}`, as hosted fine-tuning takes them.
 
-https://platform.openai.com/docs/guides/supervised-fine-tuning, and Hugging Face's `images` beside {"type": "image"}.
+https://platform.openai.com/docs/guides/supervised-fine-tuning, and Hugging Face's `images` beside {"type": "image"} or
+ms-swift's `<image>` (https://swift.readthedocs.io/en/latest/Customization/Custom-dataset.html).
 """
 
 import urllib.parse
@@ -15,6 +16,7 @@ from palitune.errors import BadDataError
 ROLES: dict[object, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 TEXT, IMAGE = ("text", "input_text"), ("image", "image_url", "input_image")
 MOST = 1_000  # messages, and images, of one chat
+TAG = "<image>"  # in a user's text: where the next one of the column is shown
 UNSUPPORTED = "Leave these chats out: palitune learns texts and images"
 
 
@@ -36,6 +38,7 @@ def of_fields(fields: Fields, where: str, labelled: bool = True, download: bool 
     if tools := [key for key in ("tools", "functions") if fields.get(key)]:
         raise BadDataError(f"{tools[0]} are not supported", where=where, hint=UNSUPPORTED)
     images = _Images(fields.get("images"), where, download)
+    images.find_tags(given)
     messages = tuple(_message(one, images, where) for one in given)
     images.require_used()
     if not any(one.role == "user" for one in messages):
@@ -60,7 +63,7 @@ def _message(message: object, images: "_Images", where: str) -> Message:
     if not isinstance(role, str) or role not in ROLES:
         raise BadDataError(f"a message has the role {role!r:.40}; it is system, user or assistant", where=where)
     content = fields.get("content")
-    given = [{"type": "text", "text": content}] if isinstance(content, str) else content
+    given = images.parted(content, role) if isinstance(content, str) else content
     if not isinstance(given, list):
         raise BadDataError(f"a message of the {role} needs a text or parts as its content", where=where)
     parts = tuple(_part(one, images, where) for one in given)
@@ -97,9 +100,39 @@ class _Images:
     def __init__(self, column: object, where: str, download: bool) -> None:
         if column is not None and not isinstance(column, list):
             column = [column]
-        self.column: list[object] = column or []
+        self.is_given = column is not None
+        self.column: list[object] = column or []  # whose embedded images get the names of their files
         self.where, self.download = where, download
         self.used = self.count = 0
+        self.has_tags = False
+
+    def find_tags(self, messages: list[object]) -> None:
+        """Whether texts of the user say where images of the column are shown, as they do where no parts do.
+
+        Raises:
+          BadDataError: not as many as there are images.
+        """
+        found = [one for one in messages if isinstance(one, dict)]
+        contents = [one.get("content") for one in found]
+        parts = [part for one in contents if isinstance(one, list) for part in one if isinstance(part, dict)]
+        said = [one["content"] for one in found if one.get("role") == "user" and isinstance(one.get("content"), str)]
+        tags = sum(text.count(TAG) for text in said)
+        self.has_tags = (
+            self.is_given and tags > 0 and not any(part.get("type") in IMAGE or "image_url" in part for part in parts)
+        )
+        if self.has_tags and tags != len(self.column):
+            what = f'texts of the user have {tags} {TAG}, and "images" has {len(self.column)}'
+            raise BadDataError(what, where=self.where, hint=f"Put one {TAG} where each image is shown")
+
+    def parted(self, text: str, role: str) -> list[Fields]:
+        """A message's text as parts, with an image in the place of each tag."""
+        if role != "user" or not self.has_tags:
+            return [{"type": "text", "text": text}]
+        first, *rest = text.split(TAG)
+        parts: list[Fields] = [{"type": "text", "text": first}] if first else []
+        for one in rest:
+            parts += [{"type": "image"}, *([{"type": "text", "text": one}] if one else [])]
+        return parts
 
     def of_part(self, part: Fields) -> Image:
         """The image of a part. Raises BadDataError: it names none, and there is none left in the column."""
@@ -122,7 +155,7 @@ class _Images:
         """Raises BadDataError: there are more images than parts that show one."""
         if self.used < len(self.column):
             what = f'"images" has {len(self.column)}, and {self.used} parts of the type "image" show them'
-            raise BadDataError(what, where=self.where, hint='Put {"type": "image"} where each is shown')
+            raise BadDataError(what, where=self.where, hint='Put {"type": "image"} or <image> where each is shown')
 
     def _named(self, holder: Fields, key: str) -> Image:
         """An image by its address, or by the name of its file; one that was embedded is named by its file then."""

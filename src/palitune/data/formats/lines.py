@@ -20,14 +20,19 @@ if TYPE_CHECKING:
 
 LONGEST = 2000  # characters of a name, a question or a label; attention's memory grows with the square
 LONGEST_CONTENT = 100_000  # characters of a text that is asked about; its tokens are limited where a model is known
-LONGEST_LINE = 1 << 20  # bytes; no example comes near it, and what does is none
+LONGEST_LINE = 1 << 20  # bytes without embedded images; no example comes near it, and what does is none
+LONGEST_WITH_IMAGES = 32 << 20  # bytes of a line with embedded images
 STDIN = Path("-")
 KINDS = ("jsonl", "tsv", "csv")
 MARK = b"\xef\xbb\xbf"  # a byte-order mark of UTF-8
 BLANK = MARK + b" \t\r\n"
 JSON_START = re.compile(rb"\s*\{\s*(\"|\}|$)")
 
-# Number, bytes before it in the file, and the line without its end; what is longer than `LONGEST_LINE` is cut.
+# An embedded image; some write JSON with a backslash before each slash.
+EMBEDDED = re.compile(rb"data:image\\?/[A-Za-z0-9+/=;,:.\\-]*")
+
+# Number, bytes before it in the file, and the line without its end; what is longer than `LONGEST_LINE` is cut there, or
+# at `LONGEST_WITH_IMAGES` where an embedded image begins before.
 Line = tuple[int, int, bytes]
 
 
@@ -62,6 +67,8 @@ class Lines:
             readline = file.readline
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
+                if len(raw) > LONGEST_LINE and not raw.endswith(b"\n") and EMBEDDED.search(raw):
+                    raw += readline(LONGEST_WITH_IMAGES + 2 - len(raw))
                 length = len(raw)
                 while raw.startswith(MARK):  # of each file of which this one was put together
                     raw = raw[len(MARK) :]
@@ -110,8 +117,7 @@ class Lines:
         number, _, raw = line
         where = f"{self.name}:{number}"
         if len(raw) > LONGEST_LINE:
-            hint = "palitune convert takes images out of chats into files" if b"data:image/" in raw else None
-            raise BadDataError(f"the line is longer than {LONGEST_LINE:,} bytes", where=where, hint=hint)
+            _refuse_long(raw, where)
         try:
             text = raw.decode()
         except UnicodeDecodeError:
@@ -157,6 +163,17 @@ def first_of_stdin() -> bytes:
             if len(_read_ahead) > LONGEST_LINE or (b"\n" in part and b"\n" in _read_ahead.lstrip(BLANK)):
                 break
     return bytes(_read_ahead.lstrip(BLANK).partition(b"\n")[0])
+
+
+def _refuse_long(raw: bytes, where: str) -> None:
+    """Raises BadDataError for a line that is too long: even without embedded images, or because of them."""
+    if len(raw) > LONGEST_WITH_IMAGES:
+        hint = "palitune convert takes images out of chats into files"
+        raise BadDataError(f"the line is longer than {LONGEST_WITH_IMAGES:,} bytes", where=where, hint=hint)
+    embedded = sum(found.end() - found.start() for found in EMBEDDED.finditer(raw))
+    if len(raw) - embedded > LONGEST_LINE:
+        more = " without its embedded images" if embedded else ""
+        raise BadDataError(f"the line is longer than {LONGEST_LINE:,} bytes{more}", where=where)
 
 
 def _opened(path: Path) -> io.BufferedReader:

@@ -16,6 +16,7 @@ from palitune.data.checks.repair import repair
 from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
+from palitune.data.model_template import template_of
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 96), mode: str = "RGB") -> Image.Image:
@@ -268,3 +269,44 @@ def test_learning_says_what_lines_alone_tell(workspace: Path, run: Run) -> None:
     assert "warning: leak: dataset/leak/valid.jsonl:1: " in done.stderr
     assert "and 5 more: palitune lint names them" in done.stderr
     assert "dataset/leak/valid.jsonl: of 6 records" in done.stderr
+
+
+def test_labels_that_are_numbers_may_have_names(folder: Path) -> None:
+    """The option is one that can be typed; 1 and 0 are yes and no, unless -1 is there too."""
+    for labels, expected in (
+        ("1 0 -1", "--map 1=positive 0=normal -1=negative"),
+        ("0 1", "--map 1=yes 0=no"),
+        ("FALSE TRUE", "--map TRUE=yes FALSE=no"),
+        ("2 1 0", None),
+        ("-1", None),
+    ):
+        write(folder, "data.tsv", "\n".join(f"{at}.png {label}" for at, label in enumerate(labels.split())))
+        advice = [one.what for one in linted(folder, "data.tsv").findings if one.check == "label"]
+        assert len(advice) == (expected is not None), labels
+        assert all(one.endswith(f": palitune learn -d {folder / 'data.tsv'} {expected}") for one in advice)
+    write(folder, "data.tsv", "0.png yes\n1.png 1\n2.png 0")
+    errors = [one.what for one in linted(folder, "data.tsv").findings if one.check == "label"]
+    assert all(one.endswith("learning refuses it without --map 1=yes 0=no") for one in errors)
+    assert len(errors) == 2
+
+
+def test_lengths_of_chats_are_those_of_what_is_learned(tmp_path: Path) -> None:
+    """The longest answer of a chat and all that comes before its last one; of several questions, of each on its own."""
+    template = template_of("tinytext", None)
+    assert template is not None
+    turns = [("Hi", "x" * 300, 1), ("And?", "y" * 20, 0), ("z" * 200, "ok", 1)]
+    messages = [
+        one
+        for asked, said, weight in turns
+        for one in (
+            {"role": "user", "content": asked},
+            {"role": "assistant", "content": said, "weight": weight},
+        )
+    ]
+    (tmp_path / "chat.jsonl").write_text(json.dumps({"messages": messages}) + "\n")
+    report = lint([tmp_path / "chat.jsonl"], ImageFolders.beside, template=template, longest_answer=900, longest_text=8)
+    longest, prompt = len(template.answer("x" * 300)), report.tokens["prompt"]
+    assert report.tokens["answer"] == longest
+    assert longest + len(template.answer("z" * 200)) < prompt < longest + 300
+    (said,) = [one.what for one in report.findings]
+    assert said == f"an answer of {longest} tokens counts as wrong: evaluation decodes 8 at most"

@@ -1,9 +1,11 @@
 """Labels compared: what counts as one, on whichever side of a comparison a text stands."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 
 LABELS = ("yes", "no")
+MOST_OF_DATA = 64  # different labels of examples that are taken for classes; more are free text
 UNSURE = "unsure"  # the answer where no label is likely enough
 
 
@@ -30,3 +32,8 @@ def canonical(text: str) -> str:
 def plain_set(labels: Iterable[str]) -> frozenset[str]:
     """Labels as they are compared."""
     return frozenset(map(plain, labels))
+
+
+def are_text(counts: Counter[str]) -> bool:
+    """Whether labels, by how often each is there, are free text: too many different ones, or hardly any twice."""
+    return len(counts) > MOST_OF_DATA or (len(counts) > 2 and 2 * len(counts) > counts.total())

@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.model_template import template_of
     from palitune.data.split import subset_names
     from palitune.errors import BadDataError
-    from palitune.infer.decoding import MAX_ANSWER
+    from palitune.infer.decoding import MAX_ANSWER, MAX_TEXT
 
     paths = dataset_files.every_file(args.files)
     folders = arguments.folders(args)
@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> None:
         template_of(args.model, args.tokenizer),
         args.prompt if args.prompt is not None else PROMPT,
         MAX_ANSWER,
+        MAX_TEXT,
         lambda items, count: tqdm(items, "checking", count, unit="images", leave=False, disable=silent),
     )
     decoder.unreadable.clear()  # each is among the findings

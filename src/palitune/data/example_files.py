@@ -142,6 +142,6 @@ def require_labels(examples: Sequence[Example], labels: Sequence[str] = LABELS) 
         if example.label not in known and plain(example.label) not in known:
             none_of = "neither yes nor no" if tuple(labels) == LABELS else f"none of {', '.join(labels)}"
             hint = error_hints.YES_OR_NO if tuple(labels) == LABELS else "--labels names others"
-            if renamed := error_hints.of_label(example.label):
-                hint = f"A confusion matrix needs yes or no: {renamed}"
+            if names := error_hints.of_labels({one.label for one in examples if one.label}):
+                hint = f"{names} gives labels names that say what they mean"
             raise BadDataError(f"suffix {shown(example.label)} is {none_of}", where=example.where, hint=hint)

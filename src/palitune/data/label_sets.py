@@ -8,10 +8,9 @@ from pathlib import Path
 from palitune.config.answering import Labels, LabelSettings
 from palitune.data.example import Example
 from palitune.errors import BadDataError, MissingInputError, UsageError, listed
-from palitune.labels import LABELS, plain, plain_set
+from palitune.labels import LABELS, are_text, plain, plain_set
 from palitune.storage import files
 
-MOST_OF_DATA = 64  # different labels of examples that are taken for classes; more are free text
 MEANS_YES = ("true", "1", "1.0")  # of two labels
 MOST_BYTES = 1 << 20  # of a file of labels
 
@@ -88,11 +87,6 @@ def of_examples(examples: Iterable[Example]) -> tuple[str, ...] | None:
     if len(ordered) == 2 and ordered[1].lower() in MEANS_YES:
         ordered.reverse()
     return tuple(spelled[label] for label in ordered)
-
-
-def are_text(counts: Counter[str]) -> bool:
-    """Whether labels, by how often each is there, are free text: too many different ones, or hardly any twice."""
-    return len(counts) > MOST_OF_DATA or (len(counts) > 2 and 2 * len(counts) > counts.total())
 
 
 def with_positive(labels: tuple[str, ...] | None, positive: str | None) -> LabelSet:

@@ -1,6 +1,7 @@
 """What is wrong with examples, as their lines alone show it: duplicates, contradictions, leaks and odd labels."""
 
 import collections
+import shlex
 import unicodedata
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -132,14 +133,18 @@ def _of_labels(path: Path, records: Sequence[Example]) -> Iterator[Finding]:
             what = f"labels that differ in case, blanks, width or unseen characters alone: {named}"
             yield Finding("warning", "spelling", str(path), what)
     strange = [label for label in labels if label not in LABELS]
+    names = error_hints.of_labels(labels)
     if strange and len(strange) < len(labels):
         for example in examples:
             if example.label not in LABELS:
                 what = f"{shown(example.label)} is neither yes nor no, as other labels are: learning refuses it"
-                yield Finding("error", "label", example.where, what)
-    elif len(strange) == 2 and (rename := error_hints.of_label(strange[0])):
+                yield Finding("error", "label", example.where, f"{what} without {names}" if names else what)
+    elif names:
         named = listed([shown(label) for label in strange])
-        what = f"the labels are {named}: learning takes them as they are, and {rename} makes yes and no of them"
+        command = f"palitune learn -d {shlex.quote(str(path))} {names}"
+        what = (
+            f"the labels are {named}: learning takes them as they are, or by names that say what they mean: {command}"
+        )
         yield Finding("warning", "label", str(path), what)
     if len(labels) == 1 and len(examples) > 1:
         (label,) = labels

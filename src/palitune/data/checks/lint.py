@@ -59,6 +59,7 @@ def lint(
     template: Template | None = None,
     prompt: str = "",
     longest_answer: int | None = None,
+    longest_text: int | None = None,
     progress: Progress = _without_progress,
 ) -> LintReport:
     """Checks every line, image and text of some files, which are taken as the subsets of one split.
@@ -67,6 +68,7 @@ def lint(
       folders_of: returns where the images of a file are.
       prompt: the prompt of examples that have none.
       longest_answer: the number of tokens that decoding writes.
+      longest_text: the same of free text.
       progress: takes the images while they are decoded, and their number, and shows how many are done.
 
     Raises:
@@ -89,7 +91,7 @@ def lint(
     examples = {file.path: [entry.example for entry in file.entries] for file in files}
     findings += check_examples(examples, identity)
     findings += check_near_duplicates(files, inspections)
-    tokens, of_tokens = check_tokens(files, template, prompt, longest_answer)
+    tokens, of_tokens = check_tokens(files, template, prompt, longest_answer, longest_text)
     findings += of_tokens
     findings.sort(key=lambda finding: LEVELS.index(finding.level))
     unusable = set(inspected) - set(inspections)

@@ -2,13 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from palitune.data.formats.json_lines import JOINED, RECORD
 from palitune.data.invisible_characters import is_address, shown
 from palitune.errors import listed
-from palitune.labels import plain
+from palitune.labels import LABELS, plain
 
 TSV = "A line is image, tab, label; or what inference writes: image, correct, p_yes, label, answer"
 CONVERT = (
@@ -31,6 +31,8 @@ CORRECT_CELLS = frozenset(
 RENAMED = {
     one: pair for pair in ("true=yes false=no", "1=yes 0=no", "1.0=yes 0.0=no") for one in re.split("[= ]", pair)
 }
+# Labels that are numbers in data about what people think of something.
+SENTIMENT = {"1": "positive", "0": "normal", "-1": "negative"}
 
 
 def of_keys(fields: Mapping[str, object]) -> str:
@@ -77,6 +79,19 @@ def of_label(label: str) -> str | None:
     """Returns a hint for a label that is neither yes nor no, but may mean one of them."""
     pair = RENAMED.get(plain(label).lower())
     return f"palitune convert FILE --rename {pair}" if pair and plain(label) not in ("yes", "no") else None
+
+
+def of_labels(labels: Collection[str]) -> str | None:
+    """Returns the option that gives labels names that say what they mean; None where they do, or nobody knows."""
+    found = {plain(label) for label in labels}
+    if "-1" in found and len(found) > 1 and found <= SENTIMENT.keys():
+        return f"--map {' '.join(f'{label}={name}' for label, name in SENTIMENT.items() if label in found)}"
+    pairs = {RENAMED.get(label.lower()) for label in found - set(LABELS)}
+    if len(found) < 2 or len(pairs) != 1 or None in pairs:
+        return None
+    meant = dict(one.split("=") for one in str(pairs.pop()).split())
+    written = [one for name in meant for one in labels if plain(one).lower() == name]
+    return f"--map {' '.join(f'{one}={meant[plain(one).lower()]}' for one in written)}"
 
 
 def of_columns(columns: Sequence[str]) -> str:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.data import label_sets
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
 from palitune.data.formats import label_answers
-from palitune.data.label_sets import MOST_OF_DATA, LabelSet
+from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import Prediction
 from palitune.errors import BadDataError
 from palitune.evaluate import answer_labels, free_text, per_class
@@ -18,6 +17,7 @@ from palitune.evaluate.class_counts import counts_of_pairs
 from palitune.evaluate.confusion import is_right, plain
 from palitune.evaluate.free_text import Check
 from palitune.evaluate.report import result_block
+from palitune.labels import MOST_OF_DATA, are_text
 
 MOST_PAIRS = 100_000  # different labels with answers
 Answered = tuple[Example, Prediction | None]
@@ -93,7 +93,7 @@ def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:
         raise BadDataError("some lines have an answer and some have none", where=str(path))
     classes = _classes(pairs, known) if kinds else ()
     block = result_block.aggregate_block(str(path), kinds, labels or alone, unlabelled, classes[:2])
-    if texts and (wanted.schema is not None or (not classes and label_sets.are_text(labels))):
+    if texts and (wanted.schema is not None or (not classes and are_text(labels))):
         answers, right = zip(*texts.elements(), strict=True)
         return "\n".join([block, *free_text.measure(answers, right, wanted.schema).lines()])
     if len(classes) > 2:

@@ -19,11 +19,12 @@ from palitune.data import label_sets
 from palitune.data.demo import drawing
 from palitune.data.example import Example
 from palitune.data.label_sets import LabelSet, of_examples, spelled, typed, with_positive
-from palitune.data.prediction import MadeWith
+from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import predicted, rejected
 from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.evaluate import answer_labels, class_threshold, metrics, per_class
 from palitune.evaluate.class_counts import ClassCounts, counts_of
+from palitune.evaluate.evaluation import evaluate
 from palitune.evaluate.outcomes import outcomes_of
 from palitune.evaluate.report.result_block import MOST_IN_MATRIX, counts_block
 
@@ -186,6 +187,26 @@ def test_top_k_and_ties() -> None:
     assert per_class.top_k(one) == {2: pytest.approx(0.25), 3: pytest.approx(0.875)}
     assert one.confidence is not None
     assert one.confidence.tolist() == [0.5, 0.25]
+
+
+def test_the_api_tells_of_each_class() -> None:
+    from sklearn import metrics as theirs
+
+    rng = np.random.default_rng(3)
+    true, said = ([CLASSES[i] for i in rng.integers(0, 3, 60)] for _ in range(2))
+    made = MadeWith(CLASSES)
+    predictions = [Prediction(one, one.target, answer, made=made) for one, answer in zip(of(true), said, strict=True)]
+    found = evaluate(predictions)
+    precision, recall, f, support = theirs.precision_recall_fscore_support(true, said, labels=CLASSES)
+    assert [one.support for one in found.labels.values()] == support.tolist()
+    ours = [(one.precision, one.recall, one.f_measure.value) for one in found.labels.values()]
+    np.testing.assert_allclose(np.array(ours, float).T, (precision, recall, f))
+    for one in found.labels.values():
+        assert one.f_measure.low is not None
+        assert one.f_measure.high is not None
+        assert one.f_measure.low < (one.f_measure.value or 0) < one.f_measure.high
+    assert "\n  F-measure (macro)" in repr(found)
+    assert "\n  fruit tree" in repr(found)
 
 
 def test_a_temperature_of_several_classes_is_the_one_that_was_wrong() -> None:

@@ -1,6 +1,7 @@
 """Figures of several labels at once, against scikit-learn called on what is known."""
 
 import dataclasses
+import json
 import warnings
 from collections.abc import Iterable
 
@@ -11,10 +12,12 @@ from hypothesis import strategies as st
 from sklearn import config_context
 from sklearn import metrics as sk
 
+import palitune
 from palitune.data import label_weights
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.prediction import MadeWith, Prediction, by_example
-from palitune.evaluate import label_table, several_labels
+from palitune.evaluate import label_figures, label_table, several_labels
+from palitune.evaluate.label_figures import SetFigures
 from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.metrics import Figure
 from palitune.evaluate.several_labels import AREAS, SeveralResult
@@ -238,3 +241,47 @@ def test_ratios_during_training_are_those_of_the_table() -> None:
         assert found["eval_micro_f1"] == pytest.approx(expected.micro["f_measure"].value)
         for name, one in expected.labels.items():
             assert found[f"eval_{name}_f1"] == pytest.approx(one.figures["f_measure"].value)
+
+
+def answered(count: int) -> list[Prediction]:
+    """Answers to three labels of drawn records, of which a third is unknown."""
+    rng, found = np.random.default_rng(7), []
+    for number in range(count):
+        answers = [str(one) if rng.random() < 0.67 else None for one in rng.choice(LABELS, 3)]
+        targets = tuple(Target(name, LABELS, answer) for name, answer in zip("abc", answers, strict=True))
+        example = Example((Message("user", (Content(f"text {number}"),)),), targets)
+        found += [Prediction(example, target, "yes" if (p := rng.random()) >= 0.5 else "no", p) for target in targets]
+    return found
+
+
+def test_the_api_tells_of_each_label() -> None:
+    said = answered(40)
+    table, _ = label_table.of_predictions(by_example(said))
+    found, result = palitune.evaluate(said), several_labels.evaluate(table)
+    assert found.several is not None
+    assert found.figures["f_measure"] == result.macro["f_measure"]
+    assert found.figures["exact_match"] == result.exact_match
+    for name, one in result.labels.items():
+        own = found.labels[name]
+        assert (own.support, own.f_measure) == (one.support, one.figures["f_measure"])
+        assert (own.precision, own.recall) == (one.figures["precision"].value, one.figures["recall"].value)
+    assert label_figures.of_several(table).labels == found.labels
+    assert found.unlabelled == int((~table.known).sum())
+    assert found.confusion.tp == sum(one.counts.tp for one in result.labels.values())
+    shown = repr(found)
+    assert shown.startswith(f"{int(table.known.sum())} predictions of a, b, c; {found.unlabelled} without a label")
+    assert all(f"\n  {title}" in shown for title in ("F-measure (macro)", "F-measure (micro)", "exact match", "a "))
+    assert "<td>b</td>" in found._repr_html_()
+
+
+def test_figures_that_a_run_writes_down_are_read_back() -> None:
+    table, _ = label_table.of_predictions(by_example(answered(40)))
+    for resamples in (0, 100):
+        written = label_figures.of_several(table, resamples)
+        assert SetFigures.from_json(json.loads(json.dumps(written.as_json()))) == written
+    content = written.as_json()
+    for wrong in ({"records": -1}, {"records": True}, {"figures": []}, {"figures": {"a": [2.0, None, None]}},
+                  {"figures": {"a": [float("nan"), None, None]}}, {"labels": {"a": [1, 0.5]}},
+                  {"labels": {"a": [1, "0.5", 0.5, [0.5, None, None]]}}):  # fmt: skip
+        with pytest.raises(ValueError, match="no "):
+            SetFigures.from_json(content | wrong)

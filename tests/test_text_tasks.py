@@ -114,6 +114,20 @@ def test_what_answers_are_worth(task: Task, folder: Path, answers: str, run: Run
         say(run, folder, "uncertain", answers, "-n", "3")
 
 
+def test_the_model_card_has_the_figures(task: Task, folder: Path, run: Run) -> None:
+    if task.name == "chat":
+        pytest.skip("answers to chats have no classes")
+    say(run, folder, "export", "one", "--to", "card")
+    card = (folder / "card" / "README.md").read_text()
+    assert "| F-measure (macro) | 0." in card
+    assert f"| {'exact match' if task.name == 'toxicity' else 'accuracy'} | 0." in card
+    rows = card.split("\n| label | examples |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(rows) == {"sentiment": 3, "emoji": 25, "toxicity": 4}[task.name]
+    assert "    - type: f1\n      name: F-measure (macro)\n      value: 0." in card
+    assert "different texts" in card
+    assert "this image" not in card
+
+
 def test_what_data_are_worth(task: Task, folder: Path, run: Run) -> None:
     data = f"data/{task.data}"
     done = run("palitune", "lint", data, *task.reading, cwd=folder)

@@ -160,11 +160,7 @@ class Drawn:
 
 def evaluate(table: LabelTable, resamples: int = RESAMPLES, seed: int = 0) -> SeveralResult:
     """Every figure with its interval; the same seed gives the same ones. Of 0 resamples there are no intervals."""
-    drawn = Drawn(table)
-    count = len(table.truth)
-    values = {name: _figure(row[0]) for name, row in drawn(np.ones((1, count))).items()}
-    if resamples and count:
-        values = _with_intervals(table, values, drawn, resamples, seed)
+    values = drawn_figures(table, resamples, seed)
     counts = counts_of(table)
     labels = {}
     for column, name in enumerate(table.names):
@@ -190,6 +186,14 @@ def evaluate(table: LabelTable, resamples: int = RESAMPLES, seed: int = 0) -> Se
         said_per_record=_per_record(table.said[whole]),
         partly_known=int((~whole).sum()),
     )
+
+
+def drawn_figures(table: LabelTable, resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Figure]:
+    """The figures of `Drawn` by group and name, with their intervals; of 0 resamples there are no intervals."""
+    drawn = Drawn(table)
+    count = len(table.truth)
+    values = {name: _figure(row[0]) for name, row in drawn(np.ones((1, count))).items()}
+    return _with_intervals(table, values, drawn, resamples, seed) if resamples and count else values
 
 
 def _figure(value: float) -> Figure:

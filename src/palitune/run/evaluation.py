@@ -3,7 +3,7 @@
 import dataclasses
 import itertools
 import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
 from palitune.config.run_config import RunConfig, TrainingConfig
@@ -16,9 +16,11 @@ from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import LabelSet
 from palitune.data.prediction import MadeWith, Prediction, by_example
 from palitune.errors import PalituneError
-from palitune.evaluate import label_table, several_answers, several_labels
+from palitune.evaluate import label_figures, label_table, several_answers, several_labels
 from palitune.evaluate.class_counts import Counts, counts_of
 from palitune.evaluate.confusion import is_right
+from palitune.evaluate.label_figures import SetFigures
+from palitune.evaluate.metrics import RESAMPLES
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.report import several_text
 from palitune.evaluate.report.result_block import counts_block, outcome_block
@@ -34,6 +36,7 @@ from palitune.train import loop
 from palitune.train.evaluation import Evaluation, Evaluator
 
 UNTRAINED = "zero trained"
+EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 RIGHT = "right"  # of free text, the only class
 
 
@@ -170,9 +173,19 @@ class SetEvaluator:
         if label_table.are_several(predictions):
             table, _ = label_table.of_predictions(by_example(predictions))
             self.log.block(several_text.block(_named(path), several_labels.evaluate(table, resamples=0), label))
+            self._write_down(path, label, lambda resamples: label_figures.of_several(table, resamples))
             return
         counts = counted(predictions, self.classes)
         self.log.block(counts_block(_named(path), counts, label, positive=self.positive))
+        if len(self.classes) > 2:
+            outcomes = of_predictions(predictions, self.classes)
+            self._write_down(path, label, lambda resamples: label_figures.of_classes(outcomes, resamples))
+
+    def _write_down(self, path: Path, label: str, figures: Callable[[int], SetFigures]) -> None:
+        """Writes the figures of the set that a run is evaluated on into its metrics, with intervals after learning."""
+        if path == list(self.sets)[-1]:
+            found = figures(0 if label == UNTRAINED else RESAMPLES)
+            self.log.event(EVALUATED, data=path.name, label=label, **found.as_json())
 
     def report(self, folder: RunFolder, quiet: bool) -> None:
         """Writes a page about the validation set, before and after. Raises StorageError."""

@@ -10,10 +10,11 @@ from typing import NamedTuple
 from palitune import __version__
 from palitune.checkpoint.operating_point import Stored
 from palitune.checkpoint.transformers_config import GEMMA3_IMAGES, PALIGEMMAS, SHIELDGEMMA2
-from palitune.config.run_config import TrainingConfig
+from palitune.config.run_config import PROMPT, TrainingConfig
 from palitune.config.settings import settings_of
 from palitune.errors import printable
-from palitune.evaluate.metrics import NAMES, Figure
+from palitune.evaluate.label_figures import LabelFigures
+from palitune.evaluate.metrics import Figure
 from palitune.hub import published_models
 from palitune.models.spec import ModelSpec
 from palitune.run.run_results import RunResults
@@ -22,8 +23,17 @@ GEMMA_LICENCE, OWN_LICENCE = "gemma", "apache-2.0"  # by Hugging Face's names
 OWN = ("tiny", "tiny3", "tinytext")  # models that ship with palitune
 # Settings that say how something was computed, and not what.
 OF_THE_MACHINE = frozenset({"dtype", "keep", "max_pixels", "vocabulary_chunks", "weights"})
-# What Hugging Face calls figures.
-METRICS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", "f_measure": "f1"}
+# What Hugging Face calls figures, by their titles.
+METRICS = {
+    "accuracy": "accuracy",
+    "precision": "precision",
+    "recall": "recall",
+    "F-measure": "f1",
+    "precision (macro)": "precision",
+    "recall (macro)": "recall",
+    "F-measure (macro)": "f1",
+}
+MOST_LABELS = 64  # with a row of their own, the most frequent
 
 
 class Card(NamedTuple):
@@ -35,7 +45,7 @@ class Card(NamedTuple):
       class_name: of transformers, that loads it.
       base: the name of what it was trained from; None for a model that was not trained here, or is its own base.
       config: settings of the run, as the manifest has them; empty for a model that was not trained here.
-      images: how many different images it has learned from.
+      images: how many different images it has learned from, or texts where it takes no images.
       licence: of the weights, where a manifest tells.
       adapter_of: the name of the base that an adapter is for; None for whole weights.
       remarks: sentences about the weights.
@@ -125,7 +135,8 @@ def _front_matter(card: Card) -> list[str]:
         ]
         for name, theirs in METRICS.items():
             if (figure := evaluated.after.get(name)) is not None and figure.value is not None:
-                lines += [f"    - type: {theirs}", f"      value: {figure.value:.6g}"]
+                named = [f"      name: {name}"] if "(" in name else []
+                lines += [f"    - type: {theirs}", *named, f"      value: {figure.value:.6g}"]
     return lines
 
 
@@ -142,7 +153,7 @@ def _introduction(card: Card) -> list[str]:
     if card.results.trained_on is not None:
         learned.append(f"on {card.results.trained_on:,} examples")
     if card.images is not None:
-        learned.append(f"with {card.images:,} different images")
+        learned.append(f"with {card.images:,} different {'texts' if card.spec.img is None else 'images'}")
     return [f"{' '.join(learned)}. {made}", ""]
 
 
@@ -152,16 +163,33 @@ def _figures(card: Card) -> list[str]:
         return []
     which = "validation examples, which it has not learned from" if evaluated.is_validation else "training examples"
     if evaluated.is_validation and (card.images or 0) > (card.results.trained_on or 0):
-        which = "validation examples; training before this run has used more images than it, perhaps some of these"
+        things = "texts" if card.spec.img is None else "images"
+        which = f"validation examples; training before this run has used more {things} than it, perhaps some of these"
     lines = ["## What it is worth", "", f"On {evaluated.examples:,} {which}; intervals are of 95 %.", ""]
     head = ["figure", "after", "95 % interval", *(["before"] if evaluated.before else [])]
     lines += [_row(head), _row(["---"] * len(head))]
     for name, figure in evaluated.after.items():
-        cells = [NAMES[name], _number(figure.value), _interval(figure)]
+        cells = [_plain(name), _number(figure.value), _interval(figure)]
         if evaluated.before:
             before = evaluated.before.get(name)
             cells.append(_number(before.value) if before else "")
         lines.append(_row(cells))
+    return [*lines, "", *_labels(evaluated.labels)]
+
+
+def _labels(labels: Mapping[str, LabelFigures]) -> list[str]:
+    """A row for each label, with the interval of its F-measure."""
+    if not labels:
+        return []
+    head = ["label", "examples", "precision", "recall", "F-measure", "95 % interval"]
+    lines = [_row(head), _row(["---"] * len(head))]
+    shown = set(sorted(labels, key=lambda name: -labels[name].support)[:MOST_LABELS])
+    for name, one in labels.items():
+        if name in shown:
+            figures = [_number(one.precision), _number(one.recall), _number(one.f_measure.value)]
+            lines.append(_row([_plain(name), f"{one.support:,}", *figures, _interval(one.f_measure)]))
+    if more := len(labels) - len(shown):
+        lines += ["", f"And {more:,} labels with fewer examples."]
     return [*lines, ""]
 
 
@@ -180,21 +208,32 @@ def _interval(figure: Figure) -> str:
 def _threshold(card: Card) -> list[str]:
     if card.threshold is None:
         return []
-    point, labels = card.threshold.point, card.threshold.labels
+    stored = card.threshold
+    point, labels = stored.point, stored.labels
     shown = " and ".join(f"`{_plain(label)}`" for label in labels)
     lines = [
-        "## Threshold",
-        "",
-        f"The answer is `{_plain(labels[0])}` from a probability of {point.threshold:.6g} on: that of the first of",
-        f"{shown}, by the likelihoods of their tokens behind the prompt.",
+        f"The answer is `{_plain(labels[0])}` from a probability of {point.threshold:.6g} on: that of the first of"
     ]
+    ending = "by the likelihoods of their tokens behind the prompt."
+    if stored.thresholds:
+        lines = [f"Each label is `{_plain(labels[0])}` from a probability of its own on: that of the first of"]
+    elif len(labels) > 2 and stored.positive:
+        lines = [
+            f"The answer is `{_plain(stored.positive)}` from a probability of {point.threshold:.6g} on, of those of"
+        ]
+    elif len(labels) > 2:
+        lines = ["The answer is the likeliest of"]
+    lines = ["## Threshold", "", *lines, f"{shown}, {ending}"]
     if point.temperature != 1:
         lines.append(f"Log-likelihoods are divided by {point.temperature:.6g} first.")
+    if stored.thresholds:
+        lines += ["", _row(["label", "threshold"]), _row(["---"] * 2)]
+        lines += [_row([_plain(name), f"{value:.6g}"]) for name, value in stored.thresholds.items()]
     return [*lines, ""]
 
 
 def _loading(card: Card) -> list[str]:
-    prompt = str(card.config.get("prompt", "")) or ("Describe the image." if card.spec.img else "Hello!")
+    prompt = _prompt(card) or ("Describe the image." if card.spec.img else "Your text")
     lines = ["## How to load it", "", "```python", *_program(card, prompt), "```", ""]
     if card.adapter_of is not None and base_model(card) is None:
         lines += [f"For {_plain(card.adapter_of)} put the folder of that model.", ""]
@@ -205,6 +244,12 @@ def _loading(card: Card) -> list[str]:
             "",
         ]
     return lines
+
+
+def _prompt(card: Card) -> str:
+    """What the model was trained to be asked; texts are not asked the built-in question about images."""
+    prompt = str(card.config.get("prompt", ""))
+    return "" if prompt == PROMPT and card.spec.img is None else prompt
 
 
 def _program(card: Card, prompt: str) -> list[str]:
@@ -248,6 +293,7 @@ def _settings(card: Card) -> list[str]:
         if (name == "seed" or value not in (None, "", 0, False, [], ()))
         and of.get(name) in (None, card.config.get("method"))
         and name not in OF_THE_MACHINE
+        and (name != "prompt" or _prompt(card))
         and (card.config.get("second_pass") or not name.startswith("second_"))
     }
     if not used:

@@ -1,5 +1,6 @@
 """What a run left beside its checkpoint about the data that it learned from and what the result is worth."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -8,23 +9,32 @@ from palitune.checkpoint import manifest
 from palitune.errors import PalituneError
 from palitune.evaluate import metrics
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion
-from palitune.evaluate.metrics import Figure
+from palitune.evaluate.label_figures import LabelFigures, SetFigures
+from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.outcomes import outcomes_of
 from palitune.evaluate.report.result_block import Block, read_blocks
-from palitune.run.evaluation import UNTRAINED
-from palitune.run.folder import RunFolder, read_config
+from palitune.run.evaluation import EVALUATED, UNTRAINED
+from palitune.run.folder import LONGEST_LINE, RunFolder, read_config
 from palitune.storage import files
 
 MOST = 8 << 20  # bytes of the result blocks
+EVENT = f'"event": "{EVALUATED}"'.encode()
 
 
 class Evaluated(NamedTuple):
-    """A data set with the figures before and after learning; `before` is empty where that is not known."""
+    """A data set with the figures before and after learning.
+
+    Attributes:
+      after: figures by their titles.
+      before: the same before learning; empty where they are not known.
+      labels: figures of each label, where it has several or there are more than two; else empty.
+    """
 
     examples: int
     is_validation: bool
     after: Mapping[str, Figure]
     before: Mapping[str, Figure]
+    labels: Mapping[str, LabelFigures] = {}
 
 
 class RunResults(NamedTuple):
@@ -51,7 +61,9 @@ def of_checkpoint(checkpoint: Path) -> RunResults:
     counts = [part["records"] for part in parts if type(part.get("records")) is int]
     if not parts or len(counts) < len(parts):
         return RunResults()
-    return RunResults(counts[0], _evaluated(blocks, Path(parts[-1]["file"]).name, len(parts) > 1))
+    name, is_validation = Path(parts[-1]["file"]).name, len(parts) > 1
+    found = _evaluated(blocks, name, is_validation) or _written_down(folder.metrics, name, is_validation)
+    return RunResults(counts[0], found)
 
 
 def _evaluated(blocks: list[Block], name: str, is_validation: bool) -> Evaluated | None:
@@ -62,6 +74,26 @@ def _evaluated(blocks: list[Block], name: str, is_validation: bool) -> Evaluated
     last, first = found[-1].confusion, found[0]
     before = _figures(first.confusion) if first.label == UNTRAINED else {}
     return Evaluated(last.tp + last.tn + last.fp + last.fn, is_validation, _figures(last), before)
+
+
+def _written_down(metrics_file: Path, name: str, is_validation: bool) -> Evaluated | None:
+    """As `_evaluated`, of what a run's metrics tell where its result blocks are no counts of yes and no."""
+    found: list[tuple[str, SetFigures]] = []
+    try:
+        with files.open_to_read(metrics_file) as file:
+            while line := file.readline(LONGEST_LINE):
+                if EVENT in line:
+                    row = json.loads(line)
+                    if row.get("data") == name:
+                        found.append((str(row["label"]), SetFigures.from_json(row)))
+    except (PalituneError, OSError, ValueError, KeyError, AttributeError, RecursionError):
+        return None
+    if not found or found[-1][0] == UNTRAINED:
+        return None
+    last, (label, first) = found[-1][1], found[0]
+    return Evaluated(
+        last.records, is_validation, last.figures, first.figures if label == UNTRAINED else {}, last.labels
+    )
 
 
 def _figures(counts: Confusion) -> dict[str, Figure]:
@@ -75,4 +107,4 @@ def _figures(counts: Confusion) -> dict[str, Figure]:
     labels = [label for count, label, _ in groups for _ in range(count)]
     answers = [answer for count, _, answer in groups for _ in range(count)]
     outcomes = outcomes_of(labels, answers, [None] * len(labels), (POSITIVE, NEGATIVE))
-    return {name: one for name, one in metrics.with_intervals(outcomes).items() if one.value is not None}
+    return {NAMES[name]: one for name, one in metrics.with_intervals(outcomes).items() if one.value is not None}

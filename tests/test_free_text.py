@@ -13,6 +13,8 @@ from palitune.errors import BadDataError, MissingInputError
 from palitune.evaluate import free_text
 from palitune.evaluate.report import aggregate
 
+pytestmark = pytest.mark.quick_programs
+
 ENGLISH = ["The cat sat on the mat today.", "Your order has been sent, it arrives in two days."]
 JAPANESE = ["猫がマットの上に座っています。", "ご注文は発送済みです。二日後に届きます。"]
 CHINESE = ["猫坐在垫子上。", "您的订单已经寄出。"]
@@ -129,12 +131,22 @@ def test_stages(tmp_path: Path, run: Run) -> None:
     words = ["red lamp", "blue bag", "old clock", "new chair", "big shelf", "small tea"]
     records = [{"prefix": f"what is {n}?", "suffix": f"a {word} of {n}"} for n, word in enumerate(words * 2)]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    learn = ("learn", "-d", "data.jsonl", "-m", "tiny3", "-w", "text", "--examples", "12", "-b", "4")
+    learn = ("learn", "-d", "data.jsonl", "-m", "tiny3", "-w", "text", "--examples", "12", "-b", "4", "--report")
     done = run("palitune", *learn, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "token accuracy" in done.stdout
-    done = run("palitune", "validate", "-m", "text", "data.jsonl", "--max-new-tokens", "9", cwd=tmp_path)
+    learned = (tmp_path / "checkpoints/text.run/report.html").read_text()
+    assert "(1st trained)" in learned
+    assert "losses over steps" in learned
+    options = ("data.jsonl", "--max-new-tokens", "9", "--report", "page.html")
+    done = run("palitune", "validate", "-m", "text", *options, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
+    for page in (learned, (tmp_path / "page.html").read_text()):
+        assert "12 of 12 are shown" in page
+        assert "a red lamp of 0</td>" in page
+        assert "what is 0?" in page
+    refused = run("palitune", "validate", "-m", "text", "data.jsonl", "--sheet", "sheet.png", cwd=tmp_path)
+    assert (refused.returncode, "--report FILE.html" in refused.stderr) == (2, True)
     names = [line.split(":")[0].strip() for line in done.stdout.splitlines()]
     assert names == ["Result", "right=0 wrong=12", "accuracy", "token accuracy", "loss", "chrF", "BLEU", "ROUGE-L"]
     done = run("palitune", "inference", "-m", "text", "-d", "data.jsonl", "--jsonl", "--quiet", cwd=tmp_path)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import Run
 
+pytestmark = pytest.mark.quick_programs
+
 NAMES = ("obscene", "violent", "insult", "personal")
 COLUMNS = ("--label-columns", ",".join(NAMES), "--questions", "posts/questions.tsv", "--quiet")
 

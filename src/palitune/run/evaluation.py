@@ -131,6 +131,7 @@ class SetEvaluator:
         self.predictor = Predictor(model, shown, made, quiet=log.quiet)
         self.first: dict[Path, list[Prediction]] | None = None
         self.last: dict[Path, list[Prediction]] = {}
+        self.blocks: dict[Path, list[str]] = {}  # of free text, as they were printed
 
     def __call__(self, params: Flat, label: str) -> None:
         """Evaluates all parameters of a model, and prints a block for every set under a label."""
@@ -166,7 +167,8 @@ class SetEvaluator:
         each = [list(itertools.islice(right, len(text.answers))) for text in texts]
         said = [Prediction(r, r.target, r.label if all(one) else "") for r, one in zip(records, each, strict=True)]
         block = outcome_block(_named(path), [r.label for r in records], [one.text for one in said], (), label)
-        self.log.block("\n".join([block, *forced_lines(found)]))
+        self.blocks.setdefault(path, []).append("\n".join([block, *forced_lines(found)]))
+        self.log.block(self.blocks[path][-1])
         return said
 
     def _print(self, path: Path, predictions: Sequence[Prediction], label: str) -> None:
@@ -208,6 +210,25 @@ class SetEvaluator:
         outcomes = of_predictions(self.last[path], self.classes)
         made = summary.summarize(title, {"data": str(path)}, records, outcomes, before, 0.5, learned=learned)
         page_files.write(folder.report, made, quiet)
+
+    def report_text(self, params: Flat, folder: RunFolder, quiet: bool) -> None:
+        """Writes a page about the validation set's free text, with some of the wrong answers, which are written for it.
+
+        Raises:
+          StorageError: it cannot be written.
+        """
+        from palitune.evaluate.report import text_report
+        from palitune.run.provenance import learning_of
+
+        path, records = list(self.sets.items())[-1]
+        wrong = [one.example for one in self.last[path] if not is_right(one.text, one.example.label)]
+        made = MadeWith(None, prompt=self.prompt, model=self.model.path.stem, decode=True)
+        writer = Predictor(self.model, self.shown, made, quiet=quiet)
+        written = writer.predict_all(wrong[: text_report.MOST], params=params)
+        title, facts, learned = f"{folder.target.stem} on {path}", {"data": str(path)}, learning_of(str(folder.target))
+        blocks = self.blocks[path]
+        about = text_report.summarize(title, facts, blocks, written, len(records), len(wrong), learned)
+        text_report.write(folder.report, about, quiet)
 
 
 def _named(path: Path) -> str:

@@ -231,7 +231,8 @@ def _finished(
     if config.report and folder is not None and run.config.labels:
         evaluator.report(folder, config.quiet)
     elif config.report and folder is not None:
-        log.note("--report writes no page about free text: palitune report does, of written answers")
+        assert trainer.kept is not None
+        evaluator.report_text(trainer.all_params(trainer.kept), folder, config.quiet)
     return RunResult(
         folder.target if folder is not None else None,
         {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},

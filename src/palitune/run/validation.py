@@ -18,7 +18,7 @@ from palitune.errors import UsageError
 from palitune.evaluate import free_text, label_table, per_class, several_answers, several_labels
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.outcomes import of_predictions
-from palitune.evaluate.report import page_files, several_report, several_text, summary
+from palitune.evaluate.report import page_files, several_report, several_text, summary, text_report
 from palitune.evaluate.report.result_block import outcome_block, unsure_line
 from palitune.infer import answering
 from palitune.infer.asked import check_images, frames_of, tell_of_questions
@@ -60,7 +60,7 @@ def validate(
     sets = {path: dataset_files.load(Path(path), config, labels=None) for path in files}
     labels = answering.labels_of(source, config, [one for found in sets.values() for one in found], quiet)
     sets = {path: _whole(path, examples, opened.model, quiet) for path, examples in sets.items()}
-    _require_use(sets, labels, sheet, page, json_schema)
+    _require_use(sets, labels, sheet, json_schema)
     frames = frames_of(source, config)
     status(f"checking the images of {sum(map(len, sets.values()))} records", quiet)
     check_images(sets.values(), opened.images, frames)
@@ -72,13 +72,15 @@ def validate(
     made = answering.made_with(opened.model, config, config.prompt, labels=labels, quiet=quiet)
     predictor = Predictor(*opened, made, frames=frames, most=config.max_new_tokens, quiet=quiet)
     everything: list[Prediction] = []
+    blocks: list[str] = []
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         everything += predictions
         if labels.labels:
             _print_block(path, predictions, made, labels)
         else:
-            print(run_free_text.block(path, predictions, predictor, schema), flush=True)
+            blocks.append(run_free_text.block(path, predictions, predictor, schema))
+            print(blocks[-1], flush=True)
         if config.min_p is not None:
             _print_unsure(predictions, config.min_p)
     if not labels.labels:
@@ -88,7 +90,7 @@ def validate(
 
         plots.write_sheet(sheet_path, plots.sheet_images(everything, str(sheet)), str(sheet), quiet)
     if page_path is not None:
-        _write_page(page_path, everything, made, files, source, quiet)
+        _write_page(page_path, everything, made, files, source, blocks, quiet)
 
 
 def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
@@ -98,12 +100,11 @@ def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
     print(unsure_line(len(predictions) - len(sure), right, len(predictions), least), flush=True)
 
 
-def _require_use(
-    sets: Mapping[str, list[Example]], labels: LabelSet, sheet: str | None, page: str | None, schema: str | None
-) -> None:
+def _require_use(sets: Mapping[str, list[Example]], labels: LabelSet, sheet: str | None, schema: str | None) -> None:
     """Raises BadDataError for a label that is none of those there are, UsageError for what has no effect."""
-    if labels.labels is None and (page or sheet):
-        raise UsageError("--report and --sheet are for labels, and answers are free text here: leave them out")
+    if labels.labels is None and sheet:
+        what = "--sheet is for labels, and answers are free text here"
+        raise UsageError(what, hint="--report FILE.html writes a page with the worst of them")
     if labels.labels and schema:
         raise UsageError("--json-schema is for free text, and answers are labels here: leave it out")
     for examples in sets.values() if labels.labels else ():
@@ -143,8 +144,16 @@ def _write_page(
     made: MadeWith,
     files: Sequence[str],
     source: Path,
+    blocks: Sequence[str],
     quiet: bool,
 ) -> None:
+    if blocks:
+        title, facts = f"{source.stem} on {', '.join(files)}", {"data": ", ".join(files)}
+        worst = text_report.summarize(
+            title, facts, blocks, predictions, len(predictions), None, learning_of(str(source))
+        )
+        text_report.write(target, worst, quiet)
+        return
     if label_table.are_several(predictions):
         found = several_answers.of_groups(", ".join(files), list(by_example(predictions)), made, quiet)
         facts = {"data": ", ".join(files), "answered by": source.stem}

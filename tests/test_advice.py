@@ -6,6 +6,7 @@ import math
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import Run
 
@@ -16,7 +17,7 @@ from palitune.config.settings import settings_of
 from palitune.config.value_kinds import Choice, Kind, Number, Text, Whole
 from palitune.data.example import Example, Target
 from palitune.data.prediction import Prediction
-from palitune.evaluate.advice import MOST, Advice, Answered, Facts, advise, curve_of
+from palitune.evaluate.advice import MOST, Advice, Answered, Facts, Lift, advise, curve_of
 from palitune.run import next_run
 
 Rows = list[dict[str, object]]
@@ -287,6 +288,47 @@ def test_checks_ask_about_the_same_data() -> None:
     assert command == "palitune suspect -d 'a b.tsv' -m tiny -i all"
     piped = next_run.command_of(Advice("", "", {}, "suspect --learn"), config, "palitune learn", 9)
     assert piped == "palitune suspect --learn -d 'a b.tsv' -m tiny -i all | palitune report --text -"
+
+
+def test_checks_are_of_what_the_data_have() -> None:
+    unlike = Answered({"yes": 55, "no": 45}, {"yes": 50, "no": 50}, 53)
+    facts = FACTS._replace(validation=[unlike])
+    told = rows(FALLING, FALLING[1:], 8)
+    assert advise(told, facts)[0].check == "suspect"
+    assert advise(told, facts._replace(has_images=False))[0].check == "suspect --learn"
+    assert advise(told, facts._replace(validation=[unlike._replace(target="rude")]))[0].check == "lint"
+    config = RunConfig.of({"data": "a b", "model": "tiny", "map": (("-1", "no"), ("1", "yes"))})
+    command = next_run.command_of(Advice("", "", {}, "lint"), config, "palitune learn", 9)
+    assert command == "palitune lint 'a b' --map=-1=no --map 1=yes"
+
+
+def test_a_threshold_is_advised_where_probabilities_rank_well() -> None:
+    """The first label is never found and ranked well, the second is found, and the third is ranked by chance."""
+    rng, answers = np.random.default_rng(0), []
+    for number in range(60):
+        rights = number % 6 == 0, number % 2 == 0, number % 5 == 0
+        targets = tuple(
+            Target(name, ("yes", "no"), "yes" if right else "no")
+            for name, right in zip(("rude", "spam", "odd"), rights, strict=True)
+        )
+        example = Example.of(f"{number}.png")._replace(targets=targets)
+        chances = 0.1 + 0.3 * rights[0], 0.2 + 0.6 * rights[1], 0.5 + rng.random() / 100
+        for target, p in zip(targets, chances, strict=True):
+            answers.append(Prediction(example, target, "yes" if p >= 0.5 else "no", p))
+    from palitune.config.run_config import training
+
+    facts = next_run.facts_of(training(), [answers[0].example], answers, True)
+    lifts = [one.lift for one in facts.validation]
+    assert lifts[0] == Lift(0.0, 1.0, 1.0)
+    assert lifts[1] == Lift(1.0, 1.0, 1.0)
+    assert lifts[2] is not None
+    assert lifts[2].area < 0.65
+    found = [one for one in advise(rows(FALLING, FALLING[1:], 8), facts) if one.check == "threshold"]
+    assert [one.text.partition("; ")[0] for one in found] == [
+        "a threshold for each label raises the F-measure on the validation set: rude from 0.00 to 1.00"
+    ]
+    unknown = next_run.facts_of(training(), [answers[0].example], [one._replace(p_yes=None) for one in answers], True)
+    assert [one.lift for one in unknown.validation] == [None] * 3
 
 
 def test_facts_of_several_labels_leave_out_what_is_unknown() -> None:

@@ -2,10 +2,15 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 from conftest import Run
+
+from palitune.config.run_config import RunConfig
+from palitune.evaluate.advice import Advice
+from palitune.run import next_run
 
 pytestmark = pytest.mark.quick_programs
 
@@ -66,3 +71,19 @@ def test_learning_writes_an_f_measure_of_each_label(folder: Path, run: Run) -> N
     assert names <= set(rows[0])
     assert all(row["eval_macro_f1"] == row["valid_f_measure"] for row in rows)
     assert "macro F-measure" in (folder / "checkpoints/posts.run/report.html").read_text()
+
+
+def test_commands_that_advice_comes_with_run(folder: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    options = {"data": "posts/set1", "write": "tinytext", "model": "tinytext", "label_columns": NAMES}
+    config = RunConfig.of(options | {"questions": "posts/questions.tsv"})
+    asked, chosen = next_run.command_of(Advice("", "", check="threshold"), config, "palitune learn", 36).split(" | ")
+    answers = run(*shlex.split(asked), cwd=folder)
+    assert answers.returncode == 0, answers.stderr
+    done = run(*shlex.split(chosen), cwd=folder, stdin=answers.stdout)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("threshold of obscene: ")]
+    assert run("palitune", "threshold", "--remove", "-m", "tinytext", cwd=folder).returncode == 0
+    checked = run(*shlex.split(next_run.command_of(Advice("", "", check="lint"), config, "", 36)), cwd=folder)
+    assert checked.returncode in (0, 65), checked.stderr
+    assert "unrecognized" not in checked.stderr

@@ -21,6 +21,21 @@ FEW = 20  # examples of a class
 RARE = 0.2  # share of the examples that are not of the most frequent class, below which accuracy says little
 LOPSIDED = 0.6  # share of a label, from which on it is worth a try to count each the same
 SEEN = 2  # validation examples of a class that is never answered
+MOST_CLASSES = 64  # labels; of more it is free text
+LIFT, RANKED = 0.1, 0.65  # of an F-measure that is worth a threshold; an area from which on probabilities rank well
+
+
+class Lift(NamedTuple):
+    """What a threshold of its own does for one of several labels on a validation set.
+
+    Attributes:
+      before: the F-measure as it is; `after` is the highest one that a threshold gives.
+      area: under ROC, of the probabilities.
+    """
+
+    before: float
+    after: float
+    area: float
 
 
 class Answered(NamedTuple):
@@ -29,12 +44,14 @@ class Answered(NamedTuple):
     Attributes:
       right: how many answers are their label.
       target: the target's name, where an example has several labels; else empty.
+      lift: of one of several labels, where probabilities and both answers are there.
     """
 
     labels: Mapping[str, int]
     answers: Mapping[str, int]
     right: int
     target: str = ""
+    lift: Lift | None = None
 
     @property
     def total(self) -> int:
@@ -53,6 +70,7 @@ class Facts(NamedTuple):
       balance: the setting of this name.
       has_validation: whether the run was evaluated on other examples than it learned from.
       validation: answers of what was kept to them, for each target; of free text there are none.
+      has_images: whether each training example has an image.
     """
 
     examples: int
@@ -63,6 +81,7 @@ class Facts(NamedTuple):
     balance: str = "none"
     has_validation: bool = True
     validation: Sequence[Answered] = ()
+    has_images: bool = True
 
     @property
     def epochs(self) -> float:
@@ -77,7 +96,7 @@ class Advice(NamedTuple):
       kind: a word for what it is about.
       text: what was seen, and what that means.
       changes: settings of the run to try next, by name.
-      check: or else the command to try on the training data, "suspect".
+      check: or else the command to try: on the training data "suspect" or "lint", on validation answers "threshold".
     """
 
     kind: str
@@ -126,7 +145,8 @@ def advise(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int = 0) 
     poor = None if same or kind in ("flat", "still falling") else no_better_than_always(facts) or never_answered(facts)
     found = (of_curve, same) if kind == "still falling" else (same, of_curve)
     wide = None if same or poor else wide_interval(facts)
-    return [one for one in (*found, poor, wide) if one is not None][:MOST]
+    lifted = None if kind in ("flat", "still falling") else own_thresholds(facts)
+    return [one for one in (*found, lifted, poor, wide) if one is not None][:MOST]
 
 
 def _of_curve(curve: Curve, facts: Facts) -> Advice | None:
@@ -178,7 +198,7 @@ def flat(curve: Curve, facts: Facts) -> Advice | None:
     if is_slow:
         text += f": the learning rate, {facts.learning_rate:g}, is too low"
         return Advice("flat", text, {"learning_rate": facts.usual_rate})
-    return Advice("flat", f"{text}: the labels may not follow from what is shown, or be wrong", check="suspect")
+    return Advice("flat", f"{text}: the labels may not follow from what is shown, or be wrong", check=_doubt(facts))
 
 
 def never_fell(curve: Curve, facts: Facts) -> Advice | None:
@@ -272,8 +292,34 @@ def no_better_than_always(facts: Facts) -> Advice | None:
             if _counts_unlike(facts):
                 return Advice("no better", f"{text}: count each label the same", {"balance": "weights"})
             text += ": the labels may not follow from what is shown, or be wrong"
-            return Advice("no better", text, check="suspect")
+            return Advice("no better", text, check=_doubt(facts))
     return None
+
+
+def own_thresholds(facts: Facts) -> Advice | None:
+    """Which of several labels are ranked well by their probabilities, and found much better from other ones on."""
+    gained = [
+        (one.target, one.lift)
+        for one in facts.validation
+        if one.lift is not None and one.lift.area >= RANKED and one.lift.after >= one.lift.before + LIFT
+    ]
+    if not gained:
+        return None
+    gained.sort(key=lambda one: one[1].before - one[1].after)
+    said = [f"{name} from {lift.before:.2f} to {lift.after:.2f}" for name, lift in gained]
+    text = (
+        f"a threshold for each label raises the F-measure on the validation set: {listed(said)}; what it gives on "
+        "other examples is less"
+    )
+    return Advice("own thresholds", text, check="threshold")
+
+
+def _doubt(facts: Facts) -> str:
+    """The check that finds wrong labels: of images a quick one; of several labels and free text that of all data."""
+    several = len(facts.classes) > 1 or any(one.target for one in facts.validation)
+    if several or any(len(counts) > MOST_CLASSES for counts in facts.classes):
+        return "lint"
+    return "suspect" if facts.has_images else "suspect --learn"
 
 
 def never_answered(facts: Facts) -> Advice | None:
@@ -284,7 +330,7 @@ def never_answered(facts: Facts) -> Advice | None:
             text = f"never answered: {listed(never)}, {len(never)} of {len(one.labels)} labels"
             if facts.balance == "none":
                 return Advice("never answered", f"{text}; count each label the same", {"balance": "weights"})
-            return Advice("never answered", f"{text}; more examples of them help", check="stats")
+            return Advice("never answered", f"{text}; more examples of them help", check="lint")
     return None
 
 
@@ -302,7 +348,7 @@ def wide_interval(facts: Facts) -> Advice | None:
         f"{few}the accuracy of {right / total:.2f} on {total} validation examples has a 95 % interval of "
         f"± {50 * (high - low):.0f} %, from {low:.2f} to {high:.2f}"
     )
-    if facts.examples >= 2 * total:
+    if facts.examples >= 2 * total and not any(one.target for one in facts.validation):
         what = "asking about each training example a model that has not learned from it tells more"
         return Advice("wide interval", f"{text}; {what}", check="suspect --learn")
     return Advice("wide interval", f"{text}; several seeds show how much is chance", {"repeat": 5})

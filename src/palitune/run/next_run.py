@@ -9,15 +9,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from palitune import workspace
 from palitune.config.model import FolderSettings, ImageSettings
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.config.settings import groups_of, settings_of
+from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.prediction import Prediction
+from palitune.data.probabilities import log_odds
 from palitune.errors import printable
-from palitune.evaluate.advice import MOST, Advice, Answered, Facts, advise
+from palitune.evaluate import label_table, metrics, several_labels, threshold
+from palitune.evaluate.advice import MOST, SEEN, Advice, Answered, Facts, Lift, advise
 from palitune.evaluate.confusion import is_right
+from palitune.evaluate.label_table import YES
+from palitune.evaluate.threshold import Goal
 from palitune.labels import plain
 from palitune.method import METHODS
 from palitune.run.folder import LONGEST_LINE
@@ -63,6 +70,7 @@ def facts_of(
         balance=config.balance,
         has_validation=is_validation,
         validation=_answered(answers) if is_validation else (),
+        has_images=all(example.images for example in train),
     )
 
 
@@ -78,9 +86,22 @@ def _answered(predictions: Sequence[Prediction]) -> list[Answered]:
             collections.Counter(plain(one.text) for one in several),
             sum(is_right(one.text, one.target.answer or "") for one in several),
             name,
+            _lift(several) if name else None,
         )
         for name, several in by_target.items()
     ]
+
+
+def _lift(answers: Sequence[Prediction]) -> Lift | None:
+    """What the best threshold of one label does for its F-measure; None where it cannot be told."""
+    table, _ = label_table.of_predictions((one.example, [one]) for one in answers)
+    positive, p = table.truth[:, 0] == YES, table.p[:, 0]
+    if np.isnan(p).any() or positive.sum() < SEEN or positive.all():
+        return None
+    best = threshold.choose(log_odds(p), positive, Goal(f_measure=True))
+    own = several_labels.counts_of(table)[0].f_measure
+    area = metrics.figures(table.outcomes(0))["roc_auc"]
+    return Lift(own or 0.0, best.counts.f_measure or 0.0, area or 0.0)
 
 
 def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -> str:
@@ -91,6 +112,8 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
       program: the command that the run was begun with.
       examples: of the training set.
     """
+    if advice.check == "threshold":
+        return _thresholds(config)
     if advice.check:
         return _check(advice.check, config)
     changes = dict(advice.changes)
@@ -113,8 +136,20 @@ def _check(check: str, config: RunConfig) -> str:
     names |= {"model", "labels"} if check.startswith("suspect") else set()
     names |= {"prompt"} if check == "suspect --learn" else set()
     options = {name: value for name, value in config.options().items() if name in names}
+    if check == "lint":
+        return shlex.join(["palitune", "lint", config.data, *_typed(options)])
     command = shlex.join(["palitune", *check.split(), *_typed(options | {"data": config.data})])
     return f"{command} | palitune report --text -" if check == "suspect --learn" else command
+
+
+def _thresholds(config: RunConfig) -> str:
+    """The command that asks the model about the validation set, and stores the thresholds that come of its answers."""
+    names = {one.name for one in settings_of(FolderSettings)}
+    options = {name: value for name, value in config.options().items() if name in names}
+    _, validation = dataset_files.data_files(config.data, config.valid_data)
+    asked = _typed(options | {"data": str(validation), "model": config.write})
+    command = shlex.join(["palitune", "inference", *asked])
+    return f"{command} | {shlex.join(['palitune', 'threshold', '-', '--f-measure', '-m', config.write or ''])}"
 
 
 def _typed(wanted: Mapping[str, object]) -> list[str]:
@@ -155,7 +190,8 @@ def of_run(
     return [
         Told(one.text, command_of(one, config, program, facts.examples))
         for one in advise(rows, facts, winner)
-        if not one.changes or any(getattr(config, name) != value for name, value in one.changes.items())
+        if (config.write is not None or one.check != "threshold")  # there is a model to store it with
+        and (not one.changes or any(getattr(config, name) != value for name, value in one.changes.items()))
     ]
 
 

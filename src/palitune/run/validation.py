@@ -71,8 +71,7 @@ def validate(
         seen_in_training.tell(source, path, examples, quiet)
     made = answering.made_with(opened.model, config, config.prompt, labels=labels, quiet=quiet)
     predictor = Predictor(*opened, made, frames=frames, most=config.max_new_tokens, quiet=quiet)
-    everything: list[Prediction] = []
-    blocks: list[str] = []
+    everything, blocks = list[Prediction](), list[str]()
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         everything += predictions

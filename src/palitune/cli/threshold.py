@@ -124,30 +124,31 @@ def _show(args: argparse.Namespace) -> None:
     console.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
 
 
-def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
+def _choose(path: Path, args: argparse.Namespace, has_goal: bool) -> None:
     from palitune import workspace
     from palitune.evaluate import class_threshold, several_answers, stored_threshold
     from palitune.evaluate.report.threshold_text import chosen_lines
     from palitune.evaluate.threshold import Goal
 
     checkpoint = workspace.checkpoint_to_annotate(args.model) if args.model else None
-    goal = Goal(args.precision, args.recall, args.cost, args.f_measure) if wanted else None
+    goal = Goal(args.precision, args.recall, args.cost, args.f_measure) if has_goal else None
     if several_answers.are_in(path):
         _choose_several(path, args, goal, checkpoint)
         return
     labels = arguments.classes(args)
     are_several = class_threshold.are_several(path, labels)
-    chosen = (class_threshold.choose if are_several else stored_threshold.choose)(
+    wanted = stored_threshold.Wanted(
         path,
         args.file,
         goal,
-        fit_temperature=args.temperature,
-        checkpoint=checkpoint,
-        labels=labels,
-        positive=args.positive,
-        written_with=args.written_with,
-        quiet=args.quiet,
+        args.temperature,
+        checkpoint,
+        labels,
+        args.positive,
+        args.written_with,
+        args.quiet,
     )
+    chosen = class_threshold.choose(wanted) if are_several else stored_threshold.choose(wanted)
     if not args.quiet:
         if isinstance(chosen, class_threshold.ChosenOfSeveral):
             lines, count = class_threshold.chosen_lines(chosen, args.temperature), len(chosen.codes)
@@ -157,7 +158,7 @@ def _choose(path: Path, args: argparse.Namespace, wanted: bool) -> None:
             print(line)
         if count < FEW:
             console.note(f"{count} examples are few: another {count} may well choose otherwise")
-    if not are_several or wanted:
+    if not are_several or has_goal:
         print(f"threshold: {chosen.point.threshold:.9g}")
     if args.temperature:
         print(f"temperature: {chosen.point.temperature:.6g}")

@@ -10,16 +10,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.confidence_interval import wilson_interval
 from palitune.data.probabilities import SMALLEST, log_odds, probabilities
 from palitune.errors import BadDataError, UsageError, printable
-from palitune.evaluate import answer_files, metrics, threshold
+from palitune.evaluate import answer_files, metrics, stored_threshold, threshold
 from palitune.evaluate.confusion import Confusion, plain
 from palitune.evaluate.report.result_block import result_block
-from palitune.evaluate.stored_threshold import LONGEST, mark_of, sha256
-from palitune.evaluate.threshold import COLDEST, HOTTEST, Floats, Goal
+from palitune.evaluate.stored_threshold import LONGEST, Wanted
+from palitune.evaluate.threshold import COLDEST, HOTTEST, Floats
 from palitune.text_tables import aligned
 
 Codes = npt.NDArray[np.int64]
@@ -77,39 +76,21 @@ def temperature(scores: Floats, codes: Codes) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def choose(
-    path: Path,
-    file: str,
-    goal: Goal | None,
-    *,
-    fit_temperature: bool = False,
-    checkpoint: Path | None = None,
-    labels: tuple[str, ...] | None = None,
-    positive: str | None = None,
-    written_with: float | None = None,
-    quiet: bool = False,
-) -> ChosenOfSeveral:
-    """Chooses a threshold of one label against the rest, a temperature, or both. The arguments are as of two labels.
-
-    Args:
-      positive: the label that the threshold is of; by default as the answers were made with.
+def choose(wanted: Wanted) -> ChosenOfSeveral:
+    """Chooses a threshold of one label, the positive one, against the rest, a temperature, or both.
 
     Raises:
       MissingInputError, BadDataError: no such file, not every probability that is needed, or no threshold does it.
       UsageError: no label is the positive one.
     """
-    found = answer_files.read(path, labels, quiet, positive)
-    one, made = found.outcomes, found.made
-    positive = plain(positive) if positive is not None else one.positive
+    file, goal, fit_temperature = wanted.file, wanted.goal, wanted.fit_temperature
+    found = stored_threshold.known(wanted)
+    one, made, stored, written = found.answers.outcomes, found.answers.made, found.stored, found.written
+    positive = plain(wanted.positive) if wanted.positive is not None else one.positive
     if goal is not None and not positive:
         raise UsageError("a threshold is for one of the labels", hint="--positive LABEL says which, against the rest")
     if fit_temperature and one.shares is None:
         raise BadDataError("the probability of every class is needed", where=file, hint="inference --jsonl writes it")
-    mark = mark_of(checkpoint) if checkpoint else ""
-    known = operating_point.read(checkpoint) if checkpoint else None
-    usable = known is not None and known.checkpoint == mark and set(map(plain, known.labels)) == set(one.classes)
-    stored = known if usable else None
-    written = written_with or (made.temperature if made is not None else 1.0)
     scores = None if one.shares is None else np.log(np.maximum(one.shares, SMALLEST)) * written
     codes = np.array([one.classes.index(label) for label in one.labels], np.int64)
     hot = temperature(scores, codes) if fit_temperature and scores is not None else None
@@ -130,10 +111,8 @@ def choose(
         chosen = f"{goal} of {positive} on {file}, {len(codes)} records"
     names = _as_asked(one.classes, made.labels if made is not None else None)
     of = next((name for name in names if plain(name) == of), "")
-    files = {**(stored.files if stored else {}), sha256(path): written}
-    return ChosenOfSeveral(
-        file, codes, scores, before, after, point, Stored(point, names, printable(chosen)[:LONGEST], files, mark, of)
-    )
+    after_all = Stored(point, names, printable(chosen)[:LONGEST], found.with_file(wanted.path), found.mark, of)
+    return ChosenOfSeveral(file, codes, scores, before, after, point, after_all)
 
 
 def _as_asked(classes: tuple[str, ...], asked: Sequence[str] | None) -> tuple[str, ...]:

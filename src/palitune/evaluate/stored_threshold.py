@@ -17,10 +17,56 @@ from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError, MissingInputError, printable
 from palitune.evaluate import answer_files, threshold
+from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.threshold import Booleans, Floats, Goal
 from palitune.labels import plain
 
 LONGEST = 1_000  # characters of what a threshold was chosen for
+
+
+class Wanted(NamedTuple):
+    """What is to be chosen, and on which answers.
+
+    Attributes:
+      path: the answers.
+      file: what messages call them.
+      goal: None keeps the threshold where it is.
+      fit_temperature: also choose a temperature.
+      checkpoint: whose stored threshold and temperature the answers were given with.
+      labels: which there are; by default those that the file tells.
+      positive: the one that counts as yes; by default the first of two, of more that which the answers are made with.
+      written_with: the temperature that the answers' probabilities were written with; by default it is worked out.
+      quiet: write no notes to stderr.
+    """
+
+    path: Path
+    file: str
+    goal: Goal | None = None
+    fit_temperature: bool = False
+    checkpoint: Path | None = None
+    labels: tuple[str, ...] | None = None
+    positive: str | None = None
+    written_with: float | None = None
+    quiet: bool = False
+
+
+class Known(NamedTuple):
+    """Answers, and what was stored for the model that gave them.
+
+    Attributes:
+      mark: of its parameters; empty without a checkpoint.
+      stored: for these parameters and labels; None where nothing is.
+      written: the temperature that the answers' probabilities were written with.
+    """
+
+    answers: Answers
+    mark: str
+    stored: Stored | None
+    written: float
+
+    def with_file(self, path: Path) -> dict[str, float]:
+        """The files that something was chosen on, this one among them."""
+        return {**(self.stored.files if self.stored else {}), sha256(path): self.written}
 
 
 class Chosen(NamedTuple):
@@ -72,51 +118,39 @@ def remove(name: str) -> tuple[Path, bool]:
     return file, was_there
 
 
-def choose(
-    path: Path,
-    file: str,
-    goal: Goal | None,
-    *,
-    fit_temperature: bool = False,
-    checkpoint: Path | None = None,
-    labels: tuple[str, ...] | None = None,
-    positive: str | None = None,
-    written_with: float | None = None,
-    quiet: bool = False,
-) -> Chosen:
-    """Chooses a threshold for a goal, a temperature, or both.
+def known(wanted: Wanted) -> Known:
+    """The answers that something is chosen on, with what is stored. Raises as `answer_files.read`."""
+    answers = answer_files.read(wanted.path, wanted.labels, wanted.quiet, wanted.positive)
+    checkpoint, typed = wanted.checkpoint, wanted.written_with
+    mark = mark_of(checkpoint) if checkpoint else ""
+    stored = usable(operating_point.read(checkpoint) if checkpoint else None, mark, answers.outcomes.classes)
+    if typed is None and answers.made is not None:
+        typed = answers.made.temperature
+    written = temperature_written(wanted.path, wanted.file, typed, stored, checkpoint, wanted.quiet)
+    return Known(answers, mark, stored, written)
 
-    Args:
-      path: the answers.
-      file: what messages call them.
-      goal: None keeps the threshold where it is.
-      checkpoint: whose stored threshold and temperature the answers were given with.
-      labels: which there are; by default those that the file tells.
-      positive: the one that counts as yes; by default the first of two.
-      written_with: the temperature that the answers' probabilities were written with; by default it is worked out.
-      quiet: write no notes to stderr.
+
+def choose(wanted: Wanted) -> Chosen:
+    """Chooses a threshold for a goal, a temperature, or both.
 
     Raises:
       MissingInputError, BadDataError: no such file, no probabilities, one label only, or no threshold reaches the goal.
     """
-    found = answer_files.read(path, labels, quiet, positive)
-    classes = found.outcomes.classes
-    if found.outcomes.p is None:
+    file, goal = wanted.file, wanted.goal
+    found = known(wanted)
+    outcomes, stored = found.answers.outcomes, found.stored
+    classes = outcomes.classes
+    if outcomes.p is None:
         what = "the lines have no p_yes that their answers follow from"
-        what = what if found.outcomes.is_binary else "a threshold is for two labels"
+        what = what if outcomes.is_binary else "a threshold is for two labels"
         raise BadDataError(what, where=file, hint="Answers as palitune inference writes them are needed")
-    mark = mark_of(checkpoint) if checkpoint else ""
-    stored = usable(operating_point.read(checkpoint) if checkpoint else None, mark, classes)
-    if written_with is None and found.made is not None:
-        written_with = found.made.temperature
-    written = temperature_written(path, file, written_with, stored, checkpoint, quiet)
-    scores = log_odds(found.outcomes.p) * written
-    is_yes = np.array([label == classes[0] for label in found.outcomes.labels], bool)
+    scores = log_odds(outcomes.p) * found.written
+    is_yes = np.array([label == classes[0] for label in outcomes.labels], bool)
     before = stored.point if stored else OperatingPoint()
     place = place_before = log_odds_of(before)
     chosen = stored.chosen if stored else "as likely as not"
     try:
-        temperature = threshold.temperature(scores, is_yes) if fit_temperature else before.temperature
+        temperature = threshold.temperature(scores, is_yes) if wanted.fit_temperature else before.temperature
         if goal is not None:
             place = threshold.choose(scores, is_yes, goal).log_odds
             chosen = f"{goal} on {file}, {len(is_yes)} records"
@@ -124,11 +158,11 @@ def choose(
         raise BadDataError(error.what, where=file, hint=error.hint) from None
     # Answers stay as they are with another temperature: the threshold moves with it.
     point = OperatingPoint(round(threshold.to_probability(place, temperature), 9), temperature)
-    files = {**(stored.files if stored else {}), sha256(path): written}
-    stored = Stored(
-        point, classes, printable(chosen)[:LONGEST], files, mark, thresholds=stored.thresholds if stored else {}
+    own = stored.thresholds if stored else {}
+    after = Stored(
+        point, classes, printable(chosen)[:LONGEST], found.with_file(wanted.path), found.mark, thresholds=own
     )
-    return Chosen(file, scores, is_yes, before, point, (place_before, place), stored)
+    return Chosen(file, scores, is_yes, before, point, (place_before, place), after)
 
 
 def mark_of(checkpoint: Path) -> str:
@@ -137,10 +171,12 @@ def mark_of(checkpoint: Path) -> str:
 
 
 def usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:
-    """What is stored, unless it is for other parameters or labels."""
-    if stored is None or stored.checkpoint != mark or list(map(plain, stored.labels)) != list(map(plain, classes)):
+    """What is stored, unless it is for other parameters or labels; of two labels their order matters."""
+    if stored is None or stored.checkpoint != mark:
         return None
-    return stored
+    own, asked = list(map(plain, stored.labels)), list(map(plain, classes))
+    same = own == asked if len(asked) == 2 else set(own) == set(asked)
+    return stored if same else None
 
 
 def log_odds_of(point: OperatingPoint) -> float:

@@ -260,7 +260,8 @@ def test_labels() -> None:
     other = jsonl.parse('{"image": "a.jpg", "suffix": "Perhaps"}', "d:2")
     assert (yes.label, other.label) == ("yes", "Perhaps")
     example_files.require_labels([yes])
-    with pytest.raises(BadDataError, match=r'd:2: suffix "Perhaps" is neither yes nor no.* --rename OK=yes NG=no'):
+    hint = "--labels OK,NG .* --map OK=yes NG=no"
+    with pytest.raises(BadDataError, match=f'd:2: suffix "Perhaps" is neither yes nor no.*{hint}'):
         example_files.require_labels([yes, other])
 
 
@@ -382,9 +383,9 @@ def test_tabs_behind_the_last_column(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "advice"),
     [
-        ('{"image": "a.jpg", "suffix": true}', "--rename true=yes false=no"),
-        ('{"image": "a.jpg", "suffix": 1}', "--rename 1=yes 0=no"),
-        ('{"image": "a.jpg", "suffix": 0.0}', "--rename 1.0=yes 0.0=no"),
+        ('{"image": "a.jpg", "suffix": true}', "--map true=yes false=no"),
+        ('{"image": "a.jpg", "suffix": 1}', "--map 1=yes 0=no"),
+        ('{"image": "a.jpg", "suffix": 0.0}', "--map 1.0=yes 0.0=no"),
         ('{"file": "a.jpg", "class": "yes"}', 'Its keys are "file", "class". palitune convert'),
         ('{"\ufeffimage": "a.jpg"}', "U+FEFF"),
         ('{"image": "images\\index.jpg", "suffix": "no"}', "JSON reads a backslash"),

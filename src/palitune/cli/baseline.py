@@ -75,8 +75,6 @@ def run(args: argparse.Namespace) -> None:
     classes = label_sets.with_positive(typed, args.positive).classes
     for part in (train, valid):
         example_files.require_labels(part, classes)
-    if args.prompts and len(classes) > 2:
-        raise UsageError("--prompts are scored for two labels: leave it out")
     prompts = read_prompts(args.prompts, [classes]) if args.prompts else None
     split = baselines.Split(train_file, valid_file, train, valid, classes)
     found = baselines.contestants(

@@ -12,9 +12,11 @@ from palitune.errors import BadDataError, MissingInputError
 from palitune.evaluate import comparison, metrics, threshold
 from palitune.evaluate.metrics import Figure, Outcomes
 
+LABEL = "{label}"  # in a prompt, of several labels the name of the one that is asked for
+
 
 class Prompt(NamedTuple):
-    """A prompt with the answer words that stand for the positive and the negative label."""
+    """A prompt with the answer words that stand for the labels, of two for the positive one first."""
 
     text: str
     words: tuple[str, ...]
@@ -36,18 +38,22 @@ class Row(NamedTuple):
     yes: int  # answers that are the positive label
 
 
-def word_pair(text: str) -> tuple[str, ...]:
-    """Two answer words like `yes/no`. Raises ValueError for anything else."""
-    pair = tuple(word.strip() for word in text.split("/"))
-    if len(pair) != 2 or not all(pair) or pair[0] == pair[1]:
-        raise ValueError(f"{text!r} are not two words like yes/no")
-    return pair
+def answer_words(text: str, count: int = 2) -> tuple[str, ...]:
+    """Answer words like `yes/no`, a different one for each label. Raises ValueError for anything else."""
+    words = tuple(word.strip() for word in text.split("/"))
+    if len(words) != count or not all(words) or len(set(words)) < count:
+        wanted = "two words like yes/no" if count == 2 else f"{count} different words with / between them"
+        raise ValueError(f"{text!r} are not {wanted}")
+    return words
 
 
-def read_prompts(file: str, pairs: Sequence[tuple[str, ...]]) -> list[Prompt]:
-    """The prompts of a file, one a line, each with its own answer words (behind a tab) or with all of `pairs`.
+def read_prompts(file: str, tried: Sequence[tuple[str, ...]]) -> list[Prompt]:
+    """The prompts of a file, one a line, each with its own answer words (behind a tab) or with all that are tried.
 
     Empty lines and those that begin with # are left out. `-` is standard input.
+
+    Args:
+      tried: answer words, as many as there are labels.
 
     Raises:
       MissingInputError, BadDataError: no such file, no prompts in it, or a line that is none.
@@ -68,7 +74,7 @@ def read_prompts(file: str, pairs: Sequence[tuple[str, ...]]) -> list[Prompt]:
                 raise ValueError("the line has a NUL character")
             if len(text) > LONGEST:
                 raise ValueError(f"{len(text)} characters, {LONGEST} are allowed")
-            found += [Prompt(text, pair) for pair in ([word_pair(own)] if own.strip() else pairs)]
+            found += [Prompt(text, words) for words in ([answer_words(own, len(tried[0]))] if own.strip() else tried)]
         except ValueError as error:
             raise BadDataError(str(error), where=f"{file}:{number}") from None
     if not found:
@@ -118,5 +124,9 @@ def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]
 
 
 def _log_loss(outcomes: Outcomes) -> float:
+    if outcomes.shares is not None:
+        places = [outcomes.classes.index(label) for label in outcomes.labels]
+        own = outcomes.shares[np.arange(len(places)), places]
+        return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean())
     assert outcomes.p is not None  # prompts are scored, and never decoded
     return threshold.log_loss(outcomes.p, np.array([label == outcomes.classes[0] for label in outcomes.labels]))

@@ -176,7 +176,7 @@ class Predictor:
     ) -> list[Prediction]:
         """The predictions of `predict`, with a progress bar."""
         found = self.predict(examples, params=params)
-        return list(tqdm(found, "validating", len(examples), unit="images", leave=False, disable=self.silent))
+        return list(tqdm(found, "validating", len(examples), unit="records", leave=False, disable=self.silent))
 
     def _scorer(self, labels: tuple[str, ...], questions: tuple[str, ...] | None = None) -> Scorer:
         if (labels, questions) not in self._scorers:

@@ -160,7 +160,7 @@ def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Fr
     def counted() -> Iterator[Example]:
         nonlocal count
         silent = wanted.quiet or not sys.stderr.isatty()
-        for example in tqdm(asked, "checking", unit="images", leave=False, disable=silent):
+        for example in tqdm(asked, "checking", unit="records", leave=False, disable=silent):
             if not wanted.jsonl and not example.target.name:
                 to_tsv(example)
             count += 1
@@ -199,7 +199,7 @@ def _write(
     unknown, known = 0, plain_set(labels or ())
     with LineWriter(out) as write:
         try:
-            each = tqdm(_of_examples(predictions), "answering", total, unit="images", leave=False, disable=silent)
+            each = tqdm(_of_examples(predictions), "answering", total, unit="records", leave=False, disable=silent)
             for one, *others in each:
                 several = bool(one.target.name)  # which TSV has no columns for
                 said = label_answers.to_line(one.example, [one, *others]) if several else None

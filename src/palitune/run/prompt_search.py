@@ -4,12 +4,13 @@ import sys
 from collections.abc import Mapping, Sequence
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from palitune.data.example import Example
-from palitune.data.prediction import MadeWith
-from palitune.evaluate import metrics
-from palitune.evaluate.prompt_ranking import Prompt, Scored
+from palitune.data.prediction import MadeWith, Prediction
+from palitune.evaluate.outcomes import Outcomes, outcomes_of
+from palitune.evaluate.prompt_ranking import LABEL, Prompt, Scored
 from palitune.infer.loading import Model
 from palitune.infer.opening import ImagesOfModel
 from palitune.infer.predictor import Predictor
@@ -31,7 +32,7 @@ def score_prompts(
 
     Args:
       params: the model's parameters on the device.
-      classes: the positive and the negative label.
+      classes: the labels there are, of two the positive one first; each prompt has as many answer words.
       quiet: show no progress.
 
     Raises:
@@ -42,17 +43,35 @@ def score_prompts(
         for words in dict.fromkeys(prompt.words for prompt in prompts)
     }
     for prompt in prompts:
-        model.template.prompt(Example.of("", prompt.text), "")  # the longest is refused before all work
-    labels = [record.label for record in records]
+        about = "" if any(record.images for record in records) else None
+        model.template.prompt(Example.of(about, prompt.text), "")  # the longest is refused before all work
+    known = [record for record in records if any(target.answer is not None for target in record.targets)]
+    total = len(prompts) * sum(target.answer is not None for record in known for target in record.targets)
     found = []
     silent = quiet or not sys.stderr.isatty()
-    with tqdm(total=len(prompts) * len(records), desc="scoring", unit="answers", leave=False, disable=silent) as bar:
+    with tqdm(total=total, desc="scoring", unit="answers", leave=False, disable=silent) as bar:
         for prompt in prompts:
-            asked = (record.with_prompt(prompt.text) for record in records)
-            p = []
-            for one in predictors[prompt.words].predict(asked, params=params):
-                p.append(one.p_yes or 0.0)
+            said = []
+            for one in predictors[prompt.words].predict((_asked(record, prompt) for record in known), params=params):
+                said.append(one)
                 bar.update()
-            said = [classes[0] if one >= 0.5 else classes[1] for one in p]
-            found.append(Scored(prompt, metrics.outcomes_of(labels, said, p, classes)))
+            found.append(Scored(prompt, _outcomes(said, prompt.words, classes)))
     return found
+
+
+def _asked(record: Example, prompt: Prompt) -> Example:
+    """An example that a prompt is put to: once, or for each of several labels that is known, by its name."""
+    if not record.target.name:
+        return record.with_prompt(prompt.text)
+    known = (one for one in record.targets if one.answer is not None)
+    targets = (one._replace(question=prompt.text.replace(LABEL, one.name), choices=prompt.words) for one in known)
+    return record._replace(targets=tuple(targets))
+
+
+def _outcomes(said: Sequence[Prediction], words: tuple[str, ...], classes: tuple[str, ...]) -> Outcomes:
+    """Answers in a prompt's words as answers in labels."""
+    labels, p = [one.target.answer or "" for one in said], [one.p_yes or 0.0 for one in said]
+    if len(classes) == 2:
+        return outcomes_of(labels, [classes[0] if one >= 0.5 else classes[1] for one in p], p, classes)
+    answers = [classes[words.index(one.text)] for one in said]
+    return outcomes_of(labels, answers, p, classes, shares=np.array([one.probabilities for one in said]))

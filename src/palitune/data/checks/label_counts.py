@@ -40,6 +40,16 @@ class Table(NamedTuple):
     numbers: list[int]
 
 
+class NoColumnError(BadDataError):
+    """No column says yes or no in every line.
+
+    Attributes:
+      content: everything that was read, so that standard input can be read in another way.
+    """
+
+    content = b""
+
+
 def value(text: object) -> int:
     """Returns 1 for a text that means yes, 0 for one that means no, and `OTHER` for anything else."""
     plain = str(text).strip().lower()
@@ -54,7 +64,8 @@ def read(path: Path, columns: Sequence[str] | None, positive: str | None = None)
       positive: the label that counts as yes, and any other as no; None is yes and no themselves.
 
     Raises:
-      MissingInputError, BadDataError: the file cannot be read, or does not have these columns.
+      MissingInputError, BadDataError: the file cannot be read, or does not have these columns; `NoColumnError` where
+        none were named and none says yes or no.
     """
     reader = _Rows(path)
     head, rows = csv_lines.read(path, columns) if csv_lines.is_csv(path) else (b"", _rows(reader))
@@ -75,7 +86,9 @@ def read(path: Path, columns: Sequence[str] | None, positive: str | None = None)
         hint = f"Name some with --columns; there are {there}"
         if path == STDIN and list(found.names) == ["1"]:
             hint = "A table with commas is read from a file and not from standard input"
-        raise BadDataError("no column says yes or no in every line", where=str(path), hint=hint)
+        error = NoColumnError("no column says yes or no in every line", where=str(path), hint=hint)
+        error.content = head + b"".join(lines)
+        raise error
     if missing := [name for name in found.values if name not in found.present]:
         raise BadDataError(f"no column {missing[0]}; there are {there}", where=str(path))
     values = np.array([np.frombuffer(column, np.int8) for column in found.values.values()]).T

@@ -16,8 +16,8 @@ CONVERT = (
     "--label-column name the columns of a table"
 )
 YES_OR_NO = (
-    "A confusion matrix needs yes or no. palitune convert FILE --rename OK=yes NG=no > NEW.jsonl gives labels such "
-    "as OK and NG these names; validate and inference take others with --labels OK,NG"
+    "--labels OK,NG takes other labels than yes and no, and --map OK=yes NG=no gives labels such as OK and NG these "
+    "names"
 )
 MOST_KEYS = 8  # of a record, named in a message
 PLAYGROUND = Path("playground")
@@ -78,7 +78,7 @@ def of_missing(path: Path) -> str | None:
 def of_label(label: str) -> str | None:
     """Returns a hint for a label that is neither yes nor no, but may mean one of them."""
     pair = RENAMED.get(plain(label).lower())
-    return f"palitune convert FILE --rename {pair}" if pair and plain(label) not in ("yes", "no") else None
+    return f"--map {pair} gives them names" if pair and plain(label) not in ("yes", "no") else None
 
 
 def of_labels(labels: Collection[str]) -> str | None:

@@ -191,7 +191,8 @@ class PaliGemma(Template):
         _require_question(example, "PaliGemma")
         if (images := len(example.images)) != 1:
             what = f"PaliGemma takes one image, and this example has {images or 'none'}"
-            raise BadDataError(what, where=example.where)
+            hint = None if images else "Texts alone are for a Gemma: -m names one"
+            raise BadDataError(what, where=example.where, hint=hint)
 
     def prompt(self, example: Example, default: str) -> Encoded:
         """As `Template.prompt`."""
@@ -231,7 +232,8 @@ class Gemma(SharedBeginning):
         else:
             _require_question(example, "a Gemma")
         if example.images and not self.takes_images:
-            raise BadDataError("this model takes no images, and the example has one", where=example.where)
+            hint = "-m names a model that takes images"
+            raise BadDataError("this model takes no images, and the example has one", where=example.where, hint=hint)
         if len(example.images) > 1:
             what = f"one image is allowed, and this example has {len(example.images)}"
             raise BadDataError(what, where=example.where)

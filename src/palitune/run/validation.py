@@ -162,9 +162,10 @@ def _write_page(
         return
     labels = made.labels or ()
     examples = [one.example for one in predictions]
-    asked = sorted({one.prompt or made.prompt for one in examples})
-    own = f"{len(asked)} questions of the records' own"
-    facts = {"data": ", ".join(files), "prompt": asked[0] if len(asked) == 1 else own}
+    asked = sorted({one.asked(made.prompt) for one in examples})
+    facts = {"data": ", ".join(files)}
+    if asked != [""]:
+        facts["prompt"] = asked[0] if len(asked) == 1 else f"{len(asked)} questions of the records' own"
     if made.decode:
         facts["answers"] = "written freely"
     elif len(labels) == 2:

@@ -46,6 +46,8 @@ def html(one: Summary, drawings: Mapping[str, bytes]) -> str:
             losses=losses(one.losses) if one.losses else None,
             thumbnails=thumbnails,
             most_shown=MOST_SHOWN,
+            things="images" if any(item.record.images for item in one.items) else "texts",
+            likely="p_yes" if one.outcomes.is_binary else "probability",
             is_right=is_right,
             classification=per_class.several(one.outcomes) or metrics.classification(one.outcomes),
             configuration=json.dumps(one.configuration, indent=2, ensure_ascii=False) if one.configuration else None,

@@ -17,7 +17,7 @@ from palitune.evaluate import answer_files, several_answers, several_comparison,
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE
 from palitune.evaluate.label_table import UNKNOWN, YES
 from palitune.evaluate.report import several_text
-from palitune.evaluate.report.summary import Learned
+from palitune.evaluate.report.summary import Learned, told
 from palitune.evaluate.report.text import advice_lines, between, value
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_comparison import LabelFlip, SeveralComparison
@@ -122,7 +122,7 @@ def summarize(
         flipped = [dataclasses.replace(one, example=next(placed)) for one in flipped]
     return SeveralSummary(
         title,
-        {**(learned.facts if learned else {}), **facts},
+        told(learned, facts, found.examples),
         several_labels.evaluate(found.table),
         shown,
         len(wrong),

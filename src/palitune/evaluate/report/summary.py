@@ -2,7 +2,7 @@
 
 import collections
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,6 +88,18 @@ class Learned(NamedTuple):
     next_runs: Sequence[tuple[str, str]] = ()
 
 
+def told(learned: Learned | None, facts: Mapping[str, str], records: Iterable[Example]) -> dict[str, str]:
+    """How a model was made, then what was run; without a prompt that nobody asks about these records.
+
+    The built-in prompt is about images, and each of several labels has a question of its own.
+    """
+    made = dict(learned.facts) if learned else {}
+    prompt = made.get("prompt", "")
+    if not any(not one.target.name and (one.images or one.asked(prompt) == prompt) for one in records):
+        made.pop("prompt", None)
+    return {**made, **facts}
+
+
 def summarize(
     title: str,
     facts: Mapping[str, str],
@@ -118,7 +130,7 @@ def summarize(
     wrong.sort(key=lambda index: -sure[index])
     return Summary(
         title=title,
-        facts={**(learned.facts if learned else {}), **facts},
+        facts=told(learned, facts, records),
         outcomes=outcomes,
         figures=metrics.with_intervals(outcomes),
         always={label: metrics.figures(metrics.always(label, outcomes)) for label in _commonest(outcomes)},

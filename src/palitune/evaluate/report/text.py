@@ -111,4 +111,5 @@ def _items(items: Sequence[Item], classes: Sequence[str]) -> list[str]:
         p = "" if item.p_yes is None else f"{item.p_yes:.4f}"
         rows.append([_name(item.record), item.label[:30], item.answer[:30], p, *kinds])
     head = "image" if any(item.record.images for item in items) else "text"
-    return aligned([[head, "label", "answer", "p_yes", *(["kind"] if len(classes) == 2 else [])], *rows])
+    likely = ["p_yes", "kind"] if len(classes) == 2 else ["probability"]
+    return aligned([[head, "label", "answer", *likely], *rows])

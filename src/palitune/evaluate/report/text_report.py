@@ -10,6 +10,7 @@ from palitune import __version__, console
 from palitune.data.prediction import Prediction
 from palitune.errors import printable
 from palitune.evaluate.confusion import is_right
+from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Learned
 from palitune.storage import atomic_files
 
@@ -56,8 +57,8 @@ def summarize(
     """
     found = [one for one in predictions if not is_right(one.text, one.example.label)]
     worst = sorted(found, key=_likeness)[:MOST]
-    told = {**(learned.facts if learned else {}), **facts}
-    return TextSummary(title, told, blocks, worst, len(found) if wrong is None else wrong, total, learned)
+    shown = summary.told(learned, facts, [one.example for one in predictions])
+    return TextSummary(title, shown, blocks, worst, len(found) if wrong is None else wrong, total, learned)
 
 
 def _likeness(one: Prediction) -> float:

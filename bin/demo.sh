@@ -33,10 +33,10 @@ if [ "$task" != adverts ]; then
     sentiment) settings="-b 8 --epochs 5" ;;
     emoji) settings="-b 8 --epochs 15" file=data.tsv ;;
     toxicity)
-      settings="-b 8 --epochs 3" file=data.csv
+      settings="-b 4 --epochs 4" file=data.csv
       columns="--label-columns obscene,violent,insult,personal --questions $data/questions.tsv"
       ;;
-    chat) settings="-b 4 --epochs 10 --method full" ;;
+    chat) settings="-b 4 --epochs 5 --method full --optimizer adamw -r 0.001" ;;
   esac
   run ./01-download_models.py --model tinytext
   run palitune demo-data --task "$task" -o "$data" --overwrite

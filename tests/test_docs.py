@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import NO_ENGINE, REPOSITORY, Run
 
-COMMAND = re.compile(r"^    ((?:\./\d\d-|palitune |bin/|tests/).*)$", re.MULTILINE)
+COMMAND = re.compile(r"^    ((?:\./\d\d-|palitune |bin/|tests/|echo ).*)$", re.MULTILINE)
 # Pages in the order in which their commands follow from each other: the first makes a split and a model.
 PAGES = (
     "stages",
@@ -20,6 +20,7 @@ PAGES = (
     "container",
     "contributing",
     "models",
+    "text",
 )
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}
@@ -41,7 +42,8 @@ def as_run(command: str) -> str:
     for name, other in STANDS_FOR.items():
         command = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, command)
     if LEARNS.match(command):
-        command += " --examples 16 --overwrite"  # what is shown is not what is learned
+        # What is shown is not what is learned.
+        command = re.sub(r" -t \d+\b", "", command) + " --examples 16 --overwrite"
     return command
 
 

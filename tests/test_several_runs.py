@@ -87,3 +87,11 @@ def test_commands_that_advice_comes_with_run(folder: Path, run: Run, monkeypatch
     checked = run(*shlex.split(next_run.command_of(Advice("", "", check="lint"), config, "", 36)), cwd=folder)
     assert checked.returncode in (0, 65), checked.stderr
     assert "unrecognized" not in checked.stderr
+
+
+def test_one_of_several_labels_is_doubted_at_a_time(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "data.csv").write_text("text,rude,spam\nfine,0,1\nbad,1,0\n")
+    done = run("palitune", "suspect", "data.csv", "--learn", "--label-columns", "rude,spam", cwd=tmp_path)
+    assert done.returncode == 65
+    assert "data.csv:2: labels are doubted one at a time, and this record has several" in done.stderr
+    assert "--label-column rude" in done.stderr

@@ -23,7 +23,8 @@ divided into folds, and a model trained on the others answers for each. The mode
 features, which takes seconds, or with --learn a fine-tuned model for every fold.
 
 It writes lines as 13-inference.py does, the most doubtful first: image, correct, p_yes, label, answer. Wrong labels are
-near the top, and so are images that are hard. Check an image before you change its label.
+near the top, and so are images that are hard. Check an image before you change its label. Texts need --learn. Of
+several labels of each record one is doubted at a time: --label-column NAME chooses it.
 """
 EXAMPLES = """\
 examples:
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data.checks import seen_in_training
     from palitune.data.image_folders import ImageFolders
     from palitune.data.prediction import Prediction
-    from palitune.errors import UsageError
+    from palitune.errors import BadDataError, UsageError
     from palitune.evaluate import answer_files, doubtful_labels, probe
     from palitune.evaluate.report import page_files
     from palitune.infer.asked import tell_of_questions
@@ -78,6 +79,12 @@ def run(args: argparse.Namespace) -> None:
     folders = ImageFolders.of(Path(args.data), arguments.folders(args))
     answered = [pair for _, pair in example_files.Reader(Path(args.data), folders=folders).answered()]
     found = [folders.placed(one) for one, _ in answered]
+    several = next((one for one in found if one.target.name), None)
+    if several is not None:
+        hint = f"--label-column {several.target.name} chooses one, and --map 1=yes 0=no says what its values mean"
+        raise BadDataError(
+            "labels are doubted one at a time, and this record has several", where=several.where, hint=hint
+        )
     predictions = [said or Prediction(one, one.target, "") for one, said in answered]
     classes = answer_files.classes_of(predictions, arguments.classes(args), args.quiet, args.positive)
     probe.require_classes([record.label for record in found], args.folds, args.data)

@@ -218,8 +218,9 @@ def test_chats(tmp_path: Path) -> None:
     kept = {"prefix": "ok?", "suffix": "no", "image": "a.png", "system": "be brief"}
     assert read(written(path, chat(asked, picture))) == [kept]
     assert read(written(path, lines([kept], "messages"))) == [kept]
+    assert read(written(path, chat(asked))) == [json.loads(chat(asked))]
     for text, message in (
-        (chat(asked), "0 images and 1 answers"),
+        ('{"messages": []}', "0 images and 0 answers"),
         (chat(asked, picture, picture), "2 images and 1 answers"),
         (chat(asked, picture, answer=" "), "an answer is empty"),
         (chat(asked, {"type": "image_url", "image_url": {"url": "https://x/a.png"}}), "on the network"),

@@ -145,7 +145,7 @@ def test_chats(converted: Converter, campaign: Campaign) -> None:
         if ended.code == 0:
             back = converted(ended.text, "--to", "messages", "--drop")
             again = converted(back.text)
-            keys = ("image", "prefix", "suffix", "system")
+            keys = ("image", "prefix", "suffix", "system", "messages")
             kept = [{key: one[key] for key in keys if key in one} for one in ended.records]
             assert again.records == kept
     assert ends == {0, 65}

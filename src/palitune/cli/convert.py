@@ -5,22 +5,24 @@ import re
 import sys
 from pathlib import Path
 
-from palitune.config.name_kinds import pair
+from palitune.cli import values
+from palitune.config.name_kinds import Names, pair
 from palitune.errors import printable
 
 # As in palitune.data.formats.reading, which takes a while to load.
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DESCRIPTION = """\
 Writes records in another format, as lines on standard output or into -o. What SOURCE is, its content tells:
-  jsonl        {"image", "prefix", "suffix", ...} a line; Roboflow's PaliGemma export is that too. Other keys are
-               found by their usual names or named by the options; a list of such objects is read too
-  tsv          image, tab, label; and what inference writes
+  jsonl        {"image", "prefix", "suffix", ...} a line; Roboflow's PaliGemma export is that too; or {"text", ...}.
+               Other keys are found by their usual names or named by the options; a list of such objects is read too
+  tsv          image, tab, label; and what inference writes. What names no image is a text, as in training
   csv          a table with a header; commas, semicolons or tabs
   folders      a folder of images for each label
   labelstudio  Label Studio's exports JSON and JSON-MIN
   coco         COCO captions
   vqa          VQA v2: questions, with --annotations for the answers
-  messages     chats with an image, a line each, as hosted fine-tuning takes them
+  messages     chats, a line each, as hosted fine-tuning takes them
+Records about a text go between jsonl, tsv, csv and messages; the others have room for images alone.
 Keys beyond the usual are kept where the format has room for them. What cannot be carried over is counted and named;
 then nothing is written and the exit code is 65, unless --drop leaves it out.
 """
@@ -32,6 +34,7 @@ examples:
   palitune convert dataset/data.jsonl --to tsv | shuf | head -100
   palitune convert dataset/data.jsonl --to folders -o sorted
   palitune convert chats.jsonl --pictures dataset/images > dataset/data.jsonl
+  palitune convert toxicity.csv --label-columns obscene,violent > dataset/data.jsonl
 """
 
 
@@ -59,8 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = r"labels by other names; a label's own = is written \=, and --rename=-x=y is for one that begins with -"
     parser.add_argument("--rename", nargs="+", action="extend", type=renaming, default=[], metavar="OLD=NEW", help=text)
     parser.add_argument("--image-column", metavar="NAME", help="column or key of the image (image, file, path, ...)")
+    text = "column or key of the text (text, sentence, comment, ..., where there is no image); 1 in TSV: it has texts"
+    parser.add_argument("--text-column", metavar="NAME", help=text)
     text = "column or key of the label (suffix, label, answer, ...), or the control of Label Studio"
     parser.add_argument("--label-column", "--control", metavar="NAME", help=text)
+    text = "columns or keys of several labels of each record, which say yes or no; empty ones are unknown"
+    parser.add_argument("--label-columns", type=values.typed(Names()), default=(), metavar="A,B,...", help=text)
     parser.add_argument(
         "--prefix-column", metavar="NAME", help="column or key of the question (prefix, prompt, question)"
     )
@@ -96,6 +103,8 @@ def run(args: argparse.Namespace) -> None:
         turns=args.turns,
         encoding=args.encoding,
         formulas=args.formulas,
+        text=args.text_column,
+        labels=args.label_columns,
     )
     wanted = Conversion(
         source=args.source,

@@ -1,4 +1,4 @@
-"""Which column of a table, or key of an object, is recognised as the image, the label and the question."""
+"""Which column of a table, or key of an object, is recognised as the image or text, the label and the question."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,28 +13,71 @@ IMAGES = (("image",), (*HEADS[1:], *MORE_HEADS[:-1]), MORE_HEADS[-1:])
 MORE_LABELS = ("multiple_choice_answer", "labels", "category", "class_name", "choice", "choices")
 LABELS = (("suffix",), (*LABEL_HEADS[1:], *MORE_LABELS), ("text",), ("answers",))
 PREFIXES = (("prefix",), ("prompt", "question"))
+TEXTS = (
+    ("text",),
+    ("content", "sentence", "tweet", "comment", "comment_text", "review", "body", "message", "document"),
+    ("本文", "テキスト", "文章", "コメント"),
+)
+LABELS_OF_TEXTS = (("suffix",), ("label",), tuple(one for tier in LABELS for one in tier if one != "text"))
+PREFIXES_OF_TEXTS = (("prefix",), ("prompt",), ("question", "instruction"))
 NAMES = {name for tiers in (IMAGES, LABELS, PREFIXES) for tier in tiers for name in tier}
 
 
-class Roles(NamedTuple):
-    """The columns or keys of the image, the label and, if there is one, the question."""
+TEXT_NAMES = {name for tier in TEXTS for name in tier}
 
-    image: str
-    label: str
+
+class Roles(NamedTuple):
+    """The columns or keys of the image, the label, the question and the text; None of what is not there.
+
+    Either image, text or question is there. There is no single label where options name several.
+    """
+
+    image: str | None
+    label: str | None
     prefix: str | None
+    text: str | None = None
+
+
+OWN_ROLES = Roles("image", "suffix", "prefix")
 
 
 def of(names: Sequence[str], options: Options, where: str) -> Roles:
     """Returns the roles of the names. Raises BadDataError, with the names, if one is missing or not clear."""
+    if options.text or not (options.image or _has(names, IMAGES)):
+        found = _of_text(names, options, where)
+        if found is not None:
+            return found
     if not (options.image or options.label or _has(names, IMAGES) or _has(names, LABELS)):
         what = f"no name that tells the image or the label; there are {_listed(names)}"
         raise BadDataError(what, where=where, hint="Name them with --image-column and --label-column")
     image = image_of(names, options, where)
-    label = label_of(names, options, where)
+    label = None if options.labels else label_of(names, options, where)
     # A column that is the image or the label is not also the question.
     free = list(names) if options.prefix else [name for name in names if name not in (image, label)]
     prefix = prefix_of(free, options, where)
     return Roles(image, label, prefix)
+
+
+def _of_text(names: Sequence[str], options: Options, where: str) -> Roles | None:
+    """The roles of a record about a text, or of a question that stands for itself; None where there is neither."""
+    text = image = None
+    if options.text or _has(names, TEXTS):
+        text = _one(names, options.text, TEXTS, "text", "--text-column", where)
+    elif not {"prefix", "suffix"} <= set(names):
+        return None
+    free = [name for name in names if name != text and name not in options.labels]
+    if options.image or _has(free, IMAGES):
+        image = image_of(free, options, where)
+    free = [name for name in free if name != image]
+    label = None
+    if not options.labels:
+        option = "--label-column, or several with --label-columns" if not options.label else "--label-column"
+        label = _one(free, options.label, LABELS_OF_TEXTS, "label", option, where)
+    free = [name for name in free if name != label]
+    prefix = None
+    if options.prefix or _has(free, PREFIXES_OF_TEXTS):
+        prefix = _one(free, options.prefix, PREFIXES_OF_TEXTS, "question", "--prefix-column", where)
+    return Roles(image, label, prefix, text)
 
 
 def image_of(names: Sequence[str], options: Options, where: str) -> str:
@@ -77,7 +120,7 @@ def _one(
             raise BadDataError(
                 f"the {what} may be one of {listed}", where=where, hint=f"Choose with {option} {found[0]}"
             )
-    usual = ", ".join([name for tier in tiers for name in tier][:3])
+    usual = ", ".join(list(dict.fromkeys(name for tier in tiers for name in tier))[:3])
     hint = f"Name it with {option}"
     raise BadDataError(
         f"no column or key named {usual} or the like; there are {_listed(names)}", where=where, hint=hint

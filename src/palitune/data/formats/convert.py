@@ -84,7 +84,8 @@ def convert(wanted: Conversion, emit: Callable[[bytes], None]) -> Converted:
     source = _source(wanted)
     losses = Losses(wanted.drop)
     embedded = EmbeddedImages(Path(wanted.embedded_to)) if wanted.embedded_to else None
-    options = wanted.options._replace(losses=losses, embedded=embedded)
+    images = _images(wanted, source)
+    options = wanted.options._replace(losses=losses, embedded=embedded, folders=images)
     kind = wanted.kind or detection.detect(source, options)
     _check(wanted, kind)
     options = options._replace(numbers=kind == "labelstudio")
@@ -98,7 +99,7 @@ def convert(wanted: Conversion, emit: Callable[[bytes], None]) -> Converted:
             yield one
 
     try:
-        written = _write(counted(), wanted, _images(wanted, source), options, losses, emit)
+        written = _write(counted(), wanted, images, options, losses, emit)
         if embedded is not None:
             embedded.keep()
     except BadDataError:
@@ -128,6 +129,10 @@ def _images(wanted: Conversion, source: Path) -> ImageFolders:
 def _check(wanted: Conversion, kind: str) -> None:
     """Raises UsageError for options that have no effect with these formats."""
     options = wanted.options
+    if options.labels and options.label:
+        raise UsageError("--label-column and --label-columns both name the label: leave one out")
+    if kind == "tsv" and (options.image or options.text) in ("1", None) and not (options.image and options.text):
+        options = options._replace(image=None, text=None)  # which say what the first column is
     if wanted.to == "folders" and not wanted.output:
         raise UsageError("--to folders needs -o, a folder that is not there yet")
     if wanted.embed and wanted.to != "messages":
@@ -135,6 +140,7 @@ def _check(wanted: Conversion, kind: str) -> None:
     for given, option, kinds in (
         (options.image or options.label or options.prefix, "--image-column and the like",
          ("csv", "labelstudio", "jsonl")),
+        (options.text or options.labels, "--text-column and --label-columns", ("csv", "jsonl")),
         (options.annotations, "--annotations", ("vqa",)),
         (options.majority, "--majority", ("labelstudio", "vqa", "jsonl")),
         (options.turns, "--turns", ("messages",)),
@@ -169,6 +175,7 @@ def _write(
             raise BadDataError("no record is left", where=wanted.source)
 
     if wanted.to == "folders":
+        found = writing.of_images(found, "folders", options)
         return label_folders.write(found, Path(wanted.output or ""), images, options, check)
     target = workspace.file_to_write(wanted.output, wanted.overwrite) if wanted.output else None
     written = writing.lines(found, wanted.to, options, images if wanted.embed else None)

@@ -21,6 +21,8 @@ QUOTED = re.compile(r'"((?:[^"]|"")*)"')
 VALUES = ("yes", "no", "true", "false", "0", "1")  # no column has such a name
 # The start of a formula for spreadsheets, also in full width.
 FORMULA = re.compile("'*[=+\\-@\t\r\n＝＋－＠]")  # noqa: RUF001
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+OWN_OF_TEXTS = (("text", "prefix"), ("prefix", "suffix"))  # what tables without images begin with
 SPARSE = 1_000_000  # cells that a table may have in addition to twenty for each filled one
 
 
@@ -112,7 +114,7 @@ def read(path: Path, options: Options) -> Found:
     if len(set(named)) < len(named):
         raise BadDataError("two columns have the same name", where=rows.where)
     chosen = _roles(columns, options, rows.where)
-    own = tuple(columns[:3]) == OWN and not options.formulas
+    own = _is_own(columns) and not options.formulas
     nameless = _Nameless([i for i, name in enumerate(columns) if not name], options)
     for row in waiting:
         if not any(row) or row == columns:  # blank lines, and headers of files that were joined
@@ -132,6 +134,12 @@ def read(path: Path, options: Options) -> Found:
             yield rows.where, fields
 
 
+def _is_own(columns: Sequence[str]) -> bool:
+    """Whether `lines` has written a table."""
+    of_texts = "image" not in columns and tuple(columns[:2]) in OWN_OF_TEXTS
+    return tuple(columns[:3]) == OWN or of_texts
+
+
 def _roles(columns: list[str], options: Options, where: str) -> column_roles.Roles:
     try:
         return column_roles.of([name for name in columns if name], options, where)
@@ -144,13 +152,23 @@ def _roles(columns: list[str], options: Options, where: str) -> column_roles.Rol
 
 
 def _record(cells: dict[str, str], chosen: column_roles.Roles, where: str, options: Options) -> Fields | None:
-    for what, name in (("image", chosen.image), ("label", chosen.label)):
-        if cells[name].strip().lower() in source_labels.NO_VALUES:
+    own_text = "text" if "text" in cells and "text" not in chosen else None
+    if chosen.image and (text := chosen.text or own_text) and not cells[chosen.image].strip() and cells[text].strip():
+        chosen = chosen._replace(image=None, text=text)  # texts and images are in one table
+    if chosen.text and chosen.prefix and not cells[chosen.text].strip() and cells[chosen.prefix].strip():
+        chosen = chosen._replace(text=None)  # a question that stands for itself
+    named = (("image", chosen.image), ("text", chosen.text), ("label", chosen.label))
+    for what, name in named:
+        no_values = source_labels.NO_VALUES if what != "text" else ("",)
+        if name is not None and cells[name].strip().lower() in no_values:
             options.lose(f"the {what} is empty", where, cells[name])
             return None
-    prefix = cells[chosen.prefix] if chosen.prefix else ""
-    fields: Fields = {"prefix": prefix, "suffix": cells[chosen.label], "image": cells[chosen.image]}
-    rest = {name: cell for name, cell in cells.items() if name not in chosen}
+    fields: Fields = {"prefix": cells[chosen.prefix] if chosen.prefix else ""}
+    fields |= {"suffix": cells[chosen.label]} if chosen.label else {}
+    fields |= {what: cells[name] for what, name in named[:2] if name is not None}
+    fields |= {"labels": {name: cells.get(name) for name in options.labels}} if options.labels else {}
+    taken = {*chosen, *options.labels}
+    rest = {name: cell for name, cell in cells.items() if name not in taken}
     return source_labels.with_rest(fields, rest, where, options)
 
 
@@ -184,16 +202,23 @@ class _Echo:
 def lines(found: Found, options: Options) -> Iterator[str]:
     """Yields the lines of a table, which has the keys of all examples as columns; values other than text become JSON.
 
+    Several labels are columns of their own.
+
     Raises:
       BadDataError: few examples have the same keys, so that the table would be almost empty.
     """
-    everything = list(found)
-    columns = list(dict.fromkeys([*OWN, *itertools.chain.from_iterable(fields for _, fields in everything)]))
-    filled = sum(len(fields) for _, fields in everything)
+    everything = [(where, fields, _flat(fields, where, options)) for where, fields in found]
+    everything = [one for one in everything if one[2] is not None]
+    there = set[str]().union(*(fields for _, fields, _ in everything))
+    own: Sequence[str] = OWN
+    if everything and "image" not in there:
+        own = [name for name in ("text", "prefix", "suffix") if name in there or (name == "prefix" and "text" in there)]
+    columns = list(dict.fromkeys([*own, *itertools.chain.from_iterable(flat or () for _, _, flat in everything)]))
+    filled = sum(len(flat or ()) for _, _, flat in everything)
     if len(columns) * len(everything) > 20 * filled + SPARSE:
         what = f"a table of {len(columns):,} columns and {len(everything):,} rows would be almost empty"
         raise BadDataError(what, hint="Records have to have the same keys")
-    rows = [_row(fields, where, options) for where, fields in everything]
+    rows = [_row(flat or {}, "image" in fields, where, options) for where, fields, flat in everything]
     heads = {name: _cell(name, options) for name in columns if name}
     # Most readers end a line at a carriage return, which `csv` does not quote by itself; nor does it quote blanks.
     cells = itertools.chain(heads.values(), *(row.values() for row in rows))
@@ -205,7 +230,24 @@ def lines(found: Found, options: Options) -> Iterator[str]:
         yield str(writer.writerow(row))
 
 
-def _row(fields: Fields, where: str, options: Options) -> dict[str, str]:
+def _flat(fields: Fields, where: str, options: Options) -> Fields | None:
+    """An example's fields with several labels beside the others; None where a table has no room for them."""
+    if "messages" in fields and "suffix" not in fields:
+        options.lose("csv has no room for chats", where, hint="--turns makes a record of each question")
+        return None
+    if "suffix" in fields or "labels" not in fields:
+        return fields
+    rest = {key: value for key, value in fields.items() if key != "labels"}
+    labels: dict[str, str | None] = fields["labels"]
+    if twice := [name for name in labels if name in rest]:
+        options.lose("a label has the name of another key", where, twice[0][:80])
+        return None
+    hint = f"--label-columns {','.join(labels)} reads them"
+    options.remark("several labels become columns", where, hint=hint)
+    return rest | {name: answer or "" for name, answer in labels.items()}
+
+
+def _row(fields: Fields, of_image: bool, where: str, options: Options) -> dict[str, str]:
     row = {}
     for name, value in fields.items():
         text = value if isinstance(value, str) else to_json(value)
@@ -215,8 +257,9 @@ def _row(fields: Fields, where: str, options: Options) -> dict[str, str]:
             what = "CSV has no room for NUL characters and keys without a name"
             options.lose(what, where, name[:80])
             continue
-        # Numbers of JSON are not formulas.
-        row[name] = _cell(text, options) if isinstance(value, str) else text
+        # Numbers are not formulas; of texts, labels such as -1 stay as they are, so that every command reads them.
+        is_number = not isinstance(value, str) or (not of_image and NUMBER.fullmatch(text) is not None)
+        row[name] = text if is_number else _cell(text, options)
     return row
 
 

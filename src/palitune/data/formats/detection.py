@@ -35,6 +35,11 @@ def detect(path: Path, options: Options | None = None) -> str:
     cells = [cell.strip(' "').lower() for cell in csv_table.first_cells(head)]
     if len(cells) > 1 and any(cell in column_roles.NAMES for cell in cells):
         return "csv"
+    if len(cells) > 2 and any(cell in column_roles.TEXT_NAMES for cell in cells):
+        return "csv"
+    named = {name.lower() for name in (options.image, options.text, options.label, *options.labels) if name}
+    if named & set(cells):
+        return "csv"
     return "csv" if "\t" not in first or any(cell in HEADS for cell in cells) or csv_table.EXCEL.match(head) else "tsv"
 
 
@@ -94,7 +99,7 @@ def _is_file(value: Fields) -> bool:
 
 def _is_record(value: Fields, options: Options) -> bool:
     """Returns whether an object may be an example or a chat."""
-    named = "messages" in value or options.image is not None or options.label is not None
+    named = "messages" in value or bool(options.image or options.label or options.text or options.labels)
     return named or any(
         key.lower() in column_roles.NAMES and not isinstance(one, (dict, list)) for key, one in value.items()
     )

@@ -64,11 +64,14 @@ def of_several(fields: Fields, where: str, asked: LabelNames = NO_NAMES, renamin
 
 
 def _with_text(fields: Fields, where: str, labelled: bool) -> Example:
-    """The example of an object with a text, or of a question that stands for itself."""
-    content = _text(fields, "text", where, LONGEST_CONTENT) if fields.get("text") is not None else ""
+    """The example of an object with a text, or of a question that stands for itself.
+
+    In tables of texts and images an empty cell stands for what is not there.
+    """
+    content = _text(fields, "text", where, LONGEST_CONTENT) if fields.get("text") not in (None, "") else ""
     prefix = _text(fields, "prefix", where, LONGEST_CONTENT) if fields.get("prefix") is not None else ""
     label = _label(fields, where, labelled)
-    name = _text(fields, "image", where) if fields.get("image") is not None else ""
+    name = _text(fields, "image", where) if fields.get("image") not in (None, "") else ""
     _check_characters(fields, where)
     if not (content or name or prefix.strip()):
         raise BadDataError('"text" is empty', where=where, hint=RECORD)

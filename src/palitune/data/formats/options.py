@@ -1,6 +1,8 @@
 """Options of a conversion, and the fields of an example as the readers of other formats yield them.
 
-Fields are a dictionary with `image`, `suffix`, `prefix` if there is a question, and whatever else the source has.
+Fields are a dictionary with `image`, `suffix`, `prefix` if there is a question, and whatever else the source has. In
+place of an image, or beside it, there may be a `text`; in place of all, a question alone, or a chat's `messages`. In
+place of `suffix` there may be `labels`, an object of several labels.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +12,7 @@ from typing import NamedTuple
 from palitune.data.formats.conversion_losses import Losses
 from palitune.data.formats.embedded_images import EmbeddedImages
 from palitune.data.formats.json_lines import Fields as Fields
+from palitune.data.image_folders import ImageFolders
 from palitune.errors import BadDataError, MissingInputError
 
 Lists = dict[str, Iterable[object]]  # the lists of one JSON object, by key
@@ -23,6 +26,8 @@ class Options(NamedTuple):
     Attributes:
       image: the column of a table, or the key of a task, that names the image.
       label: the same for the label; also the control of Label Studio.
+      text: the same for a text that a question is about.
+      labels: the columns or keys of several labels, which say yes or no.
       prefix: the same for the question.
       annotations: the second file of VQA.
       embedded: where images go that are embedded in the source.
@@ -32,6 +37,7 @@ class Options(NamedTuple):
       encoding: the encoding of text files; None recognises it.
       formulas: leave cells of a CSV as they are, also those that look like formulas.
       numbers: whether "id" is the source's own count of its tasks.
+      folders: where images are, by which a TSV's first column is an image or a text; None takes all for images.
     """
 
     image: str | None = None
@@ -45,6 +51,9 @@ class Options(NamedTuple):
     encoding: str | None = None
     formulas: bool = False
     numbers: bool = False
+    text: str | None = None
+    labels: tuple[str, ...] = ()
+    folders: ImageFolders | None = None
 
     def lose(self, what: str, where: str, detail: str = "", hint: str = "", missing: bool = False) -> None:
         """Counts something that cannot be carried over. Without `losses`, raises BadDataError or MissingInputError."""
@@ -59,11 +68,19 @@ class Options(NamedTuple):
             self.losses.remark(what, where, detail, hint)
 
 
+def own_keys(fields: Fields) -> tuple[str, ...]:
+    """The keys of a record that are its own and not others that it came with."""
+    if "suffix" not in fields:
+        return (*OWN, "text", "labels", "messages")
+    return OWN if "image" in fields else (*OWN, "text")
+
+
 def lose_rest(fields: Fields, kind: str, room: tuple[str, ...], where: str, options: Options) -> None:
     """Counts as a loss what a format has no room for: the question, and keys other than those in `room`."""
     if fields.get("prefix") and "prefix" not in room:
         options.lose(f"{kind} has no room for questions", where, fields["prefix"][:80])
-    more = [key for key in fields if key not in OWN and key not in room]
+    own = own_keys(fields)
+    more = [key for key in fields if key not in own and key not in room]
     if options.numbers and isinstance(fields.get("id"), int) and "id" in more:
         more.remove("id")
         options.remark(f"{kind} has no room for the numbers of tasks", where)

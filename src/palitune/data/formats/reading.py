@@ -12,18 +12,19 @@ from palitune.data.formats import (
     json_lines,
     label_folders,
     label_studio,
-    options,
+    label_values,
     vqa,
 )
 from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.label_renaming import Renaming
-from palitune.data.formats.lines import LONGEST
+from palitune.data.formats.lines import LONGEST, LONGEST_CONTENT
 from palitune.data.formats.options import Fields, Found, Options
 from palitune.errors import BadDataError, UsageError
 from palitune.labels import LABELS
 
 FORMATS = ("jsonl", "tsv", "csv", "folders", "labelstudio", "coco", "vqa", "messages")
 DEEPEST = json_lines.DEEPEST - 2  # levels of lists and objects in a value, so that what is written can be read
+NAMES = {"suffix": "label", "prefix": "question"}  # of keys, in messages
 READERS: dict[str, Callable[[Path, Options], Found]] = {
     "jsonl": json_examples.read,
     "tsv": json_examples.read_tsv,
@@ -59,33 +60,67 @@ def settled(found: Found, names: Renaming, source: str, options: Options) -> Fou
         if problem is not None:
             options.lose(problem[0], where, problem[1])
             continue
-        image = _image(fields["image"], where, options)
-        if image is None:
+        fixed = _fixed(fields, names, where, options)
+        if fixed is None:
             continue
-        if len(image) > LONGEST:
-            options.lose(f"a text is longer than {LONGEST:,} characters", where, "the image's name")
-            continue
-        label = names(fields["suffix"])
-        plain = label.strip().lower()
-        fixed = {"prefix": fields.get("prefix") or "", "suffix": plain if plain in LABELS else label, "image": image}
         sound += 1
-        yield where, fields | fixed
+        yield where, fixed
     if not sound and not (options.losses and options.losses.count and not options.losses.drop):
         raise BadDataError("there is no record in it", where=source)
 
 
+def _fixed(fields: Fields, names: Renaming, where: str, options: Options) -> Fields | None:
+    """An example's fields with its labels renamed and its image in a file; None where that is not possible."""
+    fixed: Fields = {}
+    if "image" in fields:
+        image = _image(fields["image"], where, options)
+        if image is None:
+            return None
+        if len(image) > LONGEST:
+            options.lose(f"a text is longer than {LONGEST:,} characters", where, "the image's name")
+            return None
+        fixed["image"] = image
+    if _is_chat(fields):
+        return fields
+    if "suffix" in fields:
+        label = names(fields["suffix"])
+        plain = label.strip().lower()
+        fixed["suffix"] = plain if plain in LABELS else label
+    else:
+        try:
+            fixed["labels"] = label_values.answers_of({"labels": fields["labels"]}, label_values.NO_NAMES, names, where)
+        except BadDataError as error:
+            options.lose("a label is neither yes nor no", where, error.what, "--rename OLD=yes gives it another name")
+            return None
+    prefix = fields.get("prefix") or ""
+    if prefix or "image" in fields:
+        return fields | {"prefix": prefix} | fixed
+    about = {"text": fields["text"]} if "text" in fields else {}
+    return about | {key: value for key, value in fields.items() if key != "prefix"} | fixed
+
+
+def _is_chat(fields: Fields) -> bool:
+    return "messages" in fields and "suffix" not in fields
+
+
 def _problem(fields: Fields) -> tuple[str, str] | None:
     """Returns why fields are not an example (a kind of loss and a detail), or None."""
-    for key in ("image", "suffix"):
+    about = [key for key in ("image", "text", "prefix") if key in fields] or ["image"]
+    of_image = "image" in fields
+    is_several = "suffix" not in fields and isinstance(fields.get("labels"), dict)
+    needed = () if _is_chat(fields) else about[:1] if is_several else (about[0], "suffix")
+    for key in needed:
         value = fields.get(key)
         if not isinstance(value, str) or not value.strip():
-            return f"the {'image' if key == 'image' else 'label'} is empty or no text", repr(value)[:80]
+            return f"the {NAMES.get(key, key)} is empty or no text", repr(value)[:80]
     if not isinstance(fields.get("prefix"), (str, type(None))):
         return "the question is no text", repr(fields["prefix"])[:80]
-    for key in ("suffix", "prefix"):
-        if len(fields.get(key) or "") > LONGEST:
-            return f"a text is longer than {LONGEST:,} characters", f'"{key}" has {len(fields[key]):,}'
-    if any("\0" in (fields.get(key) or "") for key in options.OWN):
+    most = LONGEST if of_image else LONGEST_CONTENT
+    texts = ("suffix", "prefix") if of_image else ("suffix", "prefix", "text")
+    for key in texts:
+        if len(fields.get(key) or "") > most:
+            return f"a text is longer than {most:,} characters", f'"{key}" has {len(fields[key]):,}'
+    if any("\0" in (fields.get(key) or "") for key in (*texts, *(["image"] if of_image else []))):
         return "there is a NUL character in a text", ""
     if any(isinstance(value, (dict, list)) and _depth(value) > DEEPEST for value in fields.values()):
         return f"a value is nested more than {DEEPEST} levels deep", ""

@@ -20,13 +20,9 @@ THINGS = ("image", "text", "prefix")
 # Usual names of columns; of several the first group counts that has one.
 USUAL: dict[str, Sequence[Sequence[str]]] = {
     "image": column_roles.IMAGES,
-    "text": (
-        ("text",),
-        ("content", "sentence", "tweet", "comment", "comment_text", "review", "body", "message", "document"),
-        ("本文", "テキスト", "文章", "コメント"),
-    ),
-    "suffix": (("suffix",), ("label",), tuple(one for tier in column_roles.LABELS for one in tier if one != "text")),
-    "prefix": (("prefix",), ("prompt",), ("question", "instruction")),
+    "text": column_roles.TEXTS,
+    "suffix": column_roles.LABELS_OF_TEXTS,
+    "prefix": column_roles.PREFIXES_OF_TEXTS,
 }
 VALUES = re.compile(r"(yes|no|true|false|-?\d+([.,]\d+)?)$|.*\.(jpe?g|png|gif|webp|bmp)$", re.IGNORECASE)
 MOST_COLUMNS = 10_000

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from palitune.data.formats.options import OWN, Fields, Options
+from palitune.data.formats.options import Fields, Options, own_keys
 from palitune.errors import listed
 
 NO_VALUES = ("", "nan", "<na>", "#n/a", "null")  # what tables say where there is nothing
@@ -42,8 +42,9 @@ def agreed_label(values: list[str], what: str, where: str, options: Options, hin
 
 def with_rest(fields: Fields, rest: Mapping[str, object], where: str, options: Options) -> Fields:
     """Returns `fields` with the other keys of the source; a key that has another meaning in an example is lost."""
+    own = own_keys(fields) if "text" not in fields else (*own_keys(fields), "text")
     for key, value in rest.items():
-        if key not in OWN:
+        if key not in own:
             fields[key] = value
         elif value not in ("", None):
             hint = "Give it another name first"

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 
-from palitune.data.example import Example, simple
+from palitune.data.example import Example, simple, simple_text
 from palitune.data.formats import chat_messages, coco, csv_table, label_studio, vqa
 from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.options import Fields, Found, Lists, Options, lose_rest
-from palitune.data.formats.tsv import to_answer, to_tsv
-from palitune.data.image_folders import ImageFolders
+from palitune.data.formats.tsv import flat, to_answer, to_tsv
+from palitune.data.image_folders import ENDINGS, ImageFolders
 from palitune.errors import BadDataError
 
 
@@ -32,7 +32,26 @@ def lines(found: Found, kind: str, options: Options, embed: ImageFolders | None 
         "coco": coco.write,
         "vqa": vqa.write,
     }
-    return _as_json(makers[kind](list(found)))
+    return _as_json(makers[kind](list(of_images(found, kind, options))))
+
+
+def of_images(found: Found, kind: str, options: Options) -> Found:
+    """Yields the examples of one label about an image, which are all that some formats have room for.
+
+    Raises:
+      BadDataError: nothing is left, and what is lost may be left out.
+    """
+    count = kept = 0
+    for count, (where, fields) in enumerate(found, 1):  # noqa: B007 (the last one is the number)
+        if "image" not in fields:
+            options.lose(f"{kind} has no room for texts without an image", where, str(fields.get("text", ""))[:80])
+        elif "suffix" not in fields:
+            options.lose(f"{kind} has no room for several labels", where, ", ".join(fields["labels"])[:80])
+        else:
+            kept += 1
+            yield where, fields
+    if count and not kept and options.losses is not None and options.losses.drop:
+        raise BadDataError(f"{kind} has no room for any of the records", hint="--to jsonl has room for all of them")
 
 
 def _as_json(lists: Lists) -> Iterator[str]:
@@ -52,15 +71,46 @@ def _as_json(lists: Lists) -> Iterator[str]:
 
 def _as_tsv(found: Found, options: Options) -> Iterator[str]:
     for where, fields in found:
-        example = simple(fields["image"], "", fields["suffix"], where)
+        if "suffix" not in fields:
+            what = "chats" if "messages" in fields else "several labels"
+            hint = "--turns makes a record of each question" if what == "chats" else ""
+            options.lose(f"tsv has no room for {what}", where, hint=hint)
+            continue
+        example = _example(fields, where, options)
+        if example is None:
+            continue
         answered = _is_answered(fields)
         try:
             line = _answer(example, fields) if answered else to_tsv(example)
         except BadDataError as error:
             options.lose(error.what, where, hint=error.hint or "")
             continue
-        lose_rest(fields, "tsv", ("correct", "p_yes", "answer") if answered else (), where, options)
+        room = ("correct", "p_yes", "answer") if answered else ()
+        alone = ("prefix",) if "image" not in fields and "text" not in fields else ()
+        lose_rest(fields, "tsv", room + alone, where, options)
         yield f"{line}\n"
+
+
+def _example(fields: Fields, where: str, options: Options) -> Example | None:
+    """The example of a line of TSV; None of a text that the line would not give back."""
+    folders = options.folders
+    if "image" in fields:
+        name = fields["image"]
+        if folders is not None and not name.endswith(ENDINGS) and not folders.names(name):
+            hint = "-i names the folder that images are in. Use JSONL"
+            options.lose("tsv would take an image's name for a text", where, name[:80], hint)
+            return None
+        return simple(name, "", fields["suffix"], where)
+    text = fields["text"] if "text" in fields else fields["prefix"]
+    if flat(text) != text:
+        options.lose("the text has a tab or a line break", where, text[:80], "Use JSONL")
+        return None
+    if text.endswith(ENDINGS) or (folders is not None and folders.names(text)):
+        options.lose("tsv would take a text for an image", where, text[:80], "Use JSONL")
+        return None
+    if "text" not in fields:
+        options.remark("tsv has questions in the column of texts", where, text[:80])
+    return simple_text(text, "", fields["suffix"], where)
 
 
 def _answer(example: Example, fields: Fields) -> str:

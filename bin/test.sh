@@ -36,6 +36,22 @@ gpu_plan() (
   exec python tests/gpu_plan.py "$@"
 )
 
+# Side by side, because one waits for disk and network where the other compiles. What the container says comes in one
+# piece, whether or not the other ends well.
+container_and_gpu_plan() {
+  said=$(mktemp)
+  part container container >"$said" 2>&1 &
+  beside=$!
+  trap 'wait; cat "$said"; rm -f "$said"' EXIT
+  part gpu-plan gpu_plan
+  status=0
+  wait "$beside" || status=$?
+  trap - EXIT
+  cat "$said"
+  rm -f "$said"
+  return "$status"
+}
+
 verification() (
   make_environment "$repository" dev,verify "$repository/.venv-verify"
   python -c 'import peft' 2>/dev/null || python -I -m pip install --quiet --disable-pip-version-check peft >&2
@@ -65,8 +81,5 @@ if [ "${1:-}" = --faults ]; then
   exec pytest tests/faults tests/test_example_files.py tests/test_splitter.py --faults -rP "$@"
 fi
 part "format, lint and types" checks
-if [ "${1:-}" = --all ]; then
-  part container container
-  part gpu-plan gpu_plan
-fi
+[ "${1:-}" != --all ] || container_and_gpu_plan
 exec pytest "$@" # which knows --all too, and has the last line

@@ -177,6 +177,35 @@ def test_fewer_lines(shell: Shell) -> None:
     assert 0 < len(shell("thin", file_of("toxicity"), "--target", "insult=0.4").splitlines()) < 41
 
 
+ANSWERS = """\
+Good\tTrue\t0.900000\tpositive\tpositive
+Bad\tFalse\t0.400000\tnegative\tpositive
+So so\tTrue\t0.500000\tnormal\tnormal
+I like it\tFalse\t0.800000\tpositive\tnormal
+"""
+
+
+def test_answers_in_three_classes(shell: Shell) -> None:
+    shell.written("answers.tsv", ANSWERS)
+    assert shell("uncertain", "answers.tsv", "-n", "1").startswith("Bad\t")
+    wrong = shell("filter", "answers.tsv", "--keep", "fp,fn")
+    assert [line.split("\t")[0] for line in wrong.splitlines()] == ["Bad", "I like it"]
+    kept = shell.written("kept.tsv", shell("filter", "answers.tsv", "--keep", "fp,fn,tp,tn"))
+    assert len((shell.folder / kept).read_text().splitlines()) == 4
+    shell("train", kept, "-m", "tinytext", "-s", "kept", "-t", "1", "-b", "4")
+    assert list((shell.folder / "checkpoints").glob("kept*"))
+
+
+def test_a_split_and_its_baselines(shell: Shell) -> None:
+    shell("split", file_of("sentiment"), "-n", "one", "-v", "10", "--stratify", *MAP)
+    valid = records((shell.folder / "one" / "valid.jsonl").read_text())
+    assert {one["label"] for one in valid} == {"1", "0", "-1"}
+    table = shell("baseline", "-d", "one", "-m", "tinytext", *MAP)
+    assert {"majority", "zero-shot"} <= {line.split("  ")[0] for line in table.splitlines()}
+    said = shell("suspect", file_of("sentiment"), "-m", "tinytext", *MAP, code=65)
+    assert "--learn fine-tunes a model for every fold" in said
+
+
 def test_prompts(shell: Shell) -> None:
     model = ("-m", "tinytext")
     table = shell("prompts", "prompts.txt", "-d", file_of("sentiment"), *model, *MAP)

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.data import example_files, label_sets
     from palitune.errors import UsageError
     from palitune.evaluate.baseline import conclusion
-    from palitune.evaluate.prompt_ranking import read_prompts
+    from palitune.evaluate.prompt_ranking import read_prompts, require_names
     from palitune.evaluate.report import baseline_table
     from palitune.infer.opening import Opened, open_model
     from palitune.run import baselines
@@ -68,7 +68,9 @@ def run(args: argparse.Namespace) -> None:
     def opened(path: Path) -> Opened:
         return open_model(path, *how, quiet=args.quiet)
 
-    train, valid = (dataset_files.load(path, folders, labels=None) for path in (train_file, valid_file))
+    train, valid = (
+        baselines.known(dataset_files.load(path, folders, labels=None)) for path in (train_file, valid_file)
+    )
     typed = label_sets.typed(arguments.read(LabelSettings, args)) or label_sets.of_examples(train)
     if typed is None:
         raise UsageError("the labels are free text", hint="--labels A,B,C or --labels-from FILE names classes")
@@ -76,6 +78,7 @@ def run(args: argparse.Namespace) -> None:
     for part in (train, valid):
         example_files.require_labels(part, classes)
     prompts = read_prompts(args.prompts, [classes]) if args.prompts else None
+    require_names(prompts or (), train)
     split = baselines.Split(train_file, valid_file, train, valid, classes)
     found = baselines.contestants(
         split, base, opened, prompts=prompts, metric=args.metric, seed=args.seed, quiet=args.quiet

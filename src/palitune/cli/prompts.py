@@ -113,7 +113,7 @@ def _require_use(
     args: argparse.Namespace, labels: "LabelSet", prompts: "Sequence[Prompt]", records: "Sequence[Example]"
 ) -> None:
     """Raises UsageError: prompts cannot be scored so."""
-    from palitune.evaluate.prompt_ranking import LABEL
+    from palitune.evaluate.prompt_ranking import require_names
 
     classes = labels.classes
     if not classes:
@@ -124,5 +124,4 @@ def _require_use(
     if args.metric in OF_TWO and labels.is_several and not labels.positive:
         hint = "--positive LABEL takes one of them against the rest"
         raise UsageError(f"--metric {args.metric} is for two labels, and there are {len(classes)}", hint=hint)
-    if any(record.target.name for record in records) and not all(LABEL in prompt.text for prompt in prompts):
-        raise UsageError(f"records have several labels: write {LABEL} in each prompt where a label's name is to stand")
+    require_names(prompts, records)

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from palitune.data.example import Example
 from palitune.data.formats.lines import LONGEST
-from palitune.errors import BadDataError, MissingInputError
+from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.evaluate import comparison, metrics, threshold
 from palitune.evaluate.metrics import Figure, Outcomes
 
@@ -94,6 +95,12 @@ def _content(file: str) -> bytes:
         return Path(file).read_bytes()
     except OSError as error:
         raise MissingInputError(f"cannot be read: {error.strerror}", where=file) from None
+
+
+def require_names(prompts: Sequence[Prompt], records: Sequence[Example]) -> None:
+    """Raises UsageError: a prompt has no place for the name of one of several labels that records have."""
+    if any(record.target.name for record in records) and not all(LABEL in prompt.text for prompt in prompts):
+        raise UsageError(f"records have several labels: write {LABEL} in each prompt where a label's name is to stand")
 
 
 def ranked(scored: Sequence[Scored], metric: str) -> tuple[list[int], list[Row]]:

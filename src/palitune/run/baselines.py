@@ -24,6 +24,8 @@ from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.run.prompt_search import score_prompts
 
+ONE_LABEL = "no linear probe: it learns one label of each record, and there are several"
+
 Open = Callable[[Path], Opened]
 
 
@@ -35,6 +37,16 @@ class Split(NamedTuple):
     train: Sequence[Example]
     valid: Sequence[Example]
     classes: tuple[str, ...] = LABELS
+
+
+def known(records: Sequence[Example]) -> list[Example]:
+    """Records with those of their labels that are known; records of which none is are left out."""
+    found = []
+    for record in records:
+        targets = tuple(target for target in record.targets if target.answer is not None)
+        if targets:
+            found.append(record if targets == record.targets else record._replace(targets=targets))
+    return found
 
 
 def contestants(
@@ -59,7 +71,9 @@ def contestants(
       BadDataError: every training label is the same, an image cannot be used, or a score is not finite.
     """
     opened = open_model(base)
-    labels, truth = [record.label for record in split.train], [record.label for record in split.valid]
+    labels, truth = (
+        [target.answer or "" for record in part for target in record.targets] for part in (split.train, split.valid)
+    )
     probe.require_classes(labels, where=str(split.train_file))
     check_images([split.train, split.valid], opened.images)
     if not quiet:
@@ -68,6 +82,9 @@ def contestants(
     found = [baseline.majority(labels, truth, split.classes), _zero_shot(opened, split, prompts, metric, quiet)]
     if not all(record.images for record in (*split.train, *split.valid)):
         console.note("no linear probe: it learns from image features, and there are texts")
+        return found
+    if any(record.target.name for record in split.train):
+        console.note(ONE_LABEL)
         return found
     train, valid = (probe_features.features(part, opened.images, quiet) for part in (split.train, split.valid))
     found.append(baseline.linear_probe(train, labels, valid, truth, seed, split.classes))

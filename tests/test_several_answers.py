@@ -294,3 +294,17 @@ def test_what_a_sheet_says_of_several_labels() -> None:
     assert shown(("yes", 0.9), ("no", 0.1), ("yes", 0.9)) == ("", "a", "a")
     assert shown(("no", 0.4), ("no", 0.1), ("yes", 0.9)) == ("a", "yes", "no")
     assert shown(("no", 0.4), ("yes", 0.95), ("yes", 0.9)) == ("b", "no", "yes")
+
+
+def test_unsure_answers_are_counted_among_known_labels(tmp_path: Path, run: Run) -> None:
+    said = answered()
+    written(tmp_path / "out.jsonl", said)
+    known = [one for one in said if one.target.answer]
+    sure = [one for one in known if max(one.p_yes or 0, 1 - (one.p_yes or 0)) >= 0.8]
+    right = sum(one.text == one.target.answer for one in sure)
+    done = run("palitune", "aggregate", "out.jsonl", "--min-p", "0.8", cwd=tmp_path)
+    unsure = len(known) - len(sure)
+    assert 0 < unsure < len(known) < len(said)
+    share, accuracy = f"{unsure / len(known):.4f}", f"{right / len(sure):.4f}"
+    expected = f"  unsure below 0.8: {unsure} of {len(known)} ({share}), accuracy of the rest: {accuracy}"
+    assert done.stdout.splitlines()[-1] == expected

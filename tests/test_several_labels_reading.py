@@ -95,6 +95,11 @@ def test_an_image_with_a_label_keeps_its_own_key() -> None:
         ('{"text": "a", "labels": {"x": "maybe"}}', {}, 'x is "maybe" and neither yes nor no. --map OLD=yes'),
         ('{"text": "a", "labels": {"x": 2}}', {}, 'x is "2" and neither'),
         ('{"text": "a", "labels": {}}', {}, "0 labels"),
+        (
+            '{"text": "a", "labels": {"X ": "yes", "y": "no"}}',
+            {"label_columns": ("x", "y")},
+            '"X ", and the label is "x"',
+        ),
         ('{"text": "", "labels": {"x": "yes"}}', {}, '"text" is empty'),
         ('{"labels": {"x": "yes"}}', {}, "the record has no"),
     ],

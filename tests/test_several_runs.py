@@ -95,3 +95,14 @@ def test_one_of_several_labels_is_doubted_at_a_time(run: Run, tmp_path: Path) ->
     assert done.returncode == 65
     assert "data.csv:2: labels are doubted one at a time, and this record has several" in done.stderr
     assert "--label-column rude" in done.stderr
+
+
+def test_unsure_answers_of_several_labels(folder: Path, run: Run) -> None:
+    asked = ("-m", "tinytext", *COLUMNS, "--min-p", "0.9")
+    done = run("palitune", "inference", "-d", "posts/set1/valid.csv", *asked, cwd=folder)
+    assert done.returncode == 2
+    assert "--min-p is for one label of each record, and there are several" in done.stderr
+    counted = run("palitune", "validate", "posts/set1/valid.csv", *asked, cwd=folder).stdout.splitlines()
+    again = run("palitune", "aggregate", "out.jsonl", "--min-p", "0.9", cwd=folder).stdout.splitlines()
+    assert counted[-1] == again[-1]
+    assert "unsure below 0.9: " in counted[-1]

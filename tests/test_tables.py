@@ -134,6 +134,20 @@ def test_labels_get_other_names(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert [one.fields.get("label", one.fields.get("suffix")) for one in found] == ["positive", "negative"]
 
 
+def test_labels_that_are_renamed_are_found_as_labels_are_compared(tmp_path: Path) -> None:
+    path = written(tmp_path / "d.tsv", "a\tyes\nb\tNO\nc\tcafe\u0301\nd\ttwo \u3000 words\ne\tTRUE\n")
+    names = (("yes", "no"), ("no", "yes"), ("caf\u00e9", "tea"), ("two words", "two"), ("true", "on"))
+    assert [one.label for one in read(path, map=names)] == ["no", "yes", "tea", "two", "on"]
+
+
+def test_a_table_whose_names_are_not_known_is_no_list_of_texts(tmp_path: Path) -> None:
+    for content in ("投稿文,暴力,侮辱\nこんにちは,0,1\n", "post;obscene\nhi;1\n"):
+        with pytest.raises(BadDataError, match=r"no column is an image or a text; there are .*--text-column NAME"):
+            read(written(tmp_path / "d.csv", content), labelled=False)
+    (found,) = read(written(tmp_path / "d.csv", "投稿文,暴力\nこんにちは,0\n"), labelled=False, text_column="投稿文")
+    assert found.contents == ("こんにちは",)
+
+
 @pytest.mark.parametrize(
     ("typed", "given"),
     [

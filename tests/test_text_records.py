@@ -193,6 +193,29 @@ def test_equal_texts_stay_in_one_part(tmp_path: Path) -> None:
     assert sorted((tmp_path / "set1/shuffle.tsv").read_text().splitlines()) == sorted(rows)
 
 
+def test_texts_that_are_compared_as_equal_stay_in_one_part(tmp_path: Path) -> None:
+    rows = [f"caf{e} {blank}{number}\tyes" for number in range(20) for e in ("é", "e\u0301") for blank in ("", " ")]
+    split(written(tmp_path / "data.tsv", *rows), tmp_path / "set1", SplitOptions(Amount(20, True)), 0)
+    parts = [{one.subject.split()[-1] for one in example_files.stream(tmp_path / f"set1/{part}.tsv")}
+             for part in ("train", "valid")]  # fmt: skip
+    assert not parts[0] & parts[1]
+    assert len(parts[0] | parts[1]) == 20
+
+
+def test_chats_that_end_with_the_same_question_are_split(tmp_path: Path) -> None:
+    def line(number: int) -> str:
+        says = ["user", f"I am number {number}.", "assistant", "Hello.", "user", "Who am I?", "assistant", str(number)]
+        turns = [{"role": role, "content": text} for role, text in zip(says[::2], says[1::2], strict=True)]
+        return json.dumps({"messages": turns})
+
+    path = written(tmp_path / "data.jsonl", *(line(number % 10) for number in range(20)))
+    split(path, tmp_path / "set1", SplitOptions(Amount(4)), 0)
+    parts = [{one.about for one in example_files.stream(tmp_path / f"set1/{part}.jsonl")}
+             for part in ("train", "valid")]  # fmt: skip
+    assert not parts[0] & parts[1]
+    assert [len(part) for part in parts] == [8, 2]
+
+
 def test_texts_that_were_learned_from_are_recognised(tmp_path: Path) -> None:
     known = trained_images.with_more(trained_images.NONE, ["One day", tmp_path / "gone"])
     assert trained_images.count(known, ["One day", "Two days", tmp_path / "gone"]) == 1

@@ -47,6 +47,8 @@ class Reader(Lines):
         if found is not None:
             self.by_name = True
             self.columns = self.fields.columns(found[0], self.labelled, where)
+        elif self.name.lower().endswith(".csv"):
+            self.fields.require_header(text, where)
         return found
 
     def examples(self) -> Iterator[tuple[Line, Example]]:

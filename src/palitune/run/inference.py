@@ -25,7 +25,7 @@ from palitune.data.images.loader import ImageSource
 from palitune.data.long_chats import Shortener
 from palitune.data.prediction import Prediction
 from palitune.data.probabilities import rejected
-from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, printable
+from palitune.errors import NAMED, BadDataError, PalituneError, Stopped, UsageError, printable
 from palitune.evaluate.unfinished_answers import resume
 from palitune.infer import answering
 from palitune.infer.asked import Frames, frames_of, image_problems, located
@@ -82,7 +82,7 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
         shortener = Shortener(opened.model.template)
         examples = known.watch(shortener(located(asked, images, asked.tell)))
-        answers = (rejected(one, config.min_p) for one in predictor.predict(examples, asked.tell))
+        answers = _rejected(predictor.predict(examples, asked.tell), config.min_p)
         try:
             written = asked.done + _write(answers, total, out, made.labels, wanted)
         finally:
@@ -176,6 +176,19 @@ def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Fr
         asked.tell(problem)
     asked.tell_of_more()
     raise BadDataError(f"{len(problems)} of {count} images cannot be used", where=wanted.data, hint=hint)
+
+
+def _rejected(predictions: Iterator[Prediction], least: float | None) -> Iterator[Prediction]:
+    """The predictions, with "unsure" for what is less likely than the least probability.
+
+    Raises:
+      UsageError: there are several labels of one record, which are answered yes or no.
+    """
+    for one in predictions:
+        if least is not None and one.target.name:
+            hint = "14-validate_outtsv.py --min-p counts which of them are unsure"
+            raise UsageError("--min-p is for one label of each record, and there are several", hint=hint)
+        yield rejected(one, least)
 
 
 def _of_examples(predictions: Iterator[Prediction]) -> Iterator[list[Prediction]]:

@@ -93,10 +93,11 @@ def validate(
 
 
 def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
-    """Prints how many answers are less likely than this, and how many of the rest are right."""
-    sure = [one for one in predictions if rejected(one, least) is one]
+    """Prints how many answers with a known label are less likely than this, and how many of the rest are right."""
+    known = [one for one in predictions if one.target.answer]
+    sure = [one for one in known if rejected(one, least) is one]
     right = sum(is_right(one.text, one.target.answer or "") for one in sure)
-    print(unsure_line(len(predictions) - len(sure), right, len(predictions), least), flush=True)
+    print(unsure_line(len(known) - len(sure), right, len(known), least), flush=True)
 
 
 def _require_use(sets: Mapping[str, list[Example]], labels: LabelSet, sheet: str | None, schema: str | None) -> None:

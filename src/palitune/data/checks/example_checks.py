@@ -47,7 +47,7 @@ def thing_of(example: Example) -> Hashable:
     """What two examples of different files must not have in common: an image's file, or else a text or a chat."""
     if example.images:
         return example.image.path
-    return example.about if len(example.messages) > 1 else example.subject
+    return example.about if len(example.messages) > 1 else plain(example.subject)
 
 
 def _name(example: Example) -> str:

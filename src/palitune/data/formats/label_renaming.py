@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+from palitune.labels import plain
+
 
 class Renaming:
     """The new names of labels.
@@ -19,9 +21,13 @@ class Renaming:
             if self.names.setdefault(old, new) != new:
                 raise ValueError(f"{old!r} is to become {self.names[old]!r} and {new!r}")
         self.unused = set(self.names)
+        self.by_plain = {plain(old): old for old in self.names}
 
     def __call__(self, label: str) -> str:
-        """Returns the new name of a label, or the label itself; true and false match in any case, and 1.0 matches 1."""
+        """Returns the new name of a label, or the label itself.
+
+        It is found as labels are compared everywhere; true and false match in any case too, and 1.0 matches 1.
+        """
         old = self._found(label)
         if old is None:
             return label
@@ -31,10 +37,10 @@ class Renaming:
     def _found(self, label: str) -> str | None:
         if label in self.names:
             return label
-        plain = label.strip().lower()
-        if plain in ("true", "false"):
-            return next((old for old in self.names if old.strip().lower() == plain), None)
-        if re.fullmatch(r"[+-]?\d{1,18}\.0+", plain):
-            whole = plain.partition(".")[0]
+        lower = label.strip().lower()
+        if lower in ("true", "false"):
+            return next((old for old in self.names if old.strip().lower() == lower), None)
+        if re.fullmatch(r"[+-]?\d{1,18}\.0+", lower):
+            whole = lower.partition(".")[0]
             return whole if whole in self.names else None
-        return label.strip() if label.strip() in self.names else None
+        return self.by_plain.get(plain(label))

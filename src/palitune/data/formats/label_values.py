@@ -95,6 +95,7 @@ def answers_of(fields: Fields, asked: LabelNames, renaming: Renaming | None, whe
         names = asked.names or tuple(given)
         if not names or len(names) > MOST:
             raise BadDataError(f'"labels" has {len(names):,} labels, 1 to {MOST:,} are allowed', where=where)
+        _require_names(given, names, where)
         return {name: _value(given.get(name), name, renaming, where) for name in names}
     names = asked.names or tuple(asked.questions)
     positives = given if isinstance(given, list) else fields.get("label")
@@ -104,6 +105,16 @@ def answers_of(fields: Fields, asked: LabelNames, renaming: Renaming | None, whe
         chosen = {_name(one, names, where) for one in positives}
         return {name: LABELS[0] if name in chosen else LABELS[1] for name in names}
     return {name: _value(fields.get(name), name, renaming, where) for name in names}
+
+
+def _require_names(given: Mapping[str, object], names: Sequence[str], where: str) -> None:
+    """Raises BadDataError where a label that is not there has the name of one that is, but for case and blanks."""
+    if set(names) <= set(given):
+        return
+    others = {str(name).strip().lower(): str(name) for name in given if name not in names}
+    for name in names:
+        if name not in given and (other := others.get(name.strip().lower())) is not None:
+            raise BadDataError(f'"labels" has {shown(other)}, and the label is {shown(name)}', where=where, hint=NAMES)
 
 
 def _name(one: object, names: Sequence[str], where: str) -> str:

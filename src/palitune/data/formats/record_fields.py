@@ -75,6 +75,17 @@ class RecordFields:
         return None
 
     @staticmethod
+    def require_header(text: str, where: str) -> None:
+        """Raises BadDataError where the first line of a table has names, and none of an image or a text."""
+        best = max((text.split(separator) for separator in table_rows.SEPARATORS), key=len)
+        names = [cell.strip().strip('"') for cell in best]
+        if len(names) > 1 and "\t" not in text and all(names) and not any(map(VALUES.match, names)):
+            hint = "--text-column NAME says which, and --label-column or --label-columns what is right"
+            raise BadDataError(
+                f"no column is an image or a text; there are {listed(names[:50])}", where=where, hint=hint
+            )
+
+    @staticmethod
     def _require_different(cells: Sequence[str], where: str) -> None:
         names = [cell for cell in cells if cell]
         if len(set(names)) < len(names):

@@ -4,7 +4,7 @@ import array
 import contextlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -17,6 +17,7 @@ from palitune.data.formats.lines import KINDS
 from palitune.data.image_folders import ImageFolders
 from palitune.data.split.regex_timeout import TimedSearch
 from palitune.errors import BadDataError
+from palitune.labels import plain
 
 MOST_COMPARED = 100_000  # lines above which images are compared only on request
 
@@ -65,6 +66,13 @@ def index_lines(
         return _index_of(Reader(source, folders=images), spool, None if group is None else key, near)
 
 
+def _thing(example: Example) -> Hashable:
+    """What stays in one part: an image, or else a chat, or a text as texts are compared."""
+    if example.images:
+        return example.subject
+    return example.about if len(example.messages) > 1 else plain(example.subject)
+
+
 def _index_of(
     reader: Reader, spool: IO[bytes] | None, key: Callable[[Example], str | None] | None, near: str
 ) -> LineIndex:
@@ -81,7 +89,7 @@ def _index_of(
         offsets.append(offset)
         lengths.append(len(raw))
         labels.append(numbers.setdefault(example.label, len(numbers)))
-        images.append(hash(example.subject))
+        images.append(hash(_thing(example)))
         if names is not None:
             names.append(example.image.name if example.images else "")
             if len(names) > most:

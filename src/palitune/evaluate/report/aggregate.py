@@ -17,7 +17,7 @@ from palitune.evaluate.class_counts import counts_of_pairs
 from palitune.evaluate.confusion import is_right, plain
 from palitune.evaluate.free_text import Check
 from palitune.evaluate.report import result_block
-from palitune.labels import MOST_OF_DATA, are_text
+from palitune.labels import LABELS, MOST_OF_DATA, are_text
 
 MOST_PAIRS = 100_000  # different labels with answers
 Answered = tuple[Example, Prediction | None]
@@ -49,16 +49,28 @@ def block_of(path: Path, wanted: Wanted | None = None) -> str:
     first = next(lines)
     every = itertools.chain([first], lines)
     if first[1] is None and label_answers.predictions(first[0]) is not None:
-        return _of_several(path, every)
+        return _of_several(path, every, (wanted or Wanted()).least)
     return _of_one(path, every, wanted or Wanted())
 
 
-def _of_several(path: Path, lines: Iterable[Answered]) -> str:
+def _of_several(path: Path, lines: Iterable[Answered], least: float | None) -> str:
     from palitune.evaluate import several_answers, several_labels
     from palitune.evaluate.report import several_text
 
     found = several_answers.of_groups(str(path), list(several_answers.each(example for example, _ in lines)))
-    return several_text.block(str(path), several_labels.evaluate(found.table, resamples=0), title="Aggregate")
+    block = several_text.block(str(path), several_labels.evaluate(found.table, resamples=0), title="Aggregate")
+    if least is None:
+        return block
+    known = [one for _, group in found.groups for one in group if one.target.answer]
+    sure = [one for one in known if _probability(one) >= least]
+    right = sum(is_right(one.text, one.target.answer or "") for one in sure)
+    return f"{block}\n{result_block.unsure_line(len(known) - len(sure), right, len(known), least)}"
+
+
+def _probability(one: Prediction) -> float:
+    """Of an answer of yes or no; 0 where it is unknown."""
+    p = one.p_yes
+    return 0.0 if p is None else p if plain(one.text) == LABELS[0] else 1 - p
 
 
 def _of_one(path: Path, lines: Iterator[Answered], wanted: Wanted) -> str:

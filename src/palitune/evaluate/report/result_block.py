@@ -139,7 +139,8 @@ def unsure_line(unsure: int, right: int, total: int, least: float | None) -> str
     below = "" if least is None else f" below {least:g}"
     rest = total - unsure
     accuracy = f"{right / rest:.4f}" if rest else "-"
-    return f"  unsure{below}: {unsure} of {total} ({unsure / total:.4f}), accuracy of the rest: {accuracy}"
+    share = f" ({unsure / total:.4f})" if total else ""
+    return f"  unsure{below}: {unsure} of {total}{share}, accuracy of the rest: {accuracy}"
 
 
 def aggregate_block(

@@ -49,7 +49,10 @@ def test_a_right_answer_is_right_everywhere(tmp_path: Path, run: Run, label: str
     assert [confusion.is_right(one.text, one.example.label) for one in found] == [True, False, True]
     told = run("palitune", "aggregate", path.name, cwd=tmp_path).stdout
     # The lines of JSONL tell which labels there are, and which of the two is the first.
-    assert ("Tp=1 Tn=1 Fp=0 Fn=1" if jsonl else "right=2 wrong=1") in told
+    assert "right=2 wrong=1" in told
+    if jsonl:
+        assert "Tp=1 Tn=1 Fp=0 Fn=1" in told
+        assert f'Tp and Fp are of "{plain(label)}"' in told
     kept = run("palitune", "filter", path.name, "--quiet", cwd=tmp_path).stdout
     assert kept == lines[1] + "\n"
     for typed in (None, labels, (plain(label), "青")):

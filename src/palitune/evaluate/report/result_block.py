@@ -158,6 +158,9 @@ def aggregate_block(
     if kinds and plain_set(labels) <= two:
         counts = Confusion(**{kind: kinds.get(kind, 0) for kind in ("tp", "tn", "fp", "fn")})
         block = result_block(path, counts, title="Aggregate")
+        if two != {POSITIVE, NEGATIVE}:
+            right = counts.tp + counts.tn
+            block += f'\n  right={right} wrong={counts.fp + counts.fn}; Tp and Fp are of "{printable(classes[0])}"'
     elif kinds:
         right, total = kinds.get("tp", 0) + kinds.get("tn", 0), sum(kinds.values())
         block = "\n".join([printable(f"Aggregate: {path}"), *_right_and_wrong(right, total)])

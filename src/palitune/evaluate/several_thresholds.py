@@ -161,7 +161,9 @@ def _both(one: LabelChoice) -> list[tuple[float, Confusion]]:
 
 
 def _figures(counts: Confusion) -> list[str]:
-    values = (counts.precision, counts.recall, counts.f_measure)
+    # A label that is there and was never found has 0, as in the table of several labels.
+    f_measure = counts.f_measure or (0.0 if counts.tp + counts.fn else None)
+    values = (counts.precision, counts.recall, f_measure)
     return ["-" if value is None else f"{value:.4f}" for value in values]
 
 

@@ -11,7 +11,7 @@ from palitune.confidence_interval import wilson_interval
 from palitune.data.example import Example
 from palitune.data.formats import error_hints
 from palitune.data.invisible_characters import UNSEEN, shown
-from palitune.data.split import subset_names
+from palitune.data.split import line_index, subset_names
 from palitune.errors import listed
 from palitune.labels import LABELS, plain
 
@@ -47,7 +47,7 @@ def thing_of(example: Example) -> Hashable:
     """What two examples of different files must not have in common: an image's file, or else a text or a chat."""
     if example.images:
         return example.image.path
-    return example.about if len(example.messages) > 1 else plain(example.subject)
+    return line_index.thing_of(example)
 
 
 def _name(example: Example) -> str:

@@ -66,7 +66,7 @@ def index_lines(
         return _index_of(Reader(source, folders=images), spool, None if group is None else key, near)
 
 
-def _thing(example: Example) -> Hashable:
+def thing_of(example: Example) -> Hashable:
     """What stays in one part: an image, or else a chat, or a text as texts are compared."""
     if example.images:
         return example.subject
@@ -89,7 +89,7 @@ def _index_of(
         offsets.append(offset)
         lengths.append(len(raw))
         labels.append(numbers.setdefault(example.label, len(numbers)))
-        images.append(hash(_thing(example)))
+        images.append(hash(thing_of(example)))
         if names is not None:
             names.append(example.image.name if example.images else "")
             if len(names) > most:

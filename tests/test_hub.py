@@ -67,13 +67,13 @@ def account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, site: Site, impatie
     monkeypatch.setenv("HOME", str(tmp_path))
 
 
-@pytest.fixture
-def run(run: Run, tmp_path: Path) -> Run:
+@pytest.fixture(scope="module")
+def run(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Commands as elsewhere; where a published model would have no room, they are refused before what is tested."""
 
     def roomy(*command: str, **settings: Any) -> "subprocess.CompletedProcess[str]":
         done = run(*command, **settings)
-        if done.returncode == 74 and (free := shutil.disk_usage(tmp_path).free) < 8_000_000_000:
+        if done.returncode == 74 and (free := shutil.disk_usage(tmp_path_factory.getbasetemp()).free) < 8_000_000_000:
             pytest.skip(f"{free:,} bytes are free here: {done.stderr}")
         return done
 

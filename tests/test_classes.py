@@ -22,7 +22,7 @@ from palitune.data.label_sets import LabelSet, of_examples, spelled, typed, with
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import predicted, rejected
 from palitune.errors import BadDataError, MissingInputError, UsageError
-from palitune.evaluate import answer_labels, class_threshold, metrics, per_class
+from palitune.evaluate import answer_files, answer_labels, class_threshold, metrics, per_class
 from palitune.evaluate.class_counts import ClassCounts, counts_of
 from palitune.evaluate.evaluation import evaluate
 from palitune.evaluate.outcomes import outcomes_of
@@ -263,6 +263,17 @@ def test_outcomes_of_lines() -> None:
     }  # fmt: skip
     assert answer_labels.outcome("b", "a", LabelSet(("b", "a"))) == "fp"
     assert answer_labels.outcome("b", "a", LabelSet(("a", "b", "c"))) == "fn"
+
+
+def test_what_are_no_probabilities_is_refused(tmp_path: Path) -> None:
+    rows = [
+        {"text": "1", "suffix": "a", "answer": "a", "p_yes": 0.5, "p": {"a": 0.5, "b": 0.3, "c": 0.2}},
+        {"text": "2", "suffix": "b", "answer": "b", "p_yes": 0.5, "p": {"a": -3.5, "b": 1.5, "c": 0.2}},
+    ]
+    path = tmp_path / "out.jsonl"
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    with pytest.raises(BadDataError, match=r'jsonl:2: the probability of "a" is -3.5, and one is from 0 to 1'):
+        answer_files.read(path)
 
 
 @pytest.fixture(scope="module")

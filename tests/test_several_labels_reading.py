@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from palitune.config.model import FolderSettings
 from palitune.data import dataset_files, example_files
 from palitune.data.checks.lint import lint
+from palitune.data.checks.lint_text import as_text
 from palitune.data.example import Example, Target
 from palitune.data.formats import jsonl
 from palitune.data.image_folders import ImageFolders
@@ -100,6 +101,11 @@ def test_an_image_with_a_label_keeps_its_own_key() -> None:
             {"label_columns": ("x", "y")},
             '"X ", and the label is "x"',
         ),
+        (
+            '{"text": "a", "x": 0, "labels": {"x": "yes"}}',
+            {"label_columns": ("x",)},
+            '"x" is no in its own key and yes in "labels"',
+        ),
         ('{"text": "", "labels": {"x": "yes"}}', {}, '"text" is empty'),
         ('{"labels": {"x": "yes"}}', {}, "the record has no"),
     ],
@@ -172,3 +178,11 @@ def test_lint_looks_at_each_label(tmp_path: Path) -> None:
         ("one label", 'every known label of y is "no": there is nothing to tell apart'),
     ]
     assert report.expectations == [f"{path}: x: 67 % yes of 3 known", f"{path}: y: 0 % yes of 3 known"]
+    rows = [line.split(maxsplit=1)[1].split() for line in as_text(report, everything=False).splitlines()[1:6]]
+    assert sorted(rows) == [
+        ["x:", "(unknown)", "1", "0.250"],
+        ["x:", "no", "1", "0.250"],
+        ["x:", "yes", "2", "0.500"],
+        ["y:", "(unknown)", "1", "0.250"],
+        ["y:", "no", "3", "0.750"],
+    ]

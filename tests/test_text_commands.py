@@ -27,6 +27,11 @@ TASKS = {
     "toxicity": Task("data.csv", ("--label-columns", NAMES), ("--label-columns", NAMES)),
     "chat": Task("data.jsonl"),
 }
+SEVERAL = """\
+{"text": "a", "labels": {"x": "yes", "y": "no"}}
+{"text": "b", "labels": {"x": "no", "y": "no"}}
+{"text": "c", "labels": {"x": "yes", "y": null}}
+"""
 FORMATS = ("jsonl", "tsv", "csv", "messages")
 
 
@@ -168,6 +173,9 @@ def test_labels_are_counted(shell: Shell) -> None:
     piped = shell.run("palitune", "stats", "-", cwd=shell.folder, stdin=(shell.folder / file_of("emoji")).read_text())
     assert piped.stdout == shell("stats", file_of("emoji"))
     assert "say in two ways" in shell("stats", file_of("emoji"), "--columns", "label", "--label-column", "2", code=2)
+    alone = shell("aggregate", shell.written("several.jsonl", SEVERAL))
+    assert 'several.jsonl, x (labels alone)\n  yes=2 no=1\n  always "yes": accuracy 0.66666' in alone
+    assert 'several.jsonl, y (labels alone)\n  no=2\n  always "no": accuracy 1.0\n  without a label: 1' in alone
     assert "no column says yes or no" in shell("stats", shell.written("none.jsonl", '{"a":"b"}\n'), code=65)
 
 

@@ -166,6 +166,9 @@ def outcomes_of(
     Args:
       name: of the file, for a note on stderr about that.
       positive: of more than two labels the one that counts as yes; by default as the answers were made with.
+
+    Raises:
+      BadDataError: a class has a probability that is none.
     """
     answers = [plain(one.text) for one in found]
     p_yes = [one.p_yes for one in found]
@@ -195,10 +198,12 @@ def _shares(found: Sequence[Prediction], classes: tuple[str, ...]) -> Floats | N
         if not isinstance(scores, dict):
             return None
         own = {plain(name): value for name, value in scores.items()}
-        if set(own) != set(classes) or not all(
-            type(value) in (int, float) and 0 <= value <= 1 for value in own.values()
-        ):
+        if set(own) != set(classes) or not all(type(value) in (int, float) for value in own.values()):
             return None
+        for name, value in own.items():
+            if not 0 <= value <= 1:
+                what = f"the probability of {shown(name)} is {value}, and one is from 0 to 1"
+                raise BadDataError(what, where=one.example.where, hint="Probabilities are no scores or logarithms")
         rows.append([own[name] for name in classes])
     return np.array(rows, float)
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from palitune.data.chat_turns import is_chat
+from palitune.data.example import Example
 from palitune.text_tables import aligned
 
 MOST_LABELS = 20  # shown of one file
@@ -37,14 +39,21 @@ def share_counts(names: Sequence[str], values: NDArray[np.int8]) -> dict[str, di
     }
 
 
-def label_table(sets: Mapping[str, Sequence[str]]) -> str:
-    """How often each label is there, by file."""
+def labels_of(example: Example) -> list[str]:
+    """What is known to be right of an example, as tables count it: of several labels each with its name."""
+    if example.target.name:
+        return [f"{one.name}: {one.answer or '(unknown)'}" for one in example.targets]
+    return ["(chat)"] if is_chat(example) else [example.label]
+
+
+def label_table(sets: Mapping[str, Sequence[Example]]) -> str:
+    """How often each label is there, by file, and in which share of its records."""
     rows = [["file", "label", "records", "share"]]
-    for name, labels in sets.items():
-        counts = collections.Counter(labels).most_common()
+    for name, examples in sets.items():
+        counts = collections.Counter(label for example in examples for label in labels_of(example)).most_common()
         for label, count in counts[:MOST_LABELS]:
-            rows.append([name, label[:40], str(count), f"{count / len(labels):.3f}"])
+            rows.append([name, label[:40], str(count), f"{count / len(examples):.3f}"])
         if len(counts) > MOST_LABELS:
             rest = sum(count for _, count in counts[MOST_LABELS:])
-            rows.append([name, f"({len(counts) - MOST_LABELS} more)", str(rest), f"{rest / len(labels):.3f}"])
+            rows.append([name, f"({len(counts) - MOST_LABELS} more)", str(rest), f"{rest / len(examples):.3f}"])
     return "\n".join(aligned(rows))

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from palitune.data.checks.example_checks import LEVELS, Finding
-from palitune.data.checks.label_tables import label_table
+from palitune.data.checks.label_tables import label_table, labels_of
 from palitune.data.checks.lint import LintReport
 from palitune.errors import NAMED, printable
 
@@ -14,7 +14,7 @@ def as_text(report: LintReport, everything: bool) -> str:
     Args:
       everything: name every finding, and not the first few of a kind.
     """
-    lines = [label_table({str(one.path): [example.label for _, example in one.entries] for one in report.files}), ""]
+    lines = [label_table({str(one.path): [example for _, example in one.entries] for one in report.files}), ""]
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in report.findings:
         groups.setdefault((finding.level, finding.check), []).append(finding)
@@ -40,7 +40,7 @@ def as_json(report: LintReport) -> dict[str, object]:
         {
             "file": str(one.path),
             "records": len(one.entries),
-            "labels": dict(Counter(example.label for _, example in one.entries).most_common()),
+            "labels": dict(Counter(label for _, example in one.entries for label in labels_of(example)).most_common()),
         }
         for one in report.files
     ]

@@ -96,7 +96,14 @@ def answers_of(fields: Fields, asked: LabelNames, renaming: Renaming | None, whe
         if not names or len(names) > MOST:
             raise BadDataError(f'"labels" has {len(names):,} labels, 1 to {MOST:,} are allowed', where=where)
         _require_names(given, names, where)
-        return {name: _value(given.get(name), name, renaming, where) for name in names}
+        answers = {name: _value(given.get(name), name, renaming, where) for name in names}
+        for name in asked.names:
+            if name in fields and (other := _value(fields[name], name, renaming, where)) != answers[name]:
+                what = (
+                    f'{shown(name)} is {other or "unknown"} in its own key and {answers[name] or "unknown"} in "labels"'
+                )
+                raise BadDataError(what, where=where, hint="Remove one of them")
+        return answers
     names = asked.names or tuple(asked.questions)
     positives = given if isinstance(given, list) else fields.get("label")
     if isinstance(positives, list):

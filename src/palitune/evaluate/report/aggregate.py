@@ -50,6 +50,8 @@ def block_of(path: Path, wanted: Wanted | None = None) -> str:
     every = itertools.chain([first], lines)
     if first[1] is None and label_answers.predictions(first[0]) is not None:
         return _of_several(path, every, (wanted or Wanted()).least)
+    if first[1] is None and first[0].target.name:
+        return _of_several_labels(path, every)
     return _of_one(path, every, wanted or Wanted())
 
 
@@ -65,6 +67,22 @@ def _of_several(path: Path, lines: Iterable[Answered], least: float | None) -> s
     sure = [one for one in known if _probability(one) >= least]
     right = sum(is_right(one.text, one.target.answer or "") for one in sure)
     return f"{block}\n{result_block.unsure_line(len(known) - len(sure), right, len(known), least)}"
+
+
+def _of_several_labels(path: Path, lines: Iterable[Answered]) -> str:
+    """The block of records with several labels and no answers: what always saying the same would score of each."""
+    known: dict[str, Counter[str]] = {}
+    unknown: Counter[str] = Counter()
+    for example, _ in lines:
+        for one in example.targets:
+            counts = known.setdefault(one.name, Counter())
+            if one.answer:
+                counts[one.answer] += 1
+            else:
+                unknown[one.name] += 1
+    return "\n".join(
+        result_block.aggregate_block(f"{path}, {name}", {}, counts, unknown[name]) for name, counts in known.items()
+    )
 
 
 def _probability(one: Prediction) -> float:

@@ -14,6 +14,8 @@ from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.errors import BadDataError
 
+pytestmark = pytest.mark.quick_programs
+
 Palitune = Callable[..., "subprocess.CompletedProcess[str]"]
 DATA = "dataset/data.jsonl"
 

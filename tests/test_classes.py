@@ -28,6 +28,8 @@ from palitune.evaluate.evaluation import evaluate
 from palitune.evaluate.outcomes import outcomes_of
 from palitune.evaluate.report.result_block import MOST_IN_MATRIX, counts_block
 
+pytestmark = pytest.mark.quick_programs
+
 CLASSES = ("fruit", "fruit tree", "🍎")
 Palitune = Callable[..., "subprocess.CompletedProcess[str]"]
 

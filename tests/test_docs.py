@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import NO_ENGINE, REPOSITORY, Run
 
+pytestmark = pytest.mark.quick_programs
+
 COMMAND = re.compile(r"^    ((?:\./\d\d-|palitune |bin/|tests/|echo ).*)$", re.MULTILINE)
 # Pages in the order in which their commands follow from each other: the first makes a split and a model.
 PAGES = (

@@ -40,6 +40,8 @@ from palitune.run import exported_files
 from palitune.run.export import Exported, export
 from palitune.storage import atomic_files, new_folder
 
+pytestmark = pytest.mark.quick_programs
+
 HF = GOLDEN / "hf"
 NAMES = sorted(path.parent.name for path in HF.glob("*/config.json"))
 FILES = {

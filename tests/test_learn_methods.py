@@ -12,6 +12,8 @@ from conftest import Run
 from palitune.checkpoint import exported_tensors, manifest, npz, tensor_writer, transformers_config_writing
 from palitune.models import families
 
+pytestmark = pytest.mark.quick_programs
+
 QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
 
 
@@ -163,7 +165,7 @@ def test_memory_settings_come_before_jax_and_yield_to_the_user(run: Run, workspa
 import os, sys
 from palitune.infer.loading import set_allocator
 set_allocator(sys.argv[1])
-print({k: v for k, v in os.environ.items() if "XLA" in k})
+print({k: v for k, v in os.environ.items() if "XLA" in k and k != "XLA_FLAGS"})
 """
 
     def chosen(choice: str, **exported: str) -> str:

@@ -13,6 +13,8 @@ from palitune.data.example import Example
 from palitune.errors import BadDataError
 from palitune.reference import Difference
 
+pytestmark = pytest.mark.quick_programs
+
 BLOCKS = "img/Transformer/encoderblock"
 TABLE = "llm/embedder/input_embedding"
 DATA = "dataset/data.jsonl"

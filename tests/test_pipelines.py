@@ -16,6 +16,8 @@ from PIL import Image, ImageOps
 from palitune.data import example_files
 from palitune.storage import append_file
 
+pytestmark = pytest.mark.quick_programs
+
 Shell = Callable[..., "subprocess.CompletedProcess[str]"]
 ROW = re.compile(r"images/(OK|NG)_image\d+\.(png|jpg|gif)\t(True|False)\t[01]\.\d{6}\t(yes|no)\t(yes|no)")
 

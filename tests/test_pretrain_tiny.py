@@ -14,6 +14,8 @@ from palitune.hub import catalogue
 from palitune.models import families
 from palitune.train import pretrain_tiny
 
+pytestmark = pytest.mark.quick_programs
+
 MODELS = {**pretrain_tiny.MODELS, "tinytext": families.TINYTEXT}
 SMALL = ("--pictures", "64", "--tower-steps", "2", "--steps", "2")
 

@@ -19,6 +19,8 @@ from palitune.evaluate.evaluation import Evaluation, evaluate
 from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 
+pytestmark = pytest.mark.quick_programs
+
 PAGE = (REPOSITORY / "docs" / "python.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
 

@@ -10,6 +10,8 @@ from palitune.config.run_config import RunConfig
 from palitune.errors import BadDataError, MissingInputError, PalituneError
 from palitune.run import recipe, reproduce
 
+pytestmark = pytest.mark.quick_programs
+
 CONFIGS = REPOSITORY / "playground/configs"
 
 

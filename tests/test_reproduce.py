@@ -12,6 +12,8 @@ from palitune.config.run_config import RunConfig
 from palitune.errors import UsageError
 from palitune.run import reproduce
 
+pytestmark = pytest.mark.quick_programs
+
 
 def typed(*options: str) -> RunConfig:
     parser = Parser(prog="learn")

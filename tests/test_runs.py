@@ -13,6 +13,8 @@ from PIL import Image
 
 from palitune.checkpoint import npz
 
+pytestmark = pytest.mark.quick_programs
+
 QUICK = ("-d", "set1", "--examples", "32", "-b", "4")
 
 

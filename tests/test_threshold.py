@@ -9,6 +9,8 @@ from palitune.errors import BadDataError
 from palitune.evaluate import metrics, threshold
 from palitune.evaluate.threshold import Goal
 
+pytestmark = pytest.mark.quick_programs
+
 
 def scores_of(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
     positive = rng.random(count) < 0.5

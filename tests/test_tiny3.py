@@ -17,6 +17,8 @@ from palitune.method import METHODS
 from palitune.models import families, spec
 from palitune.models.spec import GEMMA
 
+pytestmark = pytest.mark.quick_programs
+
 Palitune = Callable[..., str]
 NEW_SEED = 10_000  # far from that of the training set
 COUNTS = re.compile(r"Tp=(\d+) Tn=(\d+) Fp=(\d+) Fn=(\d+)")

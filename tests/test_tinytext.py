@@ -17,6 +17,8 @@ from palitune.data.vocabulary import Vocabulary
 from palitune.hub import catalogue
 from palitune.models import families, spec
 
+pytestmark = pytest.mark.quick_programs
+
 MACRO_F = re.compile(r"F-measure: ([\d.]+) \(macro\)")
 NEW_SEED = "10000"  # far from that of the training set
 DEMO_LABELS = {"positive", "normal", "negative", *toxicity.LABELS, *(one.emoji for one in emoji.TOPICS.values())}

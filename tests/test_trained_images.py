@@ -15,6 +15,8 @@ from palitune.config.run_config import RunConfig
 from palitune.data.label_sets import YES_NO
 from palitune.run.evaluation import whole_of
 
+pytestmark = pytest.mark.quick_programs
+
 OWN = "is there a cross in the image?"
 
 

@@ -27,6 +27,9 @@ PAGES = (
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}
 STANDS_FOR |= {"--search 20": "--search 2", "lr=0.01,0.03 batch=2,8 --repeat 2": "lr=0.01,0.03"}
+# Long texts are few, because asking about one takes long.
+STANDS_FOR |= {"--task toxicity": "--task toxicity --count 100", "-v 160": "-v 24"}
+STANDS_FOR |= {"--task chat": "--task chat --count 60", "-v 30": "-v 12"}
 # The tests themselves, and what needs an account: test_huggingface.py downloads from a server of its own.
 LEFT_OUT = ("bin/test.sh", "tests/container.sh", "palitune download --model google/")
 LEARNS = re.compile(r"^\./03-do_learn\.py (?!--from|--resume)")

@@ -62,7 +62,7 @@ def test_thresholds_are_stored_by_name_and_used(folder: Path, run: Run) -> None:
 
 
 def test_learning_writes_an_f_measure_of_each_label(folder: Path, run: Run) -> None:
-    command = ("learn", "-d", "posts/set1", "-m", "tinytext", "-w", "posts", "-t", "32", "--report", *COLUMNS)
+    command = ("learn", "-d", "posts/set1", "-m", "tinytext", "-w", "posts", "-t", "2", "--report", *COLUMNS)
     done = run("palitune", *command, cwd=folder)
     assert done.returncode == 0, done.stderr
     with (folder / "checkpoints/posts.run/metrics.csv").open() as file:

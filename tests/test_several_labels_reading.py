@@ -58,6 +58,11 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "options", "expected"),
     [
+        (
+            '{"text": "a", "x": 0.93, "y": "", "labels": {"x": "yes", "y": "no"}}',
+            {"label_columns": ("x", "y")},
+            {"x": "yes", "y": "no"},
+        ),
         ('{"text": "a", "labels": {"x": "yes", "y": null, "z": 0}}', {}, {"x": "yes", "y": None, "z": "no"}),
         ('{"text": "a", "labels": {"x": "Yes", "y": "NO"}}', {"label_columns": ("y",)}, {"y": "no"}),
         ('{"text": "a", "labels": {"x": "yes"}}', {"label_columns": ("x", "y")}, {"x": "yes", "y": None}),
@@ -104,7 +109,12 @@ def test_an_image_with_a_label_keeps_its_own_key() -> None:
         (
             '{"text": "a", "x": 0, "labels": {"x": "yes"}}',
             {"label_columns": ("x",)},
-            '"x" is no in its own key and yes in "labels"',
+            '"x" is no in its own key and yes among the labels',
+        ),
+        (
+            '{"text": "a", "y": 1, "label": [0]}',
+            {"label_columns": ("x", "y")},
+            '"y" is yes in its own key and no among the labels',
         ),
         ('{"text": "", "labels": {"x": "yes"}}', {}, '"text" is empty'),
         ('{"labels": {"x": "yes"}}', {}, "the record has no"),

@@ -176,6 +176,12 @@ def test_labels_are_counted(shell: Shell) -> None:
     alone = shell("aggregate", shell.written("several.jsonl", SEVERAL))
     assert 'several.jsonl, x (labels alone)\n  yes=2 no=1\n  always "yes": accuracy 0.66666' in alone
     assert 'several.jsonl, y (labels alone)\n  no=2\n  always "no": accuracy 1.0\n  without a label: 1' in alone
+    one = shell.written("one.jsonl", SEVERAL + '{"text": "d", "label": "yes"}\n')
+    assert "one.jsonl:4: one label here, and several above" in shell("aggregate", one, code=65)
+    said = {"answer": {"x": "yes", "y": "no"}, "p_yes": {"x": 0.9, "y": 0.1}}
+    answers = json.dumps(json.loads(SEVERAL.splitlines()[0]) | said)
+    mixed = shell.written("mixed.jsonl", SEVERAL + answers + "\n")
+    assert "mixed.jsonl:4: an answer here, and there is none above" in shell("aggregate", mixed, code=65)
     assert "no column says yes or no" in shell("stats", shell.written("none.jsonl", '{"a":"b"}\n'), code=65)
 
 

@@ -88,7 +88,7 @@ def answers_of(fields: Fields, asked: LabelNames, renaming: Renaming | None, whe
     numbers from 0, as ms-swift has it. Else the labels are keys of their own.
 
     Raises:
-      BadDataError: a value is neither yes nor no, or a name or number is none of the labels.
+      BadDataError: a value is neither yes nor no, a name or number is none of the labels, or a label has two values.
     """
     given = fields.get("labels")
     if isinstance(given, dict):
@@ -97,21 +97,31 @@ def answers_of(fields: Fields, asked: LabelNames, renaming: Renaming | None, whe
             raise BadDataError(f'"labels" has {len(names):,} labels, 1 to {MOST:,} are allowed', where=where)
         _require_names(given, names, where)
         answers = {name: _value(given.get(name), name, renaming, where) for name in names}
-        for name in asked.names:
-            if name in fields and (other := _value(fields[name], name, renaming, where)) != answers[name]:
-                what = (
-                    f'{shown(name)} is {other or "unknown"} in its own key and {answers[name] or "unknown"} in "labels"'
-                )
-                raise BadDataError(what, where=where, hint="Remove one of them")
-        return answers
+        return _undisputed(answers, asked, fields, renaming, where)
     names = asked.names or tuple(asked.questions)
     positives = given if isinstance(given, list) else fields.get("label")
     if isinstance(positives, list):
         if not names:
             raise BadDataError("a list of labels does not tell which there are", where=where, hint=NAMES)
         chosen = {_name(one, names, where) for one in positives}
-        return {name: LABELS[0] if name in chosen else LABELS[1] for name in names}
+        answers = {name: LABELS[0] if name in chosen else LABELS[1] for name in names}
+        return _undisputed(answers, asked, fields, renaming, where)
     return {name: _value(fields.get(name), name, renaming, where) for name in names}
+
+
+def _undisputed(
+    answers: dict[str, str | None], asked: LabelNames, fields: Fields, renaming: Renaming | None, where: str
+) -> dict[str, str | None]:
+    """The answers. Raises BadDataError where a key of a label's name says the opposite; it may also be a score."""
+    for name in asked.names:
+        try:
+            own = _value(fields.get(name), name, renaming, where)
+        except BadDataError:
+            continue
+        if own is not None and answers[name] not in (None, own):
+            what = f"{shown(name)} is {own} in its own key and {answers[name]} among the labels"
+            raise BadDataError(what, where=where, hint="Remove one of them")
+    return answers
 
 
 def _require_names(given: Mapping[str, object], names: Sequence[str], where: str) -> None:

@@ -51,7 +51,7 @@ def block_of(path: Path, wanted: Wanted | None = None) -> str:
     if first[1] is None and label_answers.predictions(first[0]) is not None:
         return _of_several(path, every, (wanted or Wanted()).least)
     if first[1] is None and first[0].target.name:
-        return _of_several_labels(path, every)
+        return _of_labels_alone(path, every)
     return _of_one(path, every, wanted or Wanted())
 
 
@@ -69,11 +69,19 @@ def _of_several(path: Path, lines: Iterable[Answered], least: float | None) -> s
     return f"{block}\n{result_block.unsure_line(len(known) - len(sure), right, len(known), least)}"
 
 
-def _of_several_labels(path: Path, lines: Iterable[Answered]) -> str:
-    """The block of records with several labels and no answers: what always saying the same would score of each."""
+def _of_labels_alone(path: Path, lines: Iterable[Answered]) -> str:
+    """The block of records with several labels and no answers: what always saying the same would score of each.
+
+    Raises:
+      BadDataError: a line has an answer, or a single label.
+    """
     known: dict[str, Counter[str]] = {}
     unknown: Counter[str] = Counter()
-    for example, _ in lines:
+    for example, said in lines:
+        if said is not None or label_answers.predictions(example) is not None:
+            raise BadDataError("an answer here, and there is none above", where=example.where)
+        if not example.target.name:
+            raise BadDataError("one label here, and several above", where=example.where)
         for one in example.targets:
             counts = known.setdefault(one.name, Counter())
             if one.answer:

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from palitune.models import attention
 from palitune.models.attention import MASKED_LOGIT, attend
 
 
@@ -30,3 +31,36 @@ def test_value_and_gradients(softcap: float | None, masked: bool) -> None:
     cotangent = jax.random.normal(jax.random.key(9), found.shape)
     for mine, theirs in zip(pull(cotangent), pull_direct(cotangent), strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [0, 8, 4])
+@pytest.mark.parametrize("softcap", [None, 5.0])
+@pytest.mark.parametrize("most", [1, 40, 200])
+def test_some_queries_at_a_time_are_all_of_them(
+    monkeypatch: pytest.MonkeyPatch, most: int, softcap: float | None, rows: int
+) -> None:
+    """The same values and gradients, whether the queries divide into the pieces or not, and share the mask's rows."""
+    rng = np.random.default_rng(0)
+    q, k, v = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 1, 8, 4), (2, 5, 1, 4), (2, 5, 1, 4)))
+    mask = jnp.asarray(rng.random((2, rows, 5)) < 0.7) if rows else None
+    weights = jnp.asarray(rng.normal(size=(2, 1, 8, 4)), jnp.float32)
+
+    def loss(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
+        return (attention.attend(q, k, v, mask, softcap) * weights).sum()
+
+    expected = attention.attend(q, k, v, mask, softcap), jax.grad(loss, (0, 1, 2))(q, k, v)
+    monkeypatch.setattr(attention, "MOST_SCORES", most)
+    found = attention.attend(q, k, v, mask, softcap), jax.grad(loss, (0, 1, 2))(q, k, v)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=0, atol=1e-5), found, expected)
+
+
+def test_the_scores_of_some_queries_are_there_at_once() -> None:
+    """Of 2^28 scores, a gigabyte in float32, a few pieces are there, on the way back too."""
+    q = jax.ShapeDtypeStruct((1, 4, 8192, 8), jnp.float32)
+    k = jax.ShapeDtypeStruct((1, 8192, 4, 8), jnp.float32)
+
+    def gradient(q: jax.Array, k: jax.Array) -> jax.Array:
+        return jax.grad(lambda q: attention.attend(q, k, k, None, None).sum())(q)
+
+    compiled = jax.jit(gradient).lower(q, k).compile()
+    assert compiled.memory_analysis().temp_size_in_bytes < 3 * 4 * attention.MOST_SCORES

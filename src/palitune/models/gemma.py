@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
-from palitune.models import lora
+from palitune.models import lora, table
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.attention import attend
 from palitune.models.cache import Cache, KeysAndValues, LayerCache
@@ -24,6 +24,7 @@ from palitune.models.feed_forward import FeedForward
 from palitune.models.norms import RMSNorm
 from palitune.models.positions import Context, apply_rope, context_of, contexts
 from palitune.models.spec import GemmaSpec
+from palitune.models.table import Table
 
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
@@ -96,7 +97,7 @@ class Attention(nn.Module):
         if cache is not None:
             encoded, kept = cache.attend(q, k, v, c.attn_logits_softcap)
         else:
-            encoded = attend(q, k, v.astype(x.dtype), jnp.repeat(mask, groups, axis=1), c.attn_logits_softcap)
+            encoded = attend(q, k, v.astype(x.dtype), mask, c.attn_logits_softcap)
         encoded = encoded.reshape(batch, c.num_kv_heads, queries, groups, c.head_dim).swapaxes(1, 2)
         return self.attn_vec_einsum(encoded.reshape(batch, queries, c.num_heads, c.head_dim)), kept
 
@@ -155,8 +156,8 @@ def embed(
     config: GemmaSpec, params: Params, tokens: Int[AnyArray, "B T"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "B T D"]:
     """Token embeddings `dtype`[B, T, D] of `int[B, T]`, scaled by sqrt(D)."""
-    table = params["embedder"]["input_embedding"]
-    return jnp.take(table, tokens, axis=0).astype(dtype) * jnp.sqrt(config.width).astype(dtype)
+    found = table.take(table.of(params["embedder"], "input_embedding"), tokens, dtype)
+    return found * jnp.sqrt(config.width).astype(dtype)
 
 
 def hidden_states(
@@ -260,11 +261,10 @@ def final_norm(params: Params, x: Float[Array, "B T D"]) -> Float[Array, "B T D"
     return normed
 
 
-def output_table(params: Params) -> Float[AnyArray, "V D"]:
-    """The output layer: the embedding table, or a table of its own."""
+def output_table(params: Params) -> Table:
+    """The output layer: the embedding table, or a table of its own, [V, D] either way."""
     tables = params["embedder"]
-    found: AnyArray = tables["output_embedding" if "output_embedding" in tables else "input_embedding"]
-    return found
+    return table.of(tables, "output_embedding" if table.has(tables, "output_embedding") else "input_embedding")
 
 
 def capped(config: GemmaSpec, logits: Float32[Array, "*any V"]) -> Float32[Array, "*any V"]:
@@ -275,5 +275,4 @@ def capped(config: GemmaSpec, logits: Float32[Array, "*any V"]) -> Float32[Array
 
 def logits(config: GemmaSpec, params: Params, x: Float[Array, "*any D"]) -> Float32[Array, "*any V"]:
     """Vocabulary logits float32[..., V] of hidden states [..., D]."""
-    table = output_table(params).astype(x.dtype)
-    return capped(config, jnp.einsum("...D,VD->...V", x, table, preferred_element_type=jnp.float32))
+    return capped(config, table.logits(output_table(params), x))

@@ -7,10 +7,12 @@ Run by a Python that has JAX's CUDA plugin; no GPU is needed. What is counted is
 arguments and temporaries of the very step that `palitune learn` runs.
 """
 
+import dataclasses
 import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from palitune.train import cards
 
@@ -21,64 +23,110 @@ import jax
 import jax.numpy as jnp
 
 from palitune.config import run_config
+from palitune.method import METHODS
 from palitune.models import families, spec
 from palitune.train import plan
 
-CARD = "rtx4070-12gb"
 RECORD = Path(__file__).parent / "golden" / "gpu_plan.json"
 GROWTH = 1.03
-# Family, method, optimizer, batch, image tokens from the cache; 20-token prompt and one-word answer; the bar in GB.
+CARD = "rtx4070-12gb"
+SMALL = "rtx3050-6gb"
+
+
+class Promise(NamedTuple):
+    """A configuration and the most that it may take; 20-token prompts and one-word answers unless it says more."""
+
+    family: str
+    method: str
+    optimizer: str
+    batch: int
+    features: bool  # image tokens from the cache
+    bar: float  # GB
+    rank: int = 16
+    prompt: int = 20  # tokens
+    pixels: int = 224  # PaliGemma's
+    quantize: str = ""  # where it is not the method's own
+    embeddings: bool = False  # in 8 bits
+    text: bool = False  # a model of images asked about texts alone
+    card: str = CARD
+
+    @property
+    def name(self) -> str:
+        """How the record calls it."""
+        with_pictures = not self.features and not self.text and families.FAMILIES[self.family].img is not None
+        parts = [f"{self.family} {self.method} {self.optimizer} batch {self.batch}"]
+        parts += ["with pictures"] * with_pictures + ["with text"] * self.text
+        parts += [f"at {self.pixels}"] * (self.pixels != 224) + [self.quantize] * bool(self.quantize)
+        parts += ["int8 embeddings"] * self.embeddings + [f"on {self.card}"] * (self.card != CARD)
+        return " ".join(parts)
+
+
 PROMISED = (
-    ("paligemma-3b", "attention", "sgd", 8, True, 7.0),
-    ("paligemma-3b", "attention", "sgd", 8, False, 7.0),
-    ("paligemma-3b", "attention", "sgd", 48, True, 11.0),
-    ("paligemma-3b", "attention", "sgd", 48, False, 11.0),
-    ("paligemma-3b", "full", "sgd", 8, False, 8.5),
-    ("paligemma-3b", "full", "adafactor", 8, False, 11.0),
-    ("paligemma-3b", "lora", "adamw", 8, True, 6.8),
-    ("paligemma-3b", "lora", "sgd", 8, False, 6.8),
-    ("paligemma-3b", "lora", "adamw", 48, True, 11.0),
-    ("paligemma-3b", "lora", "adamw", 48, False, 11.0),
-    ("paligemma2-3b", "full", "sgd", 4, False, 9.5),
-    ("paligemma2-3b", "lora", "adamw", 16, True, 9.0),
-    ("paligemma2-3b", "lora", "adamw", 16, False, 9.0),
-    ("gemma3-4b", "attention", "sgd", 2, True, 9.5),
-    ("gemma3-4b", "lora", "adamw", 2, True, 9.5),
-    ("gemma3-1b", "full", "sgd", 8, False, 4.8),
-    ("gemma2-2b", "full", "sgd", 4, False, 7.8),
+    Promise("paligemma-3b", "attention", "sgd", 8, True, 7.0),
+    Promise("paligemma-3b", "attention", "sgd", 8, False, 7.0),
+    Promise("paligemma-3b", "attention", "sgd", 48, True, 11.0),
+    Promise("paligemma-3b", "attention", "sgd", 48, False, 11.0),
+    Promise("paligemma-3b", "full", "sgd", 8, False, 8.5),
+    Promise("paligemma-3b", "full", "adafactor", 8, False, 11.0),
+    Promise("paligemma-3b", "lora", "adamw", 8, True, 6.8),
+    Promise("paligemma-3b", "lora", "sgd", 8, False, 6.8),
+    Promise("paligemma-3b", "lora", "adamw", 48, True, 11.0),
+    Promise("paligemma-3b", "lora", "adamw", 48, False, 11.0),
+    Promise("paligemma2-3b", "full", "sgd", 4, False, 9.5),
+    Promise("paligemma2-3b", "lora", "adamw", 16, True, 9.0),
+    Promise("paligemma2-3b", "lora", "adamw", 16, False, 9.0),
+    Promise("gemma3-4b", "attention", "sgd", 2, True, 9.5),
+    Promise("gemma3-4b", "lora", "adamw", 2, True, 9.5),
+    Promise("gemma3-1b", "full", "sgd", 8, False, 4.8, prompt=126),
+    Promise("gemma2-2b", "full", "sgd", 4, False, 7.8),
+    Promise("paligemma2-10b", "qlora", "adamw", 4, True, 8.5),
+    Promise("paligemma2-10b", "qlora", "adamw", 4, False, 8.5, embeddings=True),
+    Promise("gemma3-4b", "qlora", "adamw", 4, True, 5.0),
+    Promise("gemma3-4b", "qlora", "adamw", 4, False, 5.0),
+    Promise("gemma3-12b", "qlora", "adamw", 4, True, 9.8, prompt=254, text=True),
+    Promise("gemma3-12b", "qlora", "adamw", 4, True, 9.8, prompt=254, text=True, embeddings=True),
+    Promise("paligemma-3b", "lora", "adamw", 4, False, 9.0, pixels=448),
+    Promise("paligemma-3b", "lora", "adamw", 1, False, 11.0, pixels=896),
+    Promise("paligemma-3b", "attention", "sgd", 2, True, 4.2, quantize="nf4", card=SMALL),
+    Promise("paligemma-3b", "attention", "sgd", 2, False, 4.2, quantize="nf4", embeddings=True, card=SMALL),
 )
-RANKS = {"gemma3-4b": 16}
-PROMPTS = {"gemma3-1b": 126}  # tokens: of 128 the last two are the answer's
 
 
-def gigabytes(family: str, method: str, optimizer: str, batch: int, features: bool) -> tuple[float, float]:
+def gigabytes(promise: Promise) -> tuple[float, float]:
     """What XLA counts, and what `plan.estimate` says."""
-    sizes = families.published(family, 224 if family in families.PALIGEMMAS else None)
-    rank = RANKS.get(family, run_config.training().lora_rank)
-    settings = run_config.training(method=method, optimizer=optimizer, batch_size=batch, lora_rank=rank)
-    dtype = jnp.dtype(families.FAMILIES[family].stored_dtype)
+    p = promise
+    sizes = families.published(p.family, p.pixels if p.family in families.PALIGEMMAS else None)
+    if p.text:
+        sizes = dataclasses.replace(sizes, img=None)
+    settings = run_config.training(
+        method=p.method, optimizer=p.optimizer, batch_size=p.batch, lora_rank=p.rank, quantize_embeddings=p.embeddings,
+        quantize=p.quantize or METHODS[p.method].quantize,
+    )  # fmt: skip
+    dtype = jnp.dtype(families.FAMILIES[p.family].stored_dtype)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, dtype) for path, leaf in spec.expected(sizes).items()}
-    work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), PROMPTS.get(family, 20) + 1, 2, features)
-    counted = plan.measure(work, 0, cards.placement(cards.find(CARD)))
+    work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), p.prompt + 1, 2, p.features)
+    counted = plan.measure(work, 0, cards.placement(cards.find(p.card)))
     return counted.peak / 1e9, plan.estimate(work, 0).peak / 1e9
 
 
 def main() -> int:
     recorded = json.loads(RECORD.read_text()) if RECORD.is_file() else {}
     figures, failed, worst = {}, 0, 0.0
+    only = os.environ.get("ONLY", "")
     print(f"GB on {CARD}, jax {jax.__version__}")
-    print(f"{'configuration':44} {'counted':>7} {'recorded':>8} {'bar':>5} {'estimate':>8}")
-    for family, method, optimizer, batch, features, bar in PROMISED:
-        pixels = not features and families.FAMILIES[family].img is not None
-        name = f"{family} {method} {optimizer} batch {batch}{' with pictures' if pixels else ''}"
-        counted, estimated = gigabytes(family, method, optimizer, batch, features)
+    print(f"{'configuration':72} {'counted':>7} {'recorded':>8} {'bar':>5} {'estimate':>8}")
+    for promise in PROMISED:
+        if only and only not in promise.name:
+            continue
+        name, bar = promise.name, promise.bar
+        counted, estimated = gigabytes(promise)
         figures[name] = round(counted, 3)
         before = recorded.get(name, counted)
         worst = max(worst, abs(estimated / counted - 1))
         good = counted <= bar and counted <= before * GROWTH
         failed += not good
         mark = "" if good else "  TOO MUCH"
-        print(f"{name:44} {counted:7.3f} {before:8.3f} {bar:5.1f} {estimated:8.3f}{mark}", flush=True)
+        print(f"{name:72} {counted:7.3f} {before:8.3f} {bar:5.1f} {estimated:8.3f}{mark}", flush=True)
     good = worst <= plan.ESTIMATE_ERROR
     failed += not good
     mark = "" if good else "  TOO MUCH"

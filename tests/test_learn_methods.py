@@ -33,7 +33,7 @@ def blocks(text: str) -> str:
     return after.partition("Result: ./dataset/set1/shuffle")[0]
 
 
-@pytest.mark.parametrize("method", ["attention", "full", "lora"])
+@pytest.mark.parametrize("method", ["attention", "full", "lora", "qlora"])
 def test_what_is_saved_is_what_was_judged(run: Run, workspace: Path, method: str) -> None:
     done = learn(run, workspace, "--method", method, "-w", method)
     base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")

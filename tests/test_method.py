@@ -17,7 +17,7 @@ def test_defaults_are_those_of_the_configuration(chosen: Method) -> None:
 
 
 def test_settings_of_one_method_name_it() -> None:
-    assert {one.details.method for one in settings_of(LearningSettings)} - {None} <= set(METHODS)
+    assert {name for one in settings_of(LearningSettings) for name in one.details.methods} <= set(METHODS)
 
 
 def test_what_is_trained_follows_from_the_rules() -> None:

@@ -10,7 +10,9 @@ import dataclasses
 from palitune.trees import Rules
 
 ADAPTERS = r"llm/layers/.*_lora_(a|b|alpha)"
+QUANTIZED = r".*_(nf4|int8)(_scale|_low|_step)?"  # `models.weight`, `models.table`
 NORMS = r"llm/layers/attn/(query|key)_norm/.*"  # Gemma 3's: scales that any model of its own keeps
+ADAPTERS_ALONE: Rules[bool] = Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Method:
     # Trainable parameters are float32; if not, they have the dtype of the computation or of the setting `weights`.
     keeps_float32: bool = True
     adds_adapters: bool = False  # LoRA factors beside the weights that the setting `lora_targets` matches
+    quantize: str = "none"  # how the frozen weights of the language model's layers are kept: `models.weight.KINDS`
     # Whether all gradients of a step may be in memory at once, which accumulation and global clipping need.
     holds_whole_gradient: bool = True
     smaller: tuple[str, ...] = ()  # methods that need less memory, to be proposed where this one does not fit
@@ -55,27 +58,46 @@ _METHODS = (
         # Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
         name="attention",
         summary="the language model's attention",
-        trainable=Rules([(ADAPTERS, False), (NORMS, False), (r"llm/layers/attn/.*", True), (r"(llm|img)/.*", False)]),
-        smaller=("lora",),
+        trainable=Rules(
+            [
+                (ADAPTERS, False),
+                (NORMS, False),
+                (QUANTIZED, False),
+                (r"llm/layers/attn/.*", True),
+                (r"(llm|img)/.*", False),
+            ]
+        ),
+        smaller=("lora", "qlora"),
     ),
     Method(
         # Everything moves at once, so at a lower rate; and each layer is updated as soon as its gradient is known.
         name="full",
         summary="every parameter",
-        trainable=Rules([(ADAPTERS, False), (r"(llm|img)/.*", True)]),
+        trainable=Rules([(ADAPTERS, False), (QUANTIZED, False), (r"(llm|img)/.*", True)]),
         learning_rate=0.01,
         keeps_float32=False,
         holds_whole_gradient=False,
-        smaller=("attention", "lora"),
+        smaller=("attention", "lora", "qlora"),
     ),
     Method(
         # Adapters start from nothing, where plain gradient descent is slow.
         name="lora",
         summary="LoRA adapters",
-        trainable=Rules([(r"llm/layers/.*_lora_(a|b)", True), (r"(llm|img)/.*", False)]),
+        trainable=ADAPTERS_ALONE,
         optimizer="adamw",
         learning_rate=0.003,
         adds_adapters=True,
+        smaller=("qlora",),
+    ),
+    Method(
+        # The same beside weights of 4 bits (https://arxiv.org/abs/2305.14314).
+        name="qlora",
+        summary="LoRA adapters beside weights of 4 bits",
+        trainable=ADAPTERS_ALONE,
+        optimizer="adamw",
+        learning_rate=0.003,
+        adds_adapters=True,
+        quantize="nf4",
     ),
 )
 METHODS = {method.name: method for method in _METHODS}

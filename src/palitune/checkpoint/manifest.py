@@ -19,6 +19,7 @@ from palitune import __version__
 from palitune.checkpoint import spec_json
 from palitune.checkpoint.archive import Archive
 from palitune.config.learning import LONGEST
+from palitune.config.quantization import KINDS, NONE, Quantization
 from palitune.errors import BadDataError, MissingInputError
 from palitune.labels import plain_set
 from palitune.models.spec import ModelSpec
@@ -246,6 +247,18 @@ def longest(checkpoint: Path, default: int) -> int:
 def loss_on(checkpoint: Path) -> str:
     """Which of the assistant's turns of a chat a checkpoint was trained on. Raises as `read` does."""
     return "last" if read(checkpoint).get("config", {}).get("loss_on") == "last" else "all"
+
+
+def quantization(checkpoint: Path) -> Quantization:
+    """How the frozen parameters were kept that a checkpoint was trained beside. Raises as `read` does."""
+    config = read(checkpoint).get("config", {})
+    kind = config.get("quantize")
+    return Quantization(kind if kind in KINDS else NONE, config.get("quantize_embeddings") is True)
+
+
+def without_quantization(config: Mapping[str, object]) -> dict[str, object]:
+    """A configuration of what has whole weights of its own, whatever those were trained beside."""
+    return {name: value for name, value in config.items() if not name.startswith("quantize")}
 
 
 def frames(checkpoint: Path, default: str) -> str:

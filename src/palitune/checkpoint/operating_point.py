@@ -13,6 +13,7 @@ from typing import NamedTuple
 from palitune.checkpoint import manifest
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.store import Stored as StoredArrays
+from palitune.config.quantization import EXACT, Quantization
 from palitune.errors import BadDataError
 from palitune.storage import atomic_files, files
 
@@ -55,11 +56,11 @@ def path_of(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"{name}.threshold.json")
 
 
-def mark(checkpoint: StoredArrays) -> str:
-    """What tells a checkpoint's parameters from all others."""
-    if isinstance(checkpoint, Overlay):
-        return f"{content_hash(checkpoint.base)} {content_hash(checkpoint.changed)}"
-    return content_hash(checkpoint)
+def mark(checkpoint: StoredArrays, quantization: Quantization = EXACT) -> str:
+    """What tells a checkpoint's parameters, as they are computed with, from all others."""
+    parts = (checkpoint.base, checkpoint.changed) if isinstance(checkpoint, Overlay) else (checkpoint,)
+    hashes = " ".join(map(content_hash, parts))
+    return f"{hashes} {quantization.name}" if quantization.is_any else hashes
 
 
 def write(path: Path, stored: Stored) -> None:
@@ -78,9 +79,14 @@ def write_file(file: Path, stored: Stored) -> None:
 
 
 def of_parameters(path: Path, checkpoint: StoredArrays) -> Stored | None:
-    """What is stored for the very parameters of the checkpoint at `path`. Raises BadDataError as `read`."""
+    """What is stored for the very parameters of the checkpoint at `path`, kept as they were when it was trained.
+
+    Raises BadDataError as `read`.
+    """
     stored = read(path)
-    return stored if stored is not None and stored.checkpoint == mark(checkpoint) else None
+    if stored is None or stored.checkpoint != mark(checkpoint, manifest.quantization(path)):
+        return None
+    return stored
 
 
 def read(path: Path) -> Stored | None:

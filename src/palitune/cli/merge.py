@@ -13,11 +13,16 @@ in float32 unless --save-dtype says else; all other parameters stay in the dtype
 PEFT is a trained checkpoint too: the folder with its adapter_config.json, which names its base. A folder of
 .safetensors becomes such a checkpoint as well; rows that palitune export has added to the vocabulary are left out
 again.
+
+Adapters of --method qlora were trained beside rounded weights. They are merged onto the weights as they are, and how
+far these are from the rounded ones is printed: scores differ. --keep-quantized writes the rounded ones, with which
+scores stay what they were.
 """
 EXAMPLES = """\
 examples:
   palitune merge -m trained-set1 -w whole                         checkpoints/whole.npz
   palitune merge -m trained-lora -w whole --save-dtype bfloat16   adapted weights rounded to 16 bit
+  palitune merge -m trained-qlora -w whole --keep-quantized       with the scores that it has
   palitune merge -m folder-of-safetensors -w whole                from Hugging Face's form to big_vision's
   palitune merge -m their-adapter/ -w whole                       an adapter of PEFT, in its base
 """
@@ -35,6 +40,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     text = "of weights that had an adapter (default: float32, in which nothing is lost)"
     parser.add_argument("--save-dtype", choices=SAVE_DTYPES, default="float32", help=text)
+    text = (
+        "where adapters were trained beside weights of 4 or 8 bits: write those, as numbers, and not the weights that "
+        "they were made of"
+    )
+    parser.add_argument("--keep-quantized", action="store_true", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let -w replace a checkpoint")
 
 
@@ -43,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     import jax.numpy as jnp
 
     from palitune import workspace
-    from palitune.checkpoint import manifest, npz, opening, operating_point, padded_vocabulary, spec_json
+    from palitune.checkpoint import dequantized, manifest, npz, opening, operating_point, padded_vocabulary, spec_json
     from palitune.checkpoint.merge import MergedCheckpoint
     from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
     from palitune.config.run_config import training
@@ -61,12 +71,13 @@ def run(args: argparse.Namespace) -> None:
     spec = spec_of(checkpoint, source)
     check(checkpoint, spec, source)
     checkpoint.verify(args.quiet or not sys.stderr.isatty())
-    merged = MergedCheckpoint(checkpoint, jnp.dtype(args.save_dtype))
+    kept = dequantized.for_merging(source, checkpoint, workspace.cache() / "quantized", keep=args.keep_quantized)
+    merged = MergedCheckpoint(kept.checkpoint, jnp.dtype(args.save_dtype))
     token = checkpoint.whole.image_token if isinstance(checkpoint.whole, TransformersCheckpoint) else None
     spec, whole = padded_vocabulary.without_added(spec, merged, token)
     dtypes = {path: whole[path].dtype for path in whole}
     known = manifest.read(source)
-    config = known.get("config") or training().as_json()
+    config = manifest.without_quantization(known.get("config") or training().as_json())
     data, learned = known.get("data", ""), known.get("learned")
     model = spec_json.of_model(spec, whole)
     made_from = (known.get("base") or {}).get("name") or known.get("made_from")
@@ -80,7 +91,7 @@ def run(args: argparse.Namespace) -> None:
         made_from=made_from,
         licence=known.get("licence"),
     )
-    point = operating_point.of_parameters(source, checkpoint)
+    point = operating_point.of_parameters(source, checkpoint) if kept.has_same_scores else None
     with RunFolder(target).held():  # no run of that name is at work, nor another merge
         # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
         npz.save(target, whole, dtypes, comment=manifest.comment(content))
@@ -88,4 +99,6 @@ def run(args: argparse.Namespace) -> None:
         if point is not None:  # the numbers may have been rounded, but what they say is the same
             operating_point.write(target, point._replace(checkpoint=operating_point.mark(npz.Checkpoint(target))))
     if not args.quiet:
+        if kept.note:
+            print(f"note: {kept.note}", file=sys.stderr)
         print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from palitune.cli import arguments, values
 from palitune.config.learning import LearningSettings
+from palitune.config.model import ModelSettings
+from palitune.config.quantization import NONE, Quantization
 from palitune.config.settings import settings_of
 from palitune.method import METHODS
 from palitune.train import cards
@@ -84,6 +86,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     # The batch sizes are those of --batches; other settings that change no memory are left out.
     arguments.add(
+        parser, ModelSettings, [one.name for one in settings_of(ModelSettings) if not one.name.startswith("quantize")]
+    )
+    arguments.add(
         parser, LearningSettings, [one.name for one in settings_of(LearningSettings) if not one.details.memory]
     )
 
@@ -126,7 +131,7 @@ def _methods(settings: LearningSettings) -> list[str]:
 
     if "method" in settings.given:
         return [settings.method]
-    if any(one.name in settings.given and one.details.method for one in settings_of(LearningSettings)):
+    if any(one.name in settings.given and one.details.methods for one in settings_of(LearningSettings)):
         raise UsageError("options of one method need --method")
     if settings.clip_global or settings.accumulate > 1:
         return [name for name in METHODS if METHODS[name].holds_whole_gradient]
@@ -145,14 +150,17 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     from palitune.models import families, spec
     from palitune.train.plan import Work
 
+    kept = arguments.read(ModelSettings, args)
+    how = Quantization(kept.quantize or NONE, kept.quantize_embeddings)
     if args.checkpoint:
         from palitune.checkpoint import opening
-        from palitune.infer.loading import check, spec_of
+        from palitune.infer.loading import check, quantization_of, spec_of
 
         path = workspace.checkpoint_to_read(args.checkpoint)
         checkpoint = opening.load(path, workspace.checkpoint_to_read)
         config, name = spec_of(checkpoint, path), str(path)
         check(checkpoint, config, path)
+        how = quantization_of(path, kept)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in checkpoint.leaves().items()}
     else:
         asked = args.variant or "paligemma-3b-224"
@@ -165,4 +173,5 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
         config, dtype = found, jnp.dtype(found.stored_dtype)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, dtype) for key, leaf in spec.expected(config).items()}
     inputs = args.prompt_length + args.answer_length
-    return name, Work(config, stored, training(), jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)
+    settings = training(quantize=how.kind, quantize_embeddings=how.embeddings)
+    return name, Work(config, stored, settings, jnp.dtype(args.dtype), inputs, args.answer_length + 1, args.features)

@@ -27,6 +27,11 @@ class ExportSettings(Settings):
         "write what learning has changed as adapters of this rank, and print how close they come",
         metavar="RANK",
     )
+    keep_quantized: bool = setting(
+        False,
+        Flag(),
+        "of a model that was trained beside weights of 4 or 8 bits, write those, as numbers: its scores stay the same",
+    )
     tokenizer: str | None = setting(
         None, File(), "tokenizer.model, tokenizer.json or their folder, if palitune does not know which", metavar="FILE"
     )
@@ -38,3 +43,5 @@ class ExportSettings(Settings):
             raise UsageError(
                 "--adapter writes the adapters that are there, --as-lora makes others: leave one of them out"
             )
+        if self.keep_quantized and (self.adapter or self.as_lora):
+            raise UsageError("--keep-quantized is for whole weights: an adapter has none")

@@ -30,6 +30,7 @@ MOST_CHUNKS = 1024
 LONGEST = 32_768  # tokens of a text; attention's memory grows with the square
 EXAMPLES = 512  # shown in a pass
 
+ADAPTED = tuple(name for name, method in METHODS.items() if method.adds_adapters)
 SUMMARIES = ", ".join(method.summary for method in METHODS.values())
 RATES = ", ".join(f"{name} {method.learning_rate}" for name, method in METHODS.items())
 
@@ -113,7 +114,9 @@ class LearningSettings(Settings):
     accumulate: int = setting(
         1, POSITIVE, "batches to one update, which then equals that of a batch so many times larger", metavar="N"
     )
-    optimizer: str | None = setting(None, Choice(OPTIMIZERS), "the rule of an update", shown="sgd; adamw for lora")
+    optimizer: str | None = setting(
+        None, Choice(OPTIMIZERS), "the rule of an update", shown="sgd; adamw for lora and qlora"
+    )
     learning_rate: float | None = setting(
         None,
         POSITIVE_NUMBER,
@@ -156,9 +159,15 @@ class LearningSettings(Settings):
         metavar="DECAY",
         shown="none",
     )
-    lora_rank: int = setting(16, POSITIVE, "size of the adapters", metavar="N", method="lora")
+    lora_rank: int = setting(16, POSITIVE, "size of the adapters", metavar="N", methods=ADAPTED)
     lora_alpha: float = setting(
-        16.0, POSITIVE_NUMBER, "adapters count alpha / rank times", metavar="X", shown="16", method="lora", memory=False
+        16.0,
+        POSITIVE_NUMBER,
+        "adapters count alpha / rank times",
+        metavar="X",
+        shown="16",
+        methods=ADAPTED,
+        memory=False,
     )
     lora_dropout: float = setting(
         0.0,
@@ -166,7 +175,7 @@ class LearningSettings(Settings):
         "share of the adapters' inputs that are left out at random",
         metavar="SHARE",
         shown="0",
-        method="lora",
+        methods=ADAPTED,
         memory=False,
     )
     label_smoothing: float = setting(
@@ -183,14 +192,14 @@ class LearningSettings(Settings):
         "parameters that get an adapter",
         metavar="REGEX",
         shown="all projections of the language model's layers",
-        method="lora",
+        methods=ADAPTED,
     )
     weights: str = setting(
         "auto",
         Choice(DTYPES),
         "dtype of what --method full trains; bfloat16 is rounded stochastically",
         shown="auto: that of the computation",
-        method="full",
+        methods=("full",),
     )
     vocabulary_chunks: int = setting(
         1,

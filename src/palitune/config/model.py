@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from palitune.config.name_kinds import Names, Pairs
+from palitune.config.quantization import KINDS
 from palitune.config.settings import Settings, setting
 from palitune.config.value_kinds import POSITIVE, Choice, File, Flag, Frames, Prompt, Text
 from palitune.errors import UsageError
@@ -40,6 +41,15 @@ class ModelSettings(Settings):
         Choice(DTYPES),
         "dtype of the computation",
         shown="auto: bfloat16 on a GPU, float32 on a CPU",
+    )
+    quantize: str | None = setting(
+        None,
+        Choice(KINDS),
+        "how frozen weights of the language model's layers are kept: in 4 bits, 8 bits or as they are",
+        shown="as the model was trained; nf4 for --method qlora",
+    )
+    quantize_embeddings: bool = setting(
+        False, Flag(), "keep the embedding table in 8 bits: 0.5 to 1 GB less where it has 16"
     )
     features: bool = setting(
         True,

@@ -159,13 +159,16 @@ class TrainingConfig(LearningSettings, PassSettings):
     labels: tuple[str, ...] = LABELS  # what an answer is one of; of two the first is the positive one; () is free text
     positive: str = ""  # of more than two, the one that figures and thresholds are of
     dtype: str = "auto"  # of the computation; bfloat16 where the device has it
+    quantize: str = "none"  # how frozen weights of the language model's layers are kept
+    quantize_embeddings: bool = False  # whether the embedding table is kept in 8 bits
     seed: int = 0
 
     def as_json(self) -> dict[str, object]:
         """The content of "config" in `config.json` and in a checkpoint's manifest, by name."""
         names = sorted(one.name for one in dataclasses.fields(self) if one.name not in ("given", "epochs"))
         # Of images, and of yes and no, it is the same as before there were others.
-        usual = {"loss_on": "all", "max_length": None, "labels": LABELS, "positive": ""}
+        usual: dict[str, object] = {"loss_on": "all", "max_length": None, "labels": LABELS, "positive": ""}
+        usual |= {"quantize": "none", "quantize_embeddings": False}
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if name not in usual or value != usual[name]}
 
@@ -187,6 +190,7 @@ def training(config: LearningSettings | None = None, **others: object) -> Traini
         "optimizer": method.optimizer,
         "learning_rate": method.learning_rate,
         "examples": EXAMPLES,
+        "quantize": method.quantize,
     }
     own = {one.name: getattr(config, one.name) for one in settings_of(type(config)) if one.name in known}
     values |= {name: value for name, value in own.items() if value is not None}
@@ -197,9 +201,9 @@ def training(config: LearningSettings | None = None, **others: object) -> Traini
 def require_effect(config: LearningSettings) -> None:
     """Raises UsageError for a setting that has no effect with the others."""
     for one in settings_of(type(config)):
-        method = one.details.method
-        if one.name in config.given and method not in (None, config.method):
-            raise UsageError(f"{one.option} is for --method {method}, this is {config.method}")
+        methods = one.details.methods
+        if one.name in config.given and methods and config.method not in methods:
+            raise UsageError(f"{one.option} is for --method {' or '.join(methods)}, this is {config.method}")
     if isinstance(config, PassSettings) and not config.second_pass:
         for name in ("second_learning_rate", "second_patience"):
             if name in config.given:

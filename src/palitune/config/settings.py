@@ -25,7 +25,7 @@ class Details(NamedTuple):
     long: str | None  # where it is not the field's name
     metavar: str | None
     default: str | None  # in words, where the field's default says too little
-    method: str | None  # the only method that it is for
+    methods: tuple[str, ...]  # the only methods that it is for; all if there are none
     memory: bool  # whether it changes how much memory learning takes
     recorded: bool  # whether config.json has it
 
@@ -69,7 +69,7 @@ def setting(
     option: str | None = None,
     metavar: str | None = None,
     shown: str | None = None,
-    method: str | None = None,
+    methods: tuple[str, ...] = (),
     memory: bool = True,
     recorded: bool = True,
 ) -> T:
@@ -82,11 +82,11 @@ def setting(
       short: short options.
       option: the long option's name, where it is not that of the field.
       shown: the default in words.
-      method: the only method that the setting is for.
+      methods: the only methods that the setting is for; all if there are none.
       memory: whether it changes how much memory learning takes.
       recorded: whether a run's config.json has it.
     """
-    details = Details(kind, help, short, option, metavar, shown, method, memory, recorded)
+    details = Details(kind, help, short, option, metavar, shown, methods, memory, recorded)
     field: T = dataclasses.field(default=default, metadata={KEY: details})
     return field
 

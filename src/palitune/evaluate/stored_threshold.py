@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import console, workspace
-from palitune.checkpoint import opening, operating_point
+from palitune.checkpoint import manifest, opening, operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError, MissingInputError, printable
@@ -167,7 +167,8 @@ def choose(wanted: Wanted) -> Chosen:
 
 def mark_of(checkpoint: Path) -> str:
     """What tells a checkpoint's parameters from all others."""
-    return operating_point.mark(opening.load(checkpoint, workspace.checkpoint_to_read))
+    found = opening.load(checkpoint, workspace.checkpoint_to_read)
+    return operating_point.mark(found, manifest.quantization(checkpoint))
 
 
 def usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored | None:

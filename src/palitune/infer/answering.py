@@ -104,7 +104,7 @@ def made_with(
         note += f", temperature {point.temperature:.3g} in p_yes"
     if note and not quiet:
         print(f"{model.path.stem}: {note}", file=sys.stderr)
-    mark, asked = operating_point.mark(model.checkpoint), prompt_of(model.path, prompt)
+    mark, asked = model.mark, prompt_of(model.path, prompt)
     name, temperature, positive = model.path.stem, point.temperature, chosen.positive
     if not chosen.is_several:
         by_name = tuple(stored.thresholds.items()) if stored is not None and point is stored.point else ()
@@ -128,7 +128,7 @@ def _not_meant(
     stored: operating_point.Stored, model: Model, labels: LabelSet, positive: str | None, prompt: str | None
 ) -> str | None:
     """What a stored threshold is for, if not for what is asked."""
-    if stored.checkpoint != operating_point.mark(model.checkpoint):
+    if stored.checkpoint != model.mark:
         return "other parameters"
     known, asked = tuple(map(plain, stored.labels)), tuple(map(plain, labels.classes))
     if known != asked and not (labels.is_several and set(known) == set(asked)):

@@ -10,19 +10,21 @@ import jax
 import jax.numpy as jnp
 
 from palitune import jax_environment, trees, workspace
-from palitune.checkpoint import manifest, opening
+from palitune.checkpoint import manifest, opening, operating_point
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
+from palitune.checkpoint.quantized_cache import QuantizedCache, is_quantized
 from palitune.checkpoint.store import Stored
 from palitune.config.model import ModelSettings
+from palitune.config.quantization import EXACT, Quantization
 from palitune.config.run_config import TrainingConfig
-from palitune.console import note, status
+from palitune.console import is_watched, note, status
 from palitune.data import model_vocabulary, templates
 from palitune.data.templates import Template
 from palitune.errors import BadDataError, ConfigurationError
 from palitune.hub import checksum
 from palitune.method import METHODS
-from palitune.models import families, lora, spec
+from palitune.models import families, lora, quantization, spec
 from palitune.models.arrays import DType
 from palitune.models.spec import ModelSpec
 
@@ -30,14 +32,39 @@ WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 IMAGE_ENCODER = "img/"
 
 
+def _nothing(path: str) -> bool:
+    return False
+
+
 class Model(NamedTuple):
-    """A checkpoint on disk and what it takes to run it; nothing of it is on the device yet."""
+    """A checkpoint on disk and what it takes to run it; nothing of it is on the device yet.
+
+    Attributes:
+      dtype: of the computation.
+      quantization: how frozen parameters are kept on the device.
+      trainable: whether a parameter is about to learn, by its path.
+    """
 
     path: Path
     sizes: ModelSpec
     checkpoint: Stored
     template: Template
     dtype: DType
+    quantization: Quantization = EXACT
+    trainable: Callable[[str], bool] = _nothing
+
+    @property
+    def mark(self) -> str:
+        """What tells its parameters, as they are computed with, from all others."""
+        return operating_point.mark(self.checkpoint, self.quantization)
+
+    def is_quantized(self, path: str) -> bool:
+        """Whether a parameter is kept in fewer bits: what has learned, or is about to, is not."""
+        return is_quantized(path, self.checkpoint, self.quantization) and not self.trainable(path)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """The paths on the device of a parameter: its own, or of what stands in its place."""
+        return quantization.names(self.quantization, path) if self.is_quantized(path) else (path,)
 
     def place(self, path: str) -> jax.Array:
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
@@ -51,7 +78,13 @@ class Model(NamedTuple):
 
     def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, jax.Array]:
         """Flat parameters on the device, array by array."""
-        return {path: self.place(path) for path in self.checkpoint if wanted(path)}
+        chosen = [path for path in self.checkpoint if wanted(path)]
+        made = {path: self.place(path) for path in chosen if not self.is_quantized(path)}
+        if quantized := [path for path in chosen if self.is_quantized(path)]:
+            cache = QuantizedCache(workspace.cache() / "quantized", self.checkpoint, self.quantization)
+            for _, arrays in cache(quantized, silent=not is_watched()):
+                made |= {name: jax.device_put(array) for name, array in arrays.items()}
+        return made
 
     def image_encoder(self) -> dict[str, jax.Array]:
         """Flat parameters of the image encoder."""
@@ -129,7 +162,15 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype))
+    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype), quantization_of(path, settings))
+
+
+def quantization_of(path: Path, settings: ModelSettings) -> Quantization:
+    """How a checkpoint's frozen parameters are kept: as settings say, or as they were when it was trained."""
+    own = manifest.quantization(path)
+    kind = own.kind if settings.quantize is None else settings.quantize
+    asked = settings.quantize is not None or "quantize_embeddings" in settings.given
+    return Quantization(kind, settings.quantize_embeddings or (own.embeddings and not asked))
 
 
 def note_base(checkpoint: Stored, quiet: bool) -> None:
@@ -175,9 +216,8 @@ def files_of(checkpoint: Stored) -> list[Path]:
 def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
     count = sum(leaf.size for leaf in model.checkpoint.leaves().values())
-    print(
-        f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
-    )
+    how = f"{model.dtype}, {model.quantization.name}" if model.quantization.is_any else str(model.dtype)
+    print(f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {how}", file=sys.stderr)
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:

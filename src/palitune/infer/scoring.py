@@ -24,7 +24,7 @@ from palitune.data import batches
 from palitune.data.templates import SharedBeginning, Template
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, Question, in_batches, text_of
-from palitune.models import gemma, multimodal
+from palitune.models import gemma, multimodal, table
 from palitune.models.arrays import AnyArray, Flat, HostArray, Params
 from palitune.models.multimodal import Branches, Text
 from palitune.models.spec import ModelSpec
@@ -109,9 +109,9 @@ def log_likelihoods(
     pairs = list(zip(tree.places.reshape(-1).tolist(), tree.targets.reshape(-1).tolist(), strict=True))
     numbers = {pair: number for number, pair in enumerate(dict.fromkeys(pairs))}
     targets = jnp.asarray([target for _, target in numbers], jnp.int32)
-    table = gemma.output_table(params["llm"])
+    rows = table.take(gemma.output_table(params["llm"]), targets, hidden.dtype)
     states = hidden[:, np.array([place for place, _ in numbers])]
-    own = jnp.einsum("BQD,QD->BQ", states, table[targets].astype(states.dtype), preferred_element_type=jnp.float32)
+    own = jnp.einsum("BQD,QD->BQ", states, rows, preferred_element_type=jnp.float32)
     own = gemma.capped(config.llm, own)
 
     def whole(state: jax.Array) -> jax.Array:

@@ -121,9 +121,9 @@ class _Base(Speaker):
     @functools.cached_property
     def params(self) -> Mapping[str, jax.Array]:
         """As of any model."""
-        shared = {path: leaf for path, leaf in self.tuned.params.items() if path not in self.changed}
-        needs_encoder = any(path.startswith(IMAGE_ENCODER) for path in self.tuned.params)
-        own = self.model.params(
-            lambda path: path not in shared and (needs_encoder or not path.startswith(IMAGE_ENCODER))
-        )
-        return own | {path: leaf for path, leaf in shared.items() if path in self.model.checkpoint}
+        there, needs_encoder = self.tuned.params, any(path.startswith(IMAGE_ENCODER) for path in self.tuned.params)
+        wanted = [path for path in self.model.checkpoint if needs_encoder or not path.startswith(IMAGE_ENCODER)]
+        same = {path: self.model.names(path) for path in wanted if path not in self.changed}
+        shared = {path for path, names in same.items() if all(name in there for name in names)}
+        own = self.model.params(lambda path: path in wanted and path not in shared)
+        return own | {name: there[name] for path in shared for name in same[path]}

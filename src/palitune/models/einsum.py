@@ -1,10 +1,10 @@
-"""Weights that are contracted with their input, with adapters beside them."""
+"""Weights that are contracted with their input, quantized or not, with adapters beside them."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from palitune.models import lora
+from palitune.models import lora, weight
 from palitune.models.arrays import Tree
 
 
@@ -34,5 +34,5 @@ class Einsum(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = jnp.einsum(self.equation, x, self.param("w", self.w_init, self.shape).astype(x.dtype))
+        y = jnp.einsum(self.equation, x, weight.of(self, "w", self.w_init, self.shape, x.dtype))
         return y + adapt(self, self.equation, "w", x, self.dropout)

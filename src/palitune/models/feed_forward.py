@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from palitune.models import lora
+from palitune.models import lora, weight
 from palitune.models.einsum import adapt, fan_in
 from palitune.models.spec import GemmaSpec
 
@@ -46,8 +46,8 @@ class FeedForward(nn.Module):
     @nn.compact
     def __call__(self, x: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
         width, hidden = self.config.width, self.config.mlp_dim
-        gating = self.param("gating_einsum", fan_in((1,), (0, 2)), (2, width, hidden)).astype(x.dtype)
-        linear = self.param("linear", fan_in((0,), (1,)), (hidden, width)).astype(x.dtype)
+        gating = weight.of(self, "gating_einsum", fan_in((1,), (0, 2)), (2, width, hidden), x.dtype)
+        linear = weight.of(self, "linear", fan_in((0,), (1,)), (hidden, width), x.dtype)
         projections = []
         for number, name in enumerate(("gate", "up")):
             if self.has_variable(KEPT, name):

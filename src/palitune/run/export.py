@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from palitune import workspace
 from palitune.checkpoint import (
+    dequantized,
     manifest,
     opening,
     operating_point,
@@ -35,6 +36,7 @@ from palitune.checkpoint.tensor_files import INDEX_SUFFIX, SUFFIX
 from palitune.checkpoint.tensor_writer import SHARD_BYTES, TensorSource
 from palitune.checkpoint.transformers_checkpoint import CONFIG, TransformersCheckpoint
 from palitune.config.export import ExportSettings
+from palitune.config.quantization import EXACT, Quantization
 from palitune.data import model_vocabulary
 from palitune.data.vocabulary import Vocabulary
 from palitune.errors import UsageError
@@ -124,14 +126,18 @@ def _write_whole(made: Path, source: _Source, settings: ExportSettings, shard_by
     for name, content in beside.content.items():
         atomic_files.write(made / name, content)
     atomic_files.write(made / CONFIG, (json.dumps(config, indent=2) + "\n").encode())
+    folder = workspace.cache() / "quantized"
+    kept = dequantized.for_merging(source.path, source.checkpoint, folder, keep=settings.keep_quantized)
     card = _card(source, spec, dtype.name)
+    if not kept.has_same_scores:
+        card = card._replace(results=card.results._replace(evaluated=None), threshold=None)
     atomic_files.write(made / CARD, model_card.text(card).encode())
-    _write_manifest(made, source, card)
-    with _counted(_tensors(source, spec, dtype), silent) as counted:
+    _write_manifest(made, source, card, whole=True)
+    with _counted(_tensors(source, kept.checkpoint, spec, dtype), silent) as counted:
         tensor_writer.save(made, counted, shard_bytes=shard_bytes)
     if card.threshold is not None:
         _write_threshold(made, card.threshold, TransformersCheckpoint(made))
-    return [*_remarks(source, spec, dtype, settings), *beside.notes]
+    return [*_remarks(source, spec, dtype, settings), *([kept.note] if kept.note else []), *beside.notes]
 
 
 def _write_adapter(made: Path, source: _Source, settings: ExportSettings) -> list[str]:
@@ -144,15 +150,20 @@ def _write_adapter(made: Path, source: _Source, settings: ExportSettings) -> lis
     dtypes = sorted({array.dtype.name for path, array in found.arrays.items() if not path.endswith(lora.ALPHA)})
     card = _card(source, source.spec, dtypes[0])
     name = model_card.base_model(card) or card.base or card.title
+    how = manifest.quantization(source.path)
+    if how.is_any:
+        found.notes.append(
+            f"it was trained beside {how.name}: beside the base as it is, scores differ from its figures"
+        )
     card = card._replace(adapter_of=name, remarks=found.notes)
     if settings.as_lora:  # figures and threshold are of the weights that it only comes close to
         card = card._replace(results=card.results._replace(evaluated=None), threshold=None)
     peft_writer.write(made, source.spec, found.arrays, name)
     atomic_files.write(made / CARD, model_card.text(card).encode())
-    _write_manifest(made, source, card)
+    _write_manifest(made, source, card, whole=False)
     if card.threshold is not None and isinstance(source.checkpoint, Overlay):
         adapter = PeftAdapter(made, source.spec)
-        _write_threshold(made, card.threshold, Overlay(source.checkpoint.base, adapter, name))
+        _write_threshold(made, card.threshold, Overlay(source.checkpoint.base, adapter, name), how)
     note = f"the adapter is for {name}"
     if model_card.base_model(card) is None and source.base is None:
         note += f": palitune export {name} --to FOLDER makes the folder that PEFT puts it on"
@@ -161,14 +172,18 @@ def _write_adapter(made: Path, source: _Source, settings: ExportSettings) -> lis
     return [*found.notes, note]
 
 
-def _write_manifest(made: Path, source: _Source, card: Card) -> None:
-    """What palitune knows of a checkpoint that it has trained and its numbers do not say; the prompt above all."""
+def _write_manifest(made: Path, source: _Source, card: Card, *, whole: bool) -> None:
+    """What palitune knows of a checkpoint that it has trained and its numbers do not say; the prompt above all.
+
+    Args:
+      whole: whether its weights are there too, and so need not be quantized as those of an adapter's base.
+    """
     known = manifest.read(source.path)
     if known:
         content = manifest.text(
             base=None,
             dtypes={},
-            config=known["config"],
+            config=manifest.without_quantization(known["config"]) if whole else known["config"],
             data="",  # a folder of this machine
             learned=known.get("learned"),
             made_from=card.base,
@@ -177,8 +192,8 @@ def _write_manifest(made: Path, source: _Source, card: Card) -> None:
         atomic_files.write(made / manifest.IN_FOLDER, content.encode())
 
 
-def _write_threshold(made: Path, stored: operating_point.Stored, checkpoint: Stored) -> None:
-    content = stored._replace(checkpoint=operating_point.mark(checkpoint))
+def _write_threshold(made: Path, stored: operating_point.Stored, checkpoint: Stored, how: Quantization = EXACT) -> None:
+    content = stored._replace(checkpoint=operating_point.mark(checkpoint, how))
     operating_point.write_file(made / operating_point.IN_FOLDER, content)
 
 
@@ -232,9 +247,9 @@ def _config(source: _Source, dtype: DType) -> tuple[Json, ModelSpec]:
     return transformers_config_writing.write(spec, dtype.name, given), spec
 
 
-def _tensors(source: _Source, spec: ModelSpec, dtype: DType) -> dict[str, TensorSource]:
+def _tensors(source: _Source, checkpoint: Stored, spec: ModelSpec, dtype: DType) -> dict[str, TensorSource]:
     """Every tensor by its published name; adapters are multiplied in float32 before the dtype is changed."""
-    merged = MergedCheckpoint(source.checkpoint, np.dtype(np.float32))
+    merged = MergedCheckpoint(checkpoint, np.dtype(np.float32))
     _, arrays = padded_vocabulary.sized(source.spec, merged, spec.llm.vocab_size)
     return tensors_of(spec, arrays, dtype)
 

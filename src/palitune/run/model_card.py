@@ -286,12 +286,12 @@ def _program(card: Card, prompt: str) -> list[str]:
 
 
 def _settings(card: Card) -> list[str]:
-    of = {one.name: one.details.method for one in settings_of(TrainingConfig)}
+    of = {one.name: one.details.methods for one in settings_of(TrainingConfig)}
     used = {
         name: value
         for name, value in card.config.items()
         if (name == "seed" or value not in (None, "", 0, False, [], ()))
-        and of.get(name) in (None, card.config.get("method"))
+        and (not of.get(name) or card.config.get("method") in of[name])
         and name not in OF_THE_MACHINE
         and (name != "prompt" or _prompt(card))
         and (card.config.get("second_pass") or not name.startswith("second_"))

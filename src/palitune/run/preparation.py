@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from palitune import path_patterns, workspace
 from palitune.checkpoint import manifest
+from palitune.config.quantization import EXACT, NONE, Quantization
 from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import status
 from palitune.data import dataset_files, example_files, label_sets, templates
@@ -46,6 +47,7 @@ class Configured:
     frames: str
     count: int  # of training examples in the data
     labels: LabelSet = YES_NO
+    base: Quantization = EXACT  # how what the model was trained beside was kept
     checkpoint: Weights | None = None  # parameters by path; None before a model is opened
 
     def __call__(self, trial: Trial) -> TrainingConfig:
@@ -54,7 +56,9 @@ class Configured:
         require_effect(own)
         examples = self._examples(own)
         answers = {"labels": self.labels.classes, "positive": self.labels.positive}
-        made = training(own, prompt=self.prompt, frames=self.frames, **answers, **examples)
+        how = _quantization(own, self.base)
+        kept = {"quantize": how.kind, "quantize_embeddings": how.embeddings}
+        made = training(own, prompt=self.prompt, frames=self.frames, **answers, **examples, **kept)
         if made.examples < made.batch_size * made.accumulate:
             one = f"one batch of {made.batch_size}" + (f" x {made.accumulate}" if made.accumulate > 1 else "")
             shown = f"--examples {made.examples} is"
@@ -69,6 +73,27 @@ class Configured:
         if own.examples is not None:
             raise UsageError("--epochs and --examples both say how long a pass is: leave one out")
         return {"examples": own.epochs * self.count}
+
+
+def _quantization(own: RunConfig, base: Quantization) -> Quantization:
+    """How frozen parameters are kept: as was asked for, as the method has it, or as they were.
+
+    Raises:
+      UsageError: there is nothing frozen, or the method is one that quantizes.
+    """
+    method = METHODS[own.method]
+    asked = Quantization(own.quantize or NONE, own.quantize_embeddings)
+    if method.trains_mlp and method.trains_embedder:
+        if asked.is_any:
+            raise UsageError(f"--method {own.method} trains every parameter, and only frozen ones can be quantized")
+        return EXACT
+    if own.quantize == NONE and method.quantize != NONE:
+        other = f"--method {own.method} is for weights of 4 or 8 bits"
+        raise UsageError(other, hint="--method lora trains the same adapters beside weights as they are")
+    if own.quantize is not None:
+        return asked
+    kind = method.quantize if method.quantize != NONE else base.kind
+    return Quantization(kind, asked.embeddings or base.embeddings)
 
 
 def _with_adapters(made: TrainingConfig, own: RunConfig, checkpoint: Weights) -> TrainingConfig:
@@ -119,7 +144,8 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
             example_files.require_labels(examples, labels.labels)
             sets[path] = label_sets.spelled(examples, labels.labels)
     train, valid = sets[train_file], sets[valid_file or train_file]
-    configured = Configured(config, _prompt(config, source, train), frames, len(train), labels)
+    base = manifest.quantization(source)
+    configured = Configured(config, _prompt(config, source, train), frames, len(train), labels, base)
     for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
         configured(trial)
     model = load(source, config, quiet=config.quiet)
@@ -130,6 +156,10 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     count = sum(1 for _ in templates.separated(model.template, train))
     configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
     configs = [configured(trial) for trial in trials.known()]
+    first = configs[0]
+    model = model._replace(
+        quantization=Quantization(first.quantize, first.quantize_embeddings), trainable=METHODS[first.method].trainable
+    )
     # A trainable image encoder needs pixels, and so do images that augmentation changes.
     pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
     features = config.features and not pixels

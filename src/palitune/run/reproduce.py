@@ -106,7 +106,10 @@ def _excluded(given: Mapping[str, Any], options: Mapping[str, Any]) -> list[str]
     """Recorded settings that cannot go with what was given, by name."""
     known = recorded_settings()
     method = given.get("method", options.get("method", known["method"].default))
-    gone = [name for name in options if name not in given and known[name].details.method not in (None, method)]
+    gone = [
+        name for name in options
+        if name not in given and known[name].details.methods and method not in known[name].details.methods
+    ]  # fmt: skip
     gone += [one for pair in EITHER for one, other in (pair, pair[::-1])
              if one in options and one not in given and other in given]  # fmt: skip
     return list(dict.fromkeys(gone))

@@ -111,6 +111,7 @@ class TrainingSetups:
             isinstance(self.shown, Features),
             self._packing(config),
             any(text.branches is not None for text in self.train_texts),
+            frozenset(delta.inherited(model.checkpoint)),
         )
 
     def _packing(self, config: TrainingConfig) -> batches.Packing | None:

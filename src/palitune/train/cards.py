@@ -53,6 +53,7 @@ def _geforce(
 CARDS = {
     card.name: card
     for card in (
+        _geforce("rtx3050-6gb", "8.6", 18, 6, 168, 2, 1.470),
         _geforce("rtx3060-12gb", "8.6", 28, 12, 360, 3, 1.777),
         _geforce("rtx3090-24gb", "8.6", 82, 24, 936, 6, 1.695),
         _geforce("rtx4070-12gb", "8.9", 46, 12, 504, 36, 2.475),

@@ -23,6 +23,7 @@ from palitune.data.batches import Batch
 from palitune.models import feed_forward, gemma, multimodal, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
+from palitune.models.table import Table
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
 from palitune.train.step_options import Options, Outcome
@@ -284,14 +285,14 @@ def _language_model(
     x, runs = layers.forward(walk, sequence.x, options.kept_layers)
     hidden, back_through_last = walk.through(LAYERS, layers.last, layers.last_block, x, {})
 
-    def loss_of(normed: jax.Array, table: jax.Array) -> objective.Loss:
+    def loss_of(normed: jax.Array, table: Table) -> objective.Loss:
         softcap = config.llm.final_logits_softcap
         return objective.mean_loss(normed, table, batch, options.chunks, options.label_smoothing, softcap)
 
     def tail(params: Tree, hidden: jax.Array) -> objective.Loss:
         return loss_of(gemma.final_norm(params["llm"], hidden), jax.lax.stop_gradient(table))
 
-    table = jnp.asarray(gemma.output_table(walk.tree("table")["llm"]))
+    table = jax.tree.map(jnp.asarray, gemma.output_table(walk.tree("table")["llm"]))
     normed = gemma.final_norm(walk.tree("final_norm")["llm"], hidden)
     loss, gradient = walk.back("final_norm", tail, hidden, objective.Loss(jnp.ones(()), jnp.zeros(())))
     walk.finite &= jnp.isfinite(loss.value)

@@ -13,12 +13,14 @@ from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
 from palitune.models import gemma, multimodal
+from palitune.models import table as tables
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.gemma import Dropout
 from palitune.models.spec import ModelSpec
+from palitune.models.table import Rows, Table
 
 # Hidden states, table, targets, normalizers and, without chunks, the logits: for the backward pass.
-Residuals = tuple[jax.Array, AnyArray, AnyArray, jax.Array, jax.Array | None]
+Residuals = tuple[jax.Array, Table, AnyArray, jax.Array, jax.Array | None]
 
 
 class Loss(NamedTuple):
@@ -54,7 +56,7 @@ def text_of(batch: Batch) -> multimodal.Text:
 
 def mean_loss(
     hidden: Float[Array, "B K D"],
-    table: Float[AnyArray, "V D"],
+    table: Table,
     batch: Batch,
     chunks: int = 1,
     smoothing: float = 0.0,
@@ -76,7 +78,7 @@ def mean_loss(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def token_losses(
     hidden: Float[Array, "M D"],
-    table: Float[AnyArray, "V D"],
+    table: Table,
     targets: Int[AnyArray, " M"],
     chunks: int = 1,
     smoothing: float = 0.0,
@@ -88,7 +90,7 @@ def token_losses(
     target goes evenly to the whole vocabulary (https://arxiv.org/abs/1512.00567); with `softcap` a tanh squeezes logits
     into (-softcap, softcap).
     With `chunks` above 1 the vocabulary goes by in as many pieces, [M, V / chunks] logits at a time, twice: once for
-    the loss and once for the gradient.
+    the loss and once for the gradient. A quantized table, which has no gradient, goes by in some pieces in any case.
     """
     return _forward(hidden, table, targets, chunks, smoothing, softcap)[0]
 
@@ -98,17 +100,22 @@ def _logits(hidden: jax.Array, rows: AnyArray, softcap: float | None) -> jax.Arr
     return jnp.tanh(logits / softcap) * softcap if softcap else logits
 
 
-def _piece(table: AnyArray, chunk: Index, chunks: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _piece(table: Table, chunk: Index, chunks: int, dtype: DTypeLike) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Rows of one chunk of the table, the number of its first row, and which of the rows no earlier chunk had."""
     size = -(-table.shape[0] // chunks)
     start = jnp.minimum(chunk * size, table.shape[0] - size)
-    return jax.lax.dynamic_slice_in_dim(table, start, size), start, start + jnp.arange(size) >= chunk * size
+    return tables.piece(table, start, size, dtype), start, start + jnp.arange(size) >= chunk * size
+
+
+def _pieces(table: Table, chunks: int) -> int:
+    return max(chunks, tables.PIECES) if isinstance(table, Rows) else chunks
 
 
 def _forward(
-    hidden: jax.Array, table: AnyArray, targets: AnyArray, chunks: int, smoothing: float, softcap: float | None
+    hidden: jax.Array, table: Table, targets: AnyArray, chunks: int, smoothing: float, softcap: float | None
 ) -> tuple[tuple[jax.Array, jax.Array], Residuals]:
-    if chunks == 1:
+    chunks = _pieces(table, chunks)
+    if not isinstance(table, Rows) and chunks == 1:
         logits = _logits(hidden, table, softcap)
         normalizer = jax.nn.logsumexp(logits, axis=-1)
         own = jnp.take_along_axis(logits, targets[:, None], axis=-1)[:, 0]
@@ -120,7 +127,7 @@ def _forward(
 
     def piece(chunk: Index, carry: Tree) -> Tree:
         top, total, own, summed = carry
-        rows, first, new = _piece(table, chunk, chunks)
+        rows, first, new = _piece(table, chunk, chunks, hidden.dtype)
         logits = _logits(hidden, rows, softcap)
         summed += jnp.sum(jnp.where(new, logits, 0), axis=-1)
         logits = jnp.where(new, logits, -jnp.inf)
@@ -144,9 +151,10 @@ def _forward(
 
 def _backward(
     chunks: int, smoothing: float, softcap: float | None, kept: Residuals, cotangents: Tree
-) -> tuple[jax.Array, jax.Array, None]:
+) -> tuple[jax.Array, jax.Array | None, None]:
     hidden, table, targets, normalizer, logits = kept
     cotangent, _ = cotangents
+    chunks = _pieces(table, chunks)
 
     def of_logits(logits: jax.Array, first: Index, new: jax.Array | bool) -> jax.Array:
         """The gradient of the logits of rows `first`..., in the dtype of the computation."""
@@ -159,22 +167,24 @@ def _backward(
             difference *= 1 - jnp.square(logits / softcap)
         return jnp.where(new, difference * cotangent[:, None], 0).astype(hidden.dtype)
 
-    if logits is not None:
+    if logits is not None and not isinstance(table, Rows):
         d_logits = of_logits(logits, 0, True)
         d_table = jnp.einsum("MV,MD->VD", d_logits, hidden).astype(table.dtype)
         return jnp.einsum("MV,VD->MD", d_logits, table.astype(hidden.dtype)), d_table, None
 
     def piece(chunk: Index, carry: Tree) -> Tree:
         d_hidden, d_table = carry
-        rows, first, new = _piece(table, chunk, chunks)
+        rows, first, new = _piece(table, chunk, chunks, hidden.dtype)
         d_logits = of_logits(_logits(hidden, rows, softcap), first, new)
-        d_hidden += jnp.einsum("MV,VD->MD", d_logits, rows.astype(hidden.dtype), preferred_element_type=jnp.float32)
+        d_hidden += jnp.einsum("MV,VD->MD", d_logits, rows, preferred_element_type=jnp.float32)
+        if isinstance(table, Rows):
+            return d_hidden, None
         d_rows = jnp.einsum("MV,MD->VD", d_logits, hidden).astype(table.dtype)
         size = d_rows.shape[0]
         before = jax.lax.dynamic_slice_in_dim(d_table, first, size)
         return d_hidden, jax.lax.dynamic_update_slice_in_dim(d_table, before + d_rows, first, 0)
 
-    zeros = (jnp.zeros(hidden.shape), jnp.zeros_like(table))
+    zeros = (jnp.zeros(hidden.shape), None if isinstance(table, Rows) else jnp.zeros_like(table))
     d_hidden, d_table = jax.lax.fori_loop(0, chunks, piece, zeros)
     return d_hidden.astype(hidden.dtype), d_table, None
 

@@ -22,12 +22,13 @@ from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.checkpoint.parameter_dtypes import resident_dtype
+from palitune.config.quantization import Quantization
 from palitune.config.run_config import TrainingConfig
 from palitune.data import batches
 from palitune.data.batches import Batch, Packing
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import lora
+from palitune.models import attention, lora, quantization
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
@@ -54,6 +55,7 @@ class Work(NamedTuple):
     features: bool  # whether image features come from the cache, so that the image encoder is not on the device
     packing: Packing | None = None  # of short texts without images, several to a row
     branches: bool = False  # whether an example has several questions
+    learned: frozenset[str] = frozenset()  # paths of what differs from the base, and so is not quantized
 
 
 class Memory(NamedTuple):
@@ -91,15 +93,17 @@ def parameters(work: Work) -> tuple[Shapes, Shapes]:
 
         stored |= jax.eval_shape(adapters)
     chosen, frozen = trees.split(stored, method.trainable)
-    learning = weights_dtype(c, work.dtype)
-    return (
-        {path: jax.ShapeDtypeStruct(leaf.shape, learning) for path, leaf in chosen.items()},
-        {
-            path: jax.ShapeDtypeStruct(leaf.shape, resident_dtype(leaf.dtype, work.dtype))
-            for path, leaf in frozen.items()
-            if not (work.features and path.startswith("img/"))
-        },
-    )
+    learning, how = weights_dtype(c, work.dtype), Quantization(c.quantize, c.quantize_embeddings)
+    kept: Shapes = {}
+    for path, leaf in frozen.items():
+        if work.features and path.startswith("img/"):
+            continue
+        if quantization.covers(how, path) and path not in work.learned:
+            parts = quantization.described(how, path, leaf.shape)
+            kept |= {name: jax.ShapeDtypeStruct(*part) for name, part in parts.items()}
+        else:
+            kept[path] = jax.ShapeDtypeStruct(leaf.shape, resident_dtype(leaf.dtype, work.dtype))
+    return {path: jax.ShapeDtypeStruct(leaf.shape, learning) for path, leaf in chosen.items()}, kept
 
 
 def batch(work: Work) -> Batch:
@@ -306,7 +310,7 @@ def estimate(work: Work, keep: int) -> Memory:
     inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * keptsize_of(work.sizes, inputs, work.dtype)
     if method.trains_image_encoder and img:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
-    scores = 8 * examples * llm.num_heads * length**2
+    scores = 8 * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
     walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         walk += 2 * size_of({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
@@ -314,6 +318,7 @@ def estimate(work: Work, keep: int) -> Memory:
     table = llm.vocab_size * llm.width * size if method.trains_embedder else 0
     encoder = 0
     if img and not work.features:
-        encoder = (10 if method.trains_image_encoder else 6) * examples * img.num_heads * img.num_patches**2
+        together = min(examples * img.num_heads * img.num_patches**2, attention.MOST_SCORES)
+        encoder = (10 if method.trains_image_encoder else 6) * together
     temporaries = inputs_kept + max(walk, table, logits, encoder) + size_of(inputs)
     return Memory(size_of(trainable) + size_of(frozen), size_of(state), temporaries, estimated=True)

@@ -7,6 +7,7 @@ from typing import TypedDict
 from jax.sharding import Sharding
 
 from palitune.config.learning import LearningSettings
+from palitune.config.quantization import NONE
 from palitune.config.run_config import require_effect, training
 from palitune.method import METHODS
 from palitune.train import cards, floor, plan
@@ -69,7 +70,9 @@ class PlanTable:
           UsageError: settings that have no effect together.
         """
         require_effect(settings)
-        config = training(settings)
+        kept = self.work.config
+        usual = METHODS[settings.method].quantize if kept.quantize == NONE else kept.quantize
+        config = training(settings, quantize=usual, quantize_embeddings=kept.quantize_embeddings)
         has_features = self.work.features and not METHODS[config.method].trains_image_encoder
         work = self.work._replace(config=config, features=has_features)
         largest = plan.largest_batch(work, self.room)

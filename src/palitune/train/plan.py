@@ -310,7 +310,8 @@ def estimate(work: Work, keep: int) -> Memory:
     inputs_kept = (llm.depth - 1) * tokens * llm.width * size + keep * keptsize_of(work.sizes, inputs, work.dtype)
     if method.trains_image_encoder and img:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
-    scores = 8 * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
+    # Where logits are squeezed, the derivative of that, and what it is multiplied by, are there too.
+    scores = (16 if llm.attn_logits_softcap else 8) * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
     walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         walk += 2 * size_of({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})

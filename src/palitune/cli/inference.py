@@ -5,6 +5,7 @@ import argparse
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
 from palitune.config.predictor_config import PredictorConfig
+from palitune.config.sharding import Shard, ShardSettings
 
 INPUT = Input()
 DESCRIPTION = """\
@@ -25,8 +26,11 @@ examples:
   ./13-inference.py -l x -d tmp/all.tsv --resume tmp/out.tsv       write tmp/out.tsv, or continue it
   ./13-inference.py -d tmp/all.tsv | grep -v '\\bTrue\\b.*\\byes$'    all but the true positives
   ls dataset/images | ./13-inference.py -d - -i dataset/images      images without labels
+  ./13-inference.py -d tmp/all.tsv --resume tmp/out.tsv --shard 3/64    the third of 64 parts, on as many machines;
+                                                                    palitune gather tmp/out.tsv puts them together
 
---resume does not check which model and prompt wrote the lines that are already in OUT: use the same ones.
+--resume does not check which model and prompt wrote the lines that are already in OUT, except with --shard: use the
+same ones.
 """
 
 
@@ -42,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="OUT", help=text)
     text = "write JSONL: all keys of a record, with correct, p_yes and answer"
     parser.add_argument("--jsonl", action="store_true", help=text)
+    arguments.add(parser, ShardSettings)
     arguments.add(parser, PredictorConfig)
 
 
@@ -49,6 +54,9 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune inference` with the arguments that were given."""
     from palitune.run.inference import Wanted, answer
 
+    shard = arguments.read(ShardSettings, args).shard
     skip = args.on_bad_image == "skip"
-    wanted = Wanted(args.data, skip, args.resume, args.jsonl, args.batch_size, args.quiet)
+    wanted = Wanted(
+        args.data, skip, args.resume, args.jsonl, args.batch_size, args.quiet, Shard(*shard) if shard else None
+    )
     answer(arguments.read(PredictorConfig, args), wanted)

@@ -13,7 +13,12 @@ from palitune.errors import BadDataError
 
 
 def resume(
-    path: Path, out: IO[bytes], examples: Callable[[], Iterator[Example]], jsonl: bool, may_skip: bool
+    path: Path,
+    out: IO[bytes],
+    examples: Callable[[], Iterator[Example]],
+    jsonl: bool,
+    may_skip: bool,
+    left_out: list[int] | None = None,
 ) -> tuple[int, int]:
     """Counts the lines that are there, and the examples up to the last of them; half a line at the end is cut off.
 
@@ -24,6 +29,7 @@ def resume(
       examples: reads the examples that are asked about, from the first one.
       jsonl: whether answers are JSONL, and not TSV.
       may_skip: examples may have no line, because their images cannot be used.
+      left_out: takes the numbers of those that have none before the last line.
 
     Raises:
       BadDataError: the lines are no answers, or answers to other examples.
@@ -62,6 +68,8 @@ def resume(
                 break
             if not may_skip:
                 raise other
+            if left_out is not None:
+                left_out.append(record.number)
         else:
             raise other
         done += 1

@@ -92,11 +92,10 @@ class Process:
             raise RuntimeError(f"{out} {shard}: {process.returncode} {errors.decode()}")
         return time.perf_counter() - start
 
-    def kill(self, out: str, shard: Shard, rng: random.Random, longest: float) -> str:
-        """Starts a shard and kills it: what it was at."""
+    def kill(self, out: str, shard: Shard, rng: random.Random, longest: float, is_patient: bool) -> str:
+        """Starts a shard and kills it, if patient while it writes answers; returns what it was at."""
         path = answer_shards.path_of(self.folder / out, shard)
         before = path.stat().st_size if path.exists() else 0
-        is_patient = rng.random() < 0.5
         begun = time.perf_counter()
         limit = rng.random() * longest
         with self.start(out, shard) as process:
@@ -124,7 +123,8 @@ def disturb(
         unfinished = [one for one in shards if not is_finished(answer_shards.path_of(process.folder / out, one))]
         if not unfinished:
             raise RuntimeError(f"all shards were over before {kills} kills: more records, or fewer kills")
-        what = process.kill(out, rng.choice(unfinished), rng, longest)
+        is_patient = sum(at.values()) % 2 == 0
+        what = process.kill(out, rng.choice(unfinished), rng, longest, is_patient)
         at[what] = at.get(what, 0) + 1
     print(f"killed: {', '.join(f'{count} {what}' for what, count in sorted(at.items()))}", flush=True)
 

@@ -33,3 +33,4 @@ def test_killed_at_any_moment(
     print(done.stdout)
     assert "what was gathered is what one process has written, byte for byte" in done.stdout
     assert f"{kills} kills" in done.stdout
+    assert " writing" in done.stdout

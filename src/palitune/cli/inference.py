@@ -37,13 +37,15 @@ same ones.
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune inference` to its parser."""
     parser.epilog = EXAMPLES
-    text = "records, JSONL or TSV; - is standard input"
+    text = "records, JSONL, TSV, CSV or Parquet, or an address such as s3://; - is standard input"
     parser.add_argument("-d", "--data", metavar="FILE", help=text)
     parser.add_argument("-b", "--batch-size", type=values.positive_int, default=8, metavar="N", help="(%(default)s)")
     text = "stop before the model is asked, naming all of them, or leave their records out (stop)"
     parser.add_argument("--on-bad-image", choices=("stop", "skip"), default="stop", help=text)
     text = "write to OUT instead of standard output, after the lines that an interrupted run left there"
     parser.add_argument("--resume", metavar="OUT", help=text)
+    text = "write to OUT when all answers are there, to an address such as s3:// too; OUT.parquet is a table"
+    parser.add_argument("--output", metavar="OUT", help=text)
     text = "write JSONL: all keys of a record, with correct, p_yes and answer"
     parser.add_argument("--jsonl", action="store_true", help=text)
     arguments.add(parser, ShardSettings)
@@ -56,7 +58,6 @@ def run(args: argparse.Namespace) -> None:
 
     shard = arguments.read(ShardSettings, args).shard
     skip = args.on_bad_image == "skip"
-    wanted = Wanted(
-        args.data, skip, args.resume, args.jsonl, args.batch_size, args.quiet, Shard(*shard) if shard else None
-    )
+    part = Shard(*shard) if shard else None
+    wanted = Wanted(args.data, skip, args.resume, args.jsonl, args.batch_size, args.quiet, part, args.output)
     answer(arguments.read(PredictorConfig, args), wanted)

@@ -52,7 +52,7 @@ class Reader(Lines):
         if found is not None:
             self.by_name = True
             self.columns = self.fields.columns(found[0], self.labelled, where)
-        elif self.name.lower().endswith(".csv"):
+        elif self.name.lower().endswith((".csv", ".parquet")):
             self.fields.require_header(text, where)
         return found
 

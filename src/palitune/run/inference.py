@@ -5,7 +5,7 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -36,7 +36,9 @@ from palitune.infer.loading import announce
 from palitune.infer.opening import open_model
 from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
+from palitune.run import whole_file
 from palitune.run.answer_lines import LineWriter, answer_line, continued_file
+from palitune.storage import remote
 
 FOLDER = "Is it the right folder? -i names another one"
 # What answers depend on beside the records, the model, the prompt and the labels.
@@ -50,11 +52,12 @@ class Wanted(NamedTuple):
     """What is answered, and how the answers are written.
 
     Attributes:
-      data: a file of examples, JSONL or TSV; "-" is standard input.
+      data: a file of examples, JSONL, TSV or a table, or its address; "-" is standard input.
       skip_bad_images: leave out examples whose images cannot be used, instead of stopping before the model runs.
       resume: a file that answers are added to; None writes to standard output.
       jsonl: write JSONL instead of TSV.
       batch_size: examples that are answered at a time.
+      output: a file that appears when all answers are there, Parquet by its ending; or an address, as s3://.
       shard: the part of the examples that is answered, with a file of its own beside `resume`; None is all of them.
     """
 
@@ -65,6 +68,7 @@ class Wanted(NamedTuple):
     batch_size: int = 8
     quiet: bool = False
     shard: Shard | None = None
+    output: str | None = None
 
     @property
     def deal(self) -> Deal:
@@ -73,19 +77,37 @@ class Wanted(NamedTuple):
 
 
 def answer(config: PredictorConfig, wanted: Wanted) -> None:
-    """Writes a line for every example, in their order, as soon as its batch is done.
+    """Writes a line for every example, in their order, as soon as its batch is done; or an output when all are.
 
     Raises:
       MissingInputError, BadDataError, ConfigurationError: a model, a file or an image cannot be used.
-      UsageError: the file to continue is the one that is read; or a shard has none.
+      UsageError: the file to continue is the one that is read; or a shard has none, or an output has one.
+      OutputExistsError: there is an output of this name.
+      NetworkError: an address cannot be used.
       Stopped: by a signal.
     """
+    if wanted.output is None:
+        _answer(config, wanted)
+        return
+    if wanted.resume:
+        raise UsageError("--output is written when all answers are there, and --resume as they come: leave one out")
+    with whole_file.made(wanted.output) as path:
+        is_table = whole_file.is_table(wanted.output)
+        try:
+            _answer(config, wanted._replace(resume=str(path), jsonl=wanted.jsonl or is_table))
+        except Stopped as stopped:
+            stopped.hint = None
+            raise
+
+
+def _answer(config: PredictorConfig, wanted: Wanted) -> None:
+    """Writes the lines to standard output, or adds them to a file. Raises as `answer`."""
     if wanted.shard is not None:
         if not wanted.resume or wanted.resume == "-":
             raise UsageError("--shard needs --resume OUT: the shards' answers go into files beside it")
         wanted = wanted._replace(resume=str(answer_shards.path_of(Path(wanted.resume), wanted.shard)))
     source = workspace.checkpoint_to_read(config.model)
-    images = ImageFolders.of(Path(wanted.data), config)
+    images = ImageFolders.of(STDIN if remote.is_address(wanted.data) else Path(wanted.data), config)
     with continued_file(wanted.resume, wanted.data) as out, Asked(wanted, out, images) as asked:
         opened = open_model(source, config, config, quiet=wanted.quiet, limit=0)
         frames = frames_of(source, config)
@@ -103,7 +125,7 @@ def answer(config: PredictorConfig, wanted: Wanted) -> None:
         known = seen_in_training.TrainedImageCounter(source, wanted.quiet)
         shortener = Shortener(opened.model.template)
         examples = known.watch(shortener(located(asked, images, asked.tell)))
-        answers = _rejected(predictor.predict(examples, asked.tell, block_size=wanted.batch_size), config.min_p)
+        answers = rejected_below(predictor.predict(examples, asked.tell, block_size=wanted.batch_size), config.min_p)
         try:
             written = asked.done + _write(asked.new(answers), total, out, made.labels, wanted)
             asked.finish()
@@ -132,10 +154,15 @@ class Asked:
         folders: where images are.
         """
         self.folders, self.wanted, self.deal = folders, wanted, wanted.deal
-        dataset_files.require_data(wanted.data)
         self.source = self.file = Path(wanted.data)
         self.done = self.passed = 0
         self.scratch = tempfile.TemporaryDirectory()
+        self.name = {"-": "stdin"}.get(wanted.data)  # in messages
+        if remote.is_address(wanted.data):
+            self.file, self.name = Path(self.scratch.name) / "copy", wanted.data
+            remote.fetch(wanted.data, self.file)
+        else:
+            dataset_files.require_data(wanted.data)
         if self.source == STDIN and (not wanted.skip_bad_images or wanted.resume):
             self.file = workspace.copied_stdin(Path(self.scratch.name))
         self.gaps: list[int] = []
@@ -169,17 +196,21 @@ class Asked:
     def begin(self, made: MadeWith, config: PredictorConfig) -> None:
         """Says beside a shard's answers what they are. Raises as `answer_shards.begin`."""
         if self.wanted.shard is not None and self.wanted.resume:
-            told = {name: getattr(config, name) for name in SETTINGS}
-            told |= {"jsonl": self.wanted.jsonl, "on_bad_image": self.wanted.skip_bad_images, **made._asdict()}
-            as_read = json.loads(json.dumps(told))
-            source = answer_shards.sha256(self.file)
-            self.facts = Facts(self.wanted.shard, self.deal.block, source, as_read)
+            self.facts = self.known(made, config)
             answer_shards.begin(Path(self.wanted.resume), self.facts, self.done > 0)
 
+    def known(self, made: MadeWith, config: PredictorConfig) -> Facts:
+        """What is known of a shard before its first answer."""
+        told = {name: getattr(config, name) for name in SETTINGS}
+        told |= {"jsonl": self.wanted.jsonl, "on_bad_image": self.wanted.skip_bad_images, **made._asdict()}
+        source, as_read = answer_shards.sha256(self.file), json.loads(json.dumps(told))
+        return Facts(self.wanted.shard or Shard(), self.deal.block, source, as_read)
+
     def finish(self) -> None:
-        """Says beside a shard's answers that all of them are there."""
-        if self.facts is not None and self.wanted.resume:
+        """Takes examples behind the last prediction for left out, and says beside a shard's answers that all are there."""
+        if self.wanted.shard is not None:
             self._leave_out(self.records)
+        if self.facts is not None and self.wanted.resume:
             answer_shards.finish(Path(self.wanted.resume), self.facts, self.records, self.gaps)
 
     def new(self, predictions: Iterator[Prediction]) -> Iterator[Prediction]:
@@ -198,8 +229,7 @@ class Asked:
             self.passed += 1
 
     def _read(self) -> Iterator[Example]:
-        name = "stdin" if self.source == STDIN else None
-        reader = Reader(self.file, labelled=False, name=name, folders=self.folders)
+        reader = Reader(self.file, labelled=False, name=self.name, folders=self.folders)
         yield from reader.numbered(None if self.wanted.shard is None else self.deal.has)
         self.records = reader.count
 
@@ -247,7 +277,7 @@ def _checked(asked: Asked, images: ImageFolders, source: ImageSource, frames: Fr
     raise BadDataError(f"{len(problems)} of {count} images cannot be used", where=wanted.data, hint=hint)
 
 
-def _rejected(predictions: Iterator[Prediction], least: float | None) -> Iterator[Prediction]:
+def rejected_below(predictions: Iterator[Prediction], least: float | None) -> Iterator[Prediction]:
     """The predictions, with "unsure" for what is less likely than the least probability.
 
     Raises:
@@ -260,10 +290,17 @@ def _rejected(predictions: Iterator[Prediction], least: float | None) -> Iterato
         yield rejected(one, least)
 
 
-def _of_examples(predictions: Iterator[Prediction]) -> Iterator[list[Prediction]]:
+def of_examples(predictions: Iterator[Prediction]) -> Iterator[list[Prediction]]:
     """The predictions of each example, as soon as all of them are there."""
     for first in predictions:
         yield [first, *itertools.islice(predictions, len(first.example.targets) - 1)]
+
+
+def line_of(predictions: Sequence[Prediction], labels: tuple[str, ...] | None, jsonl: bool) -> str:
+    """The line of one example's predictions."""
+    several = bool(predictions[0].target.name)  # which TSV has no columns for
+    said = label_answers.to_line(predictions[0].example, predictions) if several else None
+    return said or answer_line(predictions[0], labels, jsonl)
 
 
 def _write(
@@ -281,13 +318,11 @@ def _write(
     unknown, known = 0, plain_set(labels or ())
     with LineWriter(out) as write:
         try:
-            each = tqdm(_of_examples(predictions), "answering", total, unit="records", leave=False, disable=silent)
+            each = tqdm(of_examples(predictions), "answering", total, unit="records", leave=False, disable=silent)
             for one, *others in each:
-                several = bool(one.target.name)  # which TSV has no columns for
-                said = label_answers.to_line(one.example, [one, *others]) if several else None
-                write(said or answer_line(one, labels, wanted.jsonl))
+                write(line_of([one, *others], labels, wanted.jsonl))
                 count += 1
-                if not labels or several:
+                if not labels or one.target.name:
                     continue
                 if one.made is not None and one.made.decode and plain(one.text) not in known:
                     strange.append((one.example.subject, one.text))

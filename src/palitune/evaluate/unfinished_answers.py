@@ -1,7 +1,7 @@
 """A file of answers that was cut off: which examples have their line, so that inference goes on behind them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -49,12 +49,7 @@ def resume(
         other.where = f"{path}:{line[0]}"
         is_half = line[1] >= content_end
         if is_half:
-            # Of one of the records that follow: those before it may have been left out.
-            starts = (
-                (b"{" if jsonl or record.target.name else to_tsv(record).rpartition("\t")[0].encode())
-                for _, record in waiting
-            )
-            if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
+            if not _begins(line[2], (record for _, record in waiting), jsonl):
                 raise other
             break
         answer, said = reader.prediction(line)
@@ -75,6 +70,14 @@ def resume(
         done += 1
     os.ftruncate(out.fileno(), content_end)
     return done, passed
+
+
+def _begins(half: bytes, records: Iterable[Example], jsonl: bool) -> bool:
+    """Whether half a line is of one of the records that follow: those before it may have been left out."""
+    starts = (
+        (b"{" if jsonl or record.target.name else to_tsv(record).rpartition("\t")[0].encode()) for record in records
+    )
+    return any(half.startswith(start) or start.startswith(half) for start in starts)
 
 
 def _last_line_end(path: Path) -> int:

@@ -207,7 +207,7 @@ class Asked:
         return Facts(self.wanted.shard or Shard(), self.deal.block, source, as_read)
 
     def finish(self) -> None:
-        """Takes examples behind the last prediction for left out, and says beside a shard's answers that all are there."""
+        """Takes examples behind the last prediction for left out, and says beside a shard that it is whole."""
         if self.wanted.shard is not None:
             self._leave_out(self.records)
         if self.facts is not None and self.wanted.resume:

@@ -5,6 +5,7 @@ comes of it is written as that shard's file. A run that was interrupted asks onl
 what is gathered at the end is what one process would have written.
 """
 
+import json
 import logging
 import os
 import sys
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
+from palitune import errors
 from palitune.config.predictor_config import PredictorConfig
 from palitune.config.sharding import MOST, Shard
 from palitune.data import answer_shards
@@ -64,12 +66,18 @@ class ShardAnswerer:
         self.predictor = Predictor.of(config, batch_size=wanted.batch_size, quiet=True)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """The lines of the shards whose numbers are in `batch`, and what is known of each."""
-        found = [self.answered(Shard(int(number), self.count)) for number in batch["number"]]
-        return {name: [one[name] for one in found] for name in found[0]}
+        """The lines of the shards whose numbers are in `batch`, and what is known of each, or is wrong with it."""
+        found = []
+        for number in batch["number"]:
+            try:
+                content, told = self.answered(Shard(int(number), self.count))
+            except PalituneError as error:  # it would be asked again
+                content, told = b"", {"error": [type(error).__name__, error.what, error.where, error.hint]}
+            found.append((int(number), content, json.dumps(told)))
+        return dict(zip(("number", "content", "told"), map(list, zip(*found, strict=True)), strict=True))
 
-    def answered(self, shard: Shard) -> dict[str, Any]:
-        """One shard's lines. Raises as `Predictor.predict`."""
+    def answered(self, shard: Shard) -> tuple[bytes, dict[str, Any]]:
+        """One shard's lines, and what is known of them. Raises as `Predictor.predict`."""
         wanted, made = self.wanted._replace(shard=shard), self.predictor.made
         folders = ImageFolders.of(Path(wanted.data), self.config)
 
@@ -86,7 +94,7 @@ class ShardAnswerer:
             facts = asked.known(made, self.config)
         content = "".join(lines).encode("utf-8", "surrogateescape")
         told = {"block": facts.block, "source": facts.source, "made": facts.made}
-        return {"number": shard.number, "content": content, "told": told, "gaps": asked.gaps, "records": asked.records}
+        return content, told | {"left_out": asked.gaps, "records": asked.records}
 
 
 def answer(config: PredictorConfig, wanted: Wanted, work: Work, *, overwrite: bool = False) -> None:
@@ -130,7 +138,6 @@ def _is_finished(path: Path) -> bool:
 def _answer_missing(ray: ModuleType, config: PredictorConfig, wanted: Wanted, work: Work, missing: list[Shard]) -> None:
     """Has workers answer shards, and writes the file of each as it comes. Raises what a worker has raised."""
     if not ray.is_initialized():
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what a cluster says to itself is in its own logs
         own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(os.cpu_count() or 1, work.workers + 1)}
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **own)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -146,24 +153,17 @@ def _answer_missing(ray: ModuleType, config: PredictorConfig, wanted: Wanted, wo
         for row in tqdm(answered.iter_rows(), "answering", len(numbers), unit="shards", leave=False, disable=silent):
             _keep(Path(str(wanted.resume)), Shard(int(row["number"]), work.total), row)
     except ray.exceptions.RayError as error:
-        raise _cause(error) from None
+        line = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
+        raise ConfigurationError(f"a worker has failed: {line}", hint="Ray's own logs tell more") from None
 
 
 def _keep(out: Path, shard: Shard, row: dict[str, Any]) -> None:
-    """Writes a shard's answers, and what is known of them beside."""
-    path, told = answer_shards.path_of(out, shard), row["told"]
-    facts = Facts(shard, int(told["block"]), told["source"], told["made"])
+    """Writes a shard's answers, and what is known of them beside. Raises what was wrong with it."""
+    path, told = answer_shards.path_of(out, shard), json.loads(row["told"])
+    if "error" in told:
+        name, what, where, hint = told["error"]
+        raise getattr(errors, name)(what, where=where, hint=hint)
+    facts = Facts(shard, told["block"], told["source"], told["made"])
     facts.write(path)
     atomic_files.write(path, row["content"])
-    answer_shards.finish(path, facts, int(row["records"]), map(int, row["gaps"]))
-
-
-def _cause(error: BaseException) -> PalituneError:
-    """What went wrong in a worker, as the error that it was there."""
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, PalituneError):
-            return found
-        found = getattr(found, "cause", None) or found.__cause__ or found.__context__
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return ConfigurationError(f"a worker has failed: {lines[-1][:300]}", hint="ray's own logs tell more")
+    answer_shards.finish(path, facts, told["records"], told["left_out"])

@@ -30,7 +30,8 @@ from palitune.data.image_folders import ImageFolders
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.labels import LABELS
 from palitune.run.answer_lines import LineWriter, answer_line, continued_file
-from palitune.run.inference import Asked, Wanted
+from palitune.run.inference import Asked
+from palitune.run.wanted_answers import Wanted
 
 WORDS = ("rain", "sun", "fog", "a good day", "snow", "wind", "late", "cold")
 

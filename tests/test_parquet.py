@@ -13,7 +13,8 @@ from palitune.data import dataset_files
 from palitune.data.formats import parquet
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError, NetworkError, OutputExistsError
 from palitune.run import whole_file
-from palitune.run.inference import Wanted, answer
+from palitune.run.inference import answer
+from palitune.run.wanted_answers import Wanted
 from palitune.storage import remote
 
 pq = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'palitune[ray]'")
@@ -53,7 +54,7 @@ def test_a_damaged_table(tmp_path: Path) -> None:
     content = path.read_bytes()
     for damaged in (content[:-1], content[: len(content) // 2], content[:40] + bytes(40) + content[80:]):
         path.write_bytes(damaged)
-        with pytest.raises(BadDataError, match=r"this Parquet table is damaged|no column|Parquet"):
+        with pytest.raises(BadDataError, match="this is a Parquet table, and"):
             dataset_files.read(path)
 
 

@@ -54,7 +54,7 @@ def test_a_killed_worker_is_replaced(folder: Path, environment: dict[str, str]) 
         ["palitune", "inference", *ASKED], cwd=folder, env=environment, capture_output=True, text=True, check=True
     ).stdout
     assert len(whole.splitlines()) == RECORDS
-    command = ["palitune", "ray-inference", *ASKED, "-o", "out.tsv", "--workers", "2"]
+    command = ["palitune", "inference", *ASKED, "--resume", "out.tsv", "--ray-workers", "2"]
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as driver:
         while driver.poll() is None and not list(folder.glob("out.*-of-16.tsv")):
             time.sleep(0.05)
@@ -70,7 +70,18 @@ def test_a_killed_worker_is_replaced(folder: Path, environment: dict[str, str]) 
 @pytest.mark.slow
 def test_what_a_worker_raises_is_said_in_a_line(folder: Path, environment: dict[str, str]) -> None:
     (folder / "bad.jsonl").write_text('{"text": "day", "label": "yes"}\n{"text": 7}\n')
-    command = ["palitune", "ray-inference", "-m", "tinytext", "-d", "bad.jsonl", "-o", "bad.tsv", "--workers", "1"]
+    command = [
+        "palitune",
+        "inference",
+        "-m",
+        "tinytext",
+        "-d",
+        "bad.jsonl",
+        "--resume",
+        "bad.tsv",
+        "--ray-workers",
+        "1",
+    ]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 65, done.stderr
     assert "bad.jsonl:2: " in done.stderr

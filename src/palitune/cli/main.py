@@ -37,7 +37,6 @@ COMMANDS = {
     "chat": ("chat", "talk to a model, or ask it a question for each line of a pipe"),
     "inference": ("inference", "write a model's answers as lines of text"),
     "gather": ("gather", "put the answers of all shards together, in the order of the records"),
-    "ray-inference": ("ray_inference", "the same from all workers of a Ray cluster"),
     "aggregate": ("aggregate", "count what inference wrote, without a model"),
     "train": ("train", "fine-tune a model on a file of examples"),
     "filter": ("filter", "of what inference wrote, the lines to train on"),
@@ -76,7 +75,7 @@ exit codes: 0 done, 2 usage, 65 bad data, 66 missing input, 69 network, 73 outpu
 """
 # Commands that import JAX, which takes a second or more.
 ASKING = (
-    *("learn", "train", "validate", "chat", "inference", "ray-inference"),
+    *("learn", "train", "validate", "chat", "inference"),
     *("prompts", "baseline", "suspect", "verify", "pretrain-tiny"),
 )
 INTERNAL_ERROR = 70

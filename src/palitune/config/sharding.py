@@ -5,7 +5,8 @@ import re
 from typing import NamedTuple
 
 from palitune.config.settings import Settings, setting
-from palitune.config.value_kinds import Kind
+from palitune.config.value_kinds import Choice, File, Flag, Kind, Number, Whole
+from palitune.errors import UsageError
 
 MOST = 10_000  # shards of a file
 
@@ -51,8 +52,34 @@ class ShardOf(Kind[Shard]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardSettings(Settings):
-    """Which part of the records is answered."""
+    """What is answered, where the answers go, and which part is answered here or by which workers."""
 
+    data: str | None = setting(
+        None,
+        File(),
+        "records, JSONL, TSV, CSV or Parquet, or an address such as s3://; - is standard input",
+        "-d",
+        metavar="FILE",
+    )
+    batch_size: int = setting(8, Whole(), "records that are answered at a time", "-b", metavar="N")
+    on_bad_image: str = setting(
+        "stop",
+        Choice(("stop", "skip")),
+        "stop before the model is asked, naming all of them, or leave their records out",
+    )
+    resume: str | None = setting(
+        None,
+        File(),
+        "write to OUT instead of standard output, after the lines that an interrupted run left there",
+        metavar="OUT",
+    )
+    output: str | None = setting(
+        None,
+        File(),
+        "write to OUT when all answers are there, to an address such as s3:// too; OUT.parquet is a table",
+        metavar="OUT",
+    )
+    jsonl: bool = setting(False, Flag(), "write JSONL: all keys of a record, with correct, p_yes and answer")
     shard: tuple[int, int] | None = setting(
         None,
         ShardOf(),
@@ -61,3 +88,15 @@ class ShardSettings(Settings):
         metavar="I/N",
         shown="all records",
     )
+    ray_workers: int | None = setting(
+        None,
+        Whole(1, MOST),
+        "deal shards to so many workers of a Ray cluster, that of RAY_ADDRESS or one of this machine, and gather OUT",
+        metavar="N",
+    )
+    ray_gpus: float = setting(0.0, Number(0, 64, "from 0 to 64"), "GPUs of each of them, as 1 or 0.5", metavar="N")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.shard is not None and self.ray_workers is not None:
+            raise UsageError("--ray-workers deals all shards, and --shard is one of them: leave one out")

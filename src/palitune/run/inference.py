@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 from tqdm import tqdm
 
@@ -15,7 +15,7 @@ from palitune import workspace
 from palitune.config.predictor_config import PredictorConfig
 from palitune.config.sharding import Shard
 from palitune.data import answer_shards, dataset_files
-from palitune.data.answer_shards import Deal, Facts
+from palitune.data.answer_shards import Facts
 from palitune.data.answer_source import AnswerSource
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
@@ -38,6 +38,7 @@ from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run import whole_file
 from palitune.run.answer_lines import LineWriter, answer_line, continued_file
+from palitune.run.wanted_answers import Wanted
 from palitune.storage import remote
 
 FOLDER = "Is it the right folder? -i names another one"
@@ -46,34 +47,6 @@ SETTINGS = (
     *("text_column", "image_column", "label_column", "prompt_column", "label_columns", "map"),
     *("frames", "most_frames", "pool", "max_pixels", "min_p", "max_new_tokens", "dtype"),
 )
-
-
-class Wanted(NamedTuple):
-    """What is answered, and how the answers are written.
-
-    Attributes:
-      data: a file of examples, JSONL, TSV or a table, or its address; "-" is standard input.
-      skip_bad_images: leave out examples whose images cannot be used, instead of stopping before the model runs.
-      resume: a file that answers are added to; None writes to standard output.
-      jsonl: write JSONL instead of TSV.
-      batch_size: examples that are answered at a time.
-      output: a file that appears when all answers are there, Parquet by its ending; or an address, as s3://.
-      shard: the part of the examples that is answered, with a file of its own beside `resume`; None is all of them.
-    """
-
-    data: str
-    skip_bad_images: bool = False
-    resume: str | None = None
-    jsonl: bool = False
-    batch_size: int = 8
-    quiet: bool = False
-    shard: Shard | None = None
-    output: str | None = None
-
-    @property
-    def deal(self) -> Deal:
-        """Which examples are answered, in blocks that share no batch."""
-        return Deal(self.shard or Shard(), self.batch_size)
 
 
 def answer(config: PredictorConfig, wanted: Wanted) -> None:

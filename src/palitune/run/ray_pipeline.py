@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 from tqdm import tqdm
 
@@ -27,30 +27,12 @@ from palitune.errors import ConfigurationError, OutputExistsError, PalituneError
 from palitune.infer.asked import located
 from palitune.infer.predictor import Predictor
 from palitune.run.gathering import gather
-from palitune.run.inference import Asked, Wanted, line_of, of_examples, rejected_below
+from palitune.run.inference import Asked, line_of, of_examples, rejected_below
+from palitune.run.wanted_answers import Wanted
 from palitune.storage import append_file, atomic_files
 
 INSTALL = "Install it: pip install 'palitune[ray]'"
 SHARDS_OF_A_WORKER = 8  # so that all workers end at about the same time, and one that is replaced repeats little
-
-
-class Work(NamedTuple):
-    """How the work is dealt.
-
-    Attributes:
-      workers: processes with a model each.
-      shards: parts of the records; None is some for each worker.
-      gpus: of each worker, which may be less than one.
-    """
-
-    workers: int = 2
-    shards: int | None = None
-    gpus: float = 0
-
-    @property
-    def total(self) -> int:
-        """The number of shards."""
-        return self.shards or min(MOST, self.workers * SHARDS_OF_A_WORKER)
 
 
 class ShardAnswerer:
@@ -97,28 +79,29 @@ class ShardAnswerer:
         return content, told | {"left_out": asked.gaps, "records": asked.records}
 
 
-def answer(config: PredictorConfig, wanted: Wanted, work: Work, *, overwrite: bool = False) -> None:
+def answer(config: PredictorConfig, wanted: Wanted) -> None:
     """Writes the answers to `wanted.resume`, whole or not at all; the shards' files beside it stay.
 
     Raises:
-      ConfigurationError: ray is not installed.
+      ConfigurationError: ray is not installed, or a worker has failed.
       OutputExistsError: there is a file already, or another process is at work on it.
       MissingInputError, BadDataError, UsageError: as `run.inference.answer` and `gathering.gather`.
     """
     ray = _ray()
-    if not wanted.resume:
-        raise UsageError("the output is required: -o OUT")
-    out = Path(wanted.resume)
-    if out.exists() and not overwrite:
-        raise OutputExistsError("this file exists", where=str(out), hint="--overwrite replaces it")
+    if not wanted.resume or wanted.output:
+        raise UsageError("--ray-workers needs --resume OUT, and no --output: the shards' answers go beside OUT")
+    out, workers = Path(wanted.resume), wanted.ray_workers or 1
+    if out.exists():
+        raise OutputExistsError("this file exists", where=str(out), hint="Remove it, or name another one")
+    count = answer_shards.counts_of(out)[:1] or [min(MOST, workers * SHARDS_OF_A_WORKER)]
     require_file(Path(wanted.data))
     atomic_files.check_writable(out)
     with append_file.exclusive(out.with_name(f".{out.name}.ray")):
-        shards = [Shard(number, work.total) for number in range(1, work.total + 1)]
+        shards = [Shard(number, count[0]) for number in range(1, count[0] + 1)]
         missing = [one for one in shards if not _is_finished(answer_shards.path_of(out, one))]
         if missing:
-            _answer_missing(ray, config, wanted, work, missing)
-        gather(out, Path(wanted.data), overwrite=overwrite, quiet=wanted.quiet)
+            _answer_missing(ray, config, wanted, missing)
+        gather(out, Path(wanted.data), quiet=wanted.quiet)
 
 
 def _ray() -> ModuleType:
@@ -126,7 +109,7 @@ def _ray() -> ModuleType:
         import ray
         import ray.data
     except ImportError:
-        raise ConfigurationError("ray-inference needs ray, which is not installed", hint=INSTALL) from None
+        raise ConfigurationError("--ray-workers needs ray, which is not installed", hint=INSTALL) from None
     return ray
 
 
@@ -135,23 +118,24 @@ def _is_finished(path: Path) -> bool:
     return facts is not None and facts.records is not None
 
 
-def _answer_missing(ray: ModuleType, config: PredictorConfig, wanted: Wanted, work: Work, missing: list[Shard]) -> None:
+def _answer_missing(ray: ModuleType, config: PredictorConfig, wanted: Wanted, missing: list[Shard]) -> None:
     """Has workers answer shards, and writes the file of each as it comes. Raises what a worker has raised."""
+    workers = wanted.ray_workers or 1
     if not ray.is_initialized():
-        own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(os.cpu_count() or 1, work.workers + 1)}
+        own = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": max(os.cpu_count() or 1, workers + 1)}
         ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False, **own)
     ray.data.DataContext.get_current().enable_progress_bars = False
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     numbers = [{"number": one.number} for one in missing]
-    told = {"config": config, "wanted": wanted._replace(resume=None), "count": work.total, "folder": os.getcwd()}
-    options = {"num_gpus": work.gpus} if work.gpus else {"num_cpus": 1}
+    told = {"config": config, "wanted": wanted._replace(resume=None), "count": missing[0].of, "folder": os.getcwd()}
+    options = {"num_gpus": wanted.ray_gpus} if wanted.ray_gpus else {"num_cpus": 1}
     answered = ray.data.from_items(numbers, override_num_blocks=len(numbers)).map_batches(
-        ShardAnswerer, batch_size=1, fn_constructor_kwargs=told, concurrency=min(work.workers, len(numbers)), **options
+        ShardAnswerer, batch_size=1, fn_constructor_kwargs=told, concurrency=min(workers, len(numbers)), **options
     )
     silent = wanted.quiet or not sys.stderr.isatty()
     try:
         for row in tqdm(answered.iter_rows(), "answering", len(numbers), unit="shards", leave=False, disable=silent):
-            _keep(Path(str(wanted.resume)), Shard(int(row["number"]), work.total), row)
+            _keep(Path(str(wanted.resume)), Shard(int(row["number"]), missing[0].of), row)
     except ray.exceptions.RayError as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[-1][:300]
         raise ConfigurationError(f"a worker has failed: {line}", hint="Ray's own logs tell more") from None

@@ -59,7 +59,7 @@ def as_csv(file: IO[bytes], name: str) -> Iterator[IO[bytes]]:
                 rows.writerows((*row, *beside) for row in zip(*cells, strict=True))
         except (arrow.ArrowException, OSError, UnicodeError) as error:
             reason = " ".join(str(error).split())[:200]
-            raise BadDataError(f"this Parquet table is damaged ({reason})", where=name) from None
+            raise BadDataError(f"this is a Parquet table, and damaged ({reason})", where=name) from None
         text.detach()
         copy.seek(0)
         yield copy

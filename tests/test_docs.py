@@ -23,6 +23,7 @@ PAGES = (
     "contributing",
     "models",
     "text",
+    "many-devices",
 )
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}

@@ -36,6 +36,7 @@ COMMANDS = {
     "validate": ("validate", "evaluate a model on one or more data sets"),
     "chat": ("chat", "talk to a model, or ask it a question for each line of a pipe"),
     "inference": ("inference", "write a model's answers as lines of text"),
+    "gather": ("gather", "put the answers of all shards together, in the order of the records"),
     "aggregate": ("aggregate", "count what inference wrote, without a model"),
     "train": ("train", "fine-tune a model on a file of examples"),
     "filter": ("filter", "of what inference wrote, the lines to train on"),

@@ -9,6 +9,7 @@ from palitune.config.run_config import PROMPT
 Role = Literal["system", "user", "assistant"]
 NOWHERE = Path()
 NO_FIELDS: Mapping[str, object] = {}  # shared, and never changed
+UNCOUNTED = -1
 
 
 class Image(NamedTuple):
@@ -94,12 +95,14 @@ class Example(NamedTuple):
       targets: at least one; the last assistant's turn of a chat may be one too.
       where: `file:line`, for messages about it.
       fields: everything that a line of JSON has, unknown keys too; empty for other formats.
+      number: of the record among those of its file, from 0; `UNCOUNTED` where nobody has counted them.
     """
 
     messages: tuple[Message, ...]
     targets: tuple[Target, ...] = (UNKNOWN,)
     where: str = ""
     fields: Mapping[str, object] = NO_FIELDS
+    number: int = UNCOUNTED
 
     @classmethod
     def of(
@@ -213,7 +216,7 @@ class Example(NamedTuple):
                     parts = (*message.parts[:place], image, *message.parts[place + 1 :])
                     changed = message._replace(parts=parts)
                     messages = (*self.messages[:number], changed, *self.messages[number + 1 :])
-                    return Example(messages, self.targets, self.where, self.fields)
+                    return self._replace(messages=messages)
         raise ValueError(f"{self.where}: the example has no image")
 
 
@@ -225,7 +228,7 @@ def simple(name: str, prompt: str, label: str, where: str, fields: Mapping[str, 
     image = _new(Image, (name, NOWHERE))
     message = _new(Message, ("user", (image, prompt) if prompt else (image,), 1.0))
     targets = _targets.get(label) or targets_of(label)
-    return _new(Example, ((message,), targets, where, fields))
+    return _new(Example, ((message,), targets, where, fields, UNCOUNTED))
 
 
 def simple_text(text: str, prompt: str, label: str, where: str, fields: Mapping[str, object] = NO_FIELDS) -> Example:

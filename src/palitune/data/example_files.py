@@ -21,7 +21,11 @@ T = TypeVar("T")
 
 
 class Reader(Lines):
-    """The lines of a file, and examples of them."""
+    """The lines of a file, and examples of them.
+
+    Attributes:
+      count: records that `numbered` has read so far, those that are not kept too.
+    """
 
     def __init__(
         self, path: Path, labelled: bool = True, name: str | None = None, folders: ImageFolders | None = None
@@ -40,6 +44,7 @@ class Reader(Lines):
         self.is_plain = self.fields.is_plain
         self.by_name = not self.is_plain  # or it is a table
         self.columns: dict[str, str] = {}  # of a table, by palitune's own keys
+        self.count = 0
 
     def header(self, text: str, where: str) -> tuple[tuple[str, ...], str] | None:
         """The names of columns and what separates them, if a first line is a header. Raises as `RecordFields`."""
@@ -47,13 +52,26 @@ class Reader(Lines):
         if found is not None:
             self.by_name = True
             self.columns = self.fields.columns(found[0], self.labelled, where)
-        elif self.name.lower().endswith(".csv"):
+        elif self.name.lower().endswith((".csv", ".parquet")):
             self.fields.require_header(text, where)
         return found
 
     def examples(self) -> Iterator[tuple[Line, Example]]:
         """All lines with their examples. Raises as `__iter__` and `example`."""
         return self._each(self.example)
+
+    def numbered(self, keep: Callable[[int], bool] | None = None) -> Iterator[Example]:
+        """The examples with their numbers; a line whose number is not to `keep` is not parsed. Raises as `examples`."""
+        lines = self.__iter__()
+        try:
+            for number, line in enumerate(lines):
+                self.count = number + 1
+                if keep is None or keep(number):
+                    yield self.example(line)._replace(number=number)
+        finally:
+            lines.close()  # type: ignore[attr-defined]
+        if not self.is_plain:
+            self._tell_of_unused()
 
     def answered(self) -> Iterator[tuple[Line, tuple[Example, Prediction | None]]]:
         """All lines with their examples, and what a model said of them. Raises as `__iter__` and `prediction`."""

@@ -26,6 +26,7 @@ XML = FileKind(
     "XML", "Write it as CSV or JSONL first, and palitune convert reads that; an error of a server: see inside"
 )
 UTF16 = FileKind("UTF-16 text", "Save the file as UTF-8")
+PARQUET = FileKind("a Parquet table", "Write it into a file, because it is not read from its beginning to its end")
 UTF32 = FileKind("UTF-32 text", "Save the file as UTF-8")
 
 # First bytes that no text has, in this order.
@@ -71,7 +72,7 @@ BINARY: tuple[tuple[bytes, FileKind], ...] = (
 SPELLED: tuple[tuple[bytes, FileKind], ...] = (
     (b"GIF8", FileKind("a GIF image", "Images are named by records, a line each")),
     (b"BM", FileKind("a BMP image", "Images are named by records, a line each")),
-    (b"PAR1", FileKind("a Parquet table", TO_CSV)),
+    (b"PAR1", PARQUET),
     (b"FEA1", FileKind("a Feather table", TO_CSV)),
     (b"Obj\x01", FileKind("an Avro file", TO_CSV)),
     (b"GGUF", FileKind("a model's weights (GGUF)", "Name a file of data")),

@@ -1,7 +1,7 @@
 """A file of answers that was cut off: which examples have their line, so that inference goes on behind them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +13,12 @@ from palitune.errors import BadDataError
 
 
 def resume(
-    path: Path, out: IO[bytes], examples: Callable[[], Iterator[Example]], jsonl: bool, may_skip: bool
+    path: Path,
+    out: IO[bytes],
+    examples: Callable[[], Iterator[Example]],
+    jsonl: bool,
+    may_skip: bool,
+    left_out: list[int] | None = None,
 ) -> tuple[int, int]:
     """Counts the lines that are there, and the examples up to the last of them; half a line at the end is cut off.
 
@@ -24,6 +29,7 @@ def resume(
       examples: reads the examples that are asked about, from the first one.
       jsonl: whether answers are JSONL, and not TSV.
       may_skip: examples may have no line, because their images cannot be used.
+      left_out: takes the numbers of those that have none before the last line.
 
     Raises:
       BadDataError: the lines are no answers, or answers to other examples.
@@ -43,12 +49,7 @@ def resume(
         other.where = f"{path}:{line[0]}"
         is_half = line[1] >= content_end
         if is_half:
-            # Of one of the records that follow: those before it may have been left out.
-            starts = (
-                (b"{" if jsonl or record.target.name else to_tsv(record).rpartition("\t")[0].encode())
-                for _, record in waiting
-            )
-            if not any(line[2].startswith(start) or start.startswith(line[2]) for start in starts):
+            if not _begins(line[2], (record for _, record in waiting), jsonl):
                 raise other
             break
         answer, said = reader.prediction(line)
@@ -62,11 +63,21 @@ def resume(
                 break
             if not may_skip:
                 raise other
+            if left_out is not None:
+                left_out.append(record.number)
         else:
             raise other
         done += 1
     os.ftruncate(out.fileno(), content_end)
     return done, passed
+
+
+def _begins(half: bytes, records: Iterable[Example], jsonl: bool) -> bool:
+    """Whether half a line is of one of the records that follow: those before it may have been left out."""
+    starts = (
+        (b"{" if jsonl or record.target.name else to_tsv(record).rpartition("\t")[0].encode()) for record in records
+    )
+    return any(half.startswith(start) or start.startswith(half) for start in starts)
 
 
 def _last_line_end(path: Path) -> int:

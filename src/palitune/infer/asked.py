@@ -32,12 +32,14 @@ class Asked(NamedTuple):
 
     Attributes:
       questions: of the targets; None where the prompt is the only one.
+      block: of the example, where examples are asked about in blocks.
     """
 
     example: Example
     targets: tuple[Target, ...]
     choices: tuple[str, ...] | None
     questions: tuple[str, ...] | None = None
+    block: int = 0
 
     def prompt(self, template: Template, default: str) -> Encoded:
         """What is asked, or the beginning of several questions. Raises as `Template.prompt`."""
@@ -47,22 +49,31 @@ class Asked(NamedTuple):
 
 
 def asked_of(
-    examples: Iterable[Example], template: Template, default: str, on_bad: Callable[[PalituneError], None] | None
+    examples: Iterable[Example],
+    template: Template,
+    default: str,
+    on_bad: Callable[[PalituneError], None] | None,
+    block_size: int | None = None,
 ) -> Iterator[Asked]:
-    """Every example with its targets; those of the same choices together where the template can."""
+    """Every example with its targets; those of the same choices together where the template can.
+
+    Args:
+      block_size: examples that make a block, by their numbers.
+    """
     for example in examples:
+        block = 0 if block_size is None else example.number // block_size
         try:
             template.require(example)
         except PalituneError as error:
             tell(error, on_bad)
             continue
         if len(example.targets) == 1 or not isinstance(template, SharedBeginning):
-            yield from (Asked(example, (target,), target.choices) for target in example.targets)
+            yield from (Asked(example, (target,), target.choices, block=block) for target in example.targets)
             continue
         for choices, several in itertools.groupby(example.targets, key=lambda target: target.choices):
             targets = tuple(several)
             questions = tuple(example.only(target).asked(default) for target in targets)
-            yield Asked(example, targets, choices, questions)
+            yield Asked(example, targets, choices, questions, block)
 
 
 def requests(

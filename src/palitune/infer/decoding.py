@@ -98,7 +98,7 @@ class Writer:
 
         self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode
 
-    def __call__(self, params: Flat, questions: Iterable[Question]) -> Iterator[str | None]:
+    def __call__(self, params: Flat, questions: Iterable[Question | None]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[str | None]:

@@ -149,6 +149,7 @@ class Predictor:
         on_bad: Callable[[PalituneError], None] | None = None,
         *,
         params: Mapping[str, jax.Array] | None = None,
+        block_size: int | None = None,
     ) -> Iterator[Prediction]:
         """A prediction for every target of every example, in order, as soon as its batch is done.
 
@@ -157,13 +158,15 @@ class Predictor:
         Args:
           on_bad: takes what is wrong with an example or its image, which is left out then; without it that is raised.
           params: parameters to predict with, as in `params`, in place of the model's own.
+          block_size: examples whose numbers, divided by it, are the same share no batch with others, so that their
+            predictions are the same to the last bit whichever examples come before and after them.
 
         Raises:
           MissingInputError, BadDataError: an image cannot be used, a prompt is too long, a score is not
             finite, or an example is what the model's template has no place for.
         """
         own = self.params if params is None else params
-        units = asked_of(examples, self.template, self.made.prompt, on_bad)
+        units = asked_of(examples, self.template, self.made.prompt, on_bad, block_size)
         # Consecutive ones of the same questions and choices go through one program.
         for (choices, questions), several in itertools.groupby(units, key=lambda one: (one.choices, one.questions)):
             made = self.made
@@ -236,8 +239,12 @@ class Predictor:
         asked: Iterable[Asked],
         pending: collections.deque[tuple[Asked, int]],
         on_bad: Callable[[PalituneError], None] | None,
-    ) -> Iterator[Question]:
-        """An image and a prompt for every frame of every example; `pending` takes how many there are of each."""
+    ) -> Iterator[Question | None]:
+        """An image and a prompt for every frame of every example, and None between blocks.
+
+        `pending` takes how many there are of each.
+        """
+        block: int | None = None
         for_images, listed = itertools.tee(requests(asked, self.frames, on_bad))
         shown = self.images.prefetch(request for _, wanted in for_images for request in wanted)
         for one, wanted in listed:
@@ -247,6 +254,9 @@ class Predictor:
                 tell(next(image for image in found if isinstance(image, PalituneError)), on_bad)
                 continue
             prompt = one.prompt(self.template, self.made.prompt)
+            if block not in (None, one.block):
+                yield None
+            block = one.block
             pending.append((one, len(sound)))
             for image in sound:
                 yield image, prompt

@@ -19,22 +19,29 @@ Question = tuple[ImageArray | None, Encoded]  # an image as in `Batch.image`, wh
 
 def in_batches(
     answered: Callable[[Prompts], Sequence[T]],
-    questions: Iterable[Question],
+    questions: Iterable[Question | None],
     size: int,
     patches: int = PATCHES,
     width: int = 0,
 ) -> Iterator[T]:
     """What `answered` makes of each question, in order, `size` of them at a time.
 
-    Fewer of long prompts, so that one of them does not make the batch of all others as long (`batches.together`).
+    Fewer of long prompts, so that one of them does not make the batch of all others as long (`batches.together`). Where
+    a question is in its batch, and beside which others, changes the last digits of its result.
 
     Args:
+      questions: None among them ends a batch, and has no result.
       patches: image tokens of an image.
       width: of an image token; that of a batch without any image.
     """
     waiting: list[Question] = []
     length = 0
     for question in questions:
+        if question is None:
+            if waiting:
+                yield from _answers(answered, waiting, batches.together(length, size, patches), width)
+                waiting = []
+            continue
         own = max(batches.SHORT, batches.bucket(question[1].prompt_length))
         if waiting and own != length:
             yield from _answers(answered, waiting, batches.together(length, size, patches), width)

@@ -175,7 +175,7 @@ class Scorer:
 
         self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]] = scores
 
-    def __call__(self, params: Flat, questions: Iterable[Question]) -> Iterator[Float32[HostArray, "Q L"]]:
+    def __call__(self, params: Flat, questions: Iterable[Question | None]) -> Iterator[Float32[HostArray, "Q L"]]:
         """float32[Q, L] for each prompt, as in `prompt_batches.in_batches`. `params` is flat."""
 
         def answered(prompts: batches.Prompts) -> list[NDArray[np.float32]]:

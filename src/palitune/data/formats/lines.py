@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from palitune.data import file_signatures
-from palitune.data.file_signatures import UTF16
-from palitune.data.formats import error_hints, table_rows
+from palitune.data.file_signatures import PARQUET, UTF16, FileKind
+from palitune.data.formats import error_hints, parquet, table_rows
 from palitune.data.formats.table_rows import Table
 from palitune.errors import BadDataError, MissingInputError
 
@@ -62,8 +62,11 @@ class Lines:
         found = False
         with _opened(self.path) as original, contextlib.ExitStack() as stack:
             file: IO[bytes] = original
-            if is_utf16 := _refuse_foreign(original, self.name):
+            kind = _foreign(original, self.name)
+            if kind == UTF16:
                 file = stack.enter_context(_in_utf8(original, self.name))
+            elif kind == PARQUET:
+                file = stack.enter_context(parquet.as_csv(original, self.name))
             readline = file.readline
             while raw := readline(LONGEST_LINE + 2):
                 number += 1
@@ -90,8 +93,10 @@ class Lines:
                     if self.kind == "tsv" and (table := self._table(raw, MARK if start else b"", number)) is not None:
                         yield from table_rows.rows(file, table, offset, number, self.name)
                         break
-                    if is_utf16:
-                        raise BadDataError(f"this is {UTF16.what}", where=self.name, hint=UTF16.hint)
+                    if kind is not None:
+                        hint = UTF16.hint if kind == UTF16 else "--text-column or --image-column names one"
+                        what = "" if kind == UTF16 else ", and no column is an image or a text"
+                        raise BadDataError(f"this is {kind.what}{what}", where=self.name, hint=hint)
                 yield number, start, raw
         if not found:
             raise BadDataError("the file is empty", where=self.name, hint="It needs one record a line")
@@ -199,22 +204,22 @@ def _opened(path: Path) -> io.BufferedReader:
         raise MissingInputError(f"cannot be read: {reason}", where=str(path)) from None
 
 
-def _refuse_foreign(file: io.BufferedReader, name: str) -> bool:
-    """Whether a file is UTF-16, as spreadsheets save tables.
+def _foreign(file: io.BufferedReader, name: str) -> FileKind | None:
+    """UTF-16, as spreadsheets save tables, or Parquet, which is not standard input; None for a text.
 
     Raises:
       BadDataError: by its first bytes it is no text of examples; says what it is.
     """
     found = file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD])
-    if found is not None and found != UTF16:
+    if found is not None and found != UTF16 and not (found == PARQUET and file.seekable()):
         raise BadDataError(f"this is {found.what}", where=name, hint=found.hint)
-    return found is not None
+    return found
 
 
-def is_utf16(path: Path) -> bool:
-    """Whether a file is a table in UTF-16: what is read of it is a copy. Raises as `Lines.__iter__`."""
+def is_copied(path: Path) -> bool:
+    """Whether a file is a table in UTF-16 or Parquet: what is read of it is a copy. Raises as `Lines.__iter__`."""
     with _opened(path) as file:
-        return file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD]) == UTF16
+        return file_signatures.recognised(file.peek(file_signatures.HEAD)[: file_signatures.HEAD]) in (UTF16, PARQUET)
 
 
 @contextlib.contextmanager

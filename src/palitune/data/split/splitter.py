@@ -12,7 +12,7 @@ from typing import IO, NamedTuple
 import numpy as np
 
 from palitune import randomness
-from palitune.data.formats.lines import STDIN, is_utf16
+from palitune.data.formats.lines import STDIN, is_copied
 from palitune.data.image_folders import ImageFolders
 from palitune.data.split import atomic_folder
 from palitune.data.split.grouping import groups_of
@@ -94,7 +94,7 @@ def split(
     folder = folder.resolve() if folder.is_symlink() else folder
     try:
         with atomic_folder.fresh(folder) as fresh, tempfile.TemporaryFile(dir=fresh) as spool:
-            is_read_once = source == STDIN or not source.is_file() or is_utf16(source)
+            is_read_once = source == STDIN or not source.is_file() or is_copied(source)
             index = index_lines(source, spool if is_read_once else None, options.group, options.near, images)
             sizes = _sizes(options, len(index.offsets), source)
             remarks: list[str] = []

@@ -11,7 +11,8 @@ Axes: B batch, L layers, V vocabulary, D width.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -23,7 +24,7 @@ from jax.typing import DTypeLike
 from palitune.errors import ConfigurationError
 from palitune.models import gathering
 from palitune.models.arrays import AnyArray, Flat, Params, Tree
-from palitune.trees import Rules, flatten, unflatten
+from palitune.trees import HasShape, Rules, flatten, unflatten
 
 DATA, FSDP = "data", "fsdp"
 EVERYWHERE, LAYERS, TABLE = "everywhere", "layers", "table"
@@ -97,6 +98,10 @@ class Placement:
         split = self.named(PartitionSpec(*[None] * axis, (DATA, FSDP)))
         return jax.tree.map(lambda leaf: split if leaf.shape[axis] % self.count == 0 else self.everywhere, batch)
 
+    def of_parameters(self, flat: Mapping[str, HasShape]) -> dict[str, NamedSharding]:
+        """The shardings of parameters by path."""
+        return {path: self.sharding(path, tuple(leaf.shape)) for path, leaf in flat.items()}
+
     def of_state(self, state: Tree, trainable: dict[str, Any] | Flat) -> Tree:
         """The shardings of an optimizer's state: where a leaf has a parameter's name and shape, its parameter's."""
 
@@ -116,6 +121,14 @@ class Placement:
         host = np.asarray(array)
         # Copies: a part may be the memory of a file, and a step gives its inputs' memory away.
         return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
+
+    def rounded(self, examples: int) -> int:
+        """A number of examples that can be split, at least as many."""
+        return -(-examples // self.count) * self.count
+
+    def chunks(self, pieces: int) -> int:
+        """In how many pieces the vocabulary has to go by, if it were so many on one device."""
+        return -(-pieces // self.fsdp)
 
     def put(self, batch: Tree, axis: int = 0) -> Tree:
         """A batch on the devices."""
@@ -185,6 +198,28 @@ def _gathered_backward(
 
 
 _gathered.defvjp(_gathered_forward, _gathered_backward)
+
+
+def chosen(devices: int | None, mesh: Sequence[tuple[str, int]], dtype: DTypeLike | None = None) -> Placement | None:
+    """The placement that settings ask for, on this machine's devices; None where that is one device.
+
+    Args:
+      devices: how many; all where neither it nor `mesh` says.
+      mesh: sizes of `data` and `fsdp`. One that is missing is what the other leaves.
+
+    Raises:
+      ConfigurationError: there are not so many, or they cannot be arranged so.
+    """
+    found, sizes = jax.devices(), dict(mesh)
+    count = devices or (math.prod(sizes.values()) if len(sizes) == 2 else len(found))
+    asked = f"--mesh {','.join(f'{name}={size}' for name, size in mesh)}" if mesh else f"--devices {devices}"
+    if count > len(found):
+        kind = found[0].platform.upper()
+        raise ConfigurationError(f"{asked}: there are {len(found)} devices here ({kind})", hint="Ask for fewer of them")
+    data = sizes.get(DATA, count // sizes[FSDP] if FSDP in sizes else 1)
+    if data * sizes.get(FSDP, count // data if data else 0) != count:
+        raise ConfigurationError(f"{asked} does not make {count} devices", hint="data times fsdp is their number")
+    return Placement(found[:count], data, dtype) if count > 1 else None
 
 
 def program(function: Callable[..., Tree], placement: Placement | None) -> Callable[..., Tree]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from palitune import jax_environment, trees, workspace
+from palitune import jax_environment, parallel, trees, workspace
 from palitune.checkpoint import manifest, opening
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
@@ -23,8 +23,9 @@ from palitune.errors import BadDataError, ConfigurationError
 from palitune.hub import checksum
 from palitune.method import METHODS
 from palitune.models import families, lora, spec
-from palitune.models.arrays import DType
+from palitune.models.arrays import AnyArray, DType
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 IMAGE_ENCODER = "img/"
@@ -38,13 +39,18 @@ class Model(NamedTuple):
     checkpoint: Stored
     template: Template
     dtype: DType
+    placement: Placement | None = None  # of several devices
+
+    def put(self, path: str, array: AnyArray) -> jax.Array:
+        """An array on the device, or on several as the parameter at a path is."""
+        return jax.device_put(array) if self.placement is None else self.placement.place(path, array)
 
     def place(self, path: str) -> jax.Array:
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
         array = self.checkpoint[path]
         # Converted here, array by array: on the device the largest alone would take the memory of half a model.
         converted = array.astype(resident_dtype(array.dtype, self.dtype), copy=False)
-        placed = jax.device_put(converted)  # `jnp.asarray` would compile a program for every shape
+        placed = self.put(path, converted)  # `jnp.asarray` would compile a program for every shape
         if not is_finite(converted if converted.size <= ON_HOST else placed):
             raise BadDataError(f"parameter {path} has values that are not finite", where=str(self.path))
         return placed
@@ -129,7 +135,8 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype))
+    placement = parallel.chosen(settings.devices, settings.mesh, jnp.dtype(dtype))
+    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype), placement)
 
 
 def note_base(checkpoint: Stored, quiet: bool) -> None:
@@ -175,9 +182,9 @@ def files_of(checkpoint: Stored) -> list[Path]:
 def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
     count = sum(leaf.size for leaf in model.checkpoint.leaves().values())
-    print(
-        f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {model.dtype}", file=sys.stderr
-    )
+    kind, where = jax.devices()[0].device_kind, model.placement
+    on = kind if where is None else f"{where.count} x {kind} (data={where.data}, fsdp={where.fsdp})"
+    print(f"model: {model.path} ({count:,} parameters) on {on}, {model.dtype}", file=sys.stderr)
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
@@ -192,6 +199,8 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax
         return chosen, {}
     key = jax.random.key(config.seed)
     made = lora.init(model.checkpoint.leaves(), config.lora_targets, config.lora_rank, config.lora_alpha, key)
+    if model.placement is not None:
+        made = {path: model.put(path, leaf) for path, leaf in made.items()}
     return (
         chosen | {path: leaf for path, leaf in made.items() if learns(path)},
         {path: leaf for path, leaf in made.items() if not learns(path)},

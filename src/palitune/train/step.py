@@ -1,5 +1,6 @@
 """One update: loss, gradients of the trainable parameters alone, optimizer."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -133,6 +134,8 @@ def make_step(
     Args:
       placement: the devices that parameters and batches are spread over; None is one device.
     """
+    if placement is not None:
+        options = dataclasses.replace(options, chunks=placement.chunks(options.chunks))
     whole = options.whole_gradient() or not options.layerwise
     update = (
         _whole_update(config, transform, dtype, options, placement)

@@ -16,7 +16,7 @@ from palitune.config import run_config
 from palitune.data.batches import Batch
 from palitune.method import METHODS
 from palitune.parallel import Placement
-from palitune.train import optimizers
+from palitune.train import communication, optimizers
 from palitune.train.step import Step, init_state, make_step
 from palitune.train.step_options import Options
 
@@ -66,6 +66,10 @@ def gathered(step: Step) -> list[int]:
     return found
 
 
+def is_large(path: str) -> bool:
+    return not path.endswith(("scale", "bias"))
+
+
 def main(arguments: list[str]) -> None:
     """Prints what `test_parallel` asks for."""
     devices = jax.devices()
@@ -75,6 +79,13 @@ def main(arguments: list[str]) -> None:
             placement = Placement(devices[: data * fsdp], data) if data * fsdp > 1 else None
             losses, _ = steps(arguments[1], placement, int(arguments[2]), options)
             print(f"{data}x{fsdp}", *losses)
+    elif arguments[0] == "sent":
+        # On a CPU gradients are summed for everybody, so only what is gathered is what it would be on GPUs.
+        _, step = steps("full", Placement(devices), 1, Options())
+        (program,) = step.programs.values()
+        layers = [leaf for path, leaf in GOLDEN.params.items() if path.startswith(optimizers.STACKS) and is_large(path)]
+        least = 2 * sum(4 * math.prod(leaf.shape) for leaf in layers) * 7 // 8
+        print(communication.sent(program.as_text() or "")["all-gather"], least)
     else:
         layers = [leaf for path, leaf in GOLDEN.params.items() if path.startswith(optimizers.STACKS)]
         largest = max(math.prod(leaf.shape[1:]) for leaf in layers)

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from palitune import parallel
 from palitune.errors import ConfigurationError
+from palitune.train import communication
 
 DEVICES = 8
 TOLERANCE = 1e-5
@@ -91,3 +92,38 @@ def test_no_stack_is_gathered() -> None:
     for line in run_spread("gathered").splitlines():
         method, largest, layer, _table = line.split()
         assert 0 < int(largest) <= int(layer), method
+
+
+PROGRAM = """
+%body.1 (p: (s32[], f32[4,2])) -> (s32[], f32[4,2]) {
+  %all-gather-start = (bf16[2,4]{1,0}, bf16[16,4]{1,0}) all-gather-start(%x), replica_groups=[1,8]<=[8], dimensions={0}
+  %all-gather-done = bf16[16,4]{1,0} all-gather-done(%all-gather-start)
+  ROOT %t = (s32[], f32[4,2]) tuple(%i, %y)
+}
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  ROOT %s = f32[] add(%a, %b)
+}
+
+ENTRY %main (p0: f32[4,2]) -> f32[4,2] {
+  %while = (s32[], f32[4,2]) while(%t0), condition=%c, body=%body.1, backend_config={"known_trip_count":{"n":"17"}}
+  %all-reduce = f32[10]{0} all-reduce(%z), replica_groups={{0,1,2,3}}, to_apply=%add
+  %rs = ((f32[8,3]{1,0}), f32[1,3]{1,0}) reduce-scatter-start(%g), replica_groups=mesh['axis_0'=8,'axis_1'=1] {'axis_0'}
+  %ag = pred[8]{0} all-gather(%b), replica_groups=mesh['axis_0'=2,'axis_1'=4] {'axis_1'}, dimensions={0}
+}
+"""
+
+
+def test_what_a_loop_sends_counts_as_often_as_it_goes_round() -> None:
+    assert communication.sent(PROGRAM) == {
+        "all-gather": 17 * (2 * 16 * 4 * 7 // 8) + 8 * 3 // 4,
+        "all-reduce": 2 * 40 * 3 // 4,
+        "reduce-scatter": 4 * 3 * 7,
+    }
+
+
+def test_a_step_gathers_what_it_has_to() -> None:
+    """Of a compiled step: its gatherings are those of the layers, forward and back, beside which all else is small."""
+    (line,) = run_spread("sent").splitlines()
+    gathered, least = map(int, line.split())
+    assert 0.6 * least < gathered < 1.1 * least

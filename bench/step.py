@@ -162,7 +162,14 @@ def stepping(params: Any, batch: batches.Batch, name: str, sizes: ModelSpec) -> 
     options = Options(kept_layers=kept_layers(sizes, batch, jnp.float32))
     copies = {path: jnp.array(leaf, copy=True) for path, leaf in trainable.items()}
     step = make_step(sizes, transform, jnp.float32, options)
-    return Contestant(name, step.jitted, copies, init_state(transform, copies, options), frozen, batch)
+    return Contestant(
+        name,
+        jax.jit(step.function, donate_argnums=(0, 1)),
+        copies,
+        init_state(transform, copies, options),
+        frozen,
+        batch,
+    )
 
 
 def big_vision(reference: Reference, params: Any, images: Any, texts: list[Encoded]) -> Contestant:

@@ -48,6 +48,7 @@ KEPT: dict[str, Callable[[str], bool]] = {
     "JAX_PLATFORMS": _is_text,
     "JAX_PLATFORM_NAME": _is_text,
     "JAX_CUDA_VISIBLE_DEVICES": _is_text,
+    "JAX_NUM_CPU_DEVICES": _is_whole,
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": _is_text,
     "JAX_COMPILATION_CACHE_DIR": _is_text,
     "JAX_COMPILATION_CACHE_MAX_SIZE": _is_whole,

@@ -108,7 +108,7 @@ def leaves_of(tree: Tree) -> dict[str, AnyArray]:
 
 
 def tree_of(template: Tree, leaves: Mapping[str, AnyArray]) -> Tree:
-    """The inverse of `leaves_of`, on the device, for a tree like `template`.
+    """The inverse of `leaves_of`, on the device, or spread over several as `template` is, for a tree like that.
 
     Raises:
       BadDataError: the leaves are not those of such a tree.
@@ -116,5 +116,12 @@ def tree_of(template: Tree, leaves: Mapping[str, AnyArray]) -> Tree:
     expected = leaves_of(template)
     if set(expected) != set(leaves) or any(tuple(leaves[k].shape) != tuple(expected[k].shape) for k in expected):
         raise BadDataError("the saved state does not fit this run", hint="Start it again with --overwrite")
-    # A copy: the step gives its inputs' memory away, and this memory is a file.
-    return jax.tree_util.tree_map_with_path(lambda place, _: jnp.array(leaves[jax.tree_util.keystr(place)]), template)
+
+    def made(place: tuple[Any, ...], like: jax.Array) -> jax.Array:
+        leaf = leaves[jax.tree_util.keystr(place)]
+        # A copy: the step gives its inputs' memory away, and this memory is a file.
+        if len(like.sharding.device_set) == 1:
+            return jnp.array(leaf)
+        return jax.make_array_from_callback(leaf.shape, like.sharding, lambda index: np.array(leaf[index]))
+
+    return jax.tree_util.tree_map_with_path(made, template)

@@ -1,7 +1,6 @@
 """One whole checkpoint out of a delta and its base."""
 
 import argparse
-import sys
 
 from palitune.cli.inputs import Input
 
@@ -50,55 +49,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune merge` with the arguments that were given."""
-    import jax.numpy as jnp
+    from palitune.run.merging import merge
 
-    from palitune import workspace
-    from palitune.checkpoint import dequantized, manifest, npz, opening, operating_point, padded_vocabulary, spec_json
-    from palitune.checkpoint.merge import MergedCheckpoint
-    from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
-    from palitune.config.run_config import training
-    from palitune.errors import UsageError
-    from palitune.infer.loading import check, files_of, note_base, spec_of
-    from palitune.run.folder import RunFolder
-
-    source, target = workspace.checkpoint_to_read(args.model), workspace.checkpoint_to_write(args.write)
-    workspace.check_free(target, args.overwrite)
-    workspace.remember_verified()
-    checkpoint = opening.load(source, workspace.checkpoint_to_read)
-    note_base(checkpoint, args.quiet)
-    if target.resolve() in files_of(checkpoint):
-        raise UsageError(f"-w {args.write} would replace what it is made of")
-    spec = spec_of(checkpoint, source)
-    check(checkpoint, spec, source)
-    checkpoint.verify(args.quiet or not sys.stderr.isatty())
-    kept = dequantized.for_merging(source, checkpoint, workspace.cache() / "quantized", keep=args.keep_quantized)
-    merged = MergedCheckpoint(kept.checkpoint, jnp.dtype(args.save_dtype))
-    token = checkpoint.whole.image_token if isinstance(checkpoint.whole, TransformersCheckpoint) else None
-    spec, whole = padded_vocabulary.without_added(spec, merged, token)
-    dtypes = {path: whole[path].dtype for path in whole}
-    known = manifest.read(source)
-    config = manifest.without_quantization(known.get("config") or training().as_json())
-    data, learned = known.get("data", ""), known.get("learned")
-    model = spec_json.of_model(spec, whole)
-    made_from = (known.get("base") or {}).get("name") or known.get("made_from")
-    content = manifest.text(
-        base=None,
-        dtypes=dtypes,
-        config=config,
-        data=data,
-        learned=learned,
-        model=model,
-        made_from=made_from,
-        licence=known.get("licence"),
-    )
-    point = operating_point.of_parameters(source, checkpoint) if kept.has_same_scores else None
-    with RunFolder(target).held():  # no run of that name is at work, nor another merge
-        # In one rename: what is inside counts more than the file beside it, the old one's as long as this is cut short.
-        npz.save(target, whole, dtypes, comment=manifest.comment(content))
-        manifest.write(target, content)
-        if point is not None:  # the numbers may have been rounded, but what they say is the same
-            operating_point.write(target, point._replace(checkpoint=operating_point.mark(npz.Checkpoint(target))))
-    if not args.quiet:
-        if kept.note:
-            print(f"note: {kept.note}", file=sys.stderr)
-        print(f"saved {target}, {target.stat().st_size / 1e6:,.0f} MB", file=sys.stderr)
+    merge(args.model, args.write, args.save_dtype, args.keep_quantized, overwrite=args.overwrite, quiet=args.quiet)

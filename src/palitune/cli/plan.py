@@ -74,9 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("-m", "--model", "--checkpoint", dest="checkpoint", metavar="NAME", help=text)
     text = f"{', '.join(cards.CARDS)}, or a JSON file (default: %(default)s)"
     parser.add_argument("--card", default="rtx4070-12gb", metavar="NAME|FILE", help=text)
+    text = "how many such cards the model and each batch are spread over; memory is that of one of them (1)"
+    parser.add_argument("--devices", type=values.positive_int, default=1, metavar="N", help=text)
     parser.add_argument("--vram", type=values.positive_float, metavar="GB", help="the card's memory, if it is another")
     text = "batch sizes to show (default: 1 to 48)"
-    parser.add_argument("--batches", type=sizes, default=list(BATCHES), metavar="N,N", help=text)
+    parser.add_argument("--batches", type=sizes, default=None, metavar="N,N", help=text)
     parser.add_argument("--prompt-length", type=tokens, default=20, metavar="N", help="tokens (20)")
     parser.add_argument("--answer-length", type=tokens, default=1, metavar="N", help="tokens (1)")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
@@ -98,9 +100,11 @@ def run(args: argparse.Namespace) -> None:
     from tqdm import tqdm
 
     card = cards.find(args.card)
+    wanted = _sizes(args)
     compiling = cards.can_compile() and not args.estimate
     # All of this only has an effect before JAX is imported. The GPU of this machine, if there is one, is left alone.
     os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["JAX_NUM_CPU_DEVICES"] = str(args.devices)  # those that an estimate is spread over
     if compiling:
         os.environ["JAX_SKIP_CUDA_CONSTRAINTS_CHECK"] = "1"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA's remarks on what it could not save
@@ -114,15 +118,27 @@ def run(args: argparse.Namespace) -> None:
     settings = arguments.read(LearningSettings, args)
     methods = _methods(settings)
     silent = args.quiet or not sys.stderr.isatty()
-    count = len(methods) * len(args.batches)
+    count = len(methods) * len(wanted)
     memory = int(args.vram * 1e9) if args.vram else card.memory
     with tqdm(total=count, desc="planning", leave=False, disable=silent) as bar:
-        made = plan_table.PlanTable(name, work, card, memory, compiling)
+        made = plan_table.PlanTable(name, work, card, memory, compiling, args.devices)
         for method in methods:
-            for size in made.add(dataclasses.replace(settings, method=method), args.batches):
+            for size in made.add(dataclasses.replace(settings, method=method), wanted):
                 bar.set_postfix_str(f"{method}, batch {size}")
                 bar.update()
     print(json.dumps(made.as_json()) if args.json else made.text())
+
+
+def _sizes(args: argparse.Namespace) -> list[int]:
+    """The batch sizes to plan for. Raises UsageError for one that cannot be split evenly over the devices."""
+    from palitune.errors import UsageError
+
+    if args.batches is None:
+        return [size for size in BATCHES if size % args.devices == 0] or [args.devices]
+    for size in args.batches:
+        if size % args.devices:
+            raise UsageError(f"--batches {size} cannot be split evenly over {args.devices} devices")
+    return list(args.batches)
 
 
 def _methods(settings: LearningSettings) -> list[str]:

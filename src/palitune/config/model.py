@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from palitune.config.mesh_sizes import MeshSizes
 from palitune.config.name_kinds import Names, Pairs
 from palitune.config.quantization import KINDS
 from palitune.config.settings import Settings, setting
@@ -62,6 +63,22 @@ class ModelSettings(Settings):
         Choice(ALLOCATORS),
         "how JAX takes a GPU's memory; what you have exported counts more",
         shown="grow; docs/memory.md",
+    )
+    devices: int | None = setting(
+        None,
+        POSITIVE,
+        "devices that the model and each batch are spread over",
+        metavar="N",
+        shown="all of this machine's",
+        recorded=False,
+    )
+    mesh: tuple[tuple[str, int], ...] = setting(
+        (),
+        MeshSizes(),
+        "how they are arranged: data copies of the model, each of which is split over fsdp devices",
+        metavar="data=N,fsdp=N",
+        shown="one copy, split over all",
+        recorded=False,
     )
 
 

@@ -20,6 +20,7 @@ from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.cache import Cache
 from palitune.models.multimodal import Text
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement, program
 
 MAX_ANSWER = 8  # tokens; "yes" and "no" are one each
 MAX_TEXT = 256  # tokens of an answer that is none of some labels
@@ -81,6 +82,7 @@ class Writer:
         dtype: DTypeLike,
         batch_size: int = BATCH_SIZE,
         most: int = MAX_ANSWER,
+        placement: Placement | None = None,
     ) -> None:
         """Args:
         most: tokens of an answer, which is cut there.
@@ -88,7 +90,6 @@ class Writer:
         self.template, self.batch_size = template, batch_size
         self.patches, self.width = config.num_image_tokens, config.llm.width
 
-        @jax.jit
         def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
@@ -96,7 +97,9 @@ class Writer:
             tokens, logp = greedy(config, tree, zimg, text_of(prompts), most, template.end, pieces)
             return tokens, jnp.isfinite(logp).all(axis=1)
 
-        self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = decode
+        self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = program(
+            decode, placement
+        )
 
     def __call__(self, params: Flat, questions: Iterable[Question | None]) -> Iterator[str | None]:
         """A text for each question, as in `questions.in_batches`; None if a logit is not finite. `params` is flat."""

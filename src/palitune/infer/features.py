@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-import jax
 import numpy as np
 from jax.typing import DTypeLike
 from tqdm import tqdm
@@ -30,6 +29,7 @@ from palitune.errors import BadDataError, MissingInputError, PalituneError, Stor
 from palitune.models import siglip
 from palitune.models.arrays import Flat
 from palitune.models.parameter_shapes import SiglipSizes
+from palitune.parallel import Placement, program
 from palitune.storage import atomic_files, files
 
 BATCH_SIZE = 8
@@ -65,11 +65,13 @@ class Features:
         dtype: DTypeLike,
         quiet: bool,
         how: Decoding = decoder.DEFAULT,
+        placement: Placement | None = None,
     ) -> None:
         self.config, self.folder, self.encoder, self.dtype, self.quiet = config, folder, encoder, dtype, quiet
-        self.how = how
+        self.how, self.placement = how, placement
         self.shape = (config.num_tokens, config.num_classes)
-        self.batch_size = config.together(BATCH_SIZE)
+        together = config.together(BATCH_SIZE)
+        self.batch_size = together if placement is None else placement.rounded(together)
         self.absent: ImageArray = np.zeros(self.shape, np.float16)
         self.names: dict[tuple[Path, int | None], str] = {}
         self.whole: set[str] = set()
@@ -137,7 +139,7 @@ class Features:
 
     def _encoder(self) -> Callable[[list[ImageArray]], ImageArray]:
         params = trees.unflatten(self.encoder())["img"]
-        encode = jax.jit(functools.partial(siglip.image_tokens, self.config, dtype=self.dtype))
+        encode = program(functools.partial(siglip.image_tokens, self.config, dtype=self.dtype), self.placement)
 
         def encoded(pixels: list[ImageArray]) -> ImageArray:
             # A short last batch is filled up, so that one program serves all.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from palitune import jax_environment, trees, workspace
+from palitune import jax_environment, parallel, trees, workspace
 from palitune.checkpoint import manifest, opening, operating_point
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
@@ -25,8 +25,9 @@ from palitune.errors import BadDataError, ConfigurationError
 from palitune.hub import checksum
 from palitune.method import METHODS
 from palitune.models import families, lora, quantization, spec
-from palitune.models.arrays import DType
+from palitune.models.arrays import AnyArray, DType
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement
 
 WEIGHT_DTYPES = ("float16", "bfloat16", "float32", "float64")
 IMAGE_ENCODER = "img/"
@@ -52,6 +53,7 @@ class Model(NamedTuple):
     dtype: DType
     quantization: Quantization = EXACT
     trainable: Callable[[str], bool] = _nothing
+    placement: Placement | None = None  # of several devices
 
     @property
     def mark(self) -> str:
@@ -66,12 +68,16 @@ class Model(NamedTuple):
         """The paths on the device of a parameter: its own, or of what stands in its place."""
         return quantization.names(self.quantization, path) if self.is_quantized(path) else (path,)
 
+    def put(self, path: str, array: AnyArray) -> jax.Array:
+        """An array on the device, or on several as the parameter at a path is."""
+        return jax.device_put(array) if self.placement is None else self.placement.place(path, array)
+
     def place(self, path: str) -> jax.Array:
         """One parameter on the device. What is computed with in bfloat16 is also kept in it."""
         array = self.checkpoint[path]
         # Converted here, array by array: on the device the largest alone would take the memory of half a model.
         converted = array.astype(resident_dtype(array.dtype, self.dtype), copy=False)
-        placed = jax.device_put(converted)  # `jnp.asarray` would compile a program for every shape
+        placed = self.put(path, converted)  # `jnp.asarray` would compile a program for every shape
         if not is_finite(converted if converted.size <= ON_HOST else placed):
             raise BadDataError(f"parameter {path} has values that are not finite", where=str(self.path))
         return placed
@@ -83,7 +89,7 @@ class Model(NamedTuple):
         if quantized := [path for path in chosen if self.is_quantized(path)]:
             cache = QuantizedCache(workspace.cache() / "quantized", self.checkpoint, self.quantization)
             for _, arrays in cache(quantized, silent=not is_watched()):
-                made |= {name: jax.device_put(array) for name, array in arrays.items()}
+                made |= {name: self.put(name, array) for name, array in arrays.items()}
         return made
 
     def image_encoder(self) -> dict[str, jax.Array]:
@@ -162,7 +168,8 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
     dtype = settings.dtype
     if dtype == "auto":
         dtype = "float32" if jax.default_backend() == "cpu" else "bfloat16"
-    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype), quantization_of(path, settings))
+    how, placement = quantization_of(path, settings), parallel.chosen(settings.devices, settings.mesh, jnp.dtype(dtype))
+    return Model(path, sizes, checkpoint, template, jnp.dtype(dtype), how, placement=placement)
 
 
 def quantization_of(path: Path, settings: ModelSettings) -> Quantization:
@@ -217,7 +224,9 @@ def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
     count = sum(leaf.size for leaf in model.checkpoint.leaves().values())
     how = f"{model.dtype}, {model.quantization.name}" if model.quantization.is_any else str(model.dtype)
-    print(f"model: {model.path} ({count:,} parameters) on {jax.devices()[0].device_kind}, {how}", file=sys.stderr)
+    kind, where = jax.devices()[0].device_kind, model.placement
+    on = kind if where is None else f"{where.count} x {kind} (data={where.data}, fsdp={where.fsdp})"
+    print(f"model: {model.path} ({count:,} parameters) on {on}, {how}", file=sys.stderr)
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
@@ -232,6 +241,8 @@ def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax
         return chosen, {}
     key = jax.random.key(config.seed)
     made = lora.init(model.checkpoint.leaves(), config.lora_targets, config.lora_rank, config.lora_alpha, key)
+    if model.placement is not None:
+        made = {path: model.put(path, leaf) for path, leaf in made.items()}
     return (
         chosen | {path: leaf for path, leaf in made.items() if learns(path)},
         {path: leaf for path, leaf in made.items() if not learns(path)},

@@ -67,4 +67,4 @@ def image_source(
         return ImageLoader(encoder.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
     folder = workspace.cache() / "features" / features_key(encoder, digests, model.dtype)
-    return Features(encoder, folder, model.image_encoder, model.dtype, quiet, how)
+    return Features(encoder, folder, model.image_encoder, model.dtype, quiet, how, model.placement)

@@ -61,10 +61,13 @@ class Predictor:
         """
         if model.sizes.img and isinstance(images, ImageLoader):  # the encoder runs with every batch
             batch_size = model.sizes.img.together(batch_size)
+        if model.placement is not None:
+            batch_size = model.placement.rounded(batch_size)
         self.model, self.images, self.made, self.frames, self.batch_size = model, images, made, frames, batch_size
         self.template, self.silent = model.template, quiet or not is_seen()
         most = most or (MAX_ANSWER if made.labels else MAX_TEXT)
-        self.writer = Writer(model.sizes, model.template, model.dtype, batch_size, most) if made.decode else None
+        how = (model.sizes, model.template, model.dtype, batch_size, most, model.placement)
+        self.writer = Writer(*how) if made.decode else None
         self._scorers: dict[tuple[tuple[str, ...], tuple[str, ...] | None], Scorer] = {}
         if made.labels or not made.decode:
             self._scorer(made.labels or LABELS)  # labels and prompts that cannot be used are refused now
@@ -185,7 +188,7 @@ class Predictor:
         if (labels, questions) not in self._scorers:
             model = self.model
             self._scorers[labels, questions] = Scorer(
-                model.sizes, model.template, labels, model.dtype, self.batch_size, questions
+                model.sizes, model.template, labels, model.dtype, self.batch_size, questions, model.placement
             )
         return self._scorers[labels, questions]
 

@@ -28,6 +28,7 @@ from palitune.models import gemma, multimodal, table
 from palitune.models.arrays import AnyArray, Flat, HostArray, Params
 from palitune.models.multimodal import Branches, Text
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement, program
 
 LONGEST_TREE = 2048  # tokens of all questions and labels together; attention's memory grows with their square
 MOST_LABELS = 1000
@@ -145,6 +146,7 @@ class Scorer:
         dtype: DTypeLike,
         batch_size: int = BATCH_SIZE,
         questions: Sequence[str] | None = None,
+        placement: Placement | None = None,
     ) -> None:
         """`questions` are asked one by one behind a prompt that is a beginning (`SharedBeginning.beginning`).
 
@@ -166,14 +168,13 @@ class Scorer:
         self.patches, self.width = config.num_image_tokens, config.llm.width
         self.batch_size = batches.together(len(tree.branches.tokens), batch_size, self.patches)
 
-        @jax.jit
         def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B Q L"]:
             nested = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
             found = log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
             return found.reshape(len(found), len(asked), len(labels))
 
-        self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]] = scores
+        self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]] = program(scores, placement)
 
     def __call__(self, params: Flat, questions: Iterable[Question | None]) -> Iterator[Float32[HostArray, "Q L"]]:
         """float32[Q, L] for each prompt, as in `prompt_batches.in_batches`. `params` is flat."""

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
-from palitune.models import lora, table
+from palitune.models import gathering, lora, table
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.attention import attend
 from palitune.models.cache import Cache, KeysAndValues, LayerCache
@@ -26,6 +26,7 @@ from palitune.models.positions import Context, apply_rope, context_of, contexts
 from palitune.models.spec import GemmaSpec
 from palitune.models.table import Table
 
+STACK = "llm/layers/"  # the path of the layers
 Dropout = tuple[float, jax.Array]  # share of the adapters' inputs that are left out, and a random key
 
 
@@ -156,8 +157,8 @@ def embed(
     config: GemmaSpec, params: Params, tokens: Int[AnyArray, "B T"], dtype: DTypeLike = jnp.float32
 ) -> Float[Array, "B T D"]:
     """Token embeddings `dtype`[B, T, D] of `int[B, T]`, scaled by sqrt(D)."""
-    found = table.take(table.of(params["embedder"], "input_embedding"), tokens, dtype)
-    return found * jnp.sqrt(config.width).astype(dtype)
+    rows = table.take(table.of(params["embedder"], "input_embedding"), gathering.beside_table(tokens), dtype)
+    return gathering.examples(rows) * jnp.sqrt(config.width).astype(dtype)
 
 
 def hidden_states(
@@ -191,7 +192,7 @@ def hidden_states(
     def layer(x: jax.Array, scanned: tuple[Params, jax.Array]) -> Tree:
         weights, number = scanned
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, number)}
-        return block.apply({"params": weights}, x, context_of(config, kinds, number), rngs=rngs)
+        return block.apply({"params": gathering.layer(STACK, weights)}, x, context_of(config, kinds, number), rngs=rngs)
 
     x, found = jax.lax.scan(layer, x, (params["layers"], jnp.arange(config.depth)))
     return final_norm(params, x), found
@@ -218,7 +219,8 @@ def next_states(
         x, cache = carry
         weights, number = scanned
         own = LayerCache(config, cache, number, position)
-        return block.apply({"params": weights}, x, context_of(config, kinds, number), own), None
+        whole = gathering.layer(STACK, weights)
+        return block.apply({"params": whole}, x, context_of(config, kinds, number), own), None
 
     (y, cache), _ = jax.lax.scan(layer, (x[:, None], cache), (params["layers"], jnp.arange(config.depth)))
     return final_norm(params, y)[:, 0], cache
@@ -248,7 +250,8 @@ def selected_states(
         weights = jax.tree.map(
             lambda leaf: jax.lax.dynamic_index_in_dim(leaf, number, keepdims=False), params["layers"]
         )
-        y: Tree = block.apply({"params": weights}, x, context_of(config, kinds, number), None, rows)
+        whole = gathering.layer(STACK, weights)
+        y: Tree = block.apply({"params": whole}, x, context_of(config, kinds, number), None, rows)
         return y[0]
 
     x = jax.lax.fori_loop(0, config.depth - 1, layer, x)
@@ -275,4 +278,4 @@ def capped(config: GemmaSpec, logits: Float32[Array, "*any V"]) -> Float32[Array
 
 def logits(config: GemmaSpec, params: Params, x: Float[Array, "*any D"]) -> Float32[Array, "*any V"]:
     """Vocabulary logits float32[..., V] of hidden states [..., D]."""
-    return capped(config, table.logits(output_table(params), x))
+    return capped(config, table.logits(output_table(params), gathering.beside_table(x)))

@@ -17,10 +17,13 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from palitune.models import gathering
 from palitune.models.arrays import AnyArray, Params, Tree
 from palitune.models.attention import attend
 from palitune.models.norms import RMSNorm
 from palitune.models.parameter_shapes import SiglipSizes
+
+STACK = "img/Transformer/encoderblock/"  # the path of the blocks
 
 
 class Stem(nn.Module):
@@ -156,7 +159,7 @@ def image_tokens(
 
     @functools.partial(jax.checkpoint, prevent_cse=False)  # inside a scan nothing can be merged back
     def layer(x: jax.Array, weights: Params) -> tuple[Tree, None]:
-        return block.apply({"params": weights}, x), None
+        return block.apply({"params": gathering.layer(STACK, weights)}, x), None
 
     x, _ = jax.lax.scan(layer, stem(config, params, image, dtype), params["Transformer"]["encoderblock"])
     return head(config, params, x)

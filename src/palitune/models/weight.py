@@ -38,8 +38,8 @@ LEVELS = (  # of NF4, which normally distributed values hit equally often; zero 
 )
 BLOCK = 64  # values with one scale
 GROUP = 256  # blocks whose scales are between the same two
-CODES = {NF4: "_nf4", INT8: "_int8"}  # what a path goes on with
-SCALE, LOW, STEP = "_scale", "_low", "_step"  # what that goes on with
+CODES = {NF4: "_nf4", INT8: "_int8"}  # what a path has behind it
+SCALE, LOW, STEP = "_scale", "_low", "_step"  # and behind that
 SCALES = 255  # steps between the smallest scale of a group and the largest
 RANGE = 24  # octaves between them; what is smaller than that is next to nothing beside its neighbours
 SMALLEST = 2.0**-100  # scale

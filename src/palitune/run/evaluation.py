@@ -95,7 +95,7 @@ def forced(
       chunks: pieces in which the vocabulary goes by.
     """
     sizes = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
-    return Evaluator(sizes, records, texts, shown, model.dtype, chunks)(params)
+    return Evaluator(sizes, records, texts, shown, model.dtype, chunks, placement=model.placement)(params)
 
 
 def forced_lines(found: Evaluation) -> list[str]:

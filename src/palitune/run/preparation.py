@@ -1,6 +1,7 @@
 """Everything about a run that can be checked before it costs time: settings, model, data, and room for it all."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -160,6 +161,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     model = model._replace(
         quantization=Quantization(first.quantize, first.quantize_embeddings), trainable=METHODS[first.method].trainable
     )
+    _require_equal_parts(configs, model)
     # A trainable image encoder needs pixels, and so do images that augmentation changes.
     pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
     features = config.features and not pixels
@@ -181,6 +183,18 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
     return Preparation(model, images, sets, whole, train_file, setups, trials, configured, configs[0], facts)
+
+
+def _require_equal_parts(configs: Sequence[TrainingConfig], model: Model) -> None:
+    """Raises UsageError for a batch that cannot be split evenly over the model's devices."""
+    if (where := model.placement) is None:
+        return
+    for config in configs:
+        if config.batch_size % where.count:
+            fewer = math.gcd(config.batch_size, where.count)
+            hint = f"Use --batch-size {where.rounded(config.batch_size)}, or --devices {fewer}"
+            what = f"a batch of {config.batch_size} cannot be split evenly over {where.count} devices"
+            raise UsageError(what, hint=hint)
 
 
 def _shortened(examples: list[Example], model: Model, config: RunConfig, path: Path) -> list[Example]:

@@ -258,7 +258,7 @@ class Trainer:
 
     def all_params(self, learned: Weights) -> dict[str, jax.Array]:
         """All parameters on the device: the frozen ones, and those that were learned."""
-        return {**self.frozen, **{path: jax.device_put(learned[path]) for path in learned}}
+        return {**self.frozen, **{path: self.setups.model.put(path, learned[path]) for path in learned}}
 
     def place(self) -> dict[str, int]:
         """The trial, pass and attempt at work, counted from 1, as the metrics name them."""

@@ -91,7 +91,7 @@ class TrainingSetups:
         labels = [int(text.tokens[answer[0]]) for text in self.train_texts for answer in text.answers]
         labels += self.beginnings
         self.evaluator = Evaluator(
-            self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels
+            self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels, model.placement
         )
         self._prepared: dict[str, plan.Prepared] = {}
 
@@ -112,13 +112,20 @@ class TrainingSetups:
             self._packing(config),
             any(text.branches is not None for text in self.train_texts),
             frozenset(delta.inherited(model.checkpoint)),
+            model.placement,
         )
+
+    @property
+    def devices(self) -> int:
+        """How many devices a batch is split over."""
+        return 1 if self.model.placement is None else self.model.placement.count
 
     def _packing(self, config: TrainingConfig) -> batches.Packing | None:
         """How the texts of the first batch go into rows; those of the whole pass have as many."""
         if any(text.images for text in self.train_texts):
             return None
-        found = loop.packings_of(loop.order_of(self.train, config, loop.PASSES[0]), self.train_texts, config)
+        order = loop.order_of(self.train, config, loop.PASSES[0])
+        found = loop.packings_of(order, self.train_texts, config, self.devices)
         return found[0] if found else None
 
     def prepared(self, config: TrainingConfig) -> plan.Prepared:
@@ -154,6 +161,7 @@ class TrainingSetups:
             words=self.words,
             right_words=self.words(self.evaluator.first_right),
             interval=loop.evaluation_interval(config, len(self.valid)),
+            placement=self.model.placement,
         )
 
     def measure(self, found: Evaluation) -> dict[str, float | None]:
@@ -213,7 +221,7 @@ class TrainingSetups:
 
     def batches(self, config: TrainingConfig, name: str, start: int) -> Iterator[Batch]:
         """A pass's batches after the first `start`."""
-        return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start)
+        return loop.training_batches(self.train, self.train_texts, self.shown, config, name, start, self.devices)
 
     def _stored(self, path: str, dtype: DType) -> DType:
         return delta.stored_dtype(self.model.checkpoint.leaves(), path, dtype)

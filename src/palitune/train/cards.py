@@ -35,6 +35,7 @@ class Card:
     clock: float  # GHz, boost
     shared_memory: int  # bytes of a multiprocessor
     flops_per_clock: int  # bfloat16 tensor cores with float32 accumulation, dense, of one multiprocessor
+    interconnect: int = 32 * 10**9  # bytes a second that it can send to others of its kind; PCIe 4.0 x16 by default
 
     @property
     def flops(self) -> float:
@@ -59,8 +60,11 @@ CARDS = {
         _geforce("rtx4070-12gb", "8.9", 46, 12, 504, 36, 2.475),
         _geforce("rtx4080-16gb", "8.9", 76, 16, 717, 64, 2.505),
         _geforce("rtx4090-24gb", "8.9", 128, 24, 1008, 72, 2.520),
-        Card("a100-40gb", "8.0", 108, 42_298_834_944, 1_555 * 10**9, 40 << 20, 1.41, 167_936, 2048),
-        Card("h200-141gb", "9.0", 132, 150_754_820_096, 4_800 * 10**9, 50 << 20, 1.83, 233_472, 4096),
+        # NVLink: half of what the data sheets give for both directions.
+        Card("a100-40gb", "8.0", 108, 42_298_834_944, 1_555 * 10**9, 40 << 20, 1.41, 167_936, 2048, 300 * 10**9),
+        Card("a100-80gb", "8.0", 108, 79 << 30, 2_039 * 10**9, 40 << 20, 1.41, 167_936, 2048, 300 * 10**9),
+        Card("h100-80gb", "9.0", 132, 79 << 30, 3_350 * 10**9, 50 << 20, 1.83, 233_472, 4096, 450 * 10**9),
+        Card("h200-141gb", "9.0", 132, 150_754_820_096, 4_800 * 10**9, 50 << 20, 1.83, 233_472, 4096, 450 * 10**9),
     )
 }
 
@@ -83,8 +87,9 @@ def find(name: str) -> Card:
     fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:
         content = json.loads(path.read_text("utf-8"))
-        if not isinstance(content, dict) or set(content) != set(fields):
-            raise ValueError(f"it needs exactly {', '.join(fields)}")
+        needed = {field.name for field in dataclasses.fields(Card) if field.default is dataclasses.MISSING}
+        if not isinstance(content, dict) or not needed <= set(content) <= set(fields):
+            raise ValueError(f"it needs {', '.join(name for name in fields if name in needed)}")
         for key, value in content.items():
             sound = not isinstance(value, bool) and isinstance(value, fields[key])
             if not sound or not (isinstance(value, str) or 1e-3 < value < 1e18):
@@ -114,6 +119,15 @@ def placement(card: Card) -> "jax.sharding.Sharding":
     topology = topologies.get_topology_desc(platform="cuda", target_config=_target(card), topology="1x1x1")
     mesh = topologies.make_mesh(topology, (len(topology.devices),), ("device",))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+
+
+def several(card: Card, count: int) -> "list[jax.Device]":
+    """So many devices of a described card in one machine. Needs what `placement` needs."""
+    from jax.experimental import topologies
+
+    # Partitions, hosts of each, devices of each.
+    topology = topologies.get_topology_desc(platform="cuda", target_config=_target(card), topology=f"1x1x{count}")
+    return list(topology.devices)
 
 
 def _target(card: Card) -> str:

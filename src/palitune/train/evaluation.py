@@ -24,9 +24,10 @@ from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageArray, ImageLoader, ImageSource, raise_first
 from palitune.data.images.of_examples import images_of
-from palitune.models import gemma, multimodal
+from palitune.models import gathering, gemma, multimodal
 from palitune.models.arrays import AnyArray, Flat
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement, program
 from palitune.train import objective
 
 BATCH_SIZE = 8
@@ -67,12 +68,15 @@ class Evaluator:
         dtype: DTypeLike,
         chunks: int = 1,
         labels: Sequence[int] = (),
+        placement: Placement | None = None,
     ) -> None:
         """`labels` are the first tokens that answers may have beside those of the texts."""
-        self.records, self.texts, self.images = records, texts, images
+        self.records, self.texts, self.images, self.placement = records, texts, images, placement
         _, self.longest = batches.longest(texts)
         logits = 4 * BATCH_SIZE * self.longest * config.llm.vocab_size
         chunks = max(chunks, -(-logits // MOST_LOGITS))  # of long answers they would take more memory than all else
+        if placement is not None:
+            chunks = placement.chunks(chunks)
         lengths = [len(text.tokens) - 1 for text in texts]
         # Where each answer begins and ends among the tokens of its example that count in the loss.
         ends = [np.cumsum([len(answer) for answer in text.answers]) for text in texts]
@@ -82,16 +86,15 @@ class Evaluator:
         self.groups = list(batches.groups(lengths, most, config.num_image_tokens))
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
-        @jax.jit
         def measure(params: Flat, batch: Batch, starts: AnyArray) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
             hidden = multimodal.hidden_states(config, tree, zimg, objective.text_of(batch))
             chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
             table = gemma.output_table(tree["llm"])
-            flat = chosen.reshape(-1, chosen.shape[-1])
+            met, targets = gathering.beside_table((chosen, batch.targets))
             losses, right = objective.token_losses(
-                flat, table, batch.targets.reshape(-1), chunks, 0.0, config.llm.final_logits_softcap
+                met.reshape(-1, met.shape[-1]), table, targets.reshape(-1), chunks, 0.0, config.llm.final_logits_softcap
             )
             begun = jnp.take_along_axis(chosen, starts[..., None], axis=1)
             logits = gemma.logits(config.llm, tree["llm"], begun)
@@ -99,7 +102,7 @@ class Evaluator:
             shape = batch.weights.shape
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
 
-        self.measure = measure
+        self.measure = program(measure, placement)
 
     def __call__(self, params: Flat) -> Evaluation:
         """`params` is flat."""
@@ -126,7 +129,9 @@ class Evaluator:
         )
 
     def _batch(self, params: Flat, chosen: list[int], size: int, shown: Iterator[ImageArray]) -> tuple[AnyArray, ...]:
-        # A short last batch is filled up, so that one program serves all.
+        # A short last batch is filled up, so that one program serves all, and any so that devices have equal parts.
+        if self.placement is not None:
+            size = self.placement.rounded(size)
         extra = size - len(chosen)
         filled = chosen + chosen[-1:] * extra
         pixels = [next(shown) for _ in chosen]

@@ -4,7 +4,7 @@ import math
 
 from palitune.method import METHODS
 from palitune.models import lora
-from palitune.train import plan
+from palitune.train import communication, plan
 from palitune.train.cards import Card
 
 
@@ -42,7 +42,12 @@ def flops(work: plan.Work) -> int:
 
 
 def seconds(work: plan.Work, card: Card) -> float:
-    """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice."""
+    """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice.
+
+    On several cards each does its share, reads the weights of all layers all the same, and has to be sent them.
+    """
     trainable, frozen = plan.parameters(work)
     moved = 2 * plan.size_of(frozen) + 4 * plan.size_of(trainable)
-    return max(flops(work) / card.flops, moved / card.bandwidth)
+    cards = 1 if work.placement is None else work.placement.count
+    sent = communication.least(work) / card.interconnect
+    return max(flops(work) / cards / card.flops, moved / card.bandwidth, sent)

@@ -16,14 +16,16 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.experimental.layout import Layout, with_layout_constraint
+from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.models import feed_forward, gemma, multimodal, positions, siglip
+from palitune.models import feed_forward, gathering, gemma, multimodal, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
 from palitune.models.spec import GemmaSpec, ModelSpec
 from palitune.models.table import Table
+from palitune.parallel import Placement
 from palitune.train import objective, optimizers
 from palitune.train.optimizers import BLOCKS, LAYERS
 from palitune.train.step_options import Options, Outcome
@@ -45,17 +47,29 @@ def _at(stack: Tree, layer: Index) -> Tree:
     return jax.tree.map(lambda array: jax.lax.dynamic_index_in_dim(array, layer, keepdims=False), stack)
 
 
-def _put(stack: Tree, layer: Index, values: Tree) -> Tree:
-    """The stacked arrays with one layer replaced, in place.
+def _put(stack: Tree, layer: Index, values: Tree, shardings: Tree = None) -> Tree:
+    """The stacked arrays with one layer replaced, in place; `shardings` are those of the stack, if it has some.
 
     XLA would turn whole stacks into the layout that one layer's products like best, and back again afterwards.
     """
 
-    def put(array: jax.Array, value: jax.Array) -> jax.Array:
-        new = jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), layer, 0)
-        return with_layout_constraint(new, Layout(tuple(range(new.ndim))))
+    def ordered(array: jax.Array) -> jax.Array:
+        return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
 
-    return jax.tree.map(put, stack, values)
+    def put(array: jax.Array, value: jax.Array, where: NamedSharding | None = None) -> jax.Array:
+        new = jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), layer, 0)
+        if where is None:
+            return ordered(new)
+        # Each device orders what it has: XLA would gather the whole stack to order it.
+        return jax.shard_map(ordered, mesh=where.mesh, in_specs=where.spec, out_specs=where.spec)(new)
+
+    return jax.tree.map(put, stack, values, *([] if shardings is None else [shardings]))
+
+
+def _whole(stack: str, weights: Flat) -> dict[str, Tree]:
+    """Nested parameters of one layer, as its block takes them."""
+    own = trees.unflatten({path.removeprefix(stack): leaf for path, leaf in weights.items()})
+    return dict(gathering.layer(stack, own))
 
 
 class Walk:
@@ -69,8 +83,9 @@ class Walk:
         frozen: Flat,
         rate: jax.Array,
         key: jax.Array,
+        placement: Placement | None = None,
     ) -> None:
-        self.transform, self.rate, self.key = transform, rate, key
+        self.transform, self.rate, self.key, self.placement = transform, rate, key, placement
         self.own, self.fixed = optimizers.group(trainable), optimizers.group(frozen)
         self.state = dict(state)
         self.finite = jnp.array(True)  # whether the loss and all gradients so far are numbers
@@ -87,10 +102,12 @@ class Walk:
     def layer(self, stack: str, number: Index) -> dict[str, Tree]:
         """Nested parameters of one layer of a stack."""
         weights = _at({**self.own.get(stack, {}), **self.fixed.get(stack, {})}, number)
-        return trees.unflatten({path.removeprefix(stack): leaf for path, leaf in weights.items()})
+        return _whole(stack, weights)
 
     def update(self, segment: str, gradients: Flat) -> None:
         """Updates a segment that is not a stack."""
+        if self.placement is not None:
+            gradients = self.placement.gradients(gradients)
         self.own[segment], self.state[segment], self.finite = optimizers.update(
             self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key, self.finite
         )
@@ -116,19 +133,21 @@ class Walk:
         still = _at(self.fixed.get(stack, {}), layer)
 
         def function(weights: Tree, x: jax.Array) -> Tree:
-            params = {path.removeprefix(stack): leaf for path, leaf in {**weights, **still}.items()}
-            return block(trees.unflatten(params), x, known, layer)
+            return block(_whole(stack, {**weights, **still}), x, known, layer)
 
         y, pull = jax.vjp(function, _at(self.own.get(stack, {}), layer), x)
 
         def back(own: Tree, state: Tree, gradient: Tree, finite: Tree) -> Tree:
             gradients, gradient = pull(gradient)
+            if self.placement is not None:
+                gradients = self.placement.layer_gradients(gradients)
             key = jax.random.fold_in(self.key, layer)
             before = _at(own, layer)
             weights, new, finite = optimizers.update(
                 self.transform, gradients, _at(state, layer), before, self.rate, key, finite
             )
-            return _put(own, layer, weights), _put(state, layer, new), gradient, finite
+            where = [None if self.placement is None else self.placement.of_state(tree, own) for tree in (own, state)]
+            return _put(own, layer, weights, where[0]), _put(state, layer, new, where[1]), gradient, finite
 
         return y, back
 
@@ -165,7 +184,11 @@ class Walk:
 
 
 def make_update(
-    config: ModelSpec, transform: optax.GradientTransformation, dtype: DTypeLike, options: Options
+    config: ModelSpec,
+    transform: optax.GradientTransformation,
+    dtype: DTypeLike,
+    options: Options,
+    placement: Placement | None = None,
 ) -> Update:
     """`update(trainable, rule_state, frozen, batch, rate, key) -> (trainable, rule_state, outcome)`, to be compiled.
 
@@ -174,7 +197,7 @@ def make_update(
     """
 
     def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Tree:
-        walk = Walk(transform, trainable, state, frozen, rate, key)
+        walk = Walk(transform, trainable, state, frozen, rate, key, placement)
         zimg, back_through_encoder = _image_encoder(config, walk, batch.image, dtype)
         loss, d_zimg = _language_model(config, walk, zimg, batch, options)
         if back_through_encoder is not None:

@@ -22,6 +22,7 @@ from palitune.data.images.of_examples import images_of
 from palitune.data.templates import Template
 from palitune.errors import BadDataError, DivergedError
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
+from palitune.parallel import Placement
 from palitune.train import guard, schedule
 from palitune.train.early_stopping import Best, EarlyStopping
 from palitune.train.evaluation import Evaluation
@@ -89,10 +90,10 @@ def order_of(records: Sequence[Example], config: TrainingConfig, name: str) -> l
 
 
 def packings_of(
-    order: Sequence[Sequence[int]], texts: Sequence[Encoded], config: TrainingConfig
+    order: Sequence[Sequence[int]], texts: Sequence[Encoded], config: TrainingConfig, devices: int = 1
 ) -> list[batches.Packing] | None:
-    """How each batch's texts go into rows; None where each has a row of its own."""
-    return batches.packings(order, texts, config.accumulate) if config.pack else None
+    """How each batch's texts go into rows, as many on each device; None where each has a row of its own."""
+    return batches.packings(order, texts, config.accumulate * devices) if config.pack else None
 
 
 def training_batches(
@@ -102,12 +103,13 @@ def training_batches(
     config: TrainingConfig,
     name: str,
     start: int = 0,
+    devices: int = 1,
 ) -> Iterator[batches.Batch]:
     """A pass's batches after the first `start`, in the order of the attempt's name."""
     order = order_of(records, config, name)
     if config.balance == "weights":
         texts = label_weights.weighted(records, texts)
-    packings = packings_of(order, texts, config)
+    packings = packings_of(order, texts, config, devices)
     if packings is None:
         found = _with_images(records, texts, source, config, name, order, start)
     else:
@@ -152,6 +154,7 @@ class TrainingSetup(NamedTuple):
     words: Callable[[Sequence[int]], list[str]]  # tokens as text
     right_words: Sequence[str]  # first words of the validation set's answers
     interval: int  # steps between evaluations
+    placement: Placement | None = None  # of several devices
 
 
 class Row(NamedTuple):
@@ -191,8 +194,9 @@ class Attempt:
         """
         self.setup, self.learning_rate = setup, learning_rate
         self.stopping = EarlyStopping(setup.config.select, patience, best)
-        self.trainable: Flat = {path: _own(start.pop(path), setup.weights_dtype) for path in list(start)}
-        self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed)
+        where, dtype = setup.placement, setup.weights_dtype
+        self.trainable: Flat = {path: _own(path, start.pop(path), dtype, where) for path in list(start)}
+        self.state = init_state(setup.transform, self.trainable, setup.options, learning_rate, setup.config.seed, where)
         self.count = 0  # steps made
         self.losses: list[float] = []  # of the steps since the last evaluation
         self.guard = Guard(warmup, patience or guard.PATIENCE)
@@ -281,8 +285,10 @@ class Attempt:
             raise DivergedError(f"learning diverged at step {self.count} of {steps} ({reason})", hint=ADVICE)
 
 
-def _own(leaf: jax.Array | AnyArray, dtype: DType) -> jax.Array:
+def _own(path: str, leaf: jax.Array | AnyArray, dtype: DType, placement: Placement | None) -> jax.Array:
     """A leaf on the device that a step may take over: on a CPU the memory of an array may be the checkpoint's file."""
+    if placement is not None:
+        return placement.place(path, leaf if leaf.dtype == dtype else leaf.astype(dtype))
     if jax.default_backend() == "cpu":
         # NumPy converts without a program for every shape; only an array that is on the device already is copied.
         return jax.device_put(jax.device_put(np.asarray(leaf).astype(dtype, copy=False)), may_alias=False)

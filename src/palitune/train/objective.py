@@ -12,7 +12,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Float32, Int
 
 from palitune.data.batches import Batch
-from palitune.models import gemma, multimodal
+from palitune.models import gathering, gemma, multimodal
 from palitune.models import table as tables
 from palitune.models.arrays import AnyArray, Index, Params, Tree
 from palitune.models.gemma import Dropout
@@ -66,8 +66,9 @@ def mean_loss(
 
     An example's weight, its class's for instance, is that of its tokens: it counts in the loss, not in the accuracy.
     """
+    hidden, targets = gathering.beside_table((hidden, batch.targets))
     losses, right = token_losses(
-        hidden.reshape(-1, hidden.shape[-1]), table, batch.targets.reshape(-1), chunks, smoothing, softcap
+        hidden.reshape(-1, hidden.shape[-1]), table, targets.reshape(-1), chunks, smoothing, softcap
     )
     real = (batch.weights > 0).astype(jnp.float32)
     counts = jnp.maximum(jnp.sum(real, axis=-1), 1)

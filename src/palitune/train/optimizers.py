@@ -15,6 +15,7 @@ import optax
 from palitune.config.run_config import TrainingConfig
 from palitune.errors import ConfigurationError
 from palitune.models.arrays import Flat, Tree
+from palitune.parallel import Placement
 from palitune.trees import Rules
 
 NAMES = ("sgd", "adamw", "adafactor")
@@ -91,13 +92,14 @@ def _by_path(change: Callable[[str, jax.Array, Tree], jax.Array]) -> optax.Gradi
     )
 
 
-def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, Tree]:
+def init(
+    transform: optax.GradientTransformation, trainable: Flat, placement: Placement | None = None
+) -> dict[str, Tree]:
     """The rule's state by segment, with a leading axis of layers where the segment is a stack.
 
     It is float32 whatever the weights are: a running mean of squares stands still in 16 bit.
     """
 
-    @jax.jit  # so that nothing of float32 is made but the state
     def states(groups: Tree) -> Tree:
         exact = jax.tree.map(lambda leaf: leaf.astype(jnp.float32), groups)
         return {
@@ -105,7 +107,10 @@ def init(transform: optax.GradientTransformation, trainable: Flat) -> dict[str, 
             for segment, leaves in exact.items()
         }
 
-    made: dict[str, Tree] = states(group(trainable))
+    groups = group(trainable)
+    where = None if placement is None else placement.of_state(jax.eval_shape(states, groups), trainable)
+    # One program, so that nothing of float32 is made but the state.
+    made: dict[str, Tree] = jax.jit(states, out_shardings=where)(groups)
     return made
 
 

@@ -31,6 +31,7 @@ from palitune.method import METHODS
 from palitune.models import attention, lora, quantization
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement
 from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
 from palitune.train.step_options import Options
 
@@ -56,6 +57,7 @@ class Work(NamedTuple):
     packing: Packing | None = None  # of short texts without images, several to a row
     branches: bool = False  # whether an example has several questions
     learned: frozenset[str] = frozenset()  # paths of what differs from the base, and so is not quantized
+    placement: Placement | None = None  # of several devices
 
 
 class Memory(NamedTuple):
@@ -151,7 +153,8 @@ def device_memory() -> int | None:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats.get("bytes_limit")
-    return free_memory()
+    free = free_memory()
+    return None if free is None else free // jax.local_device_count()
 
 
 def free_memory() -> int | None:
@@ -256,17 +259,27 @@ def _arguments(
     trainable, frozen = parameters(work)
     state = jax.eval_shape(lambda leaves: init_state(transform, leaves, options), trainable)
     arguments = [trainable, state, frozen, batch(work)]
+    if (where := work.placement) is not None:
+        places = [
+            where.of_parameters(trainable),
+            where.of_state(state, trainable),
+            where.of_parameters(frozen),
+            where.of_batch(arguments[3], axis=1 if options.accumulate > 1 else 0),
+        ]
+        return transform, options, jax.tree.map(_placed, arguments, places)
     if sharding is not None:
-        arguments = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arguments
-        )
+        arguments = jax.tree.map(lambda leaf: _placed(leaf, sharding), arguments)
     return transform, options, arguments
+
+
+def _placed(leaf: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
 
 
 def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[Prepared, Memory]:
     """The step, and XLA's count of its memory, for this machine's device or that of a sharding (`cards.placement`)."""
     transform, options, arguments = _arguments(work, keep, sharding)
-    step = make_step(work.sizes, transform, work.dtype, options)
+    step = make_step(work.sizes, transform, work.dtype, options, work.placement)
     analysis = step.compile(*arguments).memory_analysis()
     if analysis is None:
         raise ConfigurationError(
@@ -289,8 +302,13 @@ def measure(work: Work, keep: int, sharding: Sharding | None) -> Memory:
 
 
 def size_of(tree: Tree) -> int:
-    """Bytes of all arrays of a tree."""
-    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    """Bytes of all arrays of a tree; where they are spread over devices, those on one of them."""
+
+    def shape(leaf: Tree) -> tuple[int, ...]:
+        where = getattr(leaf, "sharding", None)
+        return tuple(leaf.shape if where is None else where.shard_shape(leaf.shape))
+
+    return sum(math.prod(shape(leaf)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def estimate(work: Work, keep: int) -> Memory:
@@ -304,6 +322,8 @@ def estimate(work: Work, keep: int) -> Memory:
     llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
     examples, text = inputs.text.shape[-2:]
     length = text + work.sizes.num_image_tokens
+    spread, fsdp = (1, 1) if work.placement is None else (work.placement.count, work.placement.fsdp)
+    examples = -(-examples // spread)
     tokens = examples * length
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
     method = METHODS[work.config.method]
@@ -314,9 +334,10 @@ def estimate(work: Work, keep: int) -> Memory:
     scores = (16 if llm.attn_logits_softcap else 8) * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
     walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
-        walk += 2 * size_of({path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()})
+        exact = {path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()}
+        walk += 2 * size_of({path: _placed(leaf, trainable[path].sharding) for path, leaf in exact.items()})
     logits = 12 * examples * inputs.targets.shape[-1] * llm.vocab_size // work.config.vocabulary_chunks
-    table = llm.vocab_size * llm.width * size if method.trains_embedder else 0
+    table = llm.vocab_size * llm.width * size // fsdp if method.trains_embedder else 0
     encoder = 0
     if img and not work.features:
         together = min(examples * img.num_heads * img.num_patches**2, attention.MOST_SCORES)

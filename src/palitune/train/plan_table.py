@@ -2,15 +2,17 @@
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+import jax
 from jax.sharding import Sharding
 
 from palitune.config.learning import LearningSettings
 from palitune.config.quantization import NONE
 from palitune.config.run_config import require_effect, training
 from palitune.method import METHODS
-from palitune.train import cards, floor, plan
+from palitune.parallel import Placement
+from palitune.train import cards, communication, floor, plan
 from palitune.train.cards import Card
 from palitune.train.plan import Memory, Work
 
@@ -27,6 +29,8 @@ class PlanRow(TypedDict):
     fits: bool
     flops: int
     floor_ms: float
+    sent: NotRequired[int]  # bytes that one of several devices sends in a step, by the compiled program
+    least_sent: NotRequired[int]  # and those that it has to
 
 
 class PlanJson(TypedDict):
@@ -37,6 +41,7 @@ class PlanJson(TypedDict):
     memory: int
     reserved: int
     estimated: bool
+    devices: NotRequired[int]
     rows: list[PlanRow]
     largest_batch: dict[str, int]
 
@@ -49,6 +54,7 @@ class PlanTable:
       work: the model and its inputs; the configuration in it is replaced by those of `add`.
       memory: bytes of the card.
       compiling: whether XLA counts the compiled step's memory, instead of an estimate from the sizes.
+      devices: how many such cards the model and each batch are spread over; memory is that of one of them.
     """
 
     model: str
@@ -56,12 +62,18 @@ class PlanTable:
     card: Card
     memory: int
     compiling: bool
+    devices: int = 1
     rows: list[PlanRow] = dataclasses.field(default_factory=list)
     largest: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.room = self.memory - cards.RESERVED
-        self.sharding: Sharding | None = cards.placement(self.card) if self.compiling else None
+        self.sharding: Sharding | None = None
+        if self.devices > 1:
+            found = cards.several(self.card, self.devices) if self.compiling else jax.devices()[: self.devices]
+            self.work = self.work._replace(placement=Placement(found, dtype=self.work.dtype))
+        elif self.compiling:
+            self.sharding = cards.placement(self.card)
 
     def add(self, settings: LearningSettings, batches: Sequence[int]) -> Iterator[int]:
         """Adds the rows of a method, and its largest batch; yields each batch size when its row is there.
@@ -75,12 +87,20 @@ class PlanTable:
         config = training(settings, quantize=usual, quantize_embeddings=kept.quantize_embeddings)
         has_features = self.work.features and not METHODS[config.method].trains_image_encoder
         work = self.work._replace(config=config, features=has_features)
-        largest = plan.largest_batch(work, self.room)
+        largest = plan.largest_batch(work, self.room) // self.devices * self.devices
         for size in batches:
             each = plan.with_batch(work, size)
             keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, settings.keep) * 10**6)
-            memory = plan.measure(each, keep, self.sharding) if self.compiling else plan.estimate(each, keep)
+            if self.compiling:
+                prepared, memory = plan.compiled(each, keep, self.sharding)
+            else:
+                prepared, memory = None, plan.estimate(each, keep)
             self.rows.append(self._row(each, config.method, size, memory))
+            if self.devices > 1:
+                self.rows[-1]["least_sent"] = communication.least(each)
+            if self.devices > 1 and prepared is not None:
+                (program,) = prepared.step.programs.values()
+                self.rows[-1]["sent"] = communication.sent(program.as_text() or "").total()
             yield size
         self.largest[config.method] = self._proven(work, largest) if self.compiling else largest
 
@@ -105,11 +125,29 @@ class PlanTable:
                 return size
             each = memory.temporaries / size
             size = max(0, size - max(1, round((memory.peak - self.room) / each)))
+            size -= size % self.devices
         return 0
+
+    def _sent(self) -> list[str]:
+        """A line for each row on what a device sends."""
+        lines = []
+        for row in self.rows:
+            if "least_sent" not in row:
+                continue
+            least, which = row["least_sent"], f"{row['method']}, batch {row['batch']}"
+            if "sent" in row:
+                share = row["sent"] / least if least else 0.0
+                lines.append(
+                    f"{which}: each device sends {row['sent'] / 1e9:.2f} GB a step, {share:.2f} times the "
+                    f"{least / 1e9:.2f} GB that it has to"
+                )
+            else:
+                lines.append(f"{which}: each device has to send {least / 1e9:.2f} GB a step")
+        return lines
 
     def as_json(self) -> PlanJson:
         """Everything, for `--json`."""
-        return {
+        found: PlanJson = {
             "model": self.model,
             "card": self.card.name,
             "memory": self.memory,
@@ -118,12 +156,16 @@ class PlanTable:
             "rows": self.rows,
             "largest_batch": self.largest,
         }
+        if self.devices > 1:
+            found["devices"] = self.devices
+        return found
 
     def text(self) -> str:
         """The table as lines of text; GB are 10^9 bytes."""
+        several = f"{self.devices} x " if self.devices > 1 else ""
         lines = [
-            f"{self.model} on {self.card.name}, {self.memory / 1e9:.1f} GB of which {cards.RESERVED / 1e9:.1f} are "
-            "CUDA's own; GB are 10^9 bytes",
+            f"{self.model} on {several}{self.card.name}, {self.memory / 1e9:.1f} GB of which "
+            f"{cards.RESERVED / 1e9:.1f} are CUDA's own; GB are 10^9 bytes",
             f"{'method':10} {'batch':>5} {'weights':>8} {'optimizer':>10} {'activations':>12} {'peak':>6}  fits "
             f"{'TFLOP':>7} {'floor ms':>9}",
         ]
@@ -134,6 +176,7 @@ class PlanTable:
                 f"{memory[3]:6.2f}  {'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} "
                 f"{row['floor_ms']:9.0f}"
             )
+        lines += self._sent()
         for method, size in self.largest.items():
             more = " or more" if size >= plan.LARGEST_BATCH else ""
             lines.append(f"largest batch that fits, {method}: {size or 'none'}{more}")

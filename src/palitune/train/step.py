@@ -1,5 +1,6 @@
 """One update: loss, gradients of the trainable parameters alone, optimizer."""
 
+import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -12,8 +13,10 @@ from palitune import trees
 from palitune.config.run_config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.method import METHODS
+from palitune.models import gathering
 from palitune.models.arrays import DType, Flat, Index, Tree
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement
 from palitune.train import layerwise, objective, optimizers, schedule
 from palitune.train.step_options import Options, Outcome, check
 
@@ -55,17 +58,19 @@ def init_state(
     options: Options,
     learning_rate: float = 1.0,
     seed: int = 0,
+    placement: Placement | None = None,
 ) -> State:
     """A run's state beside its parameters: how many updates it has made, the rule's state, the moving average.
 
     The learning rate multiplies the rule's own schedule, the seed is that of rounding and dropout; they are here so
     that one program serves all of them.
     """
+    where = None if placement is None else placement.everywhere
     state: State = {
-        "count": jax.device_put(np.int32(0)),
-        "seed": jax.device_put(np.uint32(seed)),
-        "learning_rate": jax.device_put(np.float32(learning_rate)),
-        "optimizer": optimizers.init(transform, trainable),
+        "count": jax.device_put(np.int32(0), where),
+        "seed": jax.device_put(np.uint32(seed), where),
+        "learning_rate": jax.device_put(np.float32(learning_rate), where),
+        "optimizer": optimizers.init(transform, trainable, placement),
     }
     if options.ema is not None:
         # A copy: the step donates parameters and state, and one buffer cannot be given away twice.
@@ -80,20 +85,37 @@ class Step:
     gone after the call. With `accumulate` every array of the batch has that many batches on a new first axis.
     """
 
-    def __init__(self, function: Callable[..., Tree]) -> None:
-        self.jitted = jax.jit(function, donate_argnums=(0, 1))
+    def __init__(self, function: Callable[..., Tree], placement: Placement | None = None, batch_axis: int = 0) -> None:
+        """Args:
+        batch_axis: the axis of examples in a batch's arrays.
+        """
+        self.function, self.placement, self.batch_axis = function, placement, batch_axis
         self.programs: dict[tuple[tuple[tuple[int, ...], str], ...], jax.stages.Compiled] = {}
 
     def compile(self, *arguments: Tree) -> jax.stages.Compiled:
         """The program (`jax.stages.Compiled`) for arguments like these; their shapes and dtypes are enough."""
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arguments[-1]))
         if shapes not in self.programs:
-            self.programs[shapes] = self.jitted.lower(*arguments).compile()
+            self.programs[shapes] = self._jitted(*arguments).lower(*arguments).compile()
         return self.programs[shapes]
+
+    def _jitted(self, *arguments: Tree) -> jax.stages.Wrapped:
+        where = self.placement
+        if where is None:
+            return jax.jit(self.function, donate_argnums=(0, 1))
+
+        def traced(*arguments: Tree) -> Tree:
+            with gathering.over(where):
+                return self.function(*arguments)
+
+        kept = jax.tree.map(lambda leaf: leaf.sharding, arguments[:2])
+        return jax.jit(traced, donate_argnums=(0, 1), out_shardings=(*kept, where.everywhere))
 
     def __call__(
         self, trainable: Flat, state: State, frozen: Flat, batch: Batch
     ) -> tuple[dict[str, jax.Array], State, Outcome]:
+        if self.placement is not None:
+            batch = self.placement.put(batch, self.batch_axis)
         result: tuple[dict[str, jax.Array], State, Outcome] = self.compile(trainable, state, frozen, batch)(
             trainable, state, frozen, batch
         )
@@ -105,13 +127,20 @@ def make_step(
     transform: optax.GradientTransformation,
     dtype: DTypeLike = jnp.float32,
     options: Options = DEFAULTS,
+    placement: Placement | None = None,
 ) -> Step:
-    """The step for a rule that updates one tensor at a time (`optimizers`)."""
+    """The step for a rule that updates one tensor at a time (`optimizers`).
+
+    Args:
+      placement: the devices that parameters and batches are spread over; None is one device.
+    """
+    if placement is not None:
+        options = dataclasses.replace(options, chunks=placement.chunks(options.chunks))
     whole = options.whole_gradient() or not options.layerwise
     update = (
-        _whole_update(config, transform, dtype, options)
+        _whole_update(config, transform, dtype, options, placement)
         if whole
-        else layerwise.make_update(config, transform, dtype, options)
+        else layerwise.make_update(config, transform, dtype, options, placement)
     )
 
     def step(trainable: Flat, state: State, frozen: Flat, batch: Batch) -> tuple[dict[str, jax.Array], State, Outcome]:
@@ -126,11 +155,15 @@ def make_step(
             }
         return updated, new_state, outcome
 
-    return Step(step)
+    return Step(step, placement, batch_axis=1 if options.accumulate > 1 else 0)
 
 
 def _whole_update(
-    config: ModelSpec, transform: optax.GradientTransformation, dtype: DTypeLike, options: Options
+    config: ModelSpec,
+    transform: optax.GradientTransformation,
+    dtype: DTypeLike,
+    options: Options,
+    placement: Placement | None = None,
 ) -> Update:
     """As `layerwise.make_update`, with all gradients at once."""
 
@@ -148,7 +181,10 @@ def _whole_update(
             )
             return loss.value, loss
 
-        gradient_of = jax.grad(loss_of, has_aux=True)
+        def gradient_of(trainable: Flat, batch: Batch, key: jax.Array) -> tuple[Flat, objective.Loss]:
+            gradients, loss = jax.grad(loss_of, has_aux=True)(trainable, batch, key)
+            return gradients if placement is None else placement.gradients(gradients), loss
+
         if options.accumulate > 1:
 
             def add(total: Tree, numbered: tuple[Index, Batch]) -> tuple[Tree, None]:

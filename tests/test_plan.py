@@ -76,7 +76,8 @@ def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
     assert plan.estimate(work(batch=size), 0).peak <= 8e9 * plan.SAFETY
     assert plan.estimate(work(batch=size + 1), 0).peak > 8e9 * plan.SAFETY
     assert "--method attention or lora" in str(plan.refusal(work("full"), 7 * 10**9, 6 * 10**9).hint)
-    assert "Lower --lora-rank" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
+    assert "Use --method qlora" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
+    assert "Lower --lora-rank" in str(plan.refusal(work("qlora"), 7 * 10**9, 2 * 10**9).hint)
 
 
 def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +161,7 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     rows = {(row["method"], row["batch"]): row for row in content["rows"]}
-    assert set(rows) == {(method, size) for method in ("attention", "full", "lora") for size in (1, 8)}
+    assert set(rows) == {(method, size) for method in METHODS for size in (1, 8)}
     row = rows["attention", 8]
     assert row["peak"] == row["weights"] + row["optimizer"] + row["activations"]
     assert row["fits"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,8 +17,9 @@ from conftest import Run
 from hf_golden import PIECES, WHOLE, HfGolden
 from test_families import LABELS, batch_of, untied
 
-from palitune import trees
-from palitune.checkpoint import npz
+import palitune
+from palitune import Predictor, trees
+from palitune.checkpoint import manifest, npz
 from palitune.checkpoint.quantized_cache import QuantizedCache
 from palitune.config import run_config
 from palitune.config.quantization import INT8, NF4, Quantization
@@ -298,6 +300,23 @@ def test_an_adapter_remembers_what_it_was_trained_beside(run: Run, workspace: Pa
     one, other = (run("palitune", "inference", "-m", name, file, cwd=workspace) for name in ("q8", "./adapter"))
     assert one.stdout == other.stdout
     assert "int8 weights and int8 embeddings" in one.stderr
+
+
+def test_in_python_it_is_as_the_model_was_trained_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALITUNE_HOME", str(tmp_path))
+    config = run_config.training(quantize=NF4, quantize_embeddings=True).as_json()
+    golden = npz.Checkpoint(Path(palitune.__file__).parent / "tiny" / "tiny.npz")
+    text = manifest.text(base=None, dtypes={}, config=config, data="")
+    npz.save(tmp_path / "tiny.npz", {path: golden[path] for path in golden}, comment=manifest.comment(text))
+    shutil.copyfile(golden.path.with_name("tokenizer.model"), tmp_path / "tokenizer.model")
+
+    def kept_as(**options: Any) -> Quantization:
+        return Predictor.load(str(tmp_path / "tiny.npz"), quiet=True, **options).model.quantization
+
+    assert kept_as() == BOTH
+    assert kept_as(quantize_embeddings=False) == Quantization(NF4)
+    assert kept_as(quantize="none") == Quantization()
+    assert kept_as(quantize="int8", quantize_embeddings=True) == Quantization(INT8, True)
 
 
 @pytest.mark.parametrize(

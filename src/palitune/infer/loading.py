@@ -174,10 +174,10 @@ def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = Fal
 
 def quantization_of(path: Path, settings: ModelSettings) -> Quantization:
     """How a checkpoint's frozen parameters are kept: as settings say, or as they were when it was trained."""
-    own = manifest.quantization(path)
-    kind = own.kind if settings.quantize is None else settings.quantize
-    asked = settings.quantize is not None or "quantize_embeddings" in settings.given
-    return Quantization(kind, settings.quantize_embeddings or (own.embeddings and not asked))
+    own, asked = manifest.quantization(path), "quantize_embeddings" in settings.given
+    if settings.quantize is not None:
+        return Quantization(settings.quantize, settings.quantize_embeddings)
+    return Quantization(own.kind, settings.quantize_embeddings if asked else own.embeddings)
 
 
 def note_base(checkpoint: Stored, quiet: bool) -> None:

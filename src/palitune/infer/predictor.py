@@ -90,6 +90,9 @@ class Predictor:
         max_pixels: int | None = None,
         features: bool = True,
         dtype: str = "auto",
+        quantize: str | None = None,
+        quantize_embeddings: bool | None = None,
+        devices: int | None = None,
         tokenizer: str | Path | None = None,
         allocator: str = "grow",
         batch_size: int = 8,
@@ -108,14 +111,15 @@ class Predictor:
           pool: with all frames, the one that counts: worst (least sure of the first label), best, or the mean.
           max_pixels: the largest image that is decoded.
           features: store image features in `cache/features/`.
-          dtype, tokenizer, allocator: as the options of these names.
+          quantize, quantize_embeddings: as the options of these names; None is as the model was trained.
+          dtype, devices, tokenizer, allocator: likewise.
           batch_size: examples that are scored at a time.
 
         Raises:
           MissingInputError, BadDataError, ConfigurationError: as `infer.loading.load`.
           UsageError: a setting has no such value, or settings contradict each other.
         """
-        options = {
+        options: dict[str, object] = {
             "model": name,
             "prompt": prompt,
             "labels": labels,
@@ -128,9 +132,13 @@ class Predictor:
             "max_pixels": max_pixels,
             "features": features,
             "dtype": dtype,
+            "quantize": quantize,
+            "devices": devices,
             "tokenizer": tokenizer,
             "allocator": allocator,
         }
+        if quantize_embeddings is not None:
+            options["quantize_embeddings"] = quantize_embeddings
         return cls.of(PredictorConfig.of(options), batch_size=batch_size, quiet=quiet)
 
     @classmethod

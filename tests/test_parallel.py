@@ -48,13 +48,18 @@ class Devices:
 
 def test_large_parameters_are_split_and_never_by_layers() -> None:
     devices = Devices(8)
-    assert devices.spec("llm/layers/mlp/gating_einsum", 18, 2, 2048, 16384) == P(None, None, None, "fsdp")
+    assert devices.spec("llm/layers/mlp/gating_einsum", 18, 2, 2048, 16384) == P(None, None, "fsdp")
     assert devices.spec("llm/layers/attn/kv_einsum/w", 18, 2, 1, 2048, 256) == P(None, None, None, "fsdp")
     assert devices.spec("llm/layers/attn/q_einsum/w_lora_a", 8, 2048, 16) == P(None, "fsdp")
     assert devices.spec("llm/embedder/input_embedding", 257_152, 2048) == P("fsdp")
-    assert devices.spec("img/Transformer/encoderblock/MlpBlock_0/Dense_0/kernel", 27, 1152, 4304) == P(
-        None, None, "fsdp"
-    )
+    assert devices.spec("img/Transformer/encoderblock/MlpBlock_0/Dense_0/kernel", 27, 1152, 4304) == P(None, "fsdp")
+    assert devices.spec("llm/layers/attn/q_einsum/w", 18, 8, 2048, 256) == P(None, "fsdp")
+    # More matrices than are gathered one by one: its largest axis.
+    assert devices.spec("llm/layers/attn/q_einsum/w", 18, 9, 256, 2048) == P(None, None, None, "fsdp")
+    # Codes of 4 bits and their scales are split by blocks.
+    assert devices.spec("llm/layers/mlp/linear_nf4", 18, 524_288, 32) == P(None, "fsdp")
+    assert devices.spec("llm/layers/mlp/linear_nf4_low", 18, 2048) == P(None, "fsdp")
+    assert devices.spec("llm/embedder/input_embedding_int8_scale", 257_152) == P("fsdp")
     # 8 layers could be divided; what is left of a shape cannot.
     assert devices.spec("llm/layers/attn/q_einsum/w", 8, 3, 5, 7) == P()
     for path in ("llm/layers/attn/q_einsum/w_lora_alpha", "llm/final_norm/scale", "img/head/bias"):

@@ -28,6 +28,7 @@ from palitune.models.arrays import AnyArray, Flat, Params, Tree
 from palitune.trees import HasShape, Rules, flatten, unflatten
 
 DATA, FSDP = "data", "fsdp"
+MOST_STACKED = 4  # matrices in a weight that are gathered one by one
 QUANTIZED = path_patterns.compiled(method.QUANTIZED)
 EVERYWHERE, LAYERS, TABLE = "everywhere", "layers", "table"
 # Norms, biases and scales are small; so is what stands before and behind the blocks of the image encoder.
@@ -68,7 +69,11 @@ class Placement:
     # Where things are -------------------------------------------------------------------------------------------------
 
     def spec(self, path: str, shape: tuple[int, ...]) -> PartitionSpec:
-        """How the parameter at a path is split: its largest axis that can be divided, never that of the layers.
+        """How the parameter at a path is split: its first axis that can be divided, never that of the layers.
+
+        What is gathered along another axis than the first is copied once more, transposed, and so are its gradients.
+        Where two or three matrices are stacked, each is gathered by itself (`layer`); where there are more before the
+        axis, it is the largest one.
 
         Raises:
           ConfigurationError: no rule covers the path.
@@ -79,7 +84,9 @@ class Placement:
         divisible = [axis for axis in range(first, last) if shape[axis] % self.fsdp == 0]
         if not divisible or self.fsdp == 1:
             return PartitionSpec()
-        axis = max(divisible, key=lambda axis: shape[axis])
+        axis = divisible[0]
+        if math.prod(shape[first:axis]) > MOST_STACKED:
+            axis = max(divisible, key=lambda axis: shape[axis])
         return PartitionSpec(*[None] * axis, FSDP)
 
     def sharding(self, path: str, shape: tuple[int, ...]) -> NamedSharding:
@@ -149,9 +156,19 @@ class Placement:
                 sent = jax.lax.with_sharding_constraint(leaf, self.named(spec))
                 found[path] = jax.lax.with_sharding_constraint(sent, self.everywhere)
             else:
-                dtype = leaf.dtype if self.dtype is None else self.dtype
-                found[path] = _gathered(leaf, self.everywhere, self.named(spec), dtype)
+                found[path] = self._gathered(leaf, spec)
         return unflatten(found)
+
+    def _gathered(self, weight: jax.Array, spec: PartitionSpec) -> jax.Array:
+        """A weight of one layer, whole on every device: matrices that are stacked in it one by one."""
+        dtype = weight.dtype if self.dtype is None else self.dtype
+        before = weight.shape[: len(spec) - 1]
+        if not 1 < math.prod(before) <= MOST_STACKED:
+            return _gathered(weight, self.everywhere, self.named(spec), dtype)
+        matrices = weight.reshape(-1, *weight.shape[len(before) :])
+        part = self.named(PartitionSpec(*spec[len(before) :]))
+        each = [_gathered(matrices[n], self.everywhere, part, dtype) for n in range(len(matrices))]
+        return jnp.stack(each).reshape(weight.shape)
 
     def _of_layer(self, path: str, shape: tuple[int, ...]) -> PartitionSpec:
         """How one layer of a stack is split."""

@@ -38,15 +38,17 @@ def test_what_is_saved_is_what_was_judged(run: Run, workspace: Path, method: str
     done = learn(run, workspace, "--method", method, "-w", method)
     base = npz.Checkpoint(workspace / "cache/models/tiny/tiny.npz")
     saved = opened(workspace, method)
-    if method == "lora":
+    has_adapters = method in ("lora", "qlora")
+    if has_adapters:
         assert not set(saved) & set(base)
         assert {path.rpartition("_")[2] for path in saved} == {"a", "b", "alpha"}
     else:
         assert set(saved) == {path for path in base if method == "full" or "/attn/" in path}
-    assert {saved[path].dtype for path in saved} == {np.dtype(np.float16)} or method == "lora"
+    assert {saved[path].dtype for path in saved} == {np.dtype(np.float16)} or has_adapters
     paths = ("./dataset/set1/train.jsonl", "./dataset/set1/valid.jsonl")
     assert run("palitune", "validate", "-m", method, *paths, cwd=workspace).stdout == blocks(done.stdout)
-    merged = run("palitune", "merge", "-m", method, "-w", f"{method}-whole", cwd=workspace)
+    keep = ["--keep-quantized"] * (method == "qlora")
+    merged = run("palitune", "merge", "-m", method, "-w", f"{method}-whole", *keep, cwd=workspace)
     assert merged.returncode == 0, merged.stderr
     whole = opened(workspace, f"{method}-whole")
     assert set(whole) == set(base)

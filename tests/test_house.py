@@ -9,7 +9,7 @@ from conftest import REPOSITORY
 SOURCE = REPOSITORY / "src" / "palitune"
 FILES = sorted(SOURCE.rglob("*.py"))
 LONGEST_FILE, LONGEST_FUNCTION, COMMAND_LINE = 350, 60, 3_000  # lines
-METHODS = {"attention", "full", "lora"}
+METHODS = {"attention", "full", "lora", "qlora"}
 
 
 def name_of(path: Path) -> str:

@@ -119,24 +119,10 @@ class Predictor:
           MissingInputError, BadDataError, ConfigurationError: as `infer.loading.load`.
           UsageError: a setting has no such value, or settings contradict each other.
         """
-        options: dict[str, object] = {
-            "model": name,
-            "prompt": prompt,
-            "labels": labels,
-            "positive": positive,
-            "threshold": threshold,
-            "decode": decode,
-            "frames": frames,
-            "most_frames": most_frames,
-            "pool": pool,
-            "max_pixels": max_pixels,
-            "features": features,
-            "dtype": dtype,
-            "quantize": quantize,
-            "devices": devices,
-            "tokenizer": tokenizer,
-            "allocator": allocator,
-        }
+        options: dict[str, object] = {"model": name, "prompt": prompt, "labels": labels, "positive": positive}
+        options |= {"threshold": threshold, "decode": decode, "frames": frames, "most_frames": most_frames}
+        options |= {"pool": pool, "max_pixels": max_pixels, "features": features, "dtype": dtype, "devices": devices}
+        options |= {"quantize": quantize, "tokenizer": tokenizer, "allocator": allocator}
         if quantize_embeddings is not None:
             options["quantize_embeddings"] = quantize_embeddings
         return cls.of(PredictorConfig.of(options), batch_size=batch_size, quiet=quiet)

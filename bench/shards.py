@@ -120,7 +120,7 @@ def disturb(
 ) -> None:
     """Kills shards, each time another one, until so many were killed, and says what they were at.
 
-    Where all of them are over before that, one is begun anew.
+    Where all of them are over before that, one starts over.
     """
     at: dict[str, int] = {}
     while sum(count for what, count in at.items() if what != "over") < kills:

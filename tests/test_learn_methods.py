@@ -134,7 +134,7 @@ def test_options_of_the_rule_reach_it(run: Run, workspace: Path) -> None:
         (["--accumulate", "100"], 2, "--examples 32 is less than one batch of 4 x 100"),
         (["--optimizer", "lion"], 2, "invalid choice"),
         (["--weights", "float32"], 2, "--weights is for --method full, this is attention"),
-        (["--method", "full", "--lora-rank", "4"], 2, "--lora-rank is for --method lora, this is full"),
+        (["--method", "full", "--lora-rank", "4"], 2, "--lora-rank is for --method lora or qlora, this is full"),
         (["--vocabulary-chunks", "1000000000"], 2, "1000000000 is more than 1024"),
         (["--weight-decay", "nothing=1"], 2, "--weight-decay nothing: no trainable parameter matches"),
         (["--keep", "5", "--accumulate", "2"], 2, "--keep has no effect with --accumulate"),

@@ -336,12 +336,13 @@ def test_settings_without_effect(run: Run, workspace: Path, options: tuple[str, 
 def test_what_learns_stays_whole(run: Run, workspace: Path) -> None:
     """The attention learns beside a quantized MLP; what was saved is asked in the same way as in training."""
     options = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet", "--quantize", "nf4", "-w", "a")
+    cache = workspace / "cache" / "quantized"
+    shutil.rmtree(cache, ignore_errors=True)
     done = run("palitune", "learn", *options, cwd=workspace)
     assert done.returncode == 0, done.stderr
     saved = npz.Checkpoint(workspace / "checkpoints" / "a.npz")
     assert all("/attn/" in path and "_nf4" not in path for path in saved)
-    kept_on_disk = list((workspace / "cache" / "quantized").iterdir())
-    assert len(kept_on_disk) == 2
+    assert len(list(cache.iterdir())) == 2
     paths = ("./dataset/set1/train.jsonl", "./dataset/set1/valid.jsonl")
     validated = run("palitune", "validate", "-m", "a", *paths, cwd=workspace).stdout
     after = done.stdout[done.stdout.rindex("Result: ./dataset/set1/train") :].replace(" (1st trained)", "")

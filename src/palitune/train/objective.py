@@ -79,7 +79,7 @@ def mean_loss(
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5))
 def token_losses(
     hidden: Float[Array, "M D"],
-    table: Table,
+    table: Rows | Float[AnyArray, "V D"],
     targets: Int[AnyArray, " M"],
     chunks: int = 1,
     smoothing: float = 0.0,

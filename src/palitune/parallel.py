@@ -131,6 +131,11 @@ class Placement:
         # Copies: a part may be the memory of a file, and a step gives its inputs' memory away.
         return jax.make_array_from_callback(host.shape, sharding, lambda index: np.array(host[index]))
 
+    def everywhere_put(self, value: AnyArray | np.generic) -> jax.Array:
+        """A value on every device."""
+        host = np.asarray(value)
+        return jax.make_array_from_callback(host.shape, self.everywhere, lambda index: host[index])
+
     def rounded(self, examples: int) -> int:
         """A number of examples that can be split, at least as many."""
         return -(-examples // self.count) * self.count
@@ -140,8 +145,16 @@ class Placement:
         return -(-pieces // self.fsdp)
 
     def put(self, batch: Tree, axis: int = 0) -> Tree:
-        """A batch on the devices."""
-        return jax.device_put(batch, self.of_batch(batch, axis))
+        """A batch on the devices; of one that others have too, this process makes its own devices' parts."""
+        shardings = self.of_batch(batch, axis)
+        if jax.process_count() == 1:
+            return jax.device_put(batch, shardings)
+
+        def made(leaf: AnyArray, sharding: NamedSharding) -> jax.Array:
+            host = np.asarray(leaf)
+            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+        return jax.tree.map(made, batch, shardings)
 
     # What a program asks while it is traced ---------------------------------------------------------------------------
 

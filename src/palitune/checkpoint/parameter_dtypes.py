@@ -26,6 +26,7 @@ def _all_finite(array: jax.Array) -> jax.Array:
 
 def is_finite(array: AnyArray) -> bool:
     """Whether every number is; compiled for large ones, because on its own `isfinite` makes an array half as large."""
-    if array.size <= ON_HOST:
+    is_here = not isinstance(array, jax.Array) or array.is_fully_addressable
+    if array.size <= ON_HOST and is_here:
         return bool(np.isfinite(np.asarray(array)).all())
     return bool(_all_finite(array))

@@ -2,10 +2,12 @@
 
 import argparse
 import os
+import shlex
 import sys
 
 from palitune.cli import arguments
 from palitune.cli.inputs import Input
+from palitune.config.hosts import joining
 from palitune.config.run_config import RunConfig
 
 INPUT = Input(metavar="DATA")
@@ -52,8 +54,13 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune learn` with the arguments that were given."""
     config = arguments.read(RunConfig, args)
 
-    from palitune.run import learn
-
     program = os.path.basename(sys.argv[0])
     program = "palitune learn" if program == "palitune" else f"./{program}"
+    if joining(config) is not None:
+        from palitune.run.supervision import supervise
+
+        supervise(f"{program} --resume -w {shlex.quote(config.write or '')}, in all processes")
+
+    from palitune.run import learn
+
     learn.learn(config, program=program, command=sys.argv[1:])

@@ -4,6 +4,7 @@ import dataclasses
 from typing import ClassVar
 
 from palitune.config.answering import LabelSettings
+from palitune.config.hosts import HostSettings
 from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting, settings_of
@@ -128,6 +129,7 @@ class RunConfig(
     ContinuingSettings,
     LearningSettings,
     ModelSettings,
+    HostSettings,
     PromptSettings,
     ImageSettings,
 ):

@@ -8,14 +8,19 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from palitune import workspace
+import jax
+
+from palitune import hosts, workspace
 from palitune.checkpoint import delta, manifest, run_state, spec_json, trained_images
+from palitune.config import hosts as hosts_config
+from palitune.config.hosts import Joining
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.data.checks import seen_in_training
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.evaluate.class_counts import Counts
 from palitune.evaluate.report.result_block import TrialResult, trial_table
+from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
@@ -71,11 +76,14 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
+    if (joining := hosts_config.joining(config)) is not None:
+        config = _joined(config, joining)
     with _run_folder(config, f"{program} --resume -w {shlex.quote(config.write or '')}") as folder:
-        if folder is not None and _is_over(config, folder):
-            return RunResult(folder.target, {}, {}, [], [], None)
-        run = preparation.prepare(reproduce.completed(config, _recorded(config, folder)), folder, command)
-        saved = _saved(config, folder)
+        read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
+        if read is not None and _is_over(config, read):
+            return RunResult(read.target, {}, {}, [], [], None)
+        run = preparation.prepare(reproduce.completed(config, _recorded(config, read)), folder, command)
+        saved = _saved(config, read)
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
@@ -88,11 +96,23 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
                 log.draw(None)
                 trainer.finish("failed")
                 raise
+            except jax.errors.JaxRuntimeError as error:
+                if hosts.count() == 1:
+                    raise
+                what = f"another process has ended ({' '.join(str(error).split())[:200]})"
+                raise ResumableError(what) from None
             result = _finished(run, config, log, evaluator, trainer, program)
     if not config.quiet:
         said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None
         print(said or "nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
     return result
+
+
+def _joined(config: RunConfig, joining: Joining) -> RunConfig:
+    """The settings of this process, once all are there: only the first one says what it does."""
+    set_allocator(config.allocator)
+    hosts.join(joining)
+    return config if hosts.is_first() else dataclasses.replace(config, quiet=True, tensorboard=False, report=False)
 
 
 def _require_name(config: RunConfig) -> None:
@@ -107,6 +127,10 @@ def _require_name(config: RunConfig) -> None:
         raise UsageError("--resume continues a run as it is: leave out --overwrite, --from and --config")
 
 
+def _folder_of(name: str) -> RunFolder:
+    return RunFolder(workspace.checkpoint_to_write(name))
+
+
 @contextlib.contextmanager
 def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
     """The folder of the run, kept from other processes; None where nothing is saved.
@@ -114,10 +138,10 @@ def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
     Args:
       again: the command that resumes the run, for the person who stops it.
     """
-    if config.write is None:
+    if config.write is None or not hosts.is_first():
         yield None
         return
-    folder = RunFolder(workspace.checkpoint_to_write(config.write))
+    folder = _folder_of(config.write)
     if config.resume:
         reproduce.require_run(folder, config.write)
     else:
@@ -209,7 +233,10 @@ def _trainer(
         evaluator(params, UNTRAINED)
     trainable = METHODS[run.config.method].trainable
     frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
-    trainer = Trainer(run.setups, frozen, run.trials, run.configured, log, evaluator, describe, config.save_every)
+    follows = config.write is not None and not hosts.is_first()
+    trainer = Trainer(
+        run.setups, frozen, run.trials, run.configured, log, evaluator, describe, config.save_every, follows=follows
+    )
     if saved is not None:
         trainer.resume(saved)
     elif config.resume:

@@ -8,10 +8,12 @@ import dataclasses
 import operator
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jax
 
+from palitune import hosts
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.config.run_config import TrainingConfig
 from palitune.data.batches import Batch
@@ -74,16 +76,21 @@ class Trainer:
         evaluate: Callable[[Flat, str], None],
         describe: Callable[[TrainingConfig, Weights], str],
         save_every: int | None,
+        *,
+        follows: bool = False,
     ) -> None:
         """Args:
         configured: the configuration of a trial.
         evaluate: prints the result blocks of all parameters under a label.
         describe: the manifest of the arrays that a configuration made.
         save_every: steps between saved states; 0 is never, None by the clock.
+        follows: another process writes what this one has a part in.
         """
         self.setups, self.frozen, self.trials, self.configured = setups, frozen, trials, configured
         self.log, self.evaluate, self.describe, self.save_every = log, evaluate, describe, save_every
         self.folder: RunFolder | None = log.folder
+        self.saves = self.folder is not None or follows
+        self.state_path = self.folder.state if self.folder is not None else Path("state.npz")  # for messages
         self.progress = Progress()
         self.start: Weights | None = None
         self.kept: Weights | None = None
@@ -152,8 +159,7 @@ class Trainer:
         if self.resumed is None:
             p.attempts += 1
             return attempt
-        assert self.folder is not None
-        with run_state.understood(self.folder.state):
+        with run_state.understood(self.state_path):
             attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
         self.resumed = None
         place = ", ".join(f"{key} {value}" for key, value in self.place().items())
@@ -168,7 +174,7 @@ class Trainer:
         order = name if not p.failures else f"{name}, attempt {p.failures + 1}"
         self.log.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
         try:
-            with self.interrupt if self.folder is not None else contextlib.nullcontext():
+            with self.interrupt if self.saves else contextlib.nullcontext():
                 yield self.setups.batches(config, order, attempt.count)
             if attempt.count < steps:
                 without = f"{attempt.stopping.stalled} evaluations without a better one"
@@ -188,10 +194,12 @@ class Trainer:
                 self.save_state(attempt)
             if self.interrupt.wanted is None:
                 raise
-        last = attempt.is_over(steps)
-        if self.interrupt.wanted is not None or (not last and self.is_save_due(row.step)):
+        is_due = not attempt.is_over(steps) and self.is_save_due(row.step)
+        # All processes do what the first one decides by its clock and its signals.
+        is_wanted, is_due = map(bool, divmod(hosts.agreed(2 * (self.interrupt.wanted is not None) + is_due), 2))
+        if is_wanted or is_due:
             self.save_state(attempt)
-        if self.interrupt.wanted is not None:
+        if is_wanted:
             self.log.draw(self.progress.winner)
             raise ResumableError(f"stopped at step {row.step} of {steps}, and saved")
 
@@ -277,13 +285,14 @@ class Trainer:
         if self.folder is None:
             return
         changed = self.setups.changed(config, self.frozen, learned)
+        changed = {path: hosts.whole(leaf) if hosts.count() > 1 else leaf for path, leaf in changed.items()}
         content = self.describe(config, changed)
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 
     def is_save_due(self, step: int) -> bool:
         """Whether the state is to be saved after a step."""
-        if self.folder is None or step == 0 or self.save_every == 0:
+        if not self.saves or step == 0 or self.save_every == 0:
             return False
         if self.save_every is None:
             return time.monotonic() - self.saved_at >= SAVE_SECONDS
@@ -291,7 +300,7 @@ class Trainer:
 
     def save_state(self, attempt: Attempt) -> None:
         """Writes everything that resuming takes, where there is a folder for it. Raises StorageError."""
-        if self.folder is None:
+        if not self.saves:
             return
         best = attempt.best
         arrays = {
@@ -301,6 +310,11 @@ class Trainer:
             "start": self.start or {},
             "kept": self.kept or {},
         }
+        written = {group: {name: hosts.fetched(leaf) for name, leaf in own.items()} for group, own in arrays.items()}
+        self.saved_at = time.monotonic()
+        if self.folder is None:
+            hosts.follow(leaf for own in written.values() for leaf in own.values())
+            return
         facts = {
             "progress": dataclasses.asdict(self.progress),
             "attempt": attempt.facts(),
@@ -308,7 +322,7 @@ class Trainer:
             "blocks": self.log.blocks,
             "total": self.log.total,
         }
-        run_state.save(self.folder.state, arrays, facts)
+        run_state.save(self.folder.state, written, facts)
         self.saved_at = time.monotonic()
 
     def resume(self, saved: run_state.Saved) -> None:
@@ -317,8 +331,7 @@ class Trainer:
         Raises:
           BadDataError: the state is not one that was saved.
         """
-        assert self.folder is not None
-        with run_state.understood(self.folder.state):
+        with run_state.understood(self.state_path):
             facts = dict(saved.facts["progress"])
             facts["results"] = [TrialResult(**result) for result in facts["results"]]
             self.progress = Progress(**facts)

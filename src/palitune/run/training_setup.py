@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
+from palitune import hosts
 from palitune.checkpoint import delta, npz
 from palitune.checkpoint.parameter_dtypes import is_finite
 from palitune.config.run_config import TrainingConfig
@@ -203,12 +204,12 @@ class TrainingSetups:
         # float16 ends at 65,504.
         rounded = {path: leaf if is_finite(leaf) else learned[path] for path, leaf in smaller.items()}
         size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()
-        if self.folder is not None and free is not None and size > IN_MEMORY * free:
+        if self.folder is not None and hosts.count() == 1 and free is not None and size > IN_MEMORY * free:
             npz.save(self.folder.best, rounded)
             opened = npz.Checkpoint(self.folder.best)
             # Mapped now: these stay what they are when the file is replaced by the next.
             return {path: opened[path] for path in opened}
-        return {path: np.array(leaf) for path, leaf in rounded.items()}
+        return {path: np.array(hosts.whole(leaf)) for path, leaf in rounded.items()}
 
     def changed(self, config: TrainingConfig, frozen: Flat, learned: Weights) -> dict[str, AnyArray]:
         """Everything that differs from the base after learning: what a delta has to hold."""

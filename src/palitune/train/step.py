@@ -65,11 +65,11 @@ def init_state(
     The learning rate multiplies the rule's own schedule, the seed is that of rounding and dropout; they are here so
     that one program serves all of them.
     """
-    where = None if placement is None else placement.everywhere
+    put = jax.device_put if placement is None else placement.everywhere_put
     state: State = {
-        "count": jax.device_put(np.int32(0), where),
-        "seed": jax.device_put(np.uint32(seed), where),
-        "learning_rate": jax.device_put(np.float32(learning_rate), where),
+        "count": put(np.int32(0)),
+        "seed": put(np.uint32(seed)),
+        "learning_rate": put(np.float32(learning_rate)),
         "optimizer": optimizers.init(transform, trainable, placement),
     }
     if options.ema is not None:

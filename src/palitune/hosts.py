@@ -1,0 +1,107 @@
+"""Several hosts: one process on each, which JAX's own runtime joins, so that their devices are those of one machine.
+
+Every process runs the same program on the same data. The first one alone prints and writes; what it decides by its
+clock or by a signal, it tells the others, because all of them have to take the same steps.
+"""
+
+import functools
+import os
+import sys
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import NamedSharding, PartitionSpec
+
+from palitune.checkpoint import npz
+from palitune.checkpoint.store import Storable
+from palitune.config.hosts import Joining
+from palitune.errors import ConfigurationError
+from palitune.models.arrays import AnyArray, HostArray
+
+HEARTBEAT_SECONDS = 20  # without a sign of life after which a process counts as lost, and all others end
+JOINING_SECONDS = 300  # that a process waits for the others
+
+
+def join(joining: Joining) -> None:
+    """Waits for the other processes, before JAX's first device is there.
+
+    Raises:
+      ConfigurationError: they do not come, or it cannot be found out which of them this one is.
+    """
+    if jax.distributed.is_initialized():
+        return
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    try:
+        jax.distributed.initialize(
+            joining.coordinator,
+            joining.processes,
+            joining.number,
+            initialization_timeout=JOINING_SECONDS,
+            heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
+        )
+    except (RuntimeError, ValueError) as error:
+        what = f"the other processes could not be joined ({' '.join(str(error).split())[:300]})"
+        hint = "--coordinator HOST:PORT names the first process, the same for all; every one needs its own --process-id"
+        raise ConfigurationError(what, where=joining.coordinator, hint=hint) from None
+    if not is_first():
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
+def count() -> int:
+    """How many processes there are."""
+    return jax.process_count()
+
+
+def is_first() -> bool:
+    """Whether this is the process that prints and writes."""
+    return jax.process_index() == 0
+
+
+def agreed(value: int) -> int:
+    """What the first process says, for all of them."""
+    if count() == 1:
+        return value
+    return int(multihost_utils.broadcast_one_to_all(np.int32(value)))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _rows(array: jax.Array, start: AnyArray, count: int) -> jax.Array:
+    """Some rows, on every device."""
+    chosen = jax.lax.dynamic_slice_in_dim(array, start, count)
+    return jax.lax.with_sharding_constraint(chosen, NamedSharding(jax.typeof(array).sharding.mesh, PartitionSpec()))
+
+
+class Fetched:
+    """An array of which other hosts have parts, as one that is fetched in slices of axis 0, by all of them together."""
+
+    def __init__(self, array: jax.Array) -> None:
+        self.array = array
+        self.shape, self.dtype, self.ndim, self.size = array.shape, array.dtype, array.ndim, array.size
+
+    def __getitem__(self, rows: slice) -> HostArray:
+        """Some rows. Every process has to ask for them."""
+        start, stop, _ = rows.indices(self.shape[0])
+        return np.asarray(_rows(self.array, np.int32(start), max(0, stop - start)).addressable_data(0))
+
+
+def fetched(array: AnyArray) -> AnyArray | Storable:
+    """An array that can be written: itself, where this process has all of it."""
+    if not isinstance(array, jax.Array) or array.is_fully_addressable:
+        return array
+    return np.asarray(array.addressable_data(0)) if array.is_fully_replicated else Fetched(array)
+
+
+def whole(array: AnyArray) -> HostArray:
+    """An array in this process's memory; if others have parts of it, every process has to ask for it."""
+    found = fetched(array)
+    return np.asarray(found[:] if isinstance(found, Fetched) and found.ndim else found)
+
+
+def follow(arrays: Iterable[AnyArray | Storable]) -> None:
+    """Takes part in the fetching of arrays that the first process writes."""
+    for array in arrays:
+        if isinstance(array, Fetched):
+            for _ in npz.slices(array):
+                pass

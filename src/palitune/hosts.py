@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from palitune.checkpoint import npz
 from palitune.checkpoint.store import Storable
 from palitune.config.hosts import Joining
+from palitune.console import note
 from palitune.errors import ConfigurationError
 from palitune.models.arrays import AnyArray, HostArray
 
@@ -45,7 +46,9 @@ def join(joining: Joining) -> None:
         what = f"the other processes could not be joined ({' '.join(str(error).split())[:300]})"
         hint = "--coordinator HOST:PORT names the first process, the same for all; every one needs its own --process-id"
         raise ConfigurationError(what, where=joining.coordinator, hint=hint) from None
-    if not is_first():
+    if is_first():
+        note(f"{count()} processes have joined, with {jax.device_count()} devices")
+    else:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
 
 

@@ -133,8 +133,7 @@ class Placement:
 
     def everywhere_put(self, value: AnyArray | np.generic) -> jax.Array:
         """A value on every device."""
-        host = np.asarray(value)
-        return jax.make_array_from_callback(host.shape, self.everywhere, lambda index: host[index])
+        return _parts(value, self.everywhere)
 
     def rounded(self, examples: int) -> int:
         """A number of examples that can be split, at least as many."""
@@ -145,16 +144,9 @@ class Placement:
         return -(-pieces // self.fsdp)
 
     def put(self, batch: Tree, axis: int = 0) -> Tree:
-        """A batch on the devices; of one that others have too, this process makes its own devices' parts."""
+        """A batch on the devices; of one that other processes have too, this one makes its own devices' parts."""
         shardings = self.of_batch(batch, axis)
-        if jax.process_count() == 1:
-            return jax.device_put(batch, shardings)
-
-        def made(leaf: AnyArray, sharding: NamedSharding) -> jax.Array:
-            host = np.asarray(leaf)
-            return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
-
-        return jax.tree.map(made, batch, shardings)
+        return jax.device_put(batch, shardings) if jax.process_count() == 1 else jax.tree.map(_parts, batch, shardings)
 
     # What a program asks while it is traced ---------------------------------------------------------------------------
 
@@ -212,6 +204,12 @@ class Placement:
         return jax.lax.with_sharding_constraint(x, found)
 
 
+def _parts(value: AnyArray | np.generic, sharding: NamedSharding) -> jax.Array:
+    """An array that every process has, of which each puts the parts of its own devices there."""
+    host = np.asarray(value)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2, 3))
 def _gathered(weight: jax.Array, whole: NamedSharding, part: NamedSharding, dtype: DTypeLike) -> jax.Array:
     """A weight whole on every device, in the dtype in which it is sent."""
@@ -257,14 +255,27 @@ def chosen(devices: int | None, mesh: Sequence[tuple[str, int]], dtype: DTypeLik
     return Placement(found[:count], data, dtype) if count > 1 else None
 
 
+def of_process(placement: Placement | None) -> Placement | None:
+    """A placement on those devices only that are of this process; None where that is one device."""
+    if placement is None or jax.process_count() == 1:
+        return placement
+    own = jax.local_devices()
+    return Placement(own, dtype=placement.dtype) if len(own) > 1 else None
+
+
 def program(function: Callable[..., Tree], placement: Placement | None) -> Callable[..., Tree]:
     """`function(params, batch, ...)`, compiled. On a mesh what is behind the parameters is split; results are whole."""
+    jitted = whole_program(function, placement)
+    return jitted if placement is None else lambda params, *batch: jitted(params, *placement.put(batch))
+
+
+def whole_program(function: Callable[..., Tree], placement: Placement | None, **options: Any) -> Callable[..., Tree]:
+    """`function(params, ...)`, compiled with the options of `jax.jit`. On a mesh every device has all but parameters."""
     if placement is None:
-        return jax.jit(function)
+        return jax.jit(function, **options)
 
     def traced(*arguments: Tree) -> Tree:
         with gathering.over(placement):
             return function(*arguments)
 
-    jitted = jax.jit(traced, out_shardings=placement.everywhere)
-    return lambda params, *batch: jitted(params, *placement.put(batch))
+    return jax.jit(traced, out_shardings=placement.everywhere, **options)

@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     config = arguments.read(RunConfig, args)
 
     program = os.path.basename(sys.argv[0])
-    program = "palitune learn" if program == "palitune" else f"./{program}"
+    program = "palitune learn" if program in ("palitune", "__main__.py") else f"./{program}"
     if joining(config) is not None:
         from palitune.run.supervision import supervise
 

@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
+import jax
 import numpy as np
 from jax.typing import DTypeLike
 from tqdm import tqdm
@@ -124,6 +125,9 @@ class Features:
         """
         # By file, of which several records may show the same.
         different = list({(one.path, one.frame): one for one in wanted}.values())
+        # Each of several processes begins elsewhere, so that on a disk they share it comes to what others have done.
+        first = len(different) * jax.process_index() // jax.process_count()
+        different = different[first:] + different[:first]
         silent = self.quiet or not sys.stderr.isatty()
         found = tqdm(self.prefetch(different), "encoding", len(different), unit="images", leave=False, disable=silent)
         loader.raise_all([one for one in found if isinstance(one, PalituneError)])

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import jax
 
-from palitune import workspace
+from palitune import parallel, workspace
 from palitune.checkpoint import manifest
 from palitune.config.model import ALL_FRAMES, ImageSettings, ModelSettings
 from palitune.data.images import decoder
@@ -67,4 +67,6 @@ def image_source(
         return ImageLoader(encoder.image_size, limit, how)
     digests = model.checkpoint.digests(lambda path: path.startswith(IMAGE_ENCODER))
     folder = workspace.cache() / "features" / features_key(encoder, digests, model.dtype)
+    # Each of several processes computes what its own disk lacks, so none waits for another's devices.
+    model = model._replace(placement=parallel.of_process(model.placement))
     return Features(encoder, folder, model.image_encoder, model.dtype, quiet, how, model.placement)

@@ -43,7 +43,8 @@ class Speaker:
 
     @functools.cached_property
     def _writer(self) -> TokenWriter:
-        return TokenWriter.of(self.model.sizes, self.model.template, self.model.dtype)
+        model = self.model
+        return TokenWriter.of(model.sizes, model.template, model.dtype, model.placement)
 
     def texts(self, example: Example, how: SamplingSettings, turn: int = 0) -> Iterator[str]:
         """The pieces of an answer, as soon as each is there; none of them splits a character.

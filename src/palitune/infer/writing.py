@@ -3,7 +3,6 @@
 Axes: B batch (1), N image tokens, T prompt tokens, V vocabulary.
 """
 
-import functools
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from palitune.models import multimodal
 from palitune.models.arrays import Flat
 from palitune.models.cache import Cache
 from palitune.models.spec import ModelSpec
+from palitune.parallel import Placement, whole_program
 
 WIDTH = 64  # prompts are padded to a multiple of it, and so is the cache: each width is a program
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
@@ -44,7 +44,14 @@ class Said(NamedTuple):
 class TokenWriter:
     """Writes an answer token by token. Each width of a prompt has a compiled program, and each size of a cache."""
 
-    def __init__(self, config: ModelSpec, dtype: DTypeLike, pieces: int, ends: Collection[int]) -> None:
+    def __init__(
+        self,
+        config: ModelSpec,
+        dtype: DTypeLike,
+        pieces: int,
+        ends: Collection[int],
+        placement: Placement | None = None,
+    ) -> None:
         """Args:
         dtype: of the computation.
         pieces: tokens that may be written; a model has more rows than its tokenizer has pieces.
@@ -52,7 +59,6 @@ class TokenWriter:
         """
         self.ends, self.patches = frozenset(ends), config.num_image_tokens
 
-        @functools.partial(jax.jit, static_argnums=2)
         def begin(params: Flat, prompts: Prompts, size: int) -> Said:
             tree = trees.unflatten(params)
             zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
@@ -61,7 +67,6 @@ class TokenWriter:
             seen = jnp.zeros((1, pieces), bool).at[0, there].set(True, mode="drop")
             return Said(logits[:, :pieces], cache, lengths, seen)
 
-        @functools.partial(jax.jit, donate_argnums=1)
         def go_on(params: Flat, said: Said, token: jax.Array) -> Said:
             tree = trees.unflatten(params)
             logits, cache = multimodal.extend(config, tree, said.cache, token, said.position)
@@ -72,17 +77,19 @@ class TokenWriter:
             token = next_token(said.logits, said.seen, jax.random.fold_in(key, number), how)
             return token, jnp.isfinite(said.logits).all()
 
-        self.begin: Callable[[Flat, Prompts, int], Said] = begin
-        self.go_on: Callable[[Flat, Said, jax.Array], Said] = go_on
+        self.begin: Callable[[Flat, Prompts, int], Said] = whole_program(begin, placement, static_argnums=2)
+        self.go_on: Callable[[Flat, Said, jax.Array], Said] = whole_program(go_on, placement, donate_argnums=1)
         self.choose: Callable[[Said, jax.Array, int, Sampling], tuple[jax.Array, jax.Array]] = choose
 
     @classmethod
-    def of(cls, config: ModelSpec, template: Template, dtype: DTypeLike) -> "TokenWriter":
+    def of(
+        cls, config: ModelSpec, template: Template, dtype: DTypeLike, placement: Placement | None = None
+    ) -> "TokenWriter":
         """The writer of a model with its template."""
         words = template.vocabulary
         # A model that was never taught to end its turn may end the text.
         ends = {template.end, *([words.eos] if words.has(EOS) else [])}
-        return cls(config, dtype, min(words.size, config.llm.vocab_size), ends)
+        return cls(config, dtype, min(words.size, config.llm.vocab_size), ends, placement)
 
     def tokens(
         self, params: Flat, image: ImageArray, prompt: Encoded, most: int, how: Sampling, seed: int = 0

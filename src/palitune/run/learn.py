@@ -76,9 +76,24 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
-    if (joining := hosts_config.joining(config)) is not None:
-        config = _joined(config, joining)
-    with _run_folder(config, f"{program} --resume -w {shlex.quote(config.write or '')}") as folder:
+    if (joining := hosts_config.joining(config)) is None:
+        return _learned(config, program, command)
+    try:
+        return _learned(_joined(config, joining), program, command)
+    except jax.errors.JaxRuntimeError as error:
+        what = f"another process has ended ({' '.join(str(error).split())[:200]})"
+        hint = f"The first one may say why. Continue with {_again(config, program)}, in all processes"
+        raise ResumableError(what, hint=hint) from None
+
+
+def _again(config: RunConfig, program: str) -> str:
+    """The command that resumes the run."""
+    return f"{program} --resume -w {shlex.quote(config.write or '')}"
+
+
+def _learned(config: RunConfig, program: str, command: Sequence[str]) -> RunResult:
+    """Learns, alone or as one of several processes. See `learn`."""
+    with _run_folder(config, _again(config, program)) as folder:
         read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
         if read is not None and _is_over(config, read):
             return RunResult(read.target, {}, {}, [], [], None)
@@ -96,11 +111,6 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
                 log.draw(None)
                 trainer.finish("failed")
                 raise
-            except jax.errors.JaxRuntimeError as error:
-                if hosts.count() == 1:
-                    raise
-                what = f"another process has ended ({' '.join(str(error).split())[:200]})"
-                raise ResumableError(what) from None
             result = _finished(run, config, log, evaluator, trainer, program)
     if not config.quiet:
         said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None

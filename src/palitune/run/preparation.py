@@ -7,11 +7,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune import path_patterns, workspace
+from palitune import hosts, parallel, path_patterns, workspace
 from palitune.checkpoint import manifest
 from palitune.config.quantization import EXACT, NONE, Quantization
 from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
-from palitune.console import status
+from palitune.console import note, status
 from palitune.data import dataset_files, example_files, label_sets, templates
 from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
@@ -161,7 +161,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     model = model._replace(
         quantization=Quantization(first.quantize, first.quantize_embeddings), trainable=METHODS[first.method].trainable
     )
-    _require_equal_parts(configs, model)
+    model = _split_evenly(model, configs, config)
     # A trainable image encoder needs pixels, and so do images that augmentation changes.
     pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
     features = config.features and not pixels
@@ -185,16 +185,25 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     return Preparation(model, images, sets, whole, train_file, setups, trials, configured, configs[0], facts)
 
 
-def _require_equal_parts(configs: Sequence[TrainingConfig], model: Model) -> None:
-    """Raises UsageError for a batch that cannot be split evenly over the model's devices."""
-    if (where := model.placement) is None:
-        return
-    for config in configs:
-        if config.batch_size % where.count:
-            fewer = math.gcd(config.batch_size, where.count)
-            hint = f"Use --batch-size {where.rounded(config.batch_size)}, or --devices {fewer}"
-            what = f"a batch of {config.batch_size} cannot be split evenly over {where.count} devices"
-            raise UsageError(what, hint=hint)
+def _split_evenly(model: Model, configs: Sequence[TrainingConfig], config: RunConfig) -> Model:
+    """The model on devices over which every batch can be split evenly: on fewer where nobody said how many.
+
+    Raises:
+      UsageError: it cannot, over the devices that were asked for, or over those of all hosts.
+    """
+    where = model.placement
+    uneven = [one.batch_size for one in configs if where is not None and one.batch_size % where.count]
+    if where is None or not uneven:
+        return model
+    what = f"a batch of {uneven[0]} cannot be split evenly over {where.count} devices"
+    fewer, enough = math.gcd(where.count, *(one.batch_size for one in configs)), where.rounded(uneven[0])
+    if hosts.count() > 1:
+        raise UsageError(what, hint=f"Use --batch-size {enough}")
+    if config.devices is not None or config.mesh:
+        raise UsageError(what, hint=f"Use --batch-size {enough}, or --devices {fewer}")
+    if not config.quiet:
+        note(f"note: {what}, so {fewer} of them {'is' if fewer == 1 else 'are'} used; --batch-size {enough} uses all")
+    return model._replace(placement=parallel.chosen(fewer, (), model.dtype))
 
 
 def _shortened(examples: list[Example], model: Model, config: RunConfig, path: Path) -> list[Example]:

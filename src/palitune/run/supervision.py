@@ -3,11 +3,15 @@
 Where a process of several is lost, JAX's runtime ends all others at once, without an exception that Python could catch.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import sys
 
 from palitune.errors import ResumableError
+
+PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def supervise(again: str) -> None:
@@ -23,6 +27,7 @@ def supervise(again: str) -> None:
         stream.flush()
     worker = os.fork()
     if worker == 0:
+        _end_with_parent()
         return
     # A terminal sends Ctrl-C to both; a scheduler sends SIGTERM to this one alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -32,3 +37,9 @@ def supervise(again: str) -> None:
         os._exit(code)
     name = signal.Signals(-code).name
     raise ResumableError(f"another process has ended, or this one was killed ({name})", hint=f"Continue with {again}")
+
+
+def _end_with_parent() -> None:
+    """Has the kernel kill this process when the one that watches over it is killed, where it can."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

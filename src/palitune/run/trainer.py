@@ -311,18 +311,17 @@ class Trainer:
             "kept": self.kept or {},
         }
         written = {group: {name: hosts.fetched(leaf) for name, leaf in own.items()} for group, own in arrays.items()}
-        self.saved_at = time.monotonic()
         if self.folder is None:
             hosts.follow(leaf for own in written.values() for leaf in own.values())
-            return
-        facts = {
-            "progress": dataclasses.asdict(self.progress),
-            "attempt": attempt.facts(),
-            "metrics": self.log.metrics.sync(),
-            "blocks": self.log.blocks,
-            "total": self.log.total,
-        }
-        run_state.save(self.folder.state, written, facts)
+        else:
+            facts = {
+                "progress": dataclasses.asdict(self.progress),
+                "attempt": attempt.facts(),
+                "metrics": self.log.metrics.sync(),
+                "blocks": self.log.blocks,
+                "total": self.log.total,
+            }
+            run_state.save(self.folder.state, written, facts)
         self.saved_at = time.monotonic()
 
     def resume(self, saved: run_state.Saved) -> None:

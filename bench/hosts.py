@@ -47,7 +47,7 @@ class Hosts:
         self.settings += ["--seed", "3", "--evaluate-every", "5"]
 
     def learn(self, name: str, *options: str) -> list[str]:
-        """The arguments that begin a run, or go on with it."""
+        """The arguments that begin a run, or continue it."""
         begun = (self.folder / "checkpoints" / f"{name}.run" / "config.json").exists()
         return ["learn", "-w", name, *(["--resume"] if begun else self.settings), *options]
 

@@ -3,7 +3,7 @@
     python bench/quantized.py [--task adverts ...] [--seeds 5] [--methods lora qlora]
 
 Every seed draws its own data, on which each method is trained with the same seed; both are evaluated on new records. Of
-several labels, and of other figures of a task, it is the mean accuracy. The last lines have each method's mean with its
+several labels it is the share of records with all of them right. The last lines have each method's mean with its
 standard error, and how far the second is from the first in standard errors of the first.
 """
 
@@ -30,8 +30,8 @@ TASKS = {
 
 
 def accuracy(printed: str) -> float:
-    """The mean of all accuracies in what validation prints."""
-    return statistics.fmean(map(float, re.findall(r"accuracy:\s+([0-9.]+)", printed)))
+    """The mean of all accuracies in what validation prints; of several labels, the share of records with all right."""
+    return statistics.fmean(map(float, re.findall(r"(?:accuracy|exact match):\s+([0-9.]+)", printed)))
 
 
 def drawn(folder: Path, task: str, seed: int, output: str) -> list[str]:

@@ -1,5 +1,6 @@
 """Job scripts for many machines: what a scheduler would run is run, and manifests are held to Kubernetes' schemas."""
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,9 @@ import kubernetes_validate
 import pytest
 import yaml
 from conftest import REPOSITORY, Run
+
+from palitune.config import hosts
+from palitune.errors import UsageError
 
 FOLDER = REPOSITORY / "playground" / "many-devices"
 PAGE = (REPOSITORY / "docs" / "many-devices.md").read_text("utf-8")
@@ -24,7 +28,7 @@ def container(name: str) -> dict[str, Any]:
 
 def test_shellcheck() -> None:
     scripts = sorted(FOLDER.glob("*.sbatch"))
-    assert len(scripts) == 2
+    assert len(scripts) == 3
     command = ["shellcheck", "--shell", "bash", *map(str, scripts)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
@@ -44,7 +48,7 @@ def test_the_page_has_the_commands_of_the_files() -> None:
     for path in (*FOLDER.glob("*.sbatch"), *FOLDER.glob("*.yaml")):
         assert f"(../playground/many-devices/{path.name})" in PAGE
         for line in path.read_text("utf-8").splitlines():
-            if line.startswith(("#   sbatch ", "#   kubectl ")):
+            if line.startswith(("#   sbatch ", "#   kubectl ", "#   sky ")):
                 assert f"$ {line[4:]}\n" in PAGE, line
 
 
@@ -54,6 +58,87 @@ def test_pods_agree_with_each_other() -> None:
     assert container("gather.yaml")["volumeMounts"] == one["volumeMounts"]
     rule = shards["podFailurePolicy"]["rules"][0]["onExitCodes"]
     assert (rule["containerName"], rule["values"]) == (one["name"], [75])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_set_of_jobs_has_a_job(version: str) -> None:
+    """The resource itself is not one of Kubernetes' own, but what it makes is."""
+    (replicated,) = job("learn.yaml")["spec"]["replicatedJobs"]
+    made = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "learn"}, **replicated["template"]}
+    kubernetes_validate.validate(made, version, strict=True)
+
+
+def test_pods_that_learn_find_each_other() -> None:
+    asked = job("learn.yaml")
+    (replicated,) = asked["spec"]["replicatedJobs"]
+    made = replicated["template"]["spec"]
+    (one,) = made["template"]["spec"]["containers"]
+    told = {variable["name"]: variable["value"] for variable in one["env"]}
+    first = f"{asked['metadata']['name']}-{replicated['name']}-0-0.{asked['spec']['network']['subdomain']}"
+    assert told["JAX_COORDINATOR_ADDRESS"] == f"{first}:{one['ports'][0]['containerPort']}"
+    assert int(told["JAX_NUM_PROCESSES"]) == made["completions"] == made["parallelism"]
+    assert made["backoffLimit"] == 0  # one that is lost fails the job, which starts all of them again
+
+
+@pytest.mark.parametrize("name", ["learn.yaml", "learn.sky.yaml"])
+def test_what_learns_is_begun_once(name: str, workspace: Path, run: Run) -> None:
+    """The same command begins a run, and goes on with it."""
+    if name == "learn.yaml":
+        (replicated,) = job(name)["spec"]["replicatedJobs"]
+        script = replicated["template"]["spec"]["template"]["spec"]["containers"][0]["args"][0]
+    else:
+        script = job(name)["run"].replace("/work", str(workspace))
+    settings = "-d set1 -m paligemma-3b-pt-224 --method full -b 64"
+    assert settings in script
+    script = script.replace(settings, "-d set1 -m tiny --examples 16 -b 4").replace("trained-set1", f"run-{name[:9]}")
+    told = {"SKYPILOT_NODE_IPS": "localhost", "SKYPILOT_NUM_NODES": "1", "SKYPILOT_NODE_RANK": "0"}
+    told |= {"JOB_COMPLETION_INDEX": "0"}
+    for line in ("valid: 4/4", "has come to its end"):
+        done = run("bash", "-c", script, cwd=workspace, env=told)
+        assert done.returncode == 0, done.stderr
+        assert line in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("told", "devices"),
+    [
+        ({}, None),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "1(x2)"}, (0, 1, 2, 3)),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2,3", "SLURM_STEP_TASKS_PER_NODE": "2(x2)", "SLURM_LOCALID": "1"}, (2, 3)),
+        ({"CUDA_VISIBLE_DEVICES": "5", "SLURM_STEP_TASKS_PER_NODE": "8", "SLURM_LOCALID": "5"}, (0,)),
+        ({"CUDA_VISIBLE_DEVICES": "2,3", "SLURM_STEP_TASKS_PER_NODE": "2", "SLURM_LOCALID": "1",
+          "SLURM_GPUS_PER_TASK": "2"}, (0, 1)),
+    ],
+)  # fmt: skip
+def test_a_task_of_slurm_takes_its_own_devices(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], devices: tuple[int, ...] | None
+) -> None:
+    monkeypatch.setattr(os, "environ", {"SLURM_NTASKS": "2", "SLURM_STEP_NODELIST": "n[1-2]", **told})
+    assert hosts.joining(hosts.HostSettings()) == hosts.Joining(devices=devices)
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        ({}, None),
+        ({"SLURM_NTASKS": "2"}, None),  # of the job, outside of a step
+        ({"JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "1"}, hosts.Joining("a:1", 2, 1)),
+        ({"JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"}, None),
+    ],
+)
+def test_the_environment_tells(
+    monkeypatch: pytest.MonkeyPatch, told: dict[str, str], found: hosts.Joining | None
+) -> None:
+    monkeypatch.setattr(os, "environ", {"JAX_COORDINATOR_ADDRESS": "a:1", **told})
+    assert hosts.joining(hosts.HostSettings()) == found
+
+
+@pytest.mark.parametrize("told", [("2", "2"), ("two", "0"), ("0", "0"), ("2", "-1")])
+def test_what_the_environment_cannot_mean(monkeypatch: pytest.MonkeyPatch, told: tuple[str, str]) -> None:
+    variables = dict(zip(hosts.VARIABLES, ("a:1", *told), strict=True))
+    monkeypatch.setattr(os, "environ", variables)
+    with pytest.raises(UsageError, match=r"(?i)process"):
+        hosts.joining(hosts.HostSettings())
 
 
 def ended(done: "subprocess.CompletedProcess[str]") -> None:

@@ -39,16 +39,17 @@ class Machine:
         flags = " ".join(f"--{name}={value}" for name, value in FLAGS.items() if knows(XLA, name))
         self.folder, self.environment = folder, {**environment, "XLA_FLAGS": flags}
 
-    def run(self, devices: int, *command: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
+    def run(self, devices: int, *command: str, code: int = 0, given: str = "") -> "subprocess.CompletedProcess[str]":
         environment = {**self.environment, "JAX_NUM_CPU_DEVICES": str(devices)}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
+        how = {"cwd": self.folder, "env": environment, "input": given, "text": True, "timeout": 300}
+        done = subprocess.run(command, capture_output=True, check=False, **how)
         assert done.returncode == code, done.stderr
         return done
 
-    def palitune(self, devices: int, *arguments: str, code: int = 0) -> "subprocess.CompletedProcess[str]":
-        return self.run(devices, "palitune", *arguments, code=code)
+    def palitune(
+        self, devices: int, *arguments: str, code: int = 0, given: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        return self.run(devices, "palitune", *arguments, code=code, given=given)
 
     def killed(self, devices: int, saves: int, *arguments: str) -> None:
         self.run(devices, sys.executable, "-c", KILLED, str(saves), *arguments, code=9)
@@ -120,10 +121,34 @@ def test_scores_are_those_of_one_device(machine: Machine, on_one: list[list[floa
     assert len(blocks) == 1
 
 
+def test_a_batch_that_cannot_be_split_takes_fewer_devices(machine: Machine) -> None:
+    """Nobody said how many devices there are, so a command that ran on one device runs here too."""
+    done = machine.palitune(4, "learn", *LEARN, "-b", "6", "--examples", "12", "-w", "uneven")
+    note = "a batch of 6 cannot be split evenly over 4 devices, so 2 of them are used; --batch-size 8 uses all"
+    assert note in done.stderr
+    assert "on 2 x cpu (data=1, fsdp=2)" in done.stderr
+
+
+def test_quantized_weights_learn_the_same(machine: Machine) -> None:
+    options = (*LEARN, "--method", "qlora", "--quantize-embeddings", "--examples", "16")
+    for devices in (1, 4):
+        machine.palitune(devices, "learn", *options, "-w", f"qlora-{devices}")
+    assert_same(machine.losses("qlora-4"), machine.losses("qlora-1"))
+
+
+def test_a_chat_is_that_of_one_device(machine: Machine) -> None:
+    said = {}
+    for devices in (1, 4):
+        how = ("--max-new-tokens", "6", "--temperature", "0.7", "--quiet")
+        said[devices] = machine.palitune(devices, "chat", "-m", "tinytext", *how, given="What is it?\nAnd now?\n").stdout
+    assert len(said[1].splitlines()) == 2
+    assert said[4] == said[1]
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["-b", "6"], "a batch of 6 cannot be split evenly over 4 devices. Use --batch-size 8, or --devices 2"),
+        (["--devices", "4", "-b", "6"], "a batch of 6 cannot be split evenly over 4 devices. Use --batch-size 8, or --devices 2"),
         (["--devices", "8"], "--devices 8: there are 4 devices here (CPU)"),
         (["--mesh", "data=3"], "--mesh data=3 does not make 4 devices"),
         (["--mesh", "fsdp=0"], "0 is not at least 1"),
@@ -131,7 +156,7 @@ def test_scores_are_those_of_one_device(machine: Machine, on_one: list[list[floa
     ],
 )
 def test_what_cannot_be_arranged_is_one_line(machine: Machine, options: list[str], message: str) -> None:
-    code = 2 if options[0] == "-b" or options[1] in ("fsdp=0", "rows=2") else 78
+    code = 2 if "-b" in options or options[1] in ("fsdp=0", "rows=2") else 78
     done = machine.palitune(4, "learn", *LEARN, *options, "--quiet", "-w", "refused", code=code)
     assert message in done.stderr.splitlines()[-1]
     assert not (machine.folder / "checkpoints/refused.npz").exists()

@@ -39,6 +39,7 @@ def join(joining: Joining) -> None:
             joining.coordinator,
             joining.processes,
             joining.number,
+            joining.devices,
             initialization_timeout=JOINING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )

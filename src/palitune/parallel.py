@@ -270,7 +270,7 @@ def program(function: Callable[..., Tree], placement: Placement | None) -> Calla
 
 
 def whole_program(function: Callable[..., Tree], placement: Placement | None, **options: Any) -> Callable[..., Tree]:
-    """`function(params, ...)`, compiled with the options of `jax.jit`. On a mesh every device has all but parameters."""
+    """`function(params, ...)`, compiled as `jax.jit` does. On a mesh every device has all but the parameters."""
     if placement is None:
         return jax.jit(function, **options)
 

@@ -2,16 +2,22 @@
 
 import dataclasses
 import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from palitune.config.settings import Settings, setting
 from palitune.config.value_kinds import COUNT, POSITIVE, Text
 from palitune.errors import UsageError
 
+# The address of the first process, how many there are, and the number of this one: as Kubeflow sets them.
+VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostSettings(Settings):
-    """Which of several processes this one is. Slurm and Kubernetes' JobSet say it themselves."""
+    """Which of several processes this one is. Slurm says it itself, and so do variables named JAX_...."""
 
     TITLE: ClassVar[str | None] = "several hosts"
 
@@ -20,7 +26,7 @@ class HostSettings(Settings):
         Text(),
         "where the first of several processes listens, the same for all of them",
         metavar="HOST:PORT",
-        shown="as Slurm or Kubernetes say",
+        shown="as Slurm or the environment says",
         recorded=False,
     )
     num_processes: int | None = setting(
@@ -41,19 +47,52 @@ class HostSettings(Settings):
 
 
 class Joining(NamedTuple):
-    """Which of several processes this one is, as `jax.distributed.initialize` takes it; None is what it finds out."""
+    """Which of several processes this one is, as `jax.distributed.initialize` takes it; None is what that finds out.
+
+    Attributes:
+      devices: the numbers of those GPUs that are this process's own; None is all that it sees.
+    """
 
     coordinator: str | None = None
     processes: int | None = None
     number: int | None = None
+    devices: tuple[int, ...] | None = None
 
 
 def joining(settings: HostSettings) -> Joining | None:
-    """What settings say, or a scheduler; None where there is one process alone."""
+    """What settings say, or the environment, or Slurm; None where there is one process alone.
+
+    Raises:
+      UsageError: the environment says what cannot be.
+    """
     if settings.coordinator is not None:
         return Joining(settings.coordinator, settings.num_processes, settings.process_id)
-    if int(os.environ.get("SLURM_NTASKS") or 1) > 1 and "SLURM_STEP_NODELIST" in os.environ:  # inside of srun
-        return Joining()
-    if "JOBSET_NAME" in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-        return Joining()
+    environment = os.environ
+    if all(environment.get(name) for name in VARIABLES):
+        coordinator, *rest = (environment[name] for name in VARIABLES)
+        try:
+            processes, number = map(int, rest)
+        except ValueError as error:
+            raise UsageError(f"{' and '.join(VARIABLES[1:])}: {error}") from None
+        HostSettings(coordinator=coordinator, num_processes=processes, process_id=number)
+        return Joining(coordinator, processes, number) if processes > 1 else None
+    if int(environment.get("SLURM_NTASKS") or 1) > 1 and "SLURM_STEP_NODELIST" in environment:  # inside of srun
+        return Joining(devices=_of_task(environment))
     return None
+
+
+def _of_task(environment: Mapping[str, str]) -> tuple[int, ...] | None:
+    """The numbers of a Slurm task's GPUs, among those that it sees; None where there are none.
+
+    JAX would take one for each task, by the task's number on its host: one of eight for a task that has a host alone,
+    and one that is not there for a task that sees its own only.
+    """
+    seen = environment.get("CUDA_VISIBLE_DEVICES")
+    count = len(seen.split(",")) if seen else len(list(Path("/dev").glob("nvidia[0-9]*")))
+    beside = re.match(r"\d+", environment.get("SLURM_STEP_TASKS_PER_NODE") or "1")
+    tasks, number = int(beside.group()) if beside else 1, int(environment.get("SLURM_LOCALID") or 0)
+    on_node = int(environment.get("SLURM_GPUS_ON_NODE") or 0)
+    sees_all = count >= max(tasks, on_node) and "SLURM_GPUS_PER_TASK" not in environment
+    each = count // tasks if sees_all else count
+    first = number * each if sees_all else 0
+    return tuple(range(first, first + each)) or None

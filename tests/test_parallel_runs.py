@@ -140,7 +140,9 @@ def test_a_chat_is_that_of_one_device(machine: Machine) -> None:
     said = {}
     for devices in (1, 4):
         how = ("--max-new-tokens", "6", "--temperature", "0.7", "--quiet")
-        said[devices] = machine.palitune(devices, "chat", "-m", "tinytext", *how, given="What is it?\nAnd now?\n").stdout
+        said[devices] = machine.palitune(
+            devices, "chat", "-m", "tinytext", *how, given="What is it?\nAnd now?\n"
+        ).stdout
     assert len(said[1].splitlines()) == 2
     assert said[4] == said[1]
 
@@ -148,7 +150,10 @@ def test_a_chat_is_that_of_one_device(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--devices", "4", "-b", "6"], "a batch of 6 cannot be split evenly over 4 devices. Use --batch-size 8, or --devices 2"),
+        (
+            ["--devices", "4", "-b", "6"],
+            "a batch of 6 cannot be split evenly over 4 devices. Use --batch-size 8, or --devices 2",
+        ),
         (["--devices", "8"], "--devices 8: there are 4 devices here (CPU)"),
         (["--mesh", "data=3"], "--mesh data=3 does not make 4 devices"),
         (["--mesh", "fsdp=0"], "0 is not at least 1"),

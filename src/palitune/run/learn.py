@@ -13,7 +13,6 @@ import jax
 from palitune import hosts, workspace
 from palitune.checkpoint import delta, manifest, run_state, spec_json, trained_images
 from palitune.config import hosts as hosts_config
-from palitune.config.hosts import Joining
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.data.checks import seen_in_training
@@ -76,24 +75,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
-    if (joining := hosts_config.joining(config)) is None:
-        return _learned(config, program, command)
-    try:
-        return _learned(_joined(config, joining), program, command)
-    except jax.errors.JaxRuntimeError as error:
-        what = f"another process has ended ({' '.join(str(error).split())[:200]})"
-        hint = f"The first one may say why. Continue with {_again(config, program)}, in all processes"
-        raise ResumableError(what, hint=hint) from None
-
-
-def _again(config: RunConfig, program: str) -> str:
-    """The command that resumes the run."""
-    return f"{program} --resume -w {shlex.quote(config.write or '')}"
-
-
-def _learned(config: RunConfig, program: str, command: Sequence[str]) -> RunResult:
-    """Learns, alone or as one of several processes. See `learn`."""
-    with _run_folder(config, _again(config, program)) as folder:
+    with _joined(config, program) as config, _run_folder(config, _again(config, program)) as folder:
         read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
         if read is not None and _is_over(config, read):
             return RunResult(read.target, {}, {}, [], [], None)
@@ -118,11 +100,29 @@ def _learned(config: RunConfig, program: str, command: Sequence[str]) -> RunResu
     return result
 
 
-def _joined(config: RunConfig, joining: Joining) -> RunConfig:
-    """The settings of this process, once all are there: only the first one says what it does."""
-    set_allocator(config.allocator)
-    hosts.join(joining)
-    return config if hosts.is_first() else dataclasses.replace(config, quiet=True, tensorboard=False, report=False)
+@contextlib.contextmanager
+def _joined(config: RunConfig, program: str) -> Iterator[RunConfig]:
+    """The settings of this process, once all processes are there where there are several: only the first one prints.
+
+    Raises:
+      ResumableError: another process has ended.
+    """
+    if (joining := hosts_config.joining(config)) is None:
+        yield config
+        return
+    try:
+        set_allocator(config.allocator)
+        hosts.join(joining)
+        yield config if hosts.is_first() else dataclasses.replace(config, quiet=True, tensorboard=False, report=False)
+    except jax.errors.JaxRuntimeError as error:
+        what = f"another process has ended ({' '.join(str(error).split())[:200]})"
+        hint = f"The first one may say why. Continue with {_again(config, program)}, in all processes"
+        raise ResumableError(what, hint=hint) from None
+
+
+def _again(config: RunConfig, program: str) -> str:
+    """The command that resumes the run."""
+    return f"{program} --resume -w {shlex.quote(config.write or '')}"
 
 
 def _require_name(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,15 @@ def test_what_the_environment_cannot_mean(monkeypatch: pytest.MonkeyPatch, told:
     monkeypatch.setattr(os, "environ", variables)
     with pytest.raises(UsageError, match=r"(?i)process"):
         hosts.joining(hosts.HostSettings())
+
+
+def test_one_process_alone_does_not_start_jax(environment: dict[str, str]) -> None:
+    """Its allocator is chosen later, and what is wrong with its platform is said there."""
+    code = "from palitune import hosts; assert hosts.is_first() and hosts.count() == hosts.agreed(1) == 1"
+    told = {**environment, "JAX_PLATFORMS": "none"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=told, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def ended(done: "subprocess.CompletedProcess[str]") -> None:

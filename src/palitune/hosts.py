@@ -54,13 +54,13 @@ def join(joining: Joining) -> None:
 
 
 def count() -> int:
-    """How many processes there are."""
-    return jax.process_count()
+    """How many processes there are. Does not start JAX, whose allocator may not be chosen yet."""
+    return jax.process_count() if jax.distributed.is_initialized() else 1
 
 
 def is_first() -> bool:
-    """Whether this is the process that prints and writes."""
-    return jax.process_index() == 0
+    """Whether this is the process that prints and writes. Does not start JAX either."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def agreed(value: int) -> int:

@@ -181,7 +181,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the repository whose `.venv` is the one that runs the tests."""
     folder = tmp_path_factory.mktemp("clone") / "palitune"
     kept = shutil.ignore_patterns(
-        ".git", ".venv", ".*_cache", "build", "*.egg-info", "images", "*.npz.*", "models", "compiled"
+        ".git", ".venv*", ".*_cache", "build", "*.egg-info", "images", "*.npz.*", "models", "compiled"
     )
     shutil.copytree(REPOSITORY, folder, ignore=kept)
     for name in ("checkpoints", "cache", "playground/dataset"):

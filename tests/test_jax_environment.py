@@ -71,6 +71,24 @@ def test_what_counts_stays(shell: None) -> None:
         jax_environment.check()
 
 
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({}, None),
+        ({"JAX_NUM_CPU_DEVICES": "1"}, None),
+        ({"JAX_NUM_CPU_DEVICES": "4"}, "128"),
+        ({"JAX_NUM_CPU_DEVICES": "4", "NPROC": "9"}, "9"),
+        ({"JAX_NUM_CPU_DEVICES": "some"}, None),
+    ],
+)
+def test_devices_that_wait_for_each_other_have_threads(given: dict[str, str], threads: str | None, shell: None) -> None:
+    os.environ.pop("JAX_NUM_CPU_DEVICES", None)
+    os.environ.pop("NPROC", None)
+    os.environ.update(given)
+    jax_environment.clean()
+    assert os.environ.get("NPROC") == threads
+
+
 @pytest.mark.parametrize(("flags", "works"), [("--xla_no_such_flag=1", False), ("--xla_dump_max_hlo_modules=1", True)])
 def test_flags_of_xla(flags: str, works: bool, shell: None) -> None:
     os.environ["XLA_FLAGS"] = flags

@@ -21,6 +21,8 @@ SCRIPT = """
 import os, sys
 os.environ.update(JAX_NUM_CPU_DEVICES="8", JAX_PLATFORMS="cpu")
 sys.path.insert(0, {folder!r})
+from palitune import jax_environment
+jax_environment.clean()
 import spread_run
 spread_run.main(sys.argv[1:])
 """

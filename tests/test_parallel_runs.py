@@ -98,6 +98,17 @@ def test_a_run_goes_on_with_fewer_devices(machine: Machine, on_one: list[list[fl
         np.testing.assert_allclose(found, wanted, rtol=unit, atol=TOLERANCE, err_msg=path)
 
 
+def test_the_state_of_adamw_is_in_the_hosts_memory_beside_each_device(machine: Machine) -> None:
+    """Two devices also end a step in which dozens of exchanges do not depend on one another."""
+    adamw = (*LEARN, "--method", "full", "--optimizer", "adamw", "-r", "0.0002")
+    machine.palitune(1, "learn", *adamw, "-w", "here")
+    machine.palitune(2, "learn", *adamw, "-w", "spread")
+    machine.killed(2, 1, "learn", *adamw, "--offload", "optimizer", "-w", "away")
+    machine.palitune(2, "learn", "--resume", "-w", "away")
+    assert_same(machine.losses("spread"), machine.losses("here"))
+    assert_same(machine.losses("away"), machine.losses("here"))
+
+
 def test_the_same_devices_end_with_the_same_bytes(machine: Machine, on_one: list[list[float]]) -> None:
     mesh = ("--mesh", "data=2,fsdp=2")
     machine.palitune(4, "learn", *LEARN, *mesh, "-w", "in-one-go")

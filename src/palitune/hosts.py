@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
 
+from palitune import jax_environment
 from palitune.checkpoint import npz
 from palitune.checkpoint.store import Storable
 from palitune.config.hosts import Joining
@@ -34,6 +35,7 @@ def join(joining: Joining) -> None:
     if jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax_environment.give_threads(2)
     try:
         jax.distributed.initialize(
             joining.coordinator,

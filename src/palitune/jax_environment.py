@@ -15,6 +15,8 @@ from palitune.errors import ConfigurationError
 BOOLEANS = ("1", "y", "yes", "t", "true", "on", "0", "n", "no", "f", "false", "off")
 ALLOCATORS = ("default", "platform", "bfc", "cuda_async")
 FLAGS = "XLA_FLAGS"
+THREADS = "NPROC"  # as many threads XLA makes for all CPU devices together; one for each core by default
+WAITING = 32  # exchanges that may wait for one another on a CPU device
 # Run in a process of its own with the user's XLA flags, because an unknown flag or value ends the whole process.
 TRIAL = "import jax; jax.jit(lambda x: x + 1)(1.0)"
 TRIAL_SECONDS = 120
@@ -76,7 +78,19 @@ def clean() -> None:
             left_out[name] = os.environ.pop(name)
         elif value and not KEPT[name](value):
             _wrong[name] = os.environ.pop(name)
+    if (devices := os.environ.get("JAX_NUM_CPU_DEVICES", "")).isdigit():
+        give_threads(int(devices))
     _flags[:] = [os.environ[FLAGS]] if os.environ.get(FLAGS, "").strip() else []
+
+
+def give_threads(devices: int) -> None:
+    """Lets CPU devices wait for each other. Call it before JAX's first device is there.
+
+    Each exchange between them holds a thread until the other device makes the same one, and two that depend on nothing
+    are made in any order: with one thread for each core all of them may wait for an exchange that none is left to make.
+    """
+    if devices > 1:
+        os.environ.setdefault(THREADS, str(WAITING * devices))
 
 
 def found() -> dict[str, str]:

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from palitune import host_memory
 from palitune.checkpoint import npz
 from palitune.checkpoint.archive import Archive
 from palitune.checkpoint.store import Array, Storable
@@ -120,7 +121,7 @@ def tree_of(template: Tree, leaves: Mapping[str, AnyArray]) -> Tree:
     def made(place: tuple[Any, ...], like: jax.Array) -> jax.Array:
         leaf = leaves[jax.tree_util.keystr(place)]
         # A copy: the step gives its inputs' memory away, and this memory is a file.
-        if len(like.sharding.device_set) == 1:
+        if len(like.sharding.device_set) == 1 and not host_memory.holds(like):
             return jnp.array(leaf)
         return jax.make_array_from_callback(leaf.shape, like.sharding, lambda index: np.array(leaf[index]))
 

@@ -21,6 +21,7 @@ from palitune.config.value_kinds import (
 from palitune.method import DEFAULT, METHODS
 
 OPTIMIZERS = ("sgd", "adamw", "adafactor")
+OFFLOADED = ("none", "optimizer")
 SCHEDULES = ("cosine", "linear", "constant")
 BALANCES = ("none", "weights", "sample")
 LOSS_ON = ("all", "last")
@@ -116,6 +117,11 @@ class LearningSettings(Settings):
     )
     optimizer: str | None = setting(
         None, Choice(OPTIMIZERS), "the rule of an update", shown="sgd; adamw for lora and qlora"
+    )
+    offload: str = setting(
+        "none",
+        Choice(OFFLOADED),
+        "what waits in the host's memory while others are computed: the state of adamw is four times the weights' size",
     )
     learning_rate: float | None = setting(
         None,

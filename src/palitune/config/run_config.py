@@ -170,7 +170,7 @@ class TrainingConfig(LearningSettings, PassSettings):
         names = sorted(one.name for one in dataclasses.fields(self) if one.name not in ("given", "epochs"))
         # Of images, and of yes and no, it is the same as before there were others.
         usual: dict[str, object] = {"loss_on": "all", "max_length": None, "labels": LABELS, "positive": ""}
-        usual |= {"quantize": "none", "quantize_embeddings": False}
+        usual |= {"quantize": "none", "quantize_embeddings": False, "offload": "none"}
         found = {name: getattr(self, name) for name in names}
         return {name: value for name, value in found.items() if name not in usual or value != usual[name]}
 
@@ -210,5 +210,15 @@ def require_effect(config: LearningSettings) -> None:
         for name in ("second_learning_rate", "second_patience"):
             if name in config.given:
                 raise UsageError(f"--{name.replace('_', '-')} is for a second pass: add -2")
+    if config.offload != "none":
+        optimizer = config.optimizer or METHODS[config.method].optimizer
+        if optimizer != "adamw":
+            raise UsageError(
+                f"--offload {config.offload} is for --optimizer adamw: that of {optimizer} has little state"
+            )
+        if config.accumulate > 1 or config.clip_global:
+            raise UsageError(
+                f"--offload {config.offload} is without --accumulate and --clip-global, which update all layers at once"
+            )
     if config.keep > 0 and (config.accumulate > 1 or config.clip_global):
         raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")

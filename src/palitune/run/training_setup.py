@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import jax
 import numpy as np
 
-from palitune import hosts
+from palitune import host_memory, hosts
 from palitune.checkpoint import delta, npz
 from palitune.checkpoint.parameter_dtypes import is_finite
 from palitune.config.run_config import TrainingConfig
@@ -28,7 +28,7 @@ from palitune.run.folder import RunFolder
 from palitune.train import loop, plan
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import TrainingSetup
-from palitune.train.step import init_state
+from palitune.train.step import state_shapes
 
 IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk
 RATIOS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
@@ -140,7 +140,7 @@ class TrainingSetups:
         """Bytes of a saved checkpoint, and of a saved state with two more sets of weights beside its own."""
         chosen, _ = plan.parameters(self.work(config))
         prepared = self.prepared(config)
-        state = jax.eval_shape(lambda leaves: init_state(prepared.transform, leaves, prepared.options), chosen)
+        state = state_shapes(prepared.transform, chosen, prepared.options)
         checkpoint = sum(leaf.size * self._stored(path, leaf.dtype).itemsize for path, leaf in chosen.items())
         return checkpoint, sum(
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
@@ -203,7 +203,7 @@ class TrainingSetups:
         )
         # float16 ends at 65,504.
         rounded = {path: leaf if is_finite(leaf) else learned[path] for path, leaf in smaller.items()}
-        size, free = sum(leaf.nbytes for leaf in rounded.values()), plan.free_memory()
+        size, free = sum(leaf.nbytes for leaf in rounded.values()), host_memory.free()
         if self.folder is not None and hosts.count() == 1 and free is not None and size > IN_MEMORY * free:
             npz.save(self.folder.best, rounded)
             opened = npz.Checkpoint(self.folder.best)

@@ -2,6 +2,7 @@
 
 import math
 
+from palitune import host_memory
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.train import communication, plan
@@ -44,10 +45,12 @@ def flops(work: plan.Work) -> int:
 def seconds(work: plan.Work, card: Card) -> float:
     """What a step takes at least on a `cards.Card`: its operations at full speed, or its weights read twice.
 
-    On several cards each does its share, reads the weights of all layers all the same, and has to be sent them.
+    What waits in the host's memory comes from there and goes back in that time. On several cards each does its share,
+    reads the weights of all layers all the same, and has to be sent them.
     """
     trainable, frozen = plan.parameters(work)
     moved = 2 * plan.size_of(frozen) + 4 * plan.size_of(trainable)
     cards = 1 if work.placement is None else work.placement.count
     sent = communication.least(work) / card.interconnect
-    return max(flops(work) / cards / card.flops, moved / card.bandwidth, sent)
+    fetched = plan.estimate(work, 0).waiting / host_memory.LINK
+    return max(flops(work) / cards / card.flops, moved / card.bandwidth, sent, fetched)

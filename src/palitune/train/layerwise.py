@@ -19,7 +19,7 @@ from jax.experimental.layout import Layout, with_layout_constraint
 from jax.sharding import NamedSharding
 from jax.typing import DTypeLike
 
-from palitune import trees
+from palitune import host_memory, trees
 from palitune.data.batches import Batch
 from palitune.models import feed_forward, gathering, gemma, multimodal, positions, siglip
 from palitune.models.arrays import Flat, Index, Tree
@@ -57,6 +57,8 @@ def _put(stack: Tree, layer: Index, values: Tree, shardings: Tree = None) -> Tre
         return with_layout_constraint(array, Layout(tuple(range(array.ndim))))
 
     def put(array: jax.Array, value: jax.Array, where: NamedSharding | None = None) -> jax.Array:
+        if host_memory.traced_there(array):
+            return jax.lax.dynamic_update_index_in_dim(array, value, layer, 0)
         new = jax.lax.dynamic_update_index_in_dim(array, value.astype(array.dtype), layer, 0)
         if where is None:
             return ordered(new)
@@ -84,7 +86,12 @@ class Walk:
         rate: jax.Array,
         key: jax.Array,
         placement: Placement | None = None,
+        in_pieces: bool = False,
     ) -> None:
+        """Args:
+        in_pieces: large tensors are updated some rows at a time.
+        """
+        self.update_by = optimizers.update_in_pieces if in_pieces and placement is None else optimizers.update
         self.transform, self.rate, self.key, self.placement = transform, rate, key, placement
         self.own, self.fixed = optimizers.group(trainable), optimizers.group(frozen)
         self.state = dict(state)
@@ -108,7 +115,7 @@ class Walk:
         """Updates a segment that is not a stack."""
         if self.placement is not None:
             gradients = self.placement.gradients(gradients)
-        self.own[segment], self.state[segment], self.finite = optimizers.update(
+        self.own[segment], self.state[segment], self.finite = self.update_by(
             self.transform, gradients, self.state[segment], self.own[segment], self.rate, self.key, self.finite
         )
 
@@ -197,7 +204,7 @@ def make_update(
     """
 
     def update(trainable: Flat, state: Flat, frozen: Flat, batch: Batch, rate: jax.Array, key: jax.Array) -> Tree:
-        walk = Walk(transform, trainable, state, frozen, rate, key, placement)
+        walk = Walk(transform, trainable, state, frozen, rate, key, placement, options.offload and options.elementwise)
         zimg, back_through_encoder = _image_encoder(config, walk, batch.image, dtype)
         loss, d_zimg = _language_model(config, walk, zimg, batch, options)
         if back_through_encoder is not None:

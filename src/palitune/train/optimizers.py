@@ -10,11 +10,13 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
+from palitune import host_memory
 from palitune.config.run_config import TrainingConfig
 from palitune.errors import ConfigurationError
-from palitune.models.arrays import Flat, Tree
+from palitune.models.arrays import AnyArray, Flat, Index, Tree
 from palitune.parallel import Placement
 from palitune.trees import Rules
 
@@ -93,11 +95,17 @@ def _by_path(change: Callable[[str, jax.Array, Tree], jax.Array]) -> optax.Gradi
 
 
 def init(
-    transform: optax.GradientTransformation, trainable: Flat, placement: Placement | None = None
+    transform: optax.GradientTransformation,
+    trainable: Flat,
+    placement: Placement | None = None,
+    offload: bool = False,
 ) -> dict[str, Tree]:
     """The rule's state by segment, with a leading axis of layers where the segment is a stack.
 
     It is float32 whatever the weights are: a running mean of squares stands still in 16 bit.
+
+    Args:
+      offload: moments are in the host's memory (`host_memory`); those of AdamW begin with zero.
     """
 
     def states(groups: Tree) -> Tree:
@@ -110,8 +118,34 @@ def init(
     groups = group(trainable)
     where = None if placement is None else placement.of_state(jax.eval_shape(states, groups), trainable)
     # One program, so that nothing of float32 is made but the state.
-    made: dict[str, Tree] = jax.jit(states, out_shardings=where)(groups)
-    return made
+    if not offload:
+        made: dict[str, Tree] = jax.jit(states, out_shardings=where)(groups)
+        return made
+    shapes = jax.eval_shape(states, groups)
+    leaves, structure = jax.tree.flatten(shapes)
+    places = [None] * len(leaves) if where is None else jax.tree.leaves(where)
+    stay = [number for number, leaf in enumerate(leaves) if not host_memory.waits(leaf)]
+    small = jax.jit(lambda groups: [jax.tree.leaves(states(groups))[number] for number in stay])(groups)
+    found = dict(zip(stay, small, strict=True))
+    for number, leaf in enumerate(leaves):
+        if number in found:
+            found[number] = jax.device_put(found[number], places[number])
+        else:
+            found[number] = _zeros(leaf, host_memory.sharding(places[number]))
+    whole: dict[str, Tree] = jax.tree.unflatten(structure, [found[number] for number in range(len(leaves))])
+    return whole
+
+
+def _zeros(leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.Array:
+    """Zeros that never were on the device."""
+    nothing = np.zeros((), leaf.dtype)
+
+    def part(index: tuple[slice, ...] | None) -> AnyArray:
+        return np.broadcast_to(
+            nothing, tuple(len(range(n)[s]) for n, s in zip(leaf.shape, index or (), strict=True))
+        ).copy()
+
+    return jax.make_array_from_callback(leaf.shape, where, part)
 
 
 def update(
@@ -127,8 +161,9 @@ def update(
 
     The rule's updates count `rate` times. The arithmetic is float32; weights of 16 bit are rounded stochastically with
     `key`. Where `finite` is false, or becomes false because a gradient has a number that is none, weights and state
-    stay as they are; it is returned.
+    stay as they are; it is returned. State that waits in the host's memory comes from there and goes back.
     """
+    waiting, state = state, host_memory.fetched(state)
     gradients = {path: gradient.astype(jnp.float32) for path, gradient in gradients.items()}
     exact = {path: weight.astype(jnp.float32) for path, weight in weights.items()}
     for gradient in gradients.values():
@@ -140,7 +175,83 @@ def update(
         (moved, new_state),
         (dict(weights), state),
     )
-    return *chosen, jnp.asarray(finite)
+    return chosen[0], host_memory.returned(chosen[1], waiting), jnp.asarray(finite)
+
+
+def update_in_pieces(
+    transform: optax.GradientTransformation,
+    gradients: Flat,
+    state: Tree,
+    weights: Flat,
+    rate: jax.Array | float,
+    key: jax.Array,
+    finite: jax.Array,
+) -> tuple[dict[str, jax.Array], Tree, jax.Array]:
+    """`update` for a rule that treats every number by itself, tensor by tensor and some rows at a time.
+
+    So a table of the vocabulary never has its whole state on the device.
+    """
+    for gradient in gradients.values():
+        finite &= jnp.isfinite(gradient).all()
+    new_weights, states = {}, []
+    for path, weight in weights.items():
+        own = _of_path(state, path)
+        new_weights[path], changed = _rows_updated(transform, gradients[path], own, path, weight, rate, key, finite)
+        states.append(changed)
+    merged = jax.tree.map(_merged, *states, is_leaf=lambda node: isinstance(node, dict))
+    return new_weights, merged, finite
+
+
+def _of_path(state: Tree, path: str) -> Tree:
+    """A rule's state without that of other tensors."""
+
+    def own(node: Tree) -> Tree:
+        return {path: node[path]} if isinstance(node, dict) else node
+
+    return jax.tree.map(own, state, is_leaf=lambda node: isinstance(node, dict))
+
+
+def _merged(*nodes: Tree) -> Tree:
+    """The inverse of `_of_path`."""
+    return {key: leaf for node in nodes for key, leaf in node.items()} if isinstance(nodes[0], dict) else nodes[0]
+
+
+def _rows_updated(
+    transform: optax.GradientTransformation,
+    gradient: jax.Array,
+    state: Tree,
+    path: str,
+    weight: jax.Array,
+    rate: jax.Array | float,
+    key: jax.Array,
+    finite: jax.Array,
+) -> tuple[jax.Array, Tree]:
+    """One tensor's new weights and state."""
+    rows = max(1, host_memory.PIECE * weight.shape[0] // weight.size)
+
+    def some(leaf: jax.Array, start: Index, count: int) -> jax.Array:
+        return jax.lax.dynamic_slice_in_dim(leaf, start, count) if host_memory.waits(leaf) else leaf
+
+    def piece(start: Index, count: int, carry: tuple[jax.Array, Tree]) -> tuple[jax.Array, Tree]:
+        weight, moved = carry
+        # Counts are those from before the first piece, in every piece.
+        now = jax.tree.map(lambda leaf, old: some(leaf, start, count) if host_memory.waits(leaf) else old, moved, state)
+        parts = {path: some(gradient, start, count)}, now, {path: some(weight, start, count)}
+        updated, new, _ = update(transform, *parts, rate, jax.random.fold_in(key, start), finite)
+
+        def put(whole: jax.Array, part: jax.Array) -> jax.Array:
+            if not host_memory.waits(whole):
+                return part
+            return jax.lax.dynamic_update_slice_in_dim(whole, part, start, 0)
+
+        return put(weight, updated[path]), jax.tree.map(put, moved, new)
+
+    if weight.ndim < 2 or rows >= weight.shape[0]:
+        updated, new, _ = update(transform, {path: gradient}, state, {path: weight}, rate, key, finite)
+        return updated[path], new
+    whole, rest = divmod(weight.shape[0], rows)
+    carry = jax.lax.fori_loop(0, whole, lambda n, carry: piece(n * rows, rows, carry), (weight, state))
+    return piece(whole * rows, rest, carry) if rest else carry
 
 
 def update_all(

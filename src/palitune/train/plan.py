@@ -10,7 +10,6 @@ import bisect
 import dataclasses
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ import optax
 from jax.sharding import Sharding
 from jax.typing import DTypeLike
 
-from palitune import trees
+from palitune import host_memory, trees
 from palitune.checkpoint.parameter_dtypes import resident_dtype
 from palitune.config.quantization import Quantization
 from palitune.config.run_config import TrainingConfig
@@ -32,7 +31,7 @@ from palitune.models import attention, lora, quantization
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.parallel import Placement
-from palitune.train.step import Step, configured, init_state, make_step, weights_dtype
+from palitune.train.step import Step, configured, make_step, state_shapes, weights_dtype
 from palitune.train.step_options import Options
 
 CPU_BUDGET = 256 << 20  # bytes of activations kept where nobody has counted the memory
@@ -61,12 +60,13 @@ class Work(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """Bytes on the device during a step."""
+    """Bytes on the device during a step, and beside it."""
 
     weights: int
     optimizer: int
     temporaries: int  # activations, gradients and everything else that a step makes and drops
     estimated: bool
+    waiting: int = 0  # of the optimizer's state, in the host's memory
 
     @property
     def peak(self) -> int:
@@ -153,18 +153,8 @@ def device_memory() -> int | None:
     if device.platform != "cpu":
         stats = device.memory_stats() or {}
         return stats.get("bytes_limit")
-    free = free_memory()
+    free = host_memory.free()
     return None if free is None else free // jax.local_device_count()
-
-
-def free_memory() -> int | None:
-    """Bytes of this machine's own memory that are free; None where that cannot be known."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-    except OSError:
-        return None
-    free = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)}
-    return free.get("MemAvailable")
 
 
 def prepare(work: Work) -> Prepared:
@@ -180,6 +170,7 @@ def prepare(work: Work) -> Prepared:
         prepared, memory = compiled(work, 0)
     if limit is not None and memory.peak > limit * SAFETY:
         raise refusal(work, memory.peak, limit)
+    host_memory.require(memory.waiting * (jax.local_device_count() if work.placement else 1))
     return prepared
 
 
@@ -257,7 +248,7 @@ def _arguments(
 
     transform, options = configured(work.config, max(1, steps_of(work.config)), keep)
     trainable, frozen = parameters(work)
-    state = jax.eval_shape(lambda leaves: init_state(transform, leaves, options), trainable)
+    state = state_shapes(transform, trainable, options)
     arguments = [trainable, state, frozen, batch(work)]
     if (where := work.placement) is not None:
         places = [
@@ -266,14 +257,20 @@ def _arguments(
             where.of_parameters(frozen),
             where.of_batch(arguments[3], axis=1 if options.accumulate > 1 else 0),
         ]
-        return transform, options, jax.tree.map(_placed, arguments, places)
-    if sharding is not None:
+        arguments = jax.tree.map(_placed, arguments, places)
+    elif sharding is not None:
         arguments = jax.tree.map(lambda leaf: _placed(leaf, sharding), arguments)
+    if options.offload:
+        arguments[1]["optimizer"] = jax.tree.map(_waiting, arguments[1]["optimizer"])
     return transform, options, arguments
 
 
 def _placed(leaf: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _waiting(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    return _placed(leaf, host_memory.sharding(leaf.sharding)) if host_memory.waits(leaf) else leaf
 
 
 def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[Prepared, Memory]:
@@ -285,14 +282,17 @@ def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[P
         raise ConfigurationError(
             "XLA does not count this device's memory", hint="palitune plan --estimate says what it may be"
         )
-    weights, optimizer = size_of(arguments[0]) + size_of(arguments[2]), size_of(arguments[1])
+    waiting = host_memory.size_of(arguments[1])
+    weights, optimizer = size_of(arguments[0]) + size_of(arguments[2]), size_of(arguments[1]) - waiting
     total = (
         analysis.argument_size_in_bytes
         + analysis.output_size_in_bytes
         - analysis.alias_size_in_bytes
         + analysis.temp_size_in_bytes
     )
-    memory = Memory(weights, optimizer, total - weights - optimizer, estimated=False)
+    if not analysis.host_argument_size_in_bytes:  # a CPU counts both memories as one
+        total -= waiting
+    memory = Memory(weights, optimizer, total - weights - optimizer, estimated=False, waiting=waiting)
     return Prepared(transform, options, step, weights_dtype(work.config, work.dtype)), memory
 
 
@@ -332,7 +332,10 @@ def estimate(work: Work, keep: int) -> Memory:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
     # Where logits are squeezed, the derivative of that, and what it is multiplied by, are there too.
     scores = (16 if llm.attn_logits_softcap else 8) * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
-    walk = 6 * tokens * llm.mlp_dim * size + scores + layer * size * (2 if method.trains_mlp else 1)
+    walk = 6 * tokens * llm.mlp_dim * size + scores
+    # What waits in the host's memory is here for a layer, and on the way for the next; or for a piece of a table.
+    moments = 16 * max(layer, host_memory.PIECE) // fsdp if options.offload else 0
+    walk = max(walk, moments) + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         exact = {path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()}
         walk += 2 * size_of({path: _placed(leaf, trainable[path].sharding) for path, leaf in exact.items()})
@@ -343,4 +346,5 @@ def estimate(work: Work, keep: int) -> Memory:
         together = min(examples * img.num_heads * img.num_patches**2, attention.MOST_SCORES)
         encoder = (10 if method.trains_image_encoder else 6) * together
     temporaries = inputs_kept + max(walk, table, logits, encoder) + size_of(inputs)
-    return Memory(size_of(trainable) + size_of(frozen), size_of(state), temporaries, estimated=True)
+    weights, waiting = size_of(trainable) + size_of(frozen), host_memory.size_of(state)
+    return Memory(weights, size_of(state) - waiting, temporaries, estimated=True, waiting=waiting)

@@ -29,6 +29,7 @@ class PlanRow(TypedDict):
     fits: bool
     flops: int
     floor_ms: float
+    waiting: NotRequired[int]  # bytes of the optimizer's state in the host's memory
     sent: NotRequired[int]  # bytes that one of several devices sends in a step, by the compiled program
     least_sent: NotRequired[int]  # and those that it has to
 
@@ -105,7 +106,7 @@ class PlanTable:
         self.largest[config.method] = self._proven(work, largest) if self.compiling else largest
 
     def _row(self, work: Work, method: str, size: int, memory: Memory) -> PlanRow:
-        return {
+        row: PlanRow = {
             "method": method,
             "batch": size,
             "weights": memory.weights,
@@ -116,6 +117,9 @@ class PlanTable:
             "flops": floor.flops(work),
             "floor_ms": round(1e3 * floor.seconds(work, self.card), 1),
         }
+        if memory.waiting:
+            row["waiting"] = memory.waiting
+        return row
 
     def _proven(self, work: Work, size: int) -> int:
         """The estimated largest batch, lowered until the step compiled for it fits."""
@@ -176,6 +180,12 @@ class PlanTable:
                 f"{memory[3]:6.2f}  {'yes' if row['fits'] else 'no':4} {row['flops'] / 1e12:7.1f} "
                 f"{row['floor_ms']:9.0f}"
             )
+        lines += [
+            f"{row['method']}, batch {row['batch']}: {row['waiting'] / 1e9:.2f} GB wait in the host's memory, "
+            "and cross to the card and back in a step"
+            for row in self.rows
+            if "waiting" in row
+        ]
         lines += self._sent()
         for method, size in self.largest.items():
             more = " or more" if size >= plan.LARGEST_BATCH else ""

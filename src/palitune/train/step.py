@@ -1,7 +1,7 @@
 """One update: loss, gradients of the trainable parameters alone, optimizer."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -9,12 +9,12 @@ import numpy as np
 import optax
 from jax.typing import DTypeLike
 
-from palitune import trees
+from palitune import host_memory, trees
 from palitune.config.run_config import TrainingConfig
 from palitune.data.batches import Batch
 from palitune.method import METHODS
 from palitune.models import gathering
-from palitune.models.arrays import DType, Flat, Index, Tree
+from palitune.models.arrays import DType, Flat, Index, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.parallel import Placement
 from palitune.train import layerwise, objective, optimizers, schedule
@@ -40,6 +40,8 @@ def configured(config: TrainingConfig, steps: int, kept_layers: int) -> tuple[op
         lora_dropout=config.lora_dropout,
         chunks=config.vocabulary_chunks,
         kept_layers=kept_layers,
+        offload=config.offload == "optimizer",
+        elementwise=config.optimizer == "adamw" and not config.clip_tensor,
     )
     check(options, METHODS[config.method])
     return optimizers.make(config, schedule.make(config.schedule, steps, 1.0, config.warmup)), options
@@ -70,12 +72,18 @@ def init_state(
         "count": put(np.int32(0)),
         "seed": put(np.uint32(seed)),
         "learning_rate": put(np.float32(learning_rate)),
-        "optimizer": optimizers.init(transform, trainable, placement),
+        "optimizer": optimizers.init(transform, trainable, placement, options.offload),
     }
     if options.ema is not None:
         # A copy: the step donates parameters and state, and one buffer cannot be given away twice.
         state["ema"] = {path: jnp.array(leaf, jnp.float32, copy=True) for path, leaf in trainable.items()}
     return state
+
+
+def state_shapes(transform: optax.GradientTransformation, trainable: Mapping[str, Leaf], options: Options) -> Tree:
+    """What `init_state` makes for parameters of which shapes and dtypes are known."""
+    options = dataclasses.replace(options, offload=False)  # where it is, is another matter
+    return jax.eval_shape(lambda leaves: init_state(transform, leaves, options), trainable)
 
 
 class Step:
@@ -101,8 +109,10 @@ class Step:
 
     def _jitted(self, *arguments: Tree) -> jax.stages.Wrapped:
         where = self.placement
+        waiting = any(map(host_memory.holds, jax.tree.leaves(arguments[1])))
         if where is None:
-            return jax.jit(self.function, donate_argnums=(0, 1))
+            places = (None, host_memory.kept(arguments[1]), None) if waiting else None
+            return jax.jit(self.function, donate_argnums=(0, 1), out_shardings=places)
 
         def traced(*arguments: Tree) -> Tree:
             with gathering.over(where):

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a step computes, and how: the result does not depend on the last three.
+    """What a step computes, and how: the result does not depend on the last five.
 
     Raises:
       ConfigurationError: on options that exclude each other.
@@ -30,6 +30,8 @@ class Options:
     ema: float | None = None  # decay of the moving average of the trainable parameters
     label_smoothing: float = 0.0  # objective.token_losses
     lora_dropout: float = 0.0  # share of an adapter's inputs that are left out
+    offload: bool = False  # the optimizer's moments are in the host's memory: optimizers.init
+    elementwise: bool = False  # the rule treats every number by itself: optimizers.update_in_pieces
     layerwise: bool = True  # update layer by layer in the backward pass, where that can be
     chunks: int = 1  # pieces in which the vocabulary goes by: objective.token_losses
     kept_layers: int = 0  # layers that keep activations: layerwise.make_update

@@ -208,6 +208,27 @@ def with_llm(sizes: ModelSpec, **changes: Any) -> ModelSpec:
 QUICK = {("gemma3_vision", "attention"), ("gemma3_text", "full"), ("untied", "full"), ("gemma2_text", "lora")}
 
 
+def adapters_of(golden: HfGolden, method: str) -> dict[str, np.ndarray]:
+    """Adapters that change something already, by path, where a method adds some."""
+    if not METHODS[method].adds_adapters:
+        return {}
+    made = lora.init(golden.params, "llm/layers/(attn/.*einsum/w|mlp/.*)", 2, 4.0, jax.random.key(0))
+    return {path: np.asarray(leaf) + (0.02 if path.endswith(lora.B) else 0) for path, leaf in made.items()}
+
+
+def two_steps(golden: HfGolden, params: Any, method: str, options: Options) -> tuple[float, dict[str, jax.Array]]:
+    """The second step's loss, and the trainable parameters after it."""
+    chosen, frozen = trees.split(params, METHODS[method].trainable)
+    rule = optimizers.sgd(lambda step: 0.05)
+    update = make_step(golden.spec, rule, options=options)
+    trainable: Any = {path: jnp.array(leaf) for path, leaf in chosen.items()}
+    state = init_state(rule, trainable, options)
+    for _ in range(2):
+        trainable, state, outcome = update(trainable, state, frozen, batch_of(golden))
+    assert outcome.finite
+    return float(outcome.loss), trainable
+
+
 @pytest.mark.parametrize(
     ("name", "method"),
     [
@@ -219,22 +240,11 @@ QUICK = {("gemma3_vision", "attention"), ("gemma3_text", "full"), ("untied", "fu
 def test_layer_by_layer_is_all_at_once(name: str, method: str) -> None:
     """Every parameter after two steps, whether gradients are held or each layer is updated as its own comes by."""
     golden = untied(hf_golden.load("gemma3_text")) if name == "untied" else hf_golden.load(name)
-    batch, stored = batch_of(golden), dict(golden.params)
-    if METHODS[method].adds_adapters:
-        made = lora.init(stored, "llm/layers/(attn/.*einsum/w|mlp/.*)", 2, 4.0, jax.random.key(0))
-        stored |= {path: np.asarray(leaf) + (0.02 if path.endswith(lora.B) else 0) for path, leaf in made.items()}
-    chosen, frozen = trees.split(stored, METHODS[method].trainable)
+    stored = {**golden.params, **adapters_of(golden, method)}
+    chosen, _ = trees.split(stored, METHODS[method].trainable)
     assert not any(path.endswith("_norm/scale") and "/attn/" in path for path in chosen) or method == "full"
-    results = []
-    for options in (Options(layerwise=False), Options(kept_layers=2, chunks=3)):
-        rule = optimizers.sgd(lambda step: 0.05)
-        update = make_step(golden.spec, rule, options=options)
-        trainable: Any = {path: jnp.array(leaf) for path, leaf in chosen.items()}
-        state = init_state(rule, trainable, options)
-        for _ in range(2):
-            trainable, state, outcome = update(trainable, state, frozen, batch)
-        assert outcome.finite
-        results.append((float(outcome.loss), trainable))
+    ways = (Options(layerwise=False), Options(kept_layers=2, chunks=3))
+    results = [two_steps(golden, stored, method, options) for options in ways]
     assert abs(results[0][0] - results[1][0]) < TOLERANCE
     for path, leaf in results[0][1].items():
         np.testing.assert_allclose(results[1][1][path], leaf, rtol=0, atol=TOLERANCE, err_msg=path)

@@ -1,5 +1,6 @@
 """The optimizer's state in the host's memory: the same steps, and nothing of it stays on the device."""
 
+import os
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ from palitune import host_memory
 from palitune.config import run_config
 from palitune.config.learning import LearningSettings
 from palitune.errors import ConfigurationError, UsageError
+from palitune.infer.loading import set_allocator
 from palitune.train import optimizers
 from palitune.train.step import Step, init_state, make_step
 from palitune.train.step_options import Options
@@ -107,6 +109,16 @@ def test_pieces_of_weights_of_16_bits_are_rounded_without_a_trend() -> None:
 def test_settings_that_do_not_go_together_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="--offload optimizer"):
         run_config.require_effect(LearningSettings(offload="optimizer", **settings))
+
+
+@pytest.mark.parametrize(("gigabytes", "limit"), [(None, None), (63, None), (200, "200")])
+def test_more_than_usual_may_be_pinned(
+    gigabytes: int | None, limit: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(host_memory, "free", lambda: None if gigabytes is None else gigabytes << 30)
+    set_allocator("default")
+    assert os.environ.get("XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB") == limit
 
 
 def test_too_little_memory_of_the_host_is_said_before_anything_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import Run
 from hf_golden import PIECES, WHOLE, HfGolden
-from test_families import LABELS, batch_of, untied
+from test_families import LABELS, adapters_of, two_steps, untied
 
 import palitune
 from palitune import Predictor, trees
@@ -27,8 +27,6 @@ from palitune.errors import BadDataError
 from palitune.infer import decoding, scoring
 from palitune.method import METHODS
 from palitune.models import lora, multimodal, quantization
-from palitune.train import optimizers
-from palitune.train.step import init_state, make_step
 from palitune.train.step_options import Options
 
 pytestmark = pytest.mark.quick_programs
@@ -96,24 +94,12 @@ def test_texts_and_scores_are_those_of_the_numbers(family: HfGolden) -> None:
 )
 def test_learning_is_that_beside_the_numbers(name: str, method: str, layerwise: bool) -> None:
     """Two steps beside quantized weights leave what they leave beside their numbers, to the last parameter."""
-    golden, trainable = hf_golden.load(name), METHODS[method].trainable
-    batch = batch_of(golden)
-    adapters: dict[str, Any] = {}
-    if METHODS[method].adds_adapters:
-        made = lora.init(golden.params, "llm/layers/(attn/.*einsum/w|mlp/.*)", 2, 4.0, jax.random.key(0))
-        adapters = {path: np.asarray(leaf) + (0.02 if path.endswith(lora.B) else 0) for path, leaf in made.items()}
-    results = []
-    for params in kept(golden, BOTH, trainable):
-        chosen, frozen = trees.split({**params, **adapters}, trainable)
-        options = Options(layerwise=layerwise, kept_layers=1)
-        rule = optimizers.sgd(lambda step: 0.05)
-        update = make_step(golden.spec, rule, options=options)
-        own: Any = {path: jnp.array(leaf) for path, leaf in chosen.items()}
-        state = init_state(rule, own, options)
-        for _ in range(2):
-            own, state, outcome = update(own, state, frozen, batch)
-        assert outcome.finite
-        results.append((float(outcome.loss), own))
+    golden = hf_golden.load(name)
+    adapters, options = adapters_of(golden, method), Options(layerwise=layerwise, kept_layers=1)
+    results = [
+        two_steps(golden, {**params, **adapters}, method, options)
+        for params in kept(golden, BOTH, METHODS[method].trainable)
+    ]
     assert abs(results[0][0] - results[1][0]) < TOLERANCE
     assert results[0][1].keys() == results[1][1].keys()
     for path, leaf in results[0][1].items():

@@ -6,6 +6,7 @@ computes with others (ZeRO-Offload, https://arxiv.org/abs/2101.06840).
 """
 
 import math
+import os
 from pathlib import Path
 
 import jax
@@ -16,6 +17,8 @@ from palitune.models.arrays import Tree
 from palitune.trees import HasShape
 
 KIND = "pinned_host"  # JAX's name of memory that a device copies from without the processor
+LIMIT = "XLA_PJRT_GPU_HOST_MEMORY_LIMIT_GB"
+USUAL_LIMIT = 64  # without that variable
 LINK = 32 * 10**9  # bytes a second each way between a card and the host: PCIe 4.0 x16
 PIECE = 64 << 20  # numbers of one array that are on the device at a time
 
@@ -82,6 +85,12 @@ def free() -> int | None:
         return None
     free = {name: int(rest.split()[0]) << 10 for name, _, rest in (line.partition(":") for line in lines)}
     return free.get("MemAvailable")
+
+
+def raise_limit() -> None:
+    """Lets a GPU use all free memory of the host, where that is more than it would. Call it before JAX starts."""
+    if (found := free()) is not None and found >> 30 > USUAL_LIMIT:
+        os.environ.setdefault(LIMIT, str(found >> 30))
 
 
 def require(needed: int) -> None:

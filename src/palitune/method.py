@@ -53,6 +53,16 @@ class Method:
         return self.trainable("img/embedding/kernel")
 
 
+LORA = Method(
+    # Adapters start from nothing, where plain gradient descent is slow.
+    name="lora",
+    summary="LoRA adapters",
+    trainable=ADAPTERS_ALONE,
+    optimizer="adamw",
+    learning_rate=0.003,
+    adds_adapters=True,
+    smaller=("qlora",),
+)
 _METHODS = (
     Method(
         # Attention alone is a twentieth of the model and enough to turn what it knows to a new use.
@@ -79,25 +89,10 @@ _METHODS = (
         holds_whole_gradient=False,
         smaller=("attention", "lora", "qlora"),
     ),
-    Method(
-        # Adapters start from nothing, where plain gradient descent is slow.
-        name="lora",
-        summary="LoRA adapters",
-        trainable=ADAPTERS_ALONE,
-        optimizer="adamw",
-        learning_rate=0.003,
-        adds_adapters=True,
-        smaller=("qlora",),
-    ),
-    Method(
-        # The same beside weights of 4 bits (https://arxiv.org/abs/2305.14314).
-        name="qlora",
-        summary="LoRA adapters beside weights of 4 bits",
-        trainable=ADAPTERS_ALONE,
-        optimizer="adamw",
-        learning_rate=0.003,
-        adds_adapters=True,
-        quantize="nf4",
+    LORA,
+    # The same beside weights of 4 bits (https://arxiv.org/abs/2305.14314).
+    dataclasses.replace(
+        LORA, name="qlora", summary="LoRA adapters beside weights of 4 bits", smaller=(), quantize="nf4"
     ),
 )
 METHODS = {method.name: method for method in _METHODS}

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from palitune import jax_environment, parallel, trees, workspace
+from palitune import host_memory, jax_environment, parallel, trees, workspace
 from palitune.checkpoint import manifest, opening, operating_point
 from palitune.checkpoint.delta import Overlay
 from palitune.checkpoint.parameter_dtypes import ON_HOST, is_finite, resident_dtype
@@ -131,6 +131,7 @@ def set_allocator(choice: str) -> None:
         if name == "XLA_CLIENT_MEM_FRACTION" and "XLA_PYTHON_CLIENT_MEM_FRACTION" in os.environ:
             continue
         os.environ.setdefault(name, value)
+    host_memory.raise_limit()
 
 
 def load(path: Path, settings: ModelSettings | None = None, *, quiet: bool = False) -> Model:

@@ -38,9 +38,9 @@ def sharding(where: Sharding | None) -> NamedSharding:
     return beside if beside.memory_kind else NamedSharding(where.mesh.abstract_mesh, where.spec, memory_kind=KIND)
 
 
-def shardings(state: Tree, like: Tree) -> Tree:
-    """Those of `like`, in the host's memory for what waits there."""
-    return jax.tree.map(lambda leaf, where: sharding(where) if waits(leaf) else where, state, like)
+def described(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+    """An abstract leaf of a state, in the host's memory if it waits there."""
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding(leaf.sharding)) if waits(leaf) else leaf
 
 
 def holds(leaf: Tree) -> bool:

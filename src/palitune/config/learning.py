@@ -121,7 +121,7 @@ class LearningSettings(Settings):
     offload: str = setting(
         "none",
         Choice(OFFLOADED),
-        "what waits in the host's memory while others are computed: the state of adamw is four times the weights' size",
+        "what waits in the host's memory: the state of adamw, of which each layer's comes to the device in turn",
     )
     learning_rate: float | None = setting(
         None,

@@ -214,11 +214,11 @@ def require_effect(config: LearningSettings) -> None:
         optimizer = config.optimizer or METHODS[config.method].optimizer
         if optimizer != "adamw":
             raise UsageError(
-                f"--offload {config.offload} is for --optimizer adamw: that of {optimizer} has little state"
+                f"--offload {config.offload} is for --optimizer adamw: {optimizer} has little state or none"
             )
         if config.accumulate > 1 or config.clip_global:
             raise UsageError(
-                f"--offload {config.offload} is without --accumulate and --clip-global, which update all layers at once"
+                f"--offload {config.offload} excludes --accumulate and --clip-global, which update all layers at once"
             )
     if config.keep > 0 and (config.accumulate > 1 or config.clip_global):
         raise UsageError("--keep has no effect with --accumulate or --clip-global: leave it out")

@@ -52,5 +52,5 @@ def seconds(work: plan.Work, card: Card) -> float:
     moved = 2 * plan.size_of(frozen) + 4 * plan.size_of(trainable)
     cards = 1 if work.placement is None else work.placement.count
     sent = communication.least(work) / card.interconnect
-    fetched = plan.estimate(work, 0).waiting / host_memory.LINK
+    fetched = plan.estimate(work, 0).waiting / host_memory.LINK if work.config.offload != "none" else 0.0
     return max(flops(work) / cards / card.flops, moved / card.bandwidth, sent, fetched)

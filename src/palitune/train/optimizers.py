@@ -12,11 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Sharding
 
 from palitune import host_memory
 from palitune.config.run_config import TrainingConfig
 from palitune.errors import ConfigurationError
-from palitune.models.arrays import AnyArray, Flat, Index, Tree
+from palitune.models.arrays import Flat, Index, Tree
 from palitune.parallel import Placement
 from palitune.trees import Rules
 
@@ -117,35 +118,34 @@ def init(
 
     groups = group(trainable)
     where = None if placement is None else placement.of_state(jax.eval_shape(states, groups), trainable)
-    # One program, so that nothing of float32 is made but the state.
     if not offload:
+        # One program, so that nothing of float32 is made but the state.
         made: dict[str, Tree] = jax.jit(states, out_shardings=where)(groups)
         return made
+
+    def stay(groups: Tree) -> Tree:
+        return jax.tree.map(lambda leaf: None if host_memory.waits(leaf) else leaf, states(groups))
+
+    def placed(shape: jax.ShapeDtypeStruct, leaf: jax.Array | None, place: Sharding | None) -> jax.Array:
+        if leaf is not None:
+            return jax.device_put(leaf, place)
+        # Zeros that never were on the device.
+        beside = host_memory.sharding(place)
+        return jax.make_array_from_callback(
+            shape.shape, beside, lambda _: np.zeros(beside.shard_shape(shape.shape), shape.dtype)
+        )
+
     shapes = jax.eval_shape(states, groups)
-    leaves, structure = jax.tree.flatten(shapes)
-    places = [None] * len(leaves) if where is None else jax.tree.leaves(where)
-    stay = [number for number, leaf in enumerate(leaves) if not host_memory.waits(leaf)]
-    small = jax.jit(lambda groups: [jax.tree.leaves(states(groups))[number] for number in stay])(groups)
-    found = dict(zip(stay, small, strict=True))
-    for number, leaf in enumerate(leaves):
-        if number in found:
-            found[number] = jax.device_put(found[number], places[number])
-        else:
-            found[number] = _zeros(leaf, host_memory.sharding(places[number]))
-    whole: dict[str, Tree] = jax.tree.unflatten(structure, [found[number] for number in range(len(leaves))])
+    places = jax.tree.map(lambda _: None, shapes) if where is None else where
+    whole: dict[str, Tree] = jax.tree.map(placed, shapes, jax.jit(stay)(groups), places)
     return whole
 
 
-def _zeros(leaf: jax.ShapeDtypeStruct, where: jax.sharding.Sharding) -> jax.Array:
-    """Zeros that never were on the device."""
-    nothing = np.zeros((), leaf.dtype)
-
-    def part(index: tuple[slice, ...] | None) -> AnyArray:
-        return np.broadcast_to(
-            nothing, tuple(len(range(n)[s]) for n, s in zip(leaf.shape, index or (), strict=True))
-        ).copy()
-
-    return jax.make_array_from_callback(leaf.shape, where, part)
+def _all_finite(gradients: Flat, finite: jax.Array | bool) -> jax.Array:
+    """Whether it was true, and all gradients are numbers."""
+    for gradient in gradients.values():
+        finite &= jnp.isfinite(gradient).all()
+    return jnp.asarray(finite)
 
 
 def update(
@@ -166,8 +166,7 @@ def update(
     waiting, state = state, host_memory.fetched(state)
     gradients = {path: gradient.astype(jnp.float32) for path, gradient in gradients.items()}
     exact = {path: weight.astype(jnp.float32) for path, weight in weights.items()}
-    for gradient in gradients.values():
-        finite &= jnp.isfinite(gradient).all()
+    finite = _all_finite(gradients, finite)
     updates, new_state = transform.update(gradients, state, exact)
     moved = {path: _moved(path, weights[path], rate * updates[path], key) for path in weights}
     chosen = jax.tree.map(
@@ -175,7 +174,7 @@ def update(
         (moved, new_state),
         (dict(weights), state),
     )
-    return chosen[0], host_memory.returned(chosen[1], waiting), jnp.asarray(finite)
+    return chosen[0], host_memory.returned(chosen[1], waiting), finite
 
 
 def update_in_pieces(
@@ -191,8 +190,7 @@ def update_in_pieces(
 
     So a table of the vocabulary never has its whole state on the device.
     """
-    for gradient in gradients.values():
-        finite &= jnp.isfinite(gradient).all()
+    finite = _all_finite(gradients, finite)
     new_weights, states = {}, []
     for path, weight in weights.items():
         own = _of_path(state, path)
@@ -265,8 +263,7 @@ def update_all(
 ) -> tuple[dict[str, jax.Array], dict[str, Tree], jax.Array]:
     """`update` of every segment, when all gradients are there: all of it or nothing."""
     groups, new_weights, new_state = group(gradients), {}, {}
-    for gradient in gradients.values():
-        finite &= jnp.isfinite(gradient).all()
+    finite = _all_finite(gradients, finite)
     for segment, leaves in group(weights).items():
         arguments = (groups[segment], state[segment], leaves)
         if segment in STACKS:
@@ -279,7 +276,7 @@ def update_all(
         else:
             changed, new_state[segment], _ = update(transform, *arguments, rate, key, finite)
         new_weights.update(changed)
-    return new_weights, new_state, jnp.asarray(finite)
+    return new_weights, new_state, finite
 
 
 def _moved(path: str, weight: jax.Array, change: jax.Array, key: jax.Array) -> jax.Array:

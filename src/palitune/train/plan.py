@@ -31,6 +31,7 @@ from palitune.models import attention, lora, quantization
 from palitune.models.arrays import DType, Leaf, Tree
 from palitune.models.spec import ModelSpec
 from palitune.parallel import Placement
+from palitune.train.optimizers import LAYERS
 from palitune.train.step import Step, configured, make_step, state_shapes, weights_dtype
 from palitune.train.step_options import Options
 
@@ -170,7 +171,7 @@ def prepare(work: Work) -> Prepared:
         prepared, memory = compiled(work, 0)
     if limit is not None and memory.peak > limit * SAFETY:
         raise refusal(work, memory.peak, limit)
-    host_memory.require(memory.waiting * (jax.local_device_count() if work.placement else 1))
+    host_memory.require(memory.waiting * (work.placement.count // jax.process_count() if work.placement else 1))
     return prepared
 
 
@@ -261,16 +262,12 @@ def _arguments(
     elif sharding is not None:
         arguments = jax.tree.map(lambda leaf: _placed(leaf, sharding), arguments)
     if options.offload:
-        arguments[1]["optimizer"] = jax.tree.map(_waiting, arguments[1]["optimizer"])
+        arguments[1]["optimizer"] = jax.tree.map(host_memory.described, arguments[1]["optimizer"])
     return transform, options, arguments
 
 
 def _placed(leaf: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _waiting(leaf: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
-    return _placed(leaf, host_memory.sharding(leaf.sharding)) if host_memory.waits(leaf) else leaf
 
 
 def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[Prepared, Memory]:
@@ -334,7 +331,9 @@ def estimate(work: Work, keep: int) -> Memory:
     scores = (16 if llm.attn_logits_softcap else 8) * min(examples * llm.num_heads * length**2, attention.MOST_SCORES)
     walk = 6 * tokens * llm.mlp_dim * size + scores
     # What waits in the host's memory is here for a layer, and on the way for the next; or for a piece of a table.
-    moments = 16 * max(layer, host_memory.PIECE) // fsdp if options.offload else 0
+    learned = sum(leaf.size for path, leaf in trainable.items() if path.startswith(LAYERS)) // llm.depth
+    piece = host_memory.PIECE if method.trains_embedder else 0
+    moments = 16 * max(learned, piece) // fsdp if options.offload else 0
     walk = max(walk, moments) + layer * size * (2 if method.trains_mlp else 1)
     if options.whole_gradient():
         exact = {path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()}

@@ -19,7 +19,7 @@ class Outcome(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What a step computes, and how: the result does not depend on the last five.
+    """What a step computes, and how: the result does not depend on the last five, but for the noise of rounding.
 
     Raises:
       ConfigurationError: on options that exclude each other.

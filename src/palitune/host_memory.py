@@ -48,8 +48,8 @@ def holds(leaf: Tree) -> bool:
     return getattr(getattr(leaf, "sharding", None), "memory_kind", None) == KIND
 
 
-def kept(state: Tree) -> Tree:
-    """The shardings of a state some of which waits there, for a program that returns such a state."""
+def out_shardings(state: Tree) -> Tree:
+    """The `out_shardings` of a state, for `jax.jit`: given for what waits there, left open for the rest."""
     return jax.tree.map(lambda leaf: leaf.sharding if holds(leaf) else None, state)
 
 

@@ -111,7 +111,7 @@ class Step:
         where = self.placement
         waiting = any(map(host_memory.holds, jax.tree.leaves(arguments[1])))
         if where is None:
-            places = (None, host_memory.kept(arguments[1]), None) if waiting else None
+            places = (None, host_memory.out_shardings(arguments[1]), None) if waiting else None
             return jax.jit(self.function, donate_argnums=(0, 1), out_shardings=places)
 
         def traced(*arguments: Tree) -> Tree:

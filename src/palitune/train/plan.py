@@ -241,10 +241,10 @@ def largest_batch(work: Work, limit: int) -> int:
     return size
 
 
-def _arguments(
+def arguments_of(
     work: Work, keep: int, sharding: Sharding | None
 ) -> tuple[optax.GradientTransformation, Options, list[Tree]]:
-    """The rule, the options and the abstract arguments of the step."""
+    """The rule, the options and the abstract arguments of the step, for the device of a sharding if there is one."""
     from palitune.train.loop import steps_of
 
     transform, options = configured(work.config, max(1, steps_of(work.config)), keep)
@@ -272,7 +272,7 @@ def _placed(leaf: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.ShapeDtypeStr
 
 def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> tuple[Prepared, Memory]:
     """The step, and XLA's count of its memory, for this machine's device or that of a sharding (`cards.placement`)."""
-    transform, options, arguments = _arguments(work, keep, sharding)
+    transform, options, arguments = arguments_of(work, keep, sharding)
     step = make_step(work.sizes, transform, work.dtype, options, work.placement)
     analysis = step.compile(*arguments).memory_analysis()
     if analysis is None:
@@ -315,7 +315,7 @@ def estimate(work: Work, keep: int) -> Memory:
     scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient;
     or, of large images, the attention scores of the image encoder.
     """
-    _, options, (trainable, state, frozen, inputs) = _arguments(work, keep, None)
+    _, options, (trainable, state, frozen, inputs) = arguments_of(work, keep, None)
     llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
     examples, text = inputs.text.shape[-2:]
     length = text + work.sizes.num_image_tokens

@@ -104,8 +104,12 @@ class Step:
         """The program (`jax.stages.Compiled`) for arguments like these; their shapes and dtypes are enough."""
         shapes = tuple((leaf.shape, str(leaf.dtype)) for leaf in jax.tree.leaves(arguments[-1]))
         if shapes not in self.programs:
-            self.programs[shapes] = self._jitted(*arguments).lower(*arguments).compile()
+            self.programs[shapes] = self.lower(*arguments).compile()
         return self.programs[shapes]
+
+    def lower(self, *arguments: Tree) -> jax.stages.Lowered:
+        """What `compile` gives to XLA."""
+        return self._jitted(*arguments).lower(*arguments)
 
     def _jitted(self, *arguments: Tree) -> jax.stages.Wrapped:
         where = self.placement

@@ -151,14 +151,26 @@ def extended(golden: HfGolden, length: int) -> tuple[np.ndarray, np.ndarray]:
     for column in range(length - 1):
         logits, kept = extend(sizes, tree, kept, added[:, column], position + column)
         found.append(logits)
-    rows = []
-    for row, real in enumerate(np.asarray(inputs.text.real)):
-        count = int(real.sum())
-        tokens = np.concatenate([inputs.text.tokens[row, :count], added[row, :-1]])[None]
-        causal = np.concatenate([inputs.text.mask_ar[row, :count], np.ones(length - 1, np.int32)])[None]
-        text = Text(tokens, causal, None, inputs.text.image_places[row : row + 1])
-        rows.append(multimodal.forward(sizes, tree, zimg[row : row + 1], text)[0, count - 1 :])
-    return np.stack(found, axis=1), np.stack(rows)
+    whole = in_one_pass(golden, zimg, [(row, added[row, :-1].tolist()) for row in range(len(zimg))])
+    return np.stack(found, axis=1), np.stack(whole)
+
+
+def in_one_pass(golden: HfGolden, zimg: Any, written: list[tuple[int, list[int]]]) -> list[np.ndarray]:
+    """Of every (row of the prompts, tokens after it) the logits from the prompt's last token on: float32[tokens, V]."""
+    text = golden.inputs("generate").text
+    rows = [row for row, _ in written]
+    counts = [int(np.asarray(text.real[row]).sum()) for row in rows]
+    ends = [count + len(added) for count, (_, added) in zip(counts, written, strict=True)]
+    # All in one program: a text of another length would be one of its own.
+    tokens, causal, real = (np.zeros((len(rows), max(ends)), np.int32) for _ in range(3))
+    for at, (row, added) in enumerate(written):
+        tokens[at, : ends[at]] = [*text.tokens[row, : counts[at]], *added]
+        causal[at, : ends[at]] = [*text.mask_ar[row, : counts[at]], *(1 for _ in added)]
+        real[at, : ends[at]] = 1
+    places = None if text.image_places is None else np.asarray(text.image_places)[rows]
+    forward = jax.jit(multimodal.forward, static_argnums=0)
+    logits = np.asarray(forward(golden.spec, golden.tree, zimg[np.array(rows)], Text(tokens, causal, real, places)))
+    return [logits[at, count - 1 : end] for at, (count, end) in enumerate(zip(counts, ends, strict=True))]
 
 
 def test_a_ring_that_goes_round_is_the_whole_sequence(family: HfGolden) -> None:
@@ -182,16 +194,14 @@ def test_scores_of_one_pass_are_each_label_by_itself(family: HfGolden) -> None:
     inputs = family.inputs("generate")
     sizes, tree = family.spec, family.tree
     zimg = multimodal.image_tokens(sizes, tree, inputs.image)
-    found = scoring.log_likelihoods(sizes, tree, zimg, inputs.text, scoring.label_tree(LABELS, 1))
-    for row, real in enumerate(np.asarray(inputs.text.real)):
-        count = int(real.sum())
-        for number, label in enumerate(LABELS):
-            tokens = np.concatenate([inputs.text.tokens[row, :count], label])[None].astype(np.int32)
-            causal = np.concatenate([inputs.text.mask_ar[row, :count], np.ones(len(label), np.int32)])[None]
-            text = Text(tokens, causal, None, inputs.text.image_places[row : row + 1])
-            logits = multimodal.forward(sizes, tree, zimg[row : row + 1], text)[0, count - 1 : -1]
-            logp = jax.nn.log_softmax(logits)[np.arange(len(label)), np.array(label)].sum()
-            assert abs(float(found[row, number] - logp)) < TOLERANCE
+    labels = scoring.label_tree(LABELS, 1)
+    found = jax.jit(lambda params, text: scoring.log_likelihoods(sizes, params, zimg, text, labels))(tree, inputs.text)
+    pairs = [(row, number) for row in range(len(zimg)) for number in range(len(LABELS))]
+    alone = in_one_pass(family, zimg, [(row, LABELS[number]) for row, number in pairs])
+    for (row, number), logits in zip(pairs, alone, strict=True):
+        label = LABELS[number]
+        logp = jax.nn.log_softmax(logits[:-1])[np.arange(len(label)), np.array(label)].sum()
+        assert abs(float(found[row, number] - logp)) < TOLERANCE
 
 
 def untied(golden: HfGolden) -> HfGolden:

@@ -107,8 +107,8 @@ def spent(folder: Path, *arguments: str) -> tuple[float, float]:
         errors = process.stderr.read().decode()
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
-    has_more_to_say = arguments[0] == "lint" and process.returncode == 1
-    if process.returncode and not has_more_to_say:
+    found_something = arguments[0] == "lint" and process.returncode == 1
+    if process.returncode and not found_something:
         raise RuntimeError(f"{arguments}: {process.returncode} {errors}")
     return time.perf_counter() - start, usage.ru_maxrss * 1024 / 1e6
 

@@ -7,8 +7,8 @@
 
 Run by a Python that has JAX's CUDA plugin; no GPU is needed. What is counted is what XLA's memory analysis counts:
 arguments and temporaries of the very step that `palitune learn` runs. Compiling takes a minute for each: where the
-same version of XLA would be given the same program as for the record, the record's count is used, but for some that are
-drawn.
+same version of XLA would be given the same program as for the record, the record's count is used, except for two
+programs chosen at random, which are compiled all the same.
 """
 
 import argparse
@@ -45,7 +45,7 @@ GROWTH = 1.03
 SENT = 1.1  # bytes that a device sends in a step, by those that it has to
 CARD = "rtx4070-12gb"
 SMALL = "rtx3050-6gb"
-SPOT_CHECKS = 2
+SPOT_CHECKS = 2  # unchanged programs that are compiled all the same
 JAX = re.compile(r"jax(lib)?|jax[-_]cuda\d+[-_](plugin|pjrt)")
 COMPILER = sorted({f"{one.name} {one.version}" for one in distributions() if JAX.fullmatch(one.name)})
 
@@ -127,15 +127,10 @@ class Program(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """What XLA counts in a compiled step."""
+    """What XLA counts in a compiled step, to three decimals, as it is recorded."""
 
     gigabytes: float
     sent: float = 0.0  # by a device in a step, by the least that has to be
-
-    @property
-    def rounded(self) -> "Counted":
-        """As it is recorded."""
-        return Counted(round(self.gigabytes, 3), round(self.sent, 3))
 
 
 def program_of(promise: Promise) -> Program:
@@ -164,17 +159,17 @@ def program_of(promise: Promise) -> Program:
 
 def count(program: Program) -> Counted:
     """Compiles it."""
-    work = program.work
-    prepared, memory = plan.compiled(work, 0, program.sharding)
-    if work.placement is None:
-        return Counted(memory.peak / 1e9).rounded
+    prepared, memory = plan.compiled(program.work, 0, program.sharding)
+    gigabytes = round(memory.peak / 1e9, 3)
+    if program.work.placement is None:
+        return Counted(gigabytes)
     (compiled,) = prepared.step.programs.values()
-    sent = communication.sent(compiled.as_text() or "").total() / communication.least(work)
-    return Counted(memory.peak / 1e9, sent).rounded
+    sent = communication.sent(compiled.as_text() or "").total() / communication.least(program.work)
+    return Counted(gigabytes, round(sent, 3))
 
 
 class Row(NamedTuple):
-    """What is known of a promise before it is looked at, or afterwards."""
+    """What the record has of a promise, or what was found."""
 
     counted: Counted
     fingerprint: str
@@ -186,7 +181,7 @@ class Row(NamedTuple):
         return {**self.counted._asdict(), "program": self.fingerprint}
 
 
-def looked_at(promise: Promise, known: Row | None) -> Row:
+def found(promise: Promise, known: Row | None) -> Row:
     """The row of a promise, with the count that is `known` of the same program by the same XLA, or a new one."""
     program = program_of(promise)
     unchanged = known is not None and program.fingerprint == known.fingerprint
@@ -223,7 +218,7 @@ def main() -> int:
     failed = 0
     # One thread compiles most of a program.
     pool = concurrent.futures.ProcessPoolExecutor(min(4, os.cpu_count() or 1), multiprocessing.get_context("spawn"))
-    for promise, row in zip(chosen, pool.map(looked_at, chosen, known), strict=True):
+    for promise, row in zip(chosen, pool.map(found, chosen, known), strict=True):
         name = promise.name
         rows[name] = row
         wrong = fault(promise, row, before.get(name))

@@ -167,7 +167,7 @@ def in_one_pass(golden: HfGolden, zimg: Any, written: list[tuple[int, list[int]]
         tokens[at, : ends[at]] = [*text.tokens[row, : counts[at]], *added]
         causal[at, : ends[at]] = [*text.mask_ar[row, : counts[at]], *(1 for _ in added)]
         real[at, : ends[at]] = 1
-    places = None if text.image_places is None else np.asarray(text.image_places)[rows]
+    places = text.image_places[rows]
     forward = jax.jit(multimodal.forward, static_argnums=0)
     logits = np.asarray(forward(golden.spec, golden.tree, zimg[np.array(rows)], Text(tokens, causal, real, places)))
     return [logits[at, count - 1 : end] for at, (count, end) in enumerate(zip(counts, ends, strict=True))]

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import compiled
 import hf_golden
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from hf_golden import PIECES, WHOLE, HfGolden, aligned
 
 from palitune import trees
 from palitune.data.batches import Batch
-from palitune.infer import decoding, scoring
+from palitune.infer import scoring
 from palitune.method import METHODS
 from palitune.models import cache, families, gemma, lora, multimodal, positions, spec
 from palitune.models.multimodal import Text
@@ -32,7 +33,7 @@ def family(request: pytest.FixtureRequest) -> HfGolden:
 
 def test_logits(family: HfGolden) -> None:
     inputs = family.inputs("in")
-    logits = multimodal.forward(family.spec, family.tree, inputs.image, inputs.text)
+    logits = compiled.forward(family.spec, family.tree, inputs.image, inputs.text)
     np.testing.assert_allclose(*aligned(family, inputs, logits), rtol=0, atol=TOLERANCE)
 
 
@@ -53,7 +54,8 @@ def test_logits_of_bfloat16_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     golden = hf_golden.load("paligemma2_published_names")
     assert {array.dtype.name for array in golden.params.values()} == {"bfloat16"}
     inputs = golden.inputs("in")
-    logits = multimodal.forward(golden.spec, golden.tree, inputs.image, inputs.text)
+    forward = jax.jit(lambda tree: multimodal.forward(golden.spec, tree, inputs.image, inputs.text))
+    logits = forward(golden.tree)
     np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)
 
 
@@ -73,7 +75,7 @@ def test_a_shieldgemma_is_a_gemma3_with_a_template_of_its_own(tmp_path: Path) ->
     golden = hf_golden.shieldgemma2(tmp_path / "shieldgemma2")
     assert golden.spec == dataclasses.replace(hf_golden.load("gemma3_vision").spec, template=spec.SHIELDGEMMA)
     inputs = golden.inputs("in")
-    logits = multimodal.forward(golden.spec, golden.tree, inputs.image, inputs.text)
+    logits = compiled.forward(golden.spec, golden.tree, inputs.image, inputs.text)
     np.testing.assert_allclose(*aligned(golden, inputs, logits), rtol=0, atol=TOLERANCE)
 
 
@@ -117,8 +119,8 @@ def test_loss(family: HfGolden) -> None:
         pytest.skip("this file has no loss")
     batch = batch_of(family)
     padding, count = of_padding(family)
-    zimg = multimodal.image_tokens(family.spec, family.tree, batch.image)
-    hidden = multimodal.hidden_states(family.spec, family.tree, zimg, objective.text_of(batch))
+    zimg = compiled.image_tokens(family.spec, family.tree, batch.image)
+    hidden = compiled.hidden_states(family.spec, family.tree, zimg, objective.text_of(batch))
     chosen = jnp.take_along_axis(hidden, jnp.asarray(batch.positions)[..., None], axis=1)
     chosen = chosen.reshape(-1, chosen.shape[-1])
     table, cap = gemma.output_table(family.tree["llm"]), family.spec.llm.final_logits_softcap
@@ -130,9 +132,8 @@ def test_loss(family: HfGolden) -> None:
 
 def test_greedy_decoding(family: HfGolden) -> None:
     inputs = family.inputs("generate")
-    zimg = multimodal.image_tokens(family.spec, family.tree, inputs.image)
-    decode = jax.jit(decoding.greedy, static_argnums=(0, 4, 5, 6))
-    tokens, _ = decode(family.spec, family.tree, zimg, inputs.text, 8, -1, PIECES)
+    zimg = compiled.image_tokens(family.spec, family.tree, inputs.image)
+    tokens, _ = compiled.greedy(family.spec, family.tree, zimg, inputs.text, 8, -1, PIECES)
     np.testing.assert_array_equal(tokens, family.values["greedy"][:, -8:])
 
 
@@ -140,7 +141,7 @@ def extended(golden: HfGolden, length: int) -> tuple[np.ndarray, np.ndarray]:
     """Logits of texts written token by token, and of the same texts in one pass: float32[B, length, V]."""
     inputs = golden.inputs("generate")
     sizes, tree = golden.spec, golden.tree
-    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
+    zimg = compiled.image_tokens(sizes, tree, inputs.image)
     rng = np.random.default_rng(0)
     added = rng.integers(4, 500, (len(zimg), length)).astype(np.int32)
     prompt_length = inputs.text.tokens.shape[1]
@@ -168,8 +169,9 @@ def in_one_pass(golden: HfGolden, zimg: Any, written: list[tuple[int, list[int]]
         causal[at, : ends[at]] = [*text.mask_ar[row, : counts[at]], *(1 for _ in added)]
         real[at, : ends[at]] = 1
     places = text.image_places[rows]
-    forward = jax.jit(multimodal.forward, static_argnums=0)
-    logits = np.asarray(forward(golden.spec, golden.tree, zimg[np.array(rows)], Text(tokens, causal, real, places)))
+    logits = np.asarray(
+        compiled.forward(golden.spec, golden.tree, zimg[np.array(rows)], Text(tokens, causal, real, places))
+    )
     return [logits[at, count - 1 : end] for at, (count, end) in enumerate(zip(counts, ends, strict=True))]
 
 
@@ -193,9 +195,9 @@ LABELS = [[5, 6, 9], [5, 6, 4, 3], [5, 2], [7]]
 def test_scores_of_one_pass_are_each_label_by_itself(family: HfGolden) -> None:
     inputs = family.inputs("generate")
     sizes, tree = family.spec, family.tree
-    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
+    zimg = compiled.image_tokens(sizes, tree, inputs.image)
     labels = scoring.label_tree(LABELS, 1)
-    found = jax.jit(lambda params, text: scoring.log_likelihoods(sizes, params, zimg, text, labels))(tree, inputs.text)
+    found = compiled.log_likelihoods(sizes, tree, zimg, inputs.text, labels)
     pairs = [(row, number) for row in range(len(zimg)) for number in range(len(LABELS))]
     alone = in_one_pass(family, zimg, [(row, LABELS[number]) for row, number in pairs])
     for (row, number), logits in zip(pairs, alone, strict=True):
@@ -268,7 +270,7 @@ def test_an_image_in_the_middle_is_seen_by_what_follows(family: HfGolden) -> Non
     inputs = family.inputs("in")
     other = np.flip(inputs.image, axis=1).copy()
     first, second = (
-        np.asarray(multimodal.forward(family.spec, family.tree, image, inputs.text)) for image in (inputs.image, other)
+        np.asarray(compiled.forward(family.spec, family.tree, image, inputs.text)) for image in (inputs.image, other)
     )
     for row, (place,) in enumerate(np.asarray(inputs.text.image_places)):
         real = int(np.asarray(inputs.text.real)[row].sum())
@@ -282,10 +284,10 @@ def test_an_absent_image_is_none() -> None:
     golden = hf_golden.load("gemma3_vision")
     inputs, tree, sizes = golden.inputs("in"), golden.tree, golden.spec
     text = inputs.text._replace(image_places=np.full_like(inputs.text.image_places, multimodal.ABSENT))
-    zimg = multimodal.image_tokens(sizes, tree, inputs.image)
-    found = multimodal.forward(sizes, tree, zimg, text)
+    zimg = compiled.image_tokens(sizes, tree, inputs.image)
+    found = compiled.forward(sizes, tree, zimg, text)
     none = np.zeros((len(zimg), 0, sizes.llm.width), np.float32)
-    alone = multimodal.forward(sizes, tree, none, inputs.text._replace(image_places=np.zeros((len(zimg), 0), np.int32)))
+    alone = compiled.forward(sizes, tree, none, inputs.text._replace(image_places=np.zeros((len(zimg), 0), np.int32)))
     real = np.asarray(inputs.text.real, bool)
     np.testing.assert_allclose(np.asarray(found)[real], np.asarray(alone)[real], rtol=0, atol=1e-5)
 
@@ -294,12 +296,12 @@ def test_two_images_are_two_blocks() -> None:
     """Two images of one text: each sees itself and what comes before, which swapping the second shows."""
     golden = hf_golden.load("gemma3_vision")
     inputs, tree, sizes = golden.inputs("in"), golden.tree, golden.spec
-    zimg = np.asarray(multimodal.image_tokens(sizes, tree, inputs.image))[:2]
+    zimg = np.asarray(compiled.image_tokens(sizes, tree, inputs.image))[:2]
     both = np.concatenate([zimg[:1], zimg[1:]], axis=1)
     tokens = np.arange(10, 20, dtype=np.int32)[None]
     text = Text(tokens, np.ones_like(tokens), None, np.array([[3, 6]], np.int32))
-    first = np.asarray(multimodal.forward(sizes, tree, both, text))[0]
-    changed = np.asarray(multimodal.forward(sizes, tree, np.concatenate([zimg[:1], zimg[:1]], axis=1), text))[0]
+    first = np.asarray(compiled.forward(sizes, tree, both, text))[0]
+    changed = np.asarray(compiled.forward(sizes, tree, np.concatenate([zimg[:1], zimg[:1]], axis=1), text))[0]
     moved = np.abs(first - changed).max(axis=1) > 1e-6
     assert not moved[:6].any()
     assert moved[6:].all()

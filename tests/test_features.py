@@ -1,11 +1,13 @@
 """Image tokens on disk: the same numbers, and never stale or damaged ones."""
 
 import errno
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,7 +24,11 @@ from palitune.models import siglip
 from palitune.models.parameter_shapes import SiglipSizes
 
 CONFIG = SiglipSizes(width=16, depth=2, mlp_dim=32, num_heads=2, patch_size=4, image_size=16, num_classes=12)
-PARAMS = {f"img/{path}": leaf for path, leaf in trees.flatten(siglip.init(CONFIG, jax.random.key(0))).items()}
+
+
+@functools.cache
+def params() -> dict[str, Any]:
+    return {f"img/{path}": leaf for path, leaf in trees.flatten(siglip.init(CONFIG, jax.random.key(0))).items()}
 
 
 @pytest.fixture
@@ -43,7 +49,7 @@ class Tower:
 
     def __call__(self) -> dict[str, Any]:
         self.calls += 1
-        return PARAMS
+        return params()
 
 
 def opened(folder: Path, tower: Callable[[], dict[str, Any]]) -> Features:
@@ -56,7 +62,7 @@ def test_the_same_numbers(pictures: list[Path], tmp_path: Path) -> None:
     kept.check(ImageRequest(path, "data:1") for path in pictures)
     assert (tower.calls, kept.computed) == (1, 10)
     pixels = np.stack([decoder.load(path, CONFIG.image_size) for path in pictures])
-    direct = siglip.image_tokens(CONFIG, trees.unflatten(PARAMS)["img"], pixels)
+    direct = compiled.encode_images(CONFIG, trees.unflatten(params())["img"], pixels)
     np.testing.assert_allclose(np.stack([kept(path) for path in pictures]), direct, atol=1e-3)
     assert kept(pictures[0]).dtype == np.float16
     again = opened(tmp_path, tower)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +13,7 @@ from test_models import batch
 from palitune import trees
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import lora, siglip
+from palitune.models import lora
 from palitune.train import optimizers
 from palitune.train.step import init_state, make_step
 from palitune.train.step_options import Options, check
@@ -122,7 +123,7 @@ def test_other_rules_equal_the_ordinary_step(golden: Golden, name: str) -> None:
 @pytest.mark.parametrize("golden", ["paligemma1_mqa"], indirect=True)
 def test_image_tokens_stand_for_pictures(golden: Golden) -> None:
     pictures = batch(golden)
-    tokens = siglip.image_tokens(golden.sizes.img, trees.unflatten(golden.params)["img"], pictures.image)
+    tokens = compiled.encode_images(golden.sizes.img, trees.unflatten(golden.params)["img"], pictures.image)
     seen = take_steps(golden, "attention", Options())
     assert_equal(take_steps(golden, "attention", Options(), made=pictures._replace(image=tokens)), seen)
     half = pictures._replace(image=np.asarray(tokens, np.float16))

@@ -2,6 +2,7 @@
 
 import re
 
+import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,14 +14,14 @@ from palitune import trees
 from palitune.config import run_config
 from palitune.errors import ConfigurationError
 from palitune.method import METHODS
-from palitune.models import lora, multimodal
+from palitune.models import lora
 from palitune.models.multimodal import Text
 
 
 def logits(golden: Golden, params: dict) -> np.ndarray:
     v = golden.values
     arguments = (v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
-    return np.asarray(multimodal.forward(golden.sizes, trees.unflatten(params), *arguments))
+    return np.asarray(compiled.forward(golden.sizes, trees.unflatten(params), *arguments))
 
 
 def test_new_adapters_change_nothing(golden: Golden) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+import compiled
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,9 +13,8 @@ from conftest import Golden
 from palitune import trees
 from palitune.data import batches, encode
 from palitune.data.example import Image
-from palitune.infer import decoding
 from palitune.method import METHODS
-from palitune.models import attention, multimodal, siglip
+from palitune.models import attention
 from palitune.models.multimodal import Text
 from palitune.train import objective, optimizers
 from palitune.train.step import init_state, make_step
@@ -39,14 +39,14 @@ def prompts(values: Mapping[str, Any]) -> Text:
 
 
 def test_image_tokens(golden: Golden) -> None:
-    zimg = siglip.image_tokens(golden.sizes.img, trees.unflatten(golden.params)["img"], golden.values["image"])
+    zimg = compiled.encode_images(golden.sizes.img, trees.unflatten(golden.params)["img"], golden.values["image"])
     np.testing.assert_allclose(zimg, golden.values["zimg"], rtol=0, atol=TOLERANCE)
 
 
 def test_logits(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    logits = multimodal.forward(golden.sizes, params, v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
+    logits = compiled.forward(golden.sizes, params, v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
     np.testing.assert_allclose(logits, v["logits"], rtol=0, atol=TOLERANCE)
 
 
@@ -59,7 +59,7 @@ def test_padding_changes_nothing(golden: Golden) -> None:
     real = v["mask_input"][:, :-1]
     noise = np.where(real == 1, v["text"][:, :-1], 7)
     params = trees.unflatten(golden.params)
-    logits = multimodal.forward(golden.sizes, params, v["image"], Text(noise, v["mask_ar"][:, :-1], real))
+    logits = compiled.forward(golden.sizes, params, v["image"], Text(noise, v["mask_ar"][:, :-1], real))
     predicts = v["mask_input"][:, 1:] == 1
     np.testing.assert_allclose(logits[predicts], v["logits"][predicts], rtol=0, atol=TOLERANCE)
 
@@ -155,9 +155,9 @@ def test_four_full_steps(golden: Golden) -> None:
 def test_greedy_decoding(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])
+    zimg = compiled.encode_images(golden.sizes.img, params["img"], v["image"])
     arguments = (golden.sizes, params, zimg, prompts(v), v["greedy_tokens"].shape[1])
-    tokens, logp = decoding.greedy(*arguments, eos=-1)
+    tokens, logp = compiled.greedy(*arguments, -1)
     np.testing.assert_array_equal(tokens, v["greedy_tokens"])
     np.testing.assert_allclose(logp, v["greedy_logp"], rtol=0, atol=TOLERANCE)
 
@@ -166,10 +166,10 @@ def test_greedy_decoding(golden: Golden) -> None:
 def test_greedy_decoding_ends_with_the_last_answer(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])[:1]
+    zimg = compiled.encode_images(golden.sizes.img, params["img"], v["image"])[:1]
     eos = int(v["greedy_tokens"][0, 2])
     prompt = Text(*(part[:1] for part in prompts(v)[:3]))
-    tokens, _ = decoding.greedy(golden.sizes, params, zimg, prompt, 6, eos)
+    tokens, _ = compiled.greedy(golden.sizes, params, zimg, prompt, 6, eos)
     np.testing.assert_array_equal(tokens[0], [*v["greedy_tokens"][0, :3], 0, 0, 0])
 
 
@@ -194,6 +194,6 @@ def test_bfloat16_is_close(golden: Golden) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
     arguments = (v["image"], Text(v["text"][:, :-1], v["mask_ar"][:, :-1]))
-    logits = multimodal.forward(golden.sizes, params, *arguments, dtype=jnp.bfloat16)
+    logits = compiled.forward(golden.sizes, params, *arguments, dtype=jnp.bfloat16)
     assert logits.dtype == jnp.float32
     assert np.abs(np.asarray(logits) - v["logits"]).max() < 0.25

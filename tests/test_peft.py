@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import compiled
 import hf_golden
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from palitune.checkpoint.peft_reader import PeftAdapter
 from palitune.checkpoint.store import Stored
 from palitune.errors import BadDataError, ConfigurationError, MissingInputError, OutputExistsError, PalituneError
 from palitune.infer.loading import check
-from palitune.models import families, lora, multimodal
+from palitune.models import families, lora
 from palitune.models.spec import ModelSpec
 
 TOLERANCE = 1e-4
@@ -89,7 +90,7 @@ def error_of(folder: Path) -> str:
 def difference(golden: HfGolden, params: dict[str, np.ndarray]) -> float:
     """The largest, between our logits and transformers'."""
     inputs = golden.inputs("in")
-    logits = multimodal.forward(golden.spec, trees.unflatten(params), inputs.image, inputs.text)
+    logits = compiled.forward(golden.spec, trees.unflatten(params), inputs.image, inputs.text)
     ours, theirs = aligned(golden, inputs, logits)
     return float(np.abs(ours - theirs).max())
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import compiled
 import hf_golden
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -24,9 +24,9 @@ from palitune.checkpoint.quantized_cache import QuantizedCache
 from palitune.config import run_config
 from palitune.config.quantization import INT8, NF4, Quantization
 from palitune.errors import BadDataError
-from palitune.infer import decoding, scoring
+from palitune.infer import scoring
 from palitune.method import METHODS
-from palitune.models import lora, multimodal, quantization
+from palitune.models import lora, quantization
 from palitune.train.step_options import Options
 
 pytestmark = pytest.mark.quick_programs
@@ -60,12 +60,12 @@ def test_logits_are_those_of_the_numbers(family: HfGolden, how: Quantization) ->
     assert len(there) > len(numbers)
     inputs = family.inputs("in")
     found, expected = (
-        np.asarray(multimodal.forward(family.spec, trees.unflatten(params), inputs.image, inputs.text))
+        np.asarray(compiled.forward(family.spec, trees.unflatten(params), inputs.image, inputs.text))
         for params in (there, numbers)
     )
     real = np.asarray(inputs.text.real, bool)
     np.testing.assert_allclose(found[real], expected[real], rtol=0, atol=TOLERANCE)
-    exact = np.asarray(multimodal.forward(family.spec, family.tree, inputs.image, inputs.text))
+    exact = np.asarray(compiled.forward(family.spec, family.tree, inputs.image, inputs.text))
     assert np.abs(expected[real] - exact[real]).max() > 10 * TOLERANCE
 
 
@@ -76,10 +76,9 @@ def test_texts_and_scores_are_those_of_the_numbers(family: HfGolden) -> None:
     results = []
     for params in kept(family, BOTH):
         tree = trees.unflatten(params)
-        zimg = multimodal.image_tokens(family.spec, tree, inputs.image)
-        decode = jax.jit(decoding.greedy, static_argnums=(0, 4, 5, 6))
-        tokens, _ = decode(family.spec, tree, zimg, inputs.text, 8, -1, PIECES)
-        scores = scoring.log_likelihoods(family.spec, tree, zimg, inputs.text, scoring.label_tree(LABELS, 1))
+        zimg = compiled.image_tokens(family.spec, tree, inputs.image)
+        tokens, _ = compiled.greedy(family.spec, tree, zimg, inputs.text, 8, -1, PIECES)
+        scores = compiled.log_likelihoods(family.spec, tree, zimg, inputs.text, scoring.label_tree(LABELS, 1))
         results.append((np.asarray(tokens), np.asarray(scores)))
     np.testing.assert_array_equal(results[0][0], results[1][0])
     np.testing.assert_allclose(results[0][1], results[1][1], rtol=0, atol=TOLERANCE)

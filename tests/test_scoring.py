@@ -1,5 +1,6 @@
 """Scores of labels: one pass against a forward pass of each label by itself, and against decoding."""
 
+import compiled
 import jax
 import numpy as np
 import pytest
@@ -7,7 +8,6 @@ from conftest import MODELS, Golden
 
 from palitune import trees
 from palitune.infer import scoring
-from palitune.models import multimodal, siglip
 from palitune.models.multimodal import Text
 
 TOLERANCE = 1e-4
@@ -23,8 +23,7 @@ def alone(golden: Golden, zimg: jax.Array, prompt: list[int], labels: list[list[
         length = len(prompt) + len(label)
         text[row, :length], mask_ar[row, len(prompt) : length], real[row, :length] = [*prompt, *label], 1, 1
     params = trees.unflatten(golden.params)
-    forward = jax.jit(multimodal.forward, static_argnums=0)
-    logits = forward(golden.sizes, params, jax.numpy.repeat(zimg, len(labels), 0), Text(text, mask_ar, real))
+    logits = compiled.forward(golden.sizes, params, jax.numpy.repeat(zimg, len(labels), 0), Text(text, mask_ar, real))
     logp = jax.nn.log_softmax(logits, axis=-1)
     start = len(prompt) - 1
     return [
@@ -43,11 +42,11 @@ def alone(golden: Golden, zimg: jax.Array, prompt: list[int], labels: list[list[
 def test_one_pass_is_each_label_by_itself(golden: Golden, labels: list[list[int]], ended: bool) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])
+    zimg = compiled.encode_images(golden.sizes.img, params["img"], v["image"])
     text, mask = v["prefix_text"], v["prefix_mask_input"]
     tree = scoring.label_tree(labels, EOS)
     prompts = Text(text, np.zeros_like(text), mask)
-    found = np.asarray(scoring.log_likelihoods(golden.sizes, params, zimg, prompts, tree))
+    found = np.asarray(compiled.log_likelihoods(golden.sizes, params, zimg, prompts, tree))
     assert found.shape == (len(text), len(labels))
     whole = [[*label, EOS] if ended else label for label in labels]
     for row, (ids, real) in enumerate(zip(text, mask, strict=True)):
@@ -60,12 +59,12 @@ def test_the_likelier_label_is_what_decoding_writes(golden: Golden) -> None:
     """Labels are the tokens that decoding begins with and many others."""
     v = golden.values
     params = trees.unflatten(golden.params)
-    zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])
+    zimg = compiled.encode_images(golden.sizes.img, params["img"], v["image"])
     written = [int(token) for token in v["greedy_tokens"][:, 0]]
     labels = sorted({*range(0, golden.sizes.llm.vocab_size, 7), *written})
     tree = scoring.label_tree([[token] for token in labels], EOS)
     prompts = Text(v["prefix_text"], np.zeros_like(v["prefix_text"]), v["prefix_mask_input"])
-    found = scoring.log_likelihoods(golden.sizes, params, zimg, prompts, tree)
+    found = compiled.log_likelihoods(golden.sizes, params, zimg, prompts, tree)
     assert [labels[best] for best in np.argmax(found, axis=1)] == written
 
 
@@ -74,11 +73,11 @@ def test_the_likelier_label_is_what_decoding_writes(golden: Golden) -> None:
 def test_what_is_left_out_all_labels_share(golden: Golden, labels: list[list[int]]) -> None:
     v = golden.values
     params = trees.unflatten(golden.params)
-    zimg = siglip.image_tokens(golden.sizes.img, params["img"], v["image"])
+    zimg = compiled.encode_images(golden.sizes.img, params["img"], v["image"])
     prompts = Text(v["prefix_text"], np.zeros_like(v["prefix_text"]), v["prefix_mask_input"])
     arguments = (golden.sizes, params, zimg, prompts, scoring.label_tree(labels, EOS))
-    whole = np.asarray(scoring.log_likelihoods(*arguments))
-    left_out = np.asarray(scoring.log_likelihoods(*arguments, relative=True)) - whole
+    whole = np.asarray(compiled.log_likelihoods(*arguments))
+    left_out = np.asarray(compiled.log_likelihoods(*arguments, relative=True)) - whole
     np.testing.assert_allclose(left_out, left_out[:, :1].repeat(len(labels), axis=1), rtol=0, atol=TOLERANCE)
     assert np.abs(left_out).min() > TOLERANCE
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
+import compiled
 import jax
 import numpy as np
 import pytest
@@ -21,7 +22,6 @@ from palitune.infer.loading import Model, load
 from palitune.infer.opening import image_source
 from palitune.infer.predictor import Predictor
 from palitune.infer.scoring import Scorer
-from palitune.models import multimodal
 from palitune.models.arrays import Flat
 from palitune.models.multimodal import Text
 
@@ -46,7 +46,6 @@ def params(model: Model) -> Flat:
 
 
 TOGETHER, WIDTH = 8, 64  # rows and tokens of a pass, so that one program is compiled for all labels
-forward = jax.jit(multimodal.forward, static_argnums=0)
 
 
 def written_out(model: Model, params: Flat, prompt: Encoded, labels: Sequence[Sequence[int]]) -> np.ndarray:
@@ -60,7 +59,7 @@ def written_out(model: Model, params: Flat, prompt: Encoded, labels: Sequence[Se
             length = len(one.tokens)
             text[row, :length], real[row, :length] = one.tokens, 1
             rises[row, :length] = np.diff(one.attention_blocks, prepend=0)
-        logits = forward(model.sizes, nested, none, Text(text, rises, real))
+        logits = compiled.forward(model.sizes, nested, none, Text(text, rises, real))
         logp = np.asarray(jax.nn.log_softmax(logits, axis=-1), np.float64)
         found += [
             sum(logp[row, begin - 1 + place, token] for place, token in enumerate(label))

@@ -135,6 +135,7 @@ class Block(nn.Module):
         return x + (self.post_ffw_norm(y) if self.config.post_norms else y), kept
 
 
+@functools.partial(jax.jit, static_argnums=0)  # one program instead of one for each shape
 def init(config: GemmaSpec, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters, with layers stacked on axis 0."""
     embed_key, layer_key, norm_key = jax.random.split(key, 3)

@@ -95,6 +95,7 @@ class Block(nn.Module):
         return x + MlpBlock(self.config, self.dtype, name="MlpBlock_0")(y)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # one program instead of one for each shape
 def init(config: SiglipSizes, key: jax.Array) -> dict[str, Tree]:
     """Random float32 parameters of the image encoder, with blocks stacked on axis 0."""
     stem_key, block_key, head_key = jax.random.split(key, 3)

@@ -33,8 +33,22 @@ LIBRARIES = (
     *("sklearn.pipeline", "sklearn.preprocessing", "matplotlib.figure", "matplotlib.backends.backend_agg"),
     *("imagehash", "jinja2", "tqdm", "re2", "concurrent.futures.thread", "secrets", "difflib", "zipfile", "html"),
 )
-# Variables that are read when they are needed, and not while Python or a library starts.
-READ_LATE = ("XLA_FLAGS", "PALITUNE_", "KAGGLE_", "HF_", "http_proxy", "no_proxy", "PWD", "OLDPWD", "SHLVL", "PS1", "_")
+# Variables that are read when they are needed, or here, and not while Python or a library starts.
+DEVICES = "JAX_NUM_CPU_DEVICES"
+READ_LATE = (
+    DEVICES,
+    "XLA_FLAGS",
+    "PALITUNE_",
+    "KAGGLE_",
+    "HF_",
+    "http_proxy",
+    "no_proxy",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "PS1",
+    "_",
+)
 HEADER = 8  # bytes of a message's length
 
 
@@ -133,6 +147,8 @@ def take_place(request: Request, descriptors: list[int]) -> None:
         os.close(descriptor)
     os.environ.clear()
     os.environ.update(request.environment)
+    if (devices := request.environment.get(DEVICES, "")).isdigit():
+        importlib.import_module("jax").config.update(DEVICES.lower(), int(devices))  # which JAX has read already
     os.chdir(request.folder)
     os.umask(request.mask)
     for kind, soft, hard in request.limits:

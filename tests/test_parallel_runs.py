@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +51,7 @@ class Machine:
         return self.run(devices, "palitune", *arguments, code=code, given=given)
 
     def killed(self, devices: int, saves: int, *arguments: str) -> None:
-        self.run(devices, sys.executable, "-c", KILLED, str(saves), *arguments, code=9)
+        self.run(devices, "python", "-c", KILLED, str(saves), *arguments, code=9)
 
     def losses(self, name: str) -> list[list[float]]:
         """The losses of each step of a run: of training, and of evaluations where there are some."""
@@ -66,8 +65,8 @@ class Machine:
 
 
 @pytest.fixture(scope="module")
-def machine(workspace: Path, environment: dict[str, str]) -> Machine:
-    return Machine(workspace, environment)
+def machine(workspace: Path, quick_environment: dict[str, str]) -> Machine:
+    return Machine(workspace, quick_environment)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,17 @@ ALLOCATORS = ("default", "platform", "bfc", "cuda_async")
 FLAGS = "XLA_FLAGS"
 THREADS = "NPROC"  # as many threads XLA makes for all CPU devices together; one for each core by default
 WAITING = 32  # exchanges that may wait for one another on a CPU device
-# Run in a process of its own with the user's XLA flags, because an unknown flag or value ends the whole process.
-TRIAL = "import jax; jax.jit(lambda x: x + 1)(1.0)"
+# Run in a process of its own with the user's XLA flags, because an unknown flag or value ends the whole process. XLA
+# reads them for its options, a second before all of JAX is imported.
+TRIAL = """
+try:
+    from jaxlib.xla_client import CompileOptions
+except ImportError:
+    import jax
+    jax.jit(lambda x: x + 1)(1.0)
+else:
+    CompileOptions()
+"""
 TRIAL_SECONDS = 120
 
 

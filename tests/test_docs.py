@@ -49,8 +49,6 @@ SHOWN = [(page, command) for page in PAGES for command in commands(page)]
 def as_run(command: str) -> str:
     for name, other in STANDS_FOR.items():
         command = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", other, command)
-    if command == "palitune demo-data":
-        command += " --count 80"  # half of them, which later commands read again and again
     if LEARNS.match(command):
         # What is shown is not what is learned.
         command = re.sub(r" -t \d+\b", "", command) + " --examples 16 --overwrite"

@@ -21,6 +21,8 @@ from palitune.evaluate.advice import MOST, Advice, Answered, Facts, Lift, advise
 from palitune.evaluate.loss_curve import curve_of
 from palitune.run import next_run
 
+pytestmark = pytest.mark.quick_programs
+
 Rows = list[dict[str, object]]
 HALF = Answered({"yes": 50, "no": 50}, {"yes": 52, "no": 48}, 90)
 FACTS = Facts(100, [{"yes": 50, "no": 50}], 400, 0.03, 0.03, "none", [HALF])

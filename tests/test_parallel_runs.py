@@ -137,6 +137,8 @@ def test_a_batch_that_cannot_be_split_takes_fewer_devices(machine: Machine) -> N
     note = "a batch of 6 cannot be split evenly over 4 devices, so 2 of them are used; --batch-size 8 uses all"
     assert note in done.stderr
     assert "on 2 x cpu (data=1, fsdp=2)" in done.stderr
+    done = machine.palitune(3, "learn", *LEARN, "--examples", "8", "-w", "odd")
+    assert "over 3 devices, so 2 of them are used; --batch-size 9 uses all" in done.stderr
 
 
 def test_quantized_weights_learn_the_same(machine: Machine) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from conftest import NO_ENGINE, REPOSITORY, Run
 
+pytestmark = pytest.mark.quick_programs
+
 README = (REPOSITORY / "README.md").read_text("utf-8")
 BLOCKS = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
 # Numbers in shown output depend on the machine's rounding; words and layout do not.

@@ -139,7 +139,8 @@ def test_what_is_not_gathered(tmp_path: Path) -> None:
     made.change(3, source=made.facts(1).source, block=3)
     made.refused(BadDataError, "-b is 3, and 2 in out.1-of-3.tsv", overwrite=True)
     made.change(3, block=2, made={**MADE, "mark": "x", "prompt": "y"})
-    made.refused(BadDataError, "mark, prompt differ from out.1-of-3.tsv", overwrite=True)
+    both = "the model's weights are others than in out.1-of-3.tsv; prompt is 'y', and '' in out.1-of-3.tsv. Use"
+    made.refused(BadDataError, both, overwrite=True)
     made.change(3, made=MADE, left_out=[0])
     made.refused(BadDataError, "records of another shard are left out", overwrite=True)
     made.change(3, left_out=[4, 4])
@@ -182,7 +183,10 @@ def test_shards_that_are_not_there(tmp_path: Path) -> None:
     copy.write_text('{"version": 2}')
     made.refused(BadDataError, "of another version of palitune")
     (tmp_path / "aside3").rename(copy)
-    Answers(tmp_path, of=2)
+    (tmp_path / "elsewhere").mkdir()
+    Answers(tmp_path / "elsewhere", of=2)
+    for path in (tmp_path / "elsewhere").glob("out.*"):
+        path.rename(tmp_path / path.name)
     made.refused(BadDataError, "there are shards of 2 and of 3")
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingInputError, match="there is no shard of these answers"):
@@ -213,7 +217,16 @@ def test_shards_with_a_model(workspace: Path, run: Run) -> None:
         answered("--resume", "out.jsonl", "--shard", "2/3")
         assert second.read_bytes() == sound
     said = answered("--resume", "out.jsonl", "--shard", "2/3", "--prompt", "another?", code=65).stderr
-    assert "prompt differs from those that are asked about now" in said
+    assert "and 'another?' in what is asked now. Use" in said
+    second.unlink()
+    for options, what in (
+        (("--shard", "2/3", "--prompt", "another?"), "prompt is 'another?', and "),
+        (("--shard", "2/4"), "there are shards of 3 already, and this is 2/4. Remove those with"),
+        (("--shard", "1/3", "-b", "4"), "this shard has been begun with -b 3, and not 4. Use -b 3 for all shards"),
+    ):
+        assert what in answered("--resume", "out.jsonl", *options, code=65).stderr
+    answered("--resume", "out.jsonl", "--shard", "2/3")
+    assert second.read_bytes() == sound
     done = run("palitune", "gather", "out.jsonl", cwd=workspace)
     assert done.returncode == 0, done.stderr
     assert "19 answers of 3 shards, each record has one; 2 records are left out" in done.stderr

@@ -247,8 +247,11 @@ def chosen(devices: int | None, mesh: Sequence[tuple[str, int]], dtype: DTypeLik
     count = devices or (math.prod(sizes.values()) if len(sizes) == 2 else len(found))
     asked = f"--mesh {','.join(f'{name}={size}' for name, size in mesh)}" if mesh else f"--devices {devices}"
     if count > len(found):
-        kind = found[0].platform.upper()
-        raise ConfigurationError(f"{asked}: there are {len(found)} devices here ({kind})", hint="Ask for fewer of them")
+        there = "there is 1 device" if len(found) == 1 else f"there are {len(found)} devices"
+        hint = "Ask for fewer of them" if len(found) > 1 else "Leave it out"
+        if (kind := found[0].platform.upper()) == "CPU":
+            hint += f", or try it on a CPU that is several: JAX_NUM_CPU_DEVICES={count}"
+        raise ConfigurationError(f"{asked}: {there} here ({kind})", hint=hint)
     data = sizes.get(DATA, count // sizes[FSDP] if FSDP in sizes else 1)
     if data * sizes.get(FSDP, count // data if data else 0) != count:
         raise ConfigurationError(f"{asked} does not make {count} devices", hint="data times fsdp is their number")

@@ -9,6 +9,7 @@ many records there are, which of them are left out, and the SHA-256 of the answe
 """
 
 import bisect
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -18,13 +19,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune.config.sharding import MOST, Shard
-from palitune.errors import BadDataError, listed
+from palitune.errors import BadDataError
 from palitune.storage import atomic_files, files
 
 VERSION = 1
 LARGEST = 64 << 20  # bytes of what stands beside a shard: numbers of records that are left out
 SUFFIX = ".shard.json"
 OTHER = "Name another output, or remove this one"
+WEIGHTS = "the model's weights are others than in"
 
 
 class Deal(NamedTuple):
@@ -109,10 +111,15 @@ class Facts:
         if self.block != other.block:
             what = f"-b is {self.block}, and {other.block} in {whose}"
             raise BadDataError(what, where=str(where), hint="Use the same -b for all shards")
-        names = [name for name in {**self.made, **other.made} if self.made.get(name) != other.made.get(name)]
-        if names:
-            what = f"{listed(sorted(names))} differ{'s' if len(names) == 1 else ''} from {whose}"
-            raise BadDataError(what, where=str(where), hint=f"Use the same model and settings. {OTHER}")
+        both = [(name, self.made.get(name), other.made.get(name)) for name in sorted({**self.made, **other.made})]
+        differences = [
+            f"{name} is {str(own)[:60]!r}, and {str(its)[:60]!r} in {whose}" if name != "mark" else f"{WEIGHTS} {whose}"
+            for name, own, its in both
+            if own != its
+        ]
+        if differences:
+            hint = f"Use the same model and settings. {OTHER}"
+            raise BadDataError("; ".join(differences), where=str(where), hint=hint)
 
 
 def beside(path: Path) -> Path:
@@ -168,7 +175,8 @@ def begin(path: Path, facts: Facts, has_answers: bool) -> None:
     """Says beside answers what they are, before the first of them, or checks that those that are there are the same.
 
     Raises:
-      BadDataError: the answers that are there are of other records or settings, or nothing tells what they are.
+      BadDataError: the answers that are there, or those of another shard, are of other records or settings, or nothing
+        tells what they are.
       StorageError: it cannot be written.
     """
     known = read(path) if has_answers else None
@@ -178,8 +186,38 @@ def begin(path: Path, facts: Facts, has_answers: bool) -> None:
     if known is not None:
         if known.shard != facts.shard:
             raise BadDataError(f"this is shard {known.shard}, not {facts.shard}", where=str(path), hint=OTHER)
-        known.require_same(facts, path, "those that are asked about now")
+        known.require_same(facts, path, "what is asked now")
+    else:
+        _require_like_others(path, facts)
     facts.write(path)
+
+
+def _require_like_others(path: Path, facts: Facts) -> None:
+    """Raises BadDataError where shards of the same output are there that could not be gathered with this one."""
+    out = path.with_name(f"{path.stem.rpartition('.')[0]}{path.suffix}")
+    if others := [count for count in counts_of(out) if count != facts.shard.of]:
+        what = f"there are shards of {others[0]} already, and this is {facts.shard}"
+        raise BadDataError(what, where=str(path), hint="Remove those with what is beside them, or name another output")
+    if (near := _another(path, out, facts.shard)) is not None:
+        facts.require_same(near[1], path, near[0].name)
+
+
+def _another(path: Path, out: Path, shard: Shard) -> tuple[Path, Facts] | None:
+    """Another shard of the same answers, if one is here; what is wrong with it `palitune gather` tells."""
+    for number in range(1, shard.of + 1):
+        other = path_of(out, Shard(number, shard.of))
+        with contextlib.suppress(BadDataError):
+            if other != path and (found := read(other)) is not None:
+                return other, found
+    return None
+
+
+def require_deal(path: Path, deal: Deal) -> None:
+    """Raises BadDataError where the shard at a path has been begun with records dealt otherwise."""
+    known = read(path)
+    if known is not None and known.block != deal.block:
+        what = f"this shard has been begun with -b {known.block}, and not {deal.block}"
+        raise BadDataError(what, where=str(path), hint=f"Use -b {known.block} for all shards")
 
 
 def finish(path: Path, facts: Facts, records: int, left_out: Iterable[int]) -> None:

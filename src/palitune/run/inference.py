@@ -141,6 +141,8 @@ class Asked:
         self.gaps: list[int] = []
         if out is not None and wanted.resume:
             gaps = self.gaps if wanted.shard is not None else None
+            if wanted.shard is not None:
+                answer_shards.require_deal(Path(wanted.resume), self.deal)
             skips = wanted.skip_bad_images
             self.done, self.passed = resume(Path(wanted.resume), out, self._read, wanted.jsonl, skips, gaps)
         self.last = self.deal.nth(self.passed - 1) if self.passed else -1  # the last that has been answered

@@ -196,7 +196,10 @@ def _split_evenly(model: Model, configs: Sequence[TrainingConfig], config: RunCo
     if where is None or not uneven:
         return model
     what = f"a batch of {uneven[0]} cannot be split evenly over {where.count} devices"
-    fewer, enough = math.gcd(where.count, *(one.batch_size for one in configs)), where.rounded(uneven[0])
+    common, enough = math.gcd(*(one.batch_size for one in configs)), where.rounded(uneven[0])
+    # Sizes of models are powers of two, or multiples of them: over three devices hardly a weight could be split.
+    powers = (1 << n for n in range(where.count.bit_length()))
+    fewer = max(math.gcd(where.count, common), *(power for power in powers if common % power == 0))
     if hosts.count() > 1:
         raise UsageError(what, hint=f"Use --batch-size {enough}")
     if config.devices is not None or config.mesh:

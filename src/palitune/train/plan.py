@@ -317,10 +317,9 @@ def estimate(work: Work, keep: int) -> Memory:
     """
     _, options, (trainable, state, frozen, inputs) = arguments_of(work, keep, None)
     llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
-    examples, text = inputs.text.shape[-2:]
-    length = text + work.sizes.num_image_tokens
     spread, fsdp = (1, 1) if work.placement is None else (work.placement.count, work.placement.fsdp)
-    examples = -(-examples // spread)
+    examples = -(-inputs.text.shape[-2] // spread)
+    length = inputs.text.shape[-1] + work.sizes.num_image_tokens
     tokens = examples * length
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
     method = METHODS[work.config.method]
@@ -334,7 +333,7 @@ def estimate(work: Work, keep: int) -> Memory:
     learned = sum(leaf.size for path, leaf in trainable.items() if path.startswith(LAYERS)) // llm.depth
     piece = host_memory.PIECE if method.trains_embedder else 0
     moments = 16 * max(learned, piece) // fsdp if options.offload else 0
-    walk = max(walk, moments) + layer * size * (2 if method.trains_mlp else 1)
+    walk = max(walk, moments) + layer * size * (2 if method.trains_mlp and fsdp == 1 else 1)
     if options.whole_gradient():
         exact = {path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in trainable.items()}
         walk += 2 * size_of({path: _placed(leaf, trainable[path].sharding) for path, leaf in exact.items()})
@@ -344,6 +343,8 @@ def estimate(work: Work, keep: int) -> Memory:
     if img and not work.features:
         together = min(examples * img.num_heads * img.num_patches**2, attention.MOST_SCORES)
         encoder = (10 if method.trains_image_encoder else 6) * together
-    temporaries = inputs_kept + max(walk, table, logits, encoder) + size_of(inputs)
+    # On several devices a layer's gradients are summed matrix by matrix, and the table's are there meanwhile.
+    layers = walk + table if fsdp > 1 else max(walk, table)
+    temporaries = inputs_kept + max(layers, logits, encoder) + size_of(inputs)
     weights, waiting = size_of(trainable) + size_of(frozen), host_memory.size_of(state)
     return Memory(weights, size_of(state) - waiting, temporaries, estimated=True, waiting=waiting)

@@ -69,6 +69,7 @@ class PlanTable:
 
     def __post_init__(self) -> None:
         self.room = self.memory - cards.RESERVED
+        self.limit = self.room * plan.SAFETY  # which learning holds itself to as well
         self.sharding: Sharding | None = None
         if self.devices > 1:
             found = cards.several(self.card, self.devices) if self.compiling else jax.devices()[: self.devices]
@@ -113,7 +114,7 @@ class PlanTable:
             "optimizer": memory.optimizer,
             "activations": memory.temporaries,
             "peak": memory.peak,
-            "fits": memory.peak <= self.room,
+            "fits": memory.peak <= self.limit,
             "flops": floor.flops(work),
             "floor_ms": round(1e3 * floor.seconds(work, self.card), 1),
         }
@@ -125,16 +126,16 @@ class PlanTable:
         """The estimated largest batch, lowered until the step compiled for it fits."""
         while size:
             memory = plan.measure(plan.with_batch(work, size), 0, self.sharding)
-            if memory.peak <= self.room:
+            if memory.peak <= self.limit:
                 return size
             each = memory.temporaries / size
-            size = max(0, size - max(1, round((memory.peak - self.room) / each)))
+            size = max(0, size - max(1, round((memory.peak - self.limit) / each)))
             size -= size % self.devices
         return 0
 
     def _sent(self) -> list[str]:
-        """A line for each row on what a device sends."""
-        lines = []
+        """Lines on what a device sends; one for a method, where that is the same for all batch sizes."""
+        lines: list[str] = []
         for row in self.rows:
             if "least_sent" not in row:
                 continue
@@ -146,8 +147,10 @@ class PlanTable:
                     f"{least / 1e9:.2f} GB that it has to"
                 )
             else:
+                others = {one.get("least_sent") for one in self.rows if one["method"] == row["method"]}
+                which = row["method"] if others == {least} else which
                 lines.append(f"{which}: each device has to send {least / 1e9:.2f} GB a step")
-        return lines
+        return list(dict.fromkeys(lines))
 
     def as_json(self) -> PlanJson:
         """Everything, for `--json`."""
@@ -169,7 +172,8 @@ class PlanTable:
         several = f"{self.devices} x " if self.devices > 1 else ""
         lines = [
             f"{self.model} on {several}{self.card.name}, {self.memory / 1e9:.1f} GB of which "
-            f"{cards.RESERVED / 1e9:.1f} are CUDA's own; GB are 10^9 bytes",
+            f"{cards.RESERVED / 1e9:.1f} are CUDA's own and {1 - plan.SAFETY:.0%} of the rest stays free; "
+            "GB are 10^9 bytes",
             f"{'method':10} {'batch':>5} {'weights':>8} {'optimizer':>10} {'activations':>12} {'peak':>6}  fits "
             f"{'TFLOP':>7} {'floor ms':>9}",
         ]
@@ -193,8 +197,9 @@ class PlanTable:
         if self.compiling:
             lines.append("counted by XLA in the step compiled for this card")
         else:
+            error = plan.ESTIMATE_ERROR * (2 if self.devices > 1 else 1)
             lines.append(
-                f"estimated from sizes, not compiled: within {plan.ESTIMATE_ERROR:.0%} of XLA's count where both were "
+                f"estimated from sizes, not compiled: within {error:.0%} of XLA's count where both were "
                 "run. JAX's CUDA plugin (pip install -e '.[cuda12]') makes it exact, without a GPU"
             )
         return "\n".join(lines)

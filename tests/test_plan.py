@@ -157,7 +157,7 @@ def published(name: str, method: str, batch: int) -> plan.Work:
 
 
 def test_the_command(run: Run, tmp_path: Path) -> None:
-    done = run("palitune", "plan", "--estimate", "--batches", "1,8", "--vram", "7.1", "--json", cwd=tmp_path)
+    done = run("palitune", "plan", "--estimate", "--batches", "1,8", "--vram", "7.2", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     content = json.loads(done.stdout)
     rows = {(row["method"], row["batch"]): row for row in content["rows"]}
@@ -166,6 +166,8 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
     assert row["peak"] == row["weights"] + row["optimizer"] + row["activations"]
     assert row["fits"]
     assert not rows["full", 8]["fits"]
+    for (method, size), row in rows.items():
+        assert row["fits"] == (size <= content["largest_batch"][method])
     assert content["estimated"]
     assert content["largest_batch"]["full"] == 0
     table = run("palitune", "plan", "--estimate", "--batches", "8", "--method", "lora", cwd=tmp_path).stdout

@@ -221,7 +221,7 @@ def test_shards_with_a_model(workspace: Path, run: Run) -> None:
     second.unlink()
     for options, what in (
         (("--shard", "2/3", "--prompt", "another?"), "prompt is 'another?', and "),
-        (("--shard", "2/4"), "there are shards of 3 already, and this is 2/4. Remove those with"),
+        (("--shard", "2/4"), "there are shards of 3 already, and this is 2/4. Name another"),
         (("--shard", "1/3", "-b", "4"), "this shard has been begun with -b 3, and not 4. Use -b 3 for all shards"),
     ):
         assert what in answered("--resume", "out.jsonl", *options, code=65).stderr

@@ -26,6 +26,7 @@ VERSION = 1
 LARGEST = 64 << 20  # bytes of what stands beside a shard: numbers of records that are left out
 SUFFIX = ".shard.json"
 OTHER = "Name another output, or remove this one"
+THOSE = "Name another output, or remove the shards that are there, with what is beside them"
 WEIGHTS = "the model's weights are others than in"
 
 
@@ -99,15 +100,16 @@ class Facts:
         content = {"version": VERSION, **dataclasses.asdict(self)}
         atomic_files.write(beside(path), json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
-    def require_same(self, other: "Facts", where: Path, whose: str) -> None:
+    def require_same(self, other: "Facts", where: Path, whose: str, remedy: str = OTHER) -> None:
         """Raises BadDataError where another shard, or this one before it was interrupted, has other beginnings.
 
         Args:
           where: the answers of this one.
           whose: what the other one is, in the message.
+          remedy: what to do where both are meant to be different.
         """
         if self.source != other.source:
-            raise BadDataError(f"these are answers to other records than {whose}", where=str(where), hint=OTHER)
+            raise BadDataError(f"these are answers to other records than {whose}", where=str(where), hint=remedy)
         if self.block != other.block:
             what = f"-b is {self.block}, and {other.block} in {whose}"
             raise BadDataError(what, where=str(where), hint="Use the same -b for all shards")
@@ -118,7 +120,7 @@ class Facts:
             if own != its
         ]
         if differences:
-            hint = f"Use the same model and settings. {OTHER}"
+            hint = f"Use the same model and settings. {remedy}"
             raise BadDataError("; ".join(differences), where=str(where), hint=hint)
 
 
@@ -197,9 +199,9 @@ def _require_like_others(path: Path, facts: Facts) -> None:
     out = path.with_name(f"{path.stem.rpartition('.')[0]}{path.suffix}")
     if others := [count for count in counts_of(out) if count != facts.shard.of]:
         what = f"there are shards of {others[0]} already, and this is {facts.shard}"
-        raise BadDataError(what, where=str(path), hint="Remove those with what is beside them, or name another output")
+        raise BadDataError(what, where=str(path), hint=THOSE)
     if (near := _another(path, out, facts.shard)) is not None:
-        facts.require_same(near[1], path, near[0].name)
+        facts.require_same(near[1], path, near[0].name, THOSE)
 
 
 def _another(path: Path, out: Path, shard: Shard) -> tuple[Path, Facts] | None:
@@ -213,8 +215,8 @@ def _another(path: Path, out: Path, shard: Shard) -> tuple[Path, Facts] | None:
 
 
 def require_deal(path: Path, deal: Deal) -> None:
-    """Raises BadDataError where the shard at a path has been begun with records dealt otherwise."""
-    known = read(path)
+    """Raises BadDataError where the answers that are there were begun with records dealt otherwise."""
+    known = read(path) if path.stat().st_size else None
     if known is not None and known.block != deal.block:
         what = f"this shard has been begun with -b {known.block}, and not {deal.block}"
         raise BadDataError(what, where=str(path), hint=f"Use -b {known.block} for all shards")

@@ -197,7 +197,7 @@ def _split_evenly(model: Model, configs: Sequence[TrainingConfig], config: RunCo
         return model
     what = f"a batch of {uneven[0]} cannot be split evenly over {where.count} devices"
     common, enough = math.gcd(*(one.batch_size for one in configs)), where.rounded(uneven[0])
-    # Sizes of models are powers of two, or multiples of them: over three devices hardly a weight could be split.
+    # The sizes of models are multiples of powers of two: over three devices hardly a weight could be split.
     powers = (1 << n for n in range(where.count.bit_length()))
     fewer = max(math.gcd(where.count, common), *(power for power in powers if common % power == 0))
     if hosts.count() > 1:

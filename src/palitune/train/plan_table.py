@@ -16,6 +16,8 @@ from palitune.train import cards, communication, floor, plan
 from palitune.train.cards import Card
 from palitune.train.plan import Memory, Work
 
+SPREAD_ERROR = 0.12  # of an estimate for several devices
+
 
 class PlanRow(TypedDict):
     """One method and batch size: memory in bytes, operations of an update, milliseconds that it takes at least."""
@@ -134,23 +136,21 @@ class PlanTable:
         return 0
 
     def _sent(self) -> list[str]:
-        """Lines on what a device sends; one for a method, where that is the same for all batch sizes."""
+        """What a device sends, by the program of each row; or, where none was compiled, what it has to by method."""
         lines: list[str] = []
         for row in self.rows:
             if "least_sent" not in row:
                 continue
-            least, which = row["least_sent"], f"{row['method']}, batch {row['batch']}"
+            least = row["least_sent"]
             if "sent" in row:
                 share = row["sent"] / least if least else 0.0
                 lines.append(
-                    f"{which}: each device sends {row['sent'] / 1e9:.2f} GB a step, {share:.2f} times the "
-                    f"{least / 1e9:.2f} GB that it has to"
+                    f"{row['method']}, batch {row['batch']}: each device sends {row['sent'] / 1e9:.2f} GB a step, "
+                    f"{share:.2f} times the {least / 1e9:.2f} GB that it has to"
                 )
             else:
-                others = {one.get("least_sent") for one in self.rows if one["method"] == row["method"]}
-                which = row["method"] if others == {least} else which
-                lines.append(f"{which}: each device has to send {least / 1e9:.2f} GB a step")
-        return list(dict.fromkeys(lines))
+                lines.append(f"{row['method']}: each device has to send {least / 1e9:.2f} GB a step")
+        return list(dict.fromkeys(lines))  # what has to be sent is the same for all batches
 
     def as_json(self) -> PlanJson:
         """Everything, for `--json`."""
@@ -197,7 +197,7 @@ class PlanTable:
         if self.compiling:
             lines.append("counted by XLA in the step compiled for this card")
         else:
-            error = plan.ESTIMATE_ERROR * (2 if self.devices > 1 else 1)
+            error = SPREAD_ERROR if self.devices > 1 else plan.ESTIMATE_ERROR
             lines.append(
                 f"estimated from sizes, not compiled: within {error:.0%} of XLA's count where both were "
                 "run. JAX's CUDA plugin (pip install -e '.[cuda12]') makes it exact, without a GPU"

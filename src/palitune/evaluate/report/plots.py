@@ -196,15 +196,15 @@ def losses(path: Path, rows: Sequence[Mapping[str, object]], winner: int = 0) ->
 
 def _margins(lines: int, columns: int) -> dict[str, float]:
     """Room for the axes' numbers and names, always the same: to measure them takes as long as to draw them."""
-    width, height = 6.5, 3.6 + 0.4 / lines  # inches of one panel
-    across, down = 1.7, 1.4  # of which so many are beside it, and above and below it
+    width, height = 6.5, 3.6 + 0.4 / lines  # inches of one panel, with what is around its axes
+    beside, above, below = 0.85, 0.85, 0.55
     return {
-        "left": 0.85 / (width * columns),
-        "right": 1 - 0.85 / (width * columns),
-        "bottom": 0.55 / (height * lines),
-        "top": 1 - 0.85 / (height * lines),
-        "wspace": across / (width - across),
-        "hspace": down / (height - down),
+        "left": beside / (width * columns),
+        "right": 1 - beside / (width * columns),
+        "bottom": below / (height * lines),
+        "top": 1 - above / (height * lines),
+        "wspace": 2 * beside / (width - 2 * beside),
+        "hspace": (above + below) / (height - above - below),
     }
 
 

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 from palitune.config import run_config
 from palitune.method import METHODS
 from palitune.models import families, spec
-from palitune.train import plan
+from palitune.train import plan, step_memory
+from palitune.train.step_shapes import Work
 
 BATCHES = (8, 4, 2, 1)
 OFF = 1.1  # how far above the limit an estimate may be for the step to be compiled at all
@@ -51,10 +52,10 @@ def largest(name: str, method: str, card: cards.Card, limit: float) -> str:
     features = sizes.img is not None and not METHODS[method].trains_image_encoder
     for batch in BATCHES:
         settings = run_config.training(method=method, batch_size=batch)
-        work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
-        if plan.estimate(work, 0).peak > limit * OFF:
+        work = Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
+        if step_memory.estimate(work, 0).peak > limit * OFF:
             continue
-        peak = plan.measure(work, 0, cards.placement(card)).peak
+        peak = plan.compiled(work, 0, cards.placement(card)).memory.peak
         if peak <= limit:
             return f"batch {batch}: {peak / 1e9:.1f} GB"
     return "—"

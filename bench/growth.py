@@ -235,18 +235,19 @@ def compile_for_devices() -> None:
     from palitune.models import spec
     from palitune.parallel import Placement
     from palitune.train import communication, plan
+    from palitune.train.step_shapes import Work
 
     sizes = model_of(1024)
     stored = {path: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for path, leaf in spec.expected(sizes).items()}
     settings = run_config.training(method="full", optimizer="sgd", batch_size=BATCH)
-    work = plan.Work(sizes, stored, settings, jnp.dtype(jnp.float32), TEXT + 1, 2, False)
+    work = Work(sizes, stored, settings, jnp.dtype(jnp.float32), TEXT + 1, 2, False)
     sent, memory = [], []
     for count in DEVICES:
         placement = Placement(jax.devices()[:count]) if count > 1 else None
-        prepared, counted = plan.compiled(work._replace(placement=placement), 0)
+        prepared = plan.compiled(work._replace(placement=placement), 0)
         (program,) = prepared.step.programs.values()
         sent.append(communication.sent(program.as_text() or "").total() / 1e6)
-        memory.append(counted.peak / 1e6)
+        memory.append(prepared.memory.peak / 1e6)
     print(json.dumps([sent, memory]))
 
 

@@ -14,16 +14,17 @@ from palitune.errors import ConfigurationError, MissingInputError
 from palitune.method import METHODS
 from palitune.models import families, spec
 from palitune.models.parameter_shapes import SiglipSizes
-from palitune.train import cards, floor, plan
+from palitune.train import cards, floor, plan, step_memory
+from palitune.train.step_shapes import Work
 
 NONE = "\N{EN DASH}"  # in the table of docs/models.md
 
 
-def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> plan.Work:
+def work(method: str = "attention", batch: int = 8, family: str = "paligemma-3b") -> Work:
     sizes = families.published(family, 224)
     settings = run_config.training(method=method, batch_size=batch)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float16) for p, leaf in spec.expected(sizes).items()}
-    return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")
+    return Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, method != "full")
 
 
 def test_weights_are_counted_exactly() -> None:
@@ -32,10 +33,10 @@ def test_weights_are_counted_exactly() -> None:
     attention = 18 * (2 * 8 * 2048 * 256 + 2 * 2048 * 256)
     tower = sum(leaf.size for path, leaf in work().stored.items() if path.startswith("img/"))
     total = sum(leaf.size for leaf in work().stored.values())
-    assert plan.estimate(work(), 0).weights == 2 * (total - tower - attention) + 4 * attention
-    assert plan.estimate(work("full"), 0).weights == 2 * total
+    assert step_memory.estimate(work(), 0).weights == 2 * (total - tower - attention) + 4 * attention
+    assert step_memory.estimate(work("full"), 0).weights == 2 * total
     rank = 16 * 18 * (4 * 2048 + 2 * 256 + 2 * 2048 + 3 * (2048 + 16_384) + 0)
-    lora_bytes = plan.estimate(work("lora"), 0).weights - 2 * (total - tower)
+    lora_bytes = step_memory.estimate(work("lora"), 0).weights - 2 * (total - tower)
     assert lora_bytes == pytest.approx(4 * rank, rel=0.01)
 
 
@@ -60,21 +61,21 @@ def test_the_estimate_is_near_what_xla_counts() -> None:
     )
     settings = run_config.training(batch_size=8)
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in spec.expected(sizes).items()}
-    each = plan.Work(sizes, stored, settings, jnp.dtype(jnp.float32), 21, 2, True)
-    counted, estimated = plan.measure(each, 0, None), plan.estimate(each, 0)
+    each = Work(sizes, stored, settings, jnp.dtype(jnp.float32), 21, 2, True)
+    counted, estimated = plan.compiled(each, 0).memory, step_memory.estimate(each, 0)
     assert (counted.weights, counted.optimizer) == (estimated.weights, estimated.optimizer)
     assert estimated.temporaries == pytest.approx(counted.temporaries, rel=0.35)
-    kept = plan.measure(each, 5, None)
+    kept = plan.compiled(each, 5).memory
     assert kept.temporaries > counted.temporaries
-    assert plan.estimate(each, 5).temporaries - estimated.temporaries == 5 * 2 * 8 * 280 * 2048 * 4
+    assert step_memory.estimate(each, 5).temporaries - estimated.temporaries == 5 * 2 * 8 * 280 * 2048 * 4
 
 
 def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
     with pytest.raises(ConfigurationError, match=r"needs 20.0 GB and 8.0 GB are free") as refused:
         raise plan.refusal(work(batch=64), 20 * 10**9, 8 * 10**9)
     size = int(str(refused.value.hint).split("--batch-size ")[1].split()[0])
-    assert plan.estimate(work(batch=size), 0).peak <= 8e9 * plan.SAFETY
-    assert plan.estimate(work(batch=size + 1), 0).peak > 8e9 * plan.SAFETY
+    assert step_memory.estimate(work(batch=size), 0).peak <= 8e9 * plan.SAFETY
+    assert step_memory.estimate(work(batch=size + 1), 0).peak > 8e9 * plan.SAFETY
     assert "--method attention or lora" in str(plan.refusal(work("full"), 7 * 10**9, 6 * 10**9).hint)
     assert "Use --method qlora" in str(plan.refusal(work("lora"), 7 * 10**9, 4 * 10**9).hint)
     assert "Lower --lora-rank" in str(plan.refusal(work("qlora"), 7 * 10**9, 2 * 10**9).hint)
@@ -83,7 +84,7 @@ def test_what_cannot_fit_is_refused_with_the_setting_to_change() -> None:
 def test_learn_refuses_before_anything_is_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = spec.ModelSpec(SiglipSizes(16, 1, 16, 2, 14, 28, 16), spec.GemmaSpec(16, 2, 64, 2, 1, 8, 64))
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.float32) for p, leaf in spec.expected(sizes).items()}
-    each = plan.Work(sizes, stored, run_config.training(), jnp.dtype(jnp.float32), 5, 2, True)
+    each = Work(sizes, stored, run_config.training(), jnp.dtype(jnp.float32), 5, 2, True)
     assert plan.prepare(each).step.programs
     monkeypatch.setattr(plan, "device_memory", lambda: 20_000)
     with pytest.raises(ConfigurationError, match="this run needs"):
@@ -140,20 +141,20 @@ def test_the_documented_table() -> None:
         for method, cell in zip(METHODS, row[4:], strict=True):
             sizes = [part.strip() for part in cell.split("/")]
             for name, size in zip(names, sizes if len(sizes) > 1 else sizes * len(names), strict=True):
-                peak = plan.estimate(published(name, method, 1 if size == NONE else int(size)), 0).peak
+                peak = step_memory.estimate(published(name, method, 1 if size == NONE else int(size)), 0).peak
                 assert peak > 0.9 * limit if size == NONE else peak <= 1.1 * limit, (name, method, size, peak / limit)
                 seen.add(name)
     assert sorted(seen) == sorted(families.variants())
 
 
-def published(name: str, method: str, batch: int) -> plan.Work:
+def published(name: str, method: str, batch: int) -> Work:
     """As bench/fits.py asks."""
     sizes = families.variant(name)
     assert sizes is not None, name
     stored = {p: jax.ShapeDtypeStruct(leaf.shape, jnp.bfloat16) for p, leaf in spec.expected(sizes).items()}
     features = sizes.img is not None and not METHODS[method].trains_image_encoder
     settings = run_config.training(method=method, batch_size=batch)
-    return plan.Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
+    return Work(sizes, stored, settings, jnp.dtype(jnp.bfloat16), 21, 2, features)
 
 
 def test_the_command(run: Run, tmp_path: Path) -> None:

@@ -107,12 +107,13 @@ def test_learning_is_that_beside_the_numbers(name: str, method: str, layerwise: 
 
 def test_the_plan_counts_what_is_there() -> None:
     """Abstract parameters of a plan have the paths, shapes and dtypes of those that are quantized."""
-    from palitune.train import plan
+    from palitune.train import step_shapes
+    from palitune.train.step_shapes import Work
 
     golden = hf_golden.load("gemma3_vision")
     settings = run_config.training(method="qlora", quantize_embeddings=True, lora_rank=2)
-    work = plan.Work(golden.spec, golden.params, settings, jnp.dtype(jnp.float32), 8, 2, False)
-    chosen, frozen = plan.parameters(work)
+    work = Work(golden.spec, golden.params, settings, jnp.dtype(jnp.float32), 8, 2, False)
+    chosen, frozen = step_shapes.parameters(work)
     there, _ = kept(golden, BOTH)
     assert {path for path in frozen if not lora.is_adapter(path)} == set(there)
     assert all((leaf.shape, leaf.dtype) == (frozen[path].shape, frozen[path].dtype) for path, leaf in there.items())

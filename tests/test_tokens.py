@@ -18,7 +18,7 @@ from palitune.data.vocabulary import Vocabulary
 from palitune.errors import BadDataError, ConfigurationError, UsageError
 from palitune.infer import prompt_batches, scoring
 from palitune.models import families
-from palitune.train import plan
+from palitune.train import plan, step_memory
 
 TINY = REPOSITORY / "src/palitune/tiny/tokenizer.model"
 
@@ -148,7 +148,9 @@ def test_a_batch_that_does_not_fit_is_not_answered_with_a_larger_one(monkeypatch
     work: Any = Bunch(config=sizes, text_length=20)
     monkeypatch.setattr(plan, "largest_batch", lambda work, limit: plan.LARGEST_BATCH)
     monkeypatch.setattr(plan, "with_batch", lambda work, size: Bunch(config=Bunch(batch_size=size)))
-    monkeypatch.setattr(plan, "estimate", lambda work, keep: plan.Memory(100, 0, work.config.batch_size, True))
+    monkeypatch.setattr(
+        step_memory, "estimate", lambda work, keep: step_memory.Memory(100, 0, work.config.batch_size, True)
+    )
     assert plan.smaller_batch(work, 100 + 64 * 50, 1100) == 19  # 50 of each example, and 3 % are left alone
     assert "Use --batch-size 19 " in str(plan.refusal(work, 100 + 64 * 50, 1100))
     sizes.batch_size = 2

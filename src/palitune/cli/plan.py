@@ -16,7 +16,7 @@ from palitune.method import METHODS
 from palitune.train import cards
 
 if TYPE_CHECKING:
-    from palitune.train.plan import Work
+    from palitune.train.step_shapes import Work
 
 DESCRIPTION = """\
 Shows what learning needs on a card, by method and batch size: weights, optimizer, activations and peak, whether it
@@ -155,7 +155,7 @@ def _methods(settings: LearningSettings) -> list[str]:
 
 
 def _work(args: argparse.Namespace) -> "tuple[str, Work]":
-    """The model's name and its sizes as `plan.Work`, with a configuration to be filled in."""
+    """The model's name and its sizes as `Work`, with a configuration to be filled in."""
     import jax
     import jax.numpy as jnp
 
@@ -164,7 +164,7 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     from palitune.errors import UsageError
     from palitune.hub import published_models
     from palitune.models import families, spec
-    from palitune.train.plan import Work
+    from palitune.train.step_shapes import Work
 
     kept = arguments.read(ModelSettings, args)
     how = Quantization(kept.quantize or NONE, kept.quantize_embeddings)

@@ -33,7 +33,7 @@ from palitune.run.folder import RunFolder
 from palitune.run.reproduce import Asked
 from palitune.run.sweep import Trial, Trials
 from palitune.run.training_setup import TrainingSetups
-from palitune.train.plan import parameters
+from palitune.train import step_shapes
 
 RULES = ("weight_decay", "learning_rate_scale")
 NEW_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
@@ -179,6 +179,9 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     if not config.quiet:
         _tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
+        if waiting := setups.prepared(first).memory.waiting:
+            what = f"{waiting / 1e6:,.0f} MB of the optimizer's state wait in the host's memory"
+            note(f"note: {what}, and cross to the device and back in a step")
     name = config.model or workspace.latest_model()
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
@@ -255,7 +258,7 @@ def _require_room(
     setups: TrainingSetups, configs: Sequence[TrainingConfig], folder: RunFolder | None, save_every: int | None
 ) -> None:
     """Raises UsageError for a rule that nothing matches, ConfigurationError and StorageError for want of room."""
-    trainable = list(parameters(setups.work(configs[0]))[0])
+    trainable = list(step_shapes.parameters(setups.work(configs[0]))[0])
     for config in configs:
         require_matches(config, trainable)
     checkpoint, state = setups.sizes(configs[0])

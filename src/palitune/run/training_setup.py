@@ -25,10 +25,11 @@ from palitune.models import lora
 from palitune.models.arrays import AnyArray, DType, Flat, Weights
 from palitune.run import label_ratios
 from palitune.run.folder import RunFolder
-from palitune.train import loop, plan
+from palitune.train import loop, plan, step_shapes
 from palitune.train.evaluation import Evaluation, Evaluator
 from palitune.train.loop import TrainingSetup
 from palitune.train.step import state_shapes
+from palitune.train.step_shapes import Work
 
 IN_MEMORY = 0.5  # share of the free memory that the best weights may take, before they go to the disk
 RATIOS = ("accuracy", "balanced_accuracy", "precision", "recall", "f_measure")
@@ -96,13 +97,13 @@ class TrainingSetups:
         )
         self._prepared: dict[str, plan.Prepared] = {}
 
-    def work(self, config: TrainingConfig) -> plan.Work:
+    def work(self, config: TrainingConfig) -> Work:
         """What decides how much memory a step needs."""
         model = self.model
         length, answer = batches.longest(self.train_texts)
         leaves = model.checkpoint.leaves()
         stored = {path: leaf for path, leaf in leaves.items() if self.spec.img or not path.startswith(IMAGE_ENCODER)}
-        return plan.Work(
+        return Work(
             self.spec,
             stored,
             config,
@@ -138,7 +139,7 @@ class TrainingSetups:
 
     def sizes(self, config: TrainingConfig) -> tuple[int, int]:
         """Bytes of a saved checkpoint, and of a saved state with two more sets of weights beside its own."""
-        chosen, _ = plan.parameters(self.work(config))
+        chosen, _ = step_shapes.parameters(self.work(config))
         prepared = self.prepared(config)
         state = state_shapes(prepared.transform, chosen, prepared.options)
         checkpoint = sum(leaf.size * self._stored(path, leaf.dtype).itemsize for path, leaf in chosen.items())

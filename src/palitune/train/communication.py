@@ -15,7 +15,8 @@ from jax.sharding import PartitionSpec
 from palitune.method import METHODS
 from palitune.models import gemma, siglip
 from palitune.parallel import QUANTIZED
-from palitune.train import plan
+from palitune.train import step_shapes
+from palitune.train.step_shapes import Work
 
 COMPUTATION = re.compile(r"^(?:ENTRY )?%?([\w.-]+) (?:\(.*\) -> .*)?\{$")
 OPERATION = re.compile(
@@ -94,7 +95,7 @@ def _group(line: str) -> int:
     return 2  # of a permutation, whose pairs stand elsewhere
 
 
-def least(work: "plan.Work") -> int:
+def least(work: Work) -> int:
     """Bytes that a device has to send in a step: layers gathered forward and back, gradients of what is trained summed.
 
     Tables stay where they are, and the activations that go to them are not counted. A frozen image encoder goes by
@@ -104,7 +105,7 @@ def least(work: "plan.Work") -> int:
     if where is None:
         return 0
     n, copies = where.fsdp, where.data
-    trainable, frozen = plan.parameters(work)
+    trainable, frozen = step_shapes.parameters(work)
     size = jnp.dtype(work.dtype).itemsize
     total = 0.0
     for path, leaf in {**trainable, **frozen}.items():

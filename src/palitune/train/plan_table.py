@@ -12,9 +12,10 @@ from palitune.config.quantization import NONE
 from palitune.config.run_config import require_effect, training
 from palitune.method import METHODS
 from palitune.parallel import Placement
-from palitune.train import cards, communication, floor, plan
+from palitune.train import cards, communication, floor, plan, step_memory, step_shapes
 from palitune.train.cards import Card
-from palitune.train.plan import Memory, Work
+from palitune.train.step_memory import Memory
+from palitune.train.step_shapes import Work
 
 SPREAD_ERROR = 0.12  # of an estimate for several devices
 
@@ -93,12 +94,13 @@ class PlanTable:
         work = self.work._replace(config=config, features=has_features)
         largest = plan.largest_batch(work, self.room) // self.devices * self.devices
         for size in batches:
-            each = plan.with_batch(work, size)
-            keep = plan.kept_layers(each.sizes, plan.batch(each), each.dtype, max(0, settings.keep) * 10**6)
+            each = step_shapes.with_batch(work, size)
+            keep = plan.kept_layers(each.sizes, step_shapes.batch(each), each.dtype, max(0, settings.keep) * 10**6)
             if self.compiling:
-                prepared, memory = plan.compiled(each, keep, self.sharding)
+                prepared = plan.compiled(each, keep, self.sharding)
+                memory = prepared.memory
             else:
-                prepared, memory = None, plan.estimate(each, keep)
+                prepared, memory = None, step_memory.estimate(each, keep)
             self.rows.append(self._row(each, config.method, size, memory))
             if self.devices > 1:
                 self.rows[-1]["least_sent"] = communication.least(each)
@@ -127,7 +129,7 @@ class PlanTable:
     def _proven(self, work: Work, size: int) -> int:
         """The estimated largest batch, lowered until the step compiled for it fits."""
         while size:
-            memory = plan.measure(plan.with_batch(work, size), 0, self.sharding)
+            memory = plan.compiled(step_shapes.with_batch(work, size), 0, self.sharding).memory
             if memory.peak <= self.limit:
                 return size
             each = memory.temporaries / size
@@ -197,7 +199,7 @@ class PlanTable:
         if self.compiling:
             lines.append("counted by XLA in the step compiled for this card")
         else:
-            error = SPREAD_ERROR if self.devices > 1 else plan.ESTIMATE_ERROR
+            error = SPREAD_ERROR if self.devices > 1 else step_memory.ESTIMATE_ERROR
             lines.append(
                 f"estimated from sizes, not compiled: within {error:.0%} of XLA's count where both were "
                 "run. JAX's CUDA plugin (pip install -e '.[cuda12]') makes it exact, without a GPU"

@@ -7,6 +7,7 @@ clock or by a signal, it tells the others, because all of them have to take the 
 import functools
 import os
 import sys
+import threading
 from collections.abc import Iterable
 
 import jax
@@ -19,40 +20,60 @@ from palitune.checkpoint import npz
 from palitune.checkpoint.store import Storable
 from palitune.config.hosts import Joining
 from palitune.console import note
-from palitune.errors import ConfigurationError
+from palitune.errors import ConfigurationError, ResumableError
 from palitune.models.arrays import AnyArray, HostArray
 
 HEARTBEAT_SECONDS = 20  # without a sign of life after which a process counts as lost, and all others end
 JOINING_SECONDS = 300  # that a process waits for the others
+NOTE_SECONDS = 5  # after which it says so
 
 
 def join(joining: Joining) -> None:
-    """Waits for the other processes, before JAX's first device is there.
+    """Waits for the other processes, before JAX's first device is there. A signal ends that at once.
 
     Raises:
-      ConfigurationError: they do not come, or it cannot be found out which of them this one is.
+      ResumableError: they do not come.
+      ConfigurationError: it cannot be found out which of them this one is.
     """
     if jax.distributed.is_initialized():
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax_environment.give_threads(2)
+    failed: list[Exception] = []
+    # Python heeds no signal in the thread that waits, and JAX ends the process where it has waited too long.
+    waiting = threading.Thread(target=_initialize, args=(joining, failed), daemon=True)
+    waiting.start()
+    waiting.join(NOTE_SECONDS)
+    where = f" at {joining.coordinator}" if joining.coordinator else ""
+    if waiting.is_alive():
+        note(f"waiting for the other processes{where}, {JOINING_SECONDS} s at most")
+        waiting.join(JOINING_SECONDS - NOTE_SECONDS)
+    if waiting.is_alive():
+        what = f"the other processes have not come{where} in {JOINING_SECONDS} s"
+        raise ResumableError(what, hint="Start all of them, with the same --coordinator and --num-processes")
+    if failed:
+        what = f"the other processes could not be joined ({' '.join(str(failed[0]).split())[:300]})"
+        hint = "--coordinator HOST:PORT names the first process, the same for all; every one needs its own --process-id"
+        raise ConfigurationError(what, where=joining.coordinator, hint=hint)
+    if is_first():
+        note(f"{count()} processes have joined, with {jax.device_count()} devices")
+    else:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+
+
+def _initialize(joining: Joining, failed: list[Exception]) -> None:
+    """Has JAX join the processes. What it says if it cannot is in `failed` then."""
     try:
         jax.distributed.initialize(
             joining.coordinator,
             joining.processes,
             joining.number,
             joining.devices,
-            initialization_timeout=JOINING_SECONDS,
+            initialization_timeout=2 * JOINING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
     except (RuntimeError, ValueError) as error:
-        what = f"the other processes could not be joined ({' '.join(str(error).split())[:300]})"
-        hint = "--coordinator HOST:PORT names the first process, the same for all; every one needs its own --process-id"
-        raise ConfigurationError(what, where=joining.coordinator, hint=hint) from None
-    if is_first():
-        note(f"{count()} processes have joined, with {jax.device_count()} devices")
-    else:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        failed.append(error)
 
 
 def count() -> int:

@@ -50,6 +50,10 @@ def _is_whole(text: str) -> bool:
     return text.removeprefix("-").isascii() and text.removeprefix("-").isdigit()
 
 
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0
+
+
 def _is_text(text: str) -> bool:
     return True
 
@@ -59,7 +63,13 @@ KEPT: dict[str, Callable[[str], bool]] = {
     "JAX_PLATFORMS": _is_text,
     "JAX_PLATFORM_NAME": _is_text,
     "JAX_CUDA_VISIBLE_DEVICES": _is_text,
-    "JAX_NUM_CPU_DEVICES": _is_whole,
+    "JAX_NUM_CPU_DEVICES": _is_count,
+    "JAX_LOCAL_DEVICE_IDS": _is_text,
+    # Which of several processes this one is: config/hosts.py and JAX's own runtime ask for it.
+    "JAX_COORDINATOR_ADDRESS": _is_text,
+    "JAX_COORDINATOR_BIND_ADDRESS": _is_text,
+    "JAX_NUM_PROCESSES": _is_text,
+    "JAX_PROCESS_ID": _is_text,
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": _is_text,
     "JAX_COMPILATION_CACHE_DIR": _is_text,
     "JAX_COMPILATION_CACHE_MAX_SIZE": _is_whole,

@@ -59,7 +59,8 @@ def run(args: argparse.Namespace) -> None:
     if joining(config) is not None:
         from palitune.run.supervision import supervise
 
-        supervise(f"{program} --resume -w {shlex.quote(config.write or '')}, in all processes")
+        again = f"{program} --resume -w {shlex.quote(config.write)}" if config.write else "the same command"
+        supervise(f"{again}, in all processes")
 
     from palitune.run import learn
 

@@ -14,6 +14,22 @@ from palitune.errors import UsageError
 # The address of the first process, how many there are, and the number of this one: as Kubeflow sets them.
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
 
+ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):([0-9]{1,5})")  # a host's name or number, and a port
+LAST_PORT = 65_535
+
+
+class Address(Text):
+    """Where a process listens."""
+
+    def describe(self) -> str:
+        return "`HOST:PORT`"
+
+    def parse(self, text: str) -> str:
+        found = ADDRESS.fullmatch(text)
+        if not found or not 0 < int(found[1]) <= LAST_PORT:
+            raise ValueError(f"{text!r} is not HOST:PORT with a port from 1 to {LAST_PORT}, such as 10.0.0.1:55527")
+        return text
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostSettings(Settings):
@@ -23,7 +39,7 @@ class HostSettings(Settings):
 
     coordinator: str | None = setting(
         None,
-        Text(),
+        Address(),
         "where the first of several processes listens, the same for all of them",
         metavar="HOST:PORT",
         shown="as Slurm or the environment says",
@@ -69,16 +85,21 @@ def joining(settings: HostSettings) -> Joining | None:
         return Joining(settings.coordinator, settings.num_processes, settings.process_id)
     environment = os.environ
     if all(environment.get(name) for name in VARIABLES):
-        coordinator, *rest = (environment[name] for name in VARIABLES)
-        try:
-            processes, number = map(int, rest)
-        except ValueError as error:
-            raise UsageError(f"{' and '.join(VARIABLES[1:])}: {error}") from None
-        HostSettings(coordinator=coordinator, num_processes=processes, process_id=number)
+        coordinator, processes, number = _of_variables(*(environment[name] for name in VARIABLES))
         return Joining(coordinator, processes, number) if processes > 1 else None
     if int(environment.get("SLURM_NTASKS") or 1) > 1 and "SLURM_STEP_NODELIST" in environment:  # inside of srun
         return Joining(devices=_of_task(environment))
     return None
+
+
+def _of_variables(coordinator: str, processes: str, number: str) -> tuple[str, int, int]:
+    """What the variables say. Raises UsageError for what cannot be."""
+    try:
+        whole = [POSITIVE.parse(processes), COUNT.parse(number)]
+        HostSettings(coordinator=coordinator, num_processes=whole[0], process_id=whole[1])
+    except (ValueError, UsageError) as error:
+        raise UsageError(f"{', '.join(VARIABLES)}: {error}") from None
+    return coordinator, whole[0], whole[1]
 
 
 def _of_task(environment: Mapping[str, str]) -> tuple[int, ...] | None:

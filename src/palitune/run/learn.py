@@ -121,8 +121,8 @@ def _joined(config: RunConfig, program: str) -> Iterator[RunConfig]:
 
 
 def _again(config: RunConfig, program: str) -> str:
-    """The command that resumes the run."""
-    return f"{program} --resume -w {shlex.quote(config.write or '')}"
+    """The command that resumes the run; where nothing is kept of it, that is the same one."""
+    return f"{program} --resume -w {shlex.quote(config.write)}" if config.write else "the same command"
 
 
 def _require_name(config: RunConfig) -> None:

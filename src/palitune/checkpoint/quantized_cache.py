@@ -1,8 +1,8 @@
 """Quantized parameters on disk, so that a model is quantized once: `cache/quantized/`.
 
 There is one `.npz` for each parameter, with the arrays that stand in its place. Its name is a hash of the parameter's
-content (SHA-256) and of how it is quantized, so that models which share a parameter share the file; its arrays are held
-to their checksums when they are read, and made again where one is damaged.
+content (SHA-256) and of how it is quantized, so that models which share a parameter share the file. The name is in the
+file too; where it is another, or an array does not have its checksum, the arrays are made again.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from palitune.console import note
 from palitune.errors import BadDataError, MissingInputError, StorageError
 from palitune.models import quantization
 
-FORMAT = 1  # another one where the same parameter comes out otherwise
+FORMAT = 2  # another one where the same parameter comes out otherwise
 LONG = 1 << 28  # values from which on a progress bar is shown
 
 
@@ -83,7 +83,7 @@ class QuantizedCache:
             ) from None
         if self.keeps:
             try:
-                npz.save(file, made)
+                npz.save(file, made, comment=file.name.encode())
             except StorageError as error:
                 self.keeps = False
                 note(f"note: quantized weights are not kept, and made again by the next command: {error.what}")
@@ -94,8 +94,8 @@ class QuantizedCache:
         expected = quantization.described(self.how, path, self.checkpoint.leaves()[path].shape)
         try:
             kept = npz.Checkpoint(file)
-            leaves = kept.leaves()
-            if {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()} == expected:
+            leaves, own = kept.leaves(), kept.archive.comment == file.name.encode()
+            if own and {name: (leaf.shape, leaf.dtype) for name, leaf in leaves.items()} == expected:
                 return {name: kept[name] for name in expected}
         except MissingInputError:
             return None

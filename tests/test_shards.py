@@ -3,6 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import Run
@@ -191,6 +192,35 @@ def test_shards_that_are_not_there(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingInputError, match="there is no shard of these answers"):
         gather(tmp_path / "empty/out.tsv")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"made": {}},
+        {"made": []},
+        {"labels": 5},
+        {"threshold": "high"},
+        {"threshold": 10**309},
+        {"thresholds": [[1]]},
+        {"records": 10**30},
+        {"records": -1},
+        {"records": True},
+        {"block": 0},
+        {"left_out": ["1"]},
+        {"left_out": {"a": 1}},
+    ],
+    ids=str,
+)
+def test_facts_that_are_damaged_everywhere_change_nothing(tmp_path: Path, damage: dict[str, Any]) -> None:
+    """All shards agree, and what was at their output before stays there."""
+    made = Answers(tmp_path)
+    for number in (1, 2, 3):
+        side = answer_shards.beside(made.path(number))
+        facts = json.loads(side.read_text())
+        where = facts if set(damage) <= set(facts) else facts["made"]
+        side.write_text(json.dumps(facts | damage if where is facts else {**facts, "made": where | damage}))
+    made.refused(BadDataError, "this tells nothing of a shard")
 
 
 def test_shards_with_a_model(workspace: Path, run: Run) -> None:

@@ -19,10 +19,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from palitune.config.sharding import MOST, Shard
+from palitune.data import answer_source
+from palitune.data.prediction import MadeWith
 from palitune.errors import BadDataError
 from palitune.storage import atomic_files, files
 
 VERSION = 1
+MOST_RECORDS = 1 << 48
 LARGEST = 64 << 20  # bytes of what stands beside a shard: numbers of records that are left out
 SUFFIX = ".shard.json"
 OTHER = "Name another output, or remove this one"
@@ -90,6 +93,10 @@ class Facts:
         """How many answers a finished shard has."""
         return self.deal.count(self.records or 0) - len(self.left_out)
 
+    def made_with(self) -> MadeWith:
+        """What its answers are made with. Raises as `answer_source.made_with`."""
+        return answer_source.made_with(self.made)
+
     def is_left_out(self, number: int) -> bool:
         """Whether a record has no answer."""
         place = bisect.bisect_left(self.left_out, number)
@@ -155,13 +162,13 @@ def read(path: Path) -> Facts | None:
             raise BadDataError("this is of another version of palitune", where=str(side), hint="Update palitune")
         found = Facts(**content)
         found.shard = Shard(*map(int, found.shard))
-        is_sound = isinstance(found.made, dict) and type(found.block) is int and found.block > 0
-        is_sound = is_sound and all(type(one) is int for one in found.left_out)
-        if not is_sound or type(found.records) not in (int, type(None)):
+        found.made_with()
+        whole = [found.block, 0 if found.records is None else found.records, *found.left_out]
+        if any(type(one) is not int or not 0 <= one < MOST_RECORDS for one in whole) or found.block == 0:
             raise ValueError("a value is of another kind")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         hint = "Remove it together with its answers, and run this shard again"
         raise BadDataError(f"this tells nothing of a shard ({error})", where=str(side), hint=hint) from None
     return found

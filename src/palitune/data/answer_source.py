@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from palitune import console
 from palitune.data.prediction import MadeWith
@@ -37,23 +39,29 @@ def read(path: Path, quiet: bool = False) -> MadeWith | None:
         if not path.is_file() or beside(path).stat().st_size > LARGEST:
             return None
         content = json.loads(beside(path).read_bytes())
-        made, known = content["made"], content["sha256"]
-        if content["version"] != VERSION or not isinstance(made["labels"] or [], list):
+        made, known = made_with(content["made"]), content["sha256"]
+        if content["version"] != VERSION:
             return None
-        labels = tuple(str(label) for label in made["labels"] or ())
-        threshold, temperature = float(made["threshold"]), float(made["temperature"])
-        model, mark, prompt = (str(made[name]) for name in ("model", "mark", "prompt"))
         if known != _sha256(path):
             if not quiet:
                 what = "the answers have changed since they were written, so what they were made with is not known"
                 console.note(f"{path}: {what}")
             return None
-        thresholds = tuple((str(name), float(value)) for name, value in made.get("thresholds", ()))
-        positive = str(made.get("positive", ""))
-        decode = bool(made["decode"])
-        return MadeWith(labels or None, threshold, temperature, model, mark, prompt, decode, thresholds, positive)
+        return made
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def made_with(told: Mapping[str, Any]) -> MadeWith:
+    """What predictions were made with, as JSON has it. Raises ValueError, KeyError, TypeError or AttributeError."""
+    if not isinstance(told["labels"] or [], list):
+        raise ValueError("labels are no list")
+    labels = tuple(str(label) for label in told["labels"] or ())
+    threshold, temperature = float(told["threshold"]), float(told["temperature"])
+    model, mark, prompt = (str(told[name]) for name in ("model", "mark", "prompt"))
+    thresholds = tuple((str(name), float(value)) for name, value in told.get("thresholds", ()))
+    decode, positive = bool(told["decode"]), str(told.get("positive", ""))
+    return MadeWith(labels or None, threshold, temperature, model, mark, prompt, decode, thresholds, positive)
 
 
 @dataclasses.dataclass

@@ -12,7 +12,6 @@ from palitune.config.sharding import Shard
 from palitune.data import answer_shards, dataset_files
 from palitune.data.answer_shards import Facts
 from palitune.data.answer_source import AnswerSource
-from palitune.data.prediction import MadeWith
 from palitune.errors import BadDataError, MissingInputError, OutputExistsError, ResumableError, listed
 from palitune.storage import atomic_files
 
@@ -80,8 +79,7 @@ def gather(out: Path, data: Path | None = None, *, overwrite: bool = False, quie
             raise BadDataError(f"the shards are no answers to {data} as it is now", where=str(out))
     with atomic_files.replacing(out) as file:
         count = _write(file, out, shards, quiet or not sys.stderr.isatty())
-    made = {**shards[0].made, "labels": tuple(shards[0].made["labels"]) if shards[0].made["labels"] else None}
-    AnswerSource(out).write(MadeWith(**{name: made[name] for name in MadeWith._fields}))
+    AnswerSource(out).write(shards[0].made_with())
     if not quiet:
         left_out = sum(len(one.left_out) for one in shards)
         more = f"; {left_out} records are left out" if left_out else ""

@@ -15,7 +15,7 @@ again.
 
 Adapters of --method qlora were trained beside rounded weights. They are merged onto the weights as they are, and how
 far these are from the rounded ones is printed: scores differ. --keep-quantized writes the rounded ones, with which
-scores stay what they were.
+scores stay what they were, to their last digits.
 """
 EXAMPLES = """\
 examples:

@@ -82,7 +82,8 @@ def find(name: str) -> Card:
     if not path.is_file():
         near = difflib.get_close_matches(name, CARDS, 1, 0.5)
         known = f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
-        raise MissingInputError(f"no card {name}", hint=f"Did you mean {near[0]}? {known}" if near else known)
+        what = "this is no file" if path.exists() else f"no card {name[:100]}"
+        raise MissingInputError(what, where=name if path.exists() else None, hint=f"Did you mean {near[0]}? {known}" if near else known)
     kinds: dict[object, tuple[type[str] | type[float], ...]] = {str: (str,), int: (int,), float: (int, float)}
     fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:
@@ -93,9 +94,9 @@ def find(name: str) -> Card:
         for key, value in content.items():
             sound = not isinstance(value, bool) and isinstance(value, fields[key])
             if not sound or not (isinstance(value, str) or 1e-3 < value < 1e18):
-                raise ValueError(f"{key} is {value!r}")
+                raise ValueError(f"{key} is {str(value)[:40]!r}")
         if not re.fullmatch(r"\d+\.\d", content["compute_capability"]):
-            raise ValueError(f"compute_capability is {content['compute_capability']!r}")
+            raise ValueError(f"compute_capability is {content['compute_capability'][:40]!r}")
         if not content["name"].isprintable():
             raise ValueError("its name cannot be printed")
     except (OSError, ValueError, RecursionError) as error:

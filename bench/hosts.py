@@ -27,9 +27,12 @@ from pathlib import Path
 
 from stages import palitune
 
+from palitune.config.hosts import VARIABLES
+
 MOST_SECONDS = 60  # until all have ended, once one was killed
 TOLERANCE = 1e-5
 RESUMABLE = 75
+OPTIONS = ("--coordinator", "--num-processes", "--process-id")
 JOINED = "processes have joined"
 
 
@@ -57,16 +60,19 @@ class Hosts:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         environment = {**os.environ, "PALITUNE_HOME": str(self.folder), "JAX_NUM_CPU_DEVICES": str(self.devices)}
-        joining = ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(self.processes)]
+        told = [f"127.0.0.1:{port}", str(self.processes)]
         started = []
         for number in range(self.processes):
-            command = [sys.executable, "-m", "palitune", *arguments, *joining, "--process-id", str(number)]
+            # One is told by options, the others by the environment.
+            joining = dict(zip(OPTIONS if number == 0 else VARIABLES, [*told, str(number)], strict=True))
+            options = [text for pair in joining.items() for text in pair] if number == 0 else []
+            command = [sys.executable, "-m", "palitune", *arguments, *options]
             with (self.folder / f"errors{number}").open("w") as errors:
                 started.append(
                     subprocess.Popen(
                         command,
                         cwd=self.folder,
-                        env=environment,
+                        env=environment if number == 0 else {**environment, **joining},
                         text=True,
                         stdout=subprocess.DEVNULL,
                         stderr=errors,

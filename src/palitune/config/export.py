@@ -30,7 +30,8 @@ class ExportSettings(Settings):
     keep_quantized: bool = setting(
         False,
         Flag(),
-        "of a model that was trained beside weights of 4 or 8 bits, write those, as numbers: its scores stay the same, to their last digits",
+        "of a model that was trained beside weights of 4 or 8 bits, write those, as numbers: its scores stay the same, "
+        "to their last digits",
     )
     tokenizer: str | None = setting(
         None, File(), "tokenizer.model, tokenizer.json or their folder, if palitune does not know which", metavar="FILE"

@@ -83,7 +83,9 @@ def find(name: str) -> Card:
         near = difflib.get_close_matches(name, CARDS, 1, 0.5)
         known = f"There are: {', '.join(CARDS)}, or a JSON file that describes one"
         what = "this is no file" if path.exists() else f"no card {name[:100]}"
-        raise MissingInputError(what, where=name if path.exists() else None, hint=f"Did you mean {near[0]}? {known}" if near else known)
+        raise MissingInputError(
+            what, where=name if path.exists() else None, hint=f"Did you mean {near[0]}? {known}" if near else known
+        )
     kinds: dict[object, tuple[type[str] | type[float], ...]] = {str: (str,), int: (int,), float: (int, float)}
     fields = {field.name: kinds[field.type] for field in dataclasses.fields(Card)}
     try:

@@ -32,7 +32,6 @@ from palitune.config.hosts import VARIABLES
 MOST_SECONDS = 60  # until all have ended, once one was killed
 TOLERANCE = 1e-5
 RESUMABLE = 75
-OPTIONS = ("--coordinator", "--num-processes", "--process-id")
 JOINED = "processes have joined"
 
 
@@ -60,19 +59,22 @@ class Hosts:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
         environment = {**os.environ, "PALITUNE_HOME": str(self.folder), "JAX_NUM_CPU_DEVICES": str(self.devices)}
-        told = [f"127.0.0.1:{port}", str(self.processes)]
+        where = f"127.0.0.1:{port}"
         started = []
         for number in range(self.processes):
             # One is told by options, the others by the environment.
-            joining = dict(zip(OPTIONS if number == 0 else VARIABLES, [*told, str(number)], strict=True))
-            options = [text for pair in joining.items() for text in pair] if number == 0 else []
-            command = [sys.executable, "-m", "palitune", *arguments, *options]
+            command = [sys.executable, "-m", "palitune", *arguments]
+            told = (where, str(self.processes), str(number))
+            if number == 0:
+                command += ["--coordinator", told[0], "--num-processes", told[1], "--process-id", told[2]]
+            else:
+                environment |= dict(zip(VARIABLES, told, strict=True))
             with (self.folder / f"errors{number}").open("w") as errors:
                 started.append(
                     subprocess.Popen(
                         command,
                         cwd=self.folder,
-                        env=environment if number == 0 else {**environment, **joining},
+                        env=environment,
                         text=True,
                         stdout=subprocess.DEVNULL,
                         stderr=errors,

@@ -62,7 +62,7 @@ def join(joining: Joining) -> None:
 
 
 def _initialize(joining: Joining, failed: list[Exception]) -> None:
-    """Has JAX join the processes. What it says if it cannot is in `failed` then."""
+    """Has JAX join the processes. What is raised if it cannot is in `failed` then."""
     try:
         jax.distributed.initialize(
             joining.coordinator,
@@ -72,7 +72,7 @@ def _initialize(joining: Joining, failed: list[Exception]) -> None:
             initialization_timeout=2 * JOINING_SECONDS,
             heartbeat_timeout_seconds=HEARTBEAT_SECONDS,
         )
-    except (RuntimeError, ValueError) as error:
+    except Exception as error:  # of any kind: the main thread would go on alone
         failed.append(error)
 
 

@@ -64,10 +64,8 @@ KEPT: dict[str, Callable[[str], bool]] = {
     "JAX_PLATFORM_NAME": _is_text,
     "JAX_CUDA_VISIBLE_DEVICES": _is_text,
     "JAX_NUM_CPU_DEVICES": _is_count,
-    "JAX_LOCAL_DEVICE_IDS": _is_text,
     # Which of several processes this one is: config/hosts.py and JAX's own runtime ask for it.
     "JAX_COORDINATOR_ADDRESS": _is_text,
-    "JAX_COORDINATOR_BIND_ADDRESS": _is_text,
     "JAX_NUM_PROCESSES": _is_text,
     "JAX_PROCESS_ID": _is_text,
     "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": _is_text,

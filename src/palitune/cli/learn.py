@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import shlex
 import sys
 
 from palitune.cli import arguments
@@ -57,10 +56,9 @@ def run(args: argparse.Namespace) -> None:
     program = os.path.basename(sys.argv[0])
     program = "palitune learn" if program in ("palitune", "__main__.py") else f"./{program}"
     if joining(config) is not None:
-        from palitune.run.supervision import supervise
+        from palitune.run import supervision
 
-        again = f"{program} --resume -w {shlex.quote(config.write)}" if config.write else "the same command"
-        supervise(f"{again}, in all processes")
+        supervision.supervise(supervision.again(program, config.write))
 
     from palitune.run import learn
 

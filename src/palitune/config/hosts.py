@@ -13,8 +13,7 @@ from palitune.errors import UsageError
 
 # The address of the first process, how many there are, and the number of this one: as Kubeflow sets them.
 VARIABLES = ("JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID")
-
-ADDRESS = re.compile(r"(?:\[[0-9A-Fa-f:.%\w]+\]|[^\s:/\[\]]+):([0-9]{1,5})")  # a host's name or number, and a port
+ADDRESS = re.compile(r"(?:\[[\w:.%]+\]|[^\s:/\[\]]+):([0-9]{1,5})")  # a host's name or number, and a port
 LAST_PORT = 65_535
 
 
@@ -85,21 +84,21 @@ def joining(settings: HostSettings) -> Joining | None:
         return Joining(settings.coordinator, settings.num_processes, settings.process_id)
     environment = os.environ
     if all(environment.get(name) for name in VARIABLES):
-        coordinator, processes, number = _of_variables(*(environment[name] for name in VARIABLES))
-        return Joining(coordinator, processes, number) if processes > 1 else None
+        found = _of_variables(*(environment[name] for name in VARIABLES))
+        return found if found.processes != 1 else None
     if int(environment.get("SLURM_NTASKS") or 1) > 1 and "SLURM_STEP_NODELIST" in environment:  # inside of srun
         return Joining(devices=_of_task(environment))
     return None
 
 
-def _of_variables(coordinator: str, processes: str, number: str) -> tuple[str, int, int]:
+def _of_variables(coordinator: str, processes: str, number: str) -> Joining:
     """What the variables say. Raises UsageError for what cannot be."""
     try:
-        whole = [POSITIVE.parse(processes), COUNT.parse(number)]
-        HostSettings(coordinator=coordinator, num_processes=whole[0], process_id=whole[1])
+        found = Joining(coordinator, POSITIVE.parse(processes), COUNT.parse(number))
+        HostSettings(coordinator=coordinator, num_processes=found.processes, process_id=found.number)
     except (ValueError, UsageError) as error:
         raise UsageError(f"{', '.join(VARIABLES)}: {error}") from None
-    return coordinator, whole[0], whole[1]
+    return found
 
 
 def _of_task(environment: Mapping[str, str]) -> tuple[int, ...] | None:

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import operator
-import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +22,7 @@ from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
-from palitune.run import next_run, preparation, reproduce
+from palitune.run import next_run, preparation, reproduce, supervision
 from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
 from palitune.run.next_run import Told
@@ -75,7 +74,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
-    with _joined(config, program) as config, _run_folder(config, _again(config, program)) as folder:
+    with _joined(config, program) as config, _run_folder(config, supervision.again(program, config.write)) as folder:
         read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
         if read is not None and _is_over(config, read):
             return RunResult(read.target, {}, {}, [], [], None)
@@ -116,13 +115,8 @@ def _joined(config: RunConfig, program: str) -> Iterator[RunConfig]:
         yield config if hosts.is_first() else dataclasses.replace(config, quiet=True, tensorboard=False, report=False)
     except jax.errors.JaxRuntimeError as error:
         what = f"another process has ended ({' '.join(str(error).split())[:200]})"
-        hint = f"The first one may say why. Continue with {_again(config, program)}, in all processes"
+        hint = f"The first one may say why. Continue with {supervision.again(program, config.write)}, in all processes"
         raise ResumableError(what, hint=hint) from None
-
-
-def _again(config: RunConfig, program: str) -> str:
-    """The command that resumes the run; where nothing is kept of it, that is the same one."""
-    return f"{program} --resume -w {shlex.quote(config.write)}" if config.write else "the same command"
 
 
 def _require_name(config: RunConfig) -> None:

@@ -6,6 +6,7 @@ Where a process of several is lost, JAX's runtime ends all others at once, witho
 import contextlib
 import ctypes
 import os
+import shlex
 import signal
 import sys
 
@@ -14,11 +15,16 @@ from palitune.errors import ResumableError
 PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
-def supervise(again: str) -> None:
+def again(program: str, name: str | None) -> str:
+    """The command that resumes a run of several processes or one; of a run without a name nothing is kept."""
+    return f"{program} --resume -w {shlex.quote(name)}" if name else "the same command"
+
+
+def supervise(resuming: str) -> None:
     """Returns in a process of its own, which does the work; this one waits for it, and ends as it does.
 
     Args:
-      again: the command that resumes the run.
+      resuming: the command that resumes the run.
 
     Raises:
       ResumableError: the other was ended by a signal.
@@ -36,7 +42,10 @@ def supervise(again: str) -> None:
     if (code := os.waitstatus_to_exitcode(status)) >= 0:
         os._exit(code)
     name = signal.Signals(-code).name
-    raise ResumableError(f"another process has ended, or this one was killed ({name})", hint=f"Continue with {again}")
+    raise ResumableError(
+        f"another process has ended, or this one was killed ({name})",
+        hint=f"Continue with {resuming}, in all processes",
+    )
 
 
 def _end_with_parent() -> None:

@@ -96,11 +96,8 @@ class PlanTable:
         for size in batches:
             each = step_shapes.with_batch(work, size)
             keep = plan.kept_layers(each.sizes, step_shapes.batch(each), each.dtype, max(0, settings.keep) * 10**6)
-            if self.compiling:
-                prepared = plan.compiled(each, keep, self.sharding)
-                memory = prepared.memory
-            else:
-                prepared, memory = None, step_memory.estimate(each, keep)
+            prepared = plan.compiled(each, keep, self.sharding) if self.compiling else None
+            memory = prepared.memory if prepared is not None else step_memory.estimate(each, keep)
             self.rows.append(self._row(each, config.method, size, memory))
             if self.devices > 1:
                 self.rows[-1]["least_sent"] = communication.least(each)

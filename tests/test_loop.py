@@ -73,6 +73,7 @@ class School:
             words=lambda tokens: [chr(token) for token in tokens],
             right_words=[record.label[0] for record in records],
             interval=2,
+            last=loop.steps_of(settings),
         )
 
     def attempt(self, rate: float = 0.03, **changes: Any) -> Attempt:

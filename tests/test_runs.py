@@ -171,7 +171,8 @@ def test_a_run_that_was_tampered_with(
 
 @pytest.mark.slow
 def test_the_best_of_several(workspace: Path, run: Run) -> None:
-    done = learn(run, workspace, "-w", "lots", "--repeat", "3", "--quiet", "--select", "accuracy")
+    options = ("--repeat", "3", "--combine", "best", "--select", "accuracy")
+    done = learn(run, workspace, "-w", "lots", *options, "--quiet")
     rows = [json.loads(line) for line in (workspace / "checkpoints/lots.run/metrics.jsonl").read_text().splitlines()]
     assert {row["trial"] for row in rows if "trial" in row} == {1, 2, 3}
     table = done.stdout[done.stdout.index("trial  seed") :].splitlines()

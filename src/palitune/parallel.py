@@ -32,8 +32,10 @@ MOST_STACKED = 4  # matrices in a weight that are gathered one by one
 QUANTIZED = path_patterns.compiled(method.QUANTIZED)
 EVERYWHERE, LAYERS, TABLE = "everywhere", "layers", "table"
 # Norms, biases and scales are small; so is what stands before and behind the blocks of the image encoder.
+# What members of an ensemble have of their own is whole on every device: nothing gathers it layer by layer.
 RULES = Rules(
     [
+        (r"members/.*", EVERYWHERE),
         (r".*/(scale|bias)", EVERYWHERE),
         (r".*_lora_alpha", EVERYWHERE),
         (r"llm/layers/.*", LAYERS),

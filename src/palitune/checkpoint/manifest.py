@@ -43,6 +43,13 @@ class Learned(TypedDict):
     marks: str
 
 
+class Combined(TypedDict):
+    """What a checkpoint is made of several trials: how, and the settings that differ between them."""
+
+    how: str
+    trials: list[dict[str, object]]
+
+
 class Manifest(TypedDict, total=False):
     """A manifest as JSON has it; `text` tells what is in it."""
 
@@ -54,6 +61,7 @@ class Manifest(TypedDict, total=False):
     learned: Learned
     made_from: str
     licence: str
+    combined: Combined
     model: dict[str, object]
     beside: str
 
@@ -80,6 +88,7 @@ def text(
     model: Mapping[str, object] | None = None,
     made_from: str | None = None,
     licence: str | None = None,
+    combined: Combined | None = None,
 ) -> str:
     """What a checkpoint is and how it was made, as JSON.
 
@@ -92,6 +101,7 @@ def text(
       model: the model, where the arrays' shapes do not tell which it is: `spec_json.of_model`.
       made_from: of a whole checkpoint, the name of what it was trained from.
       licence: of the weights, as Hugging Face calls it.
+      combined: of what several trials have become together, how, and what differs between them.
     """
     content = {
         "palitune": __version__,
@@ -103,6 +113,7 @@ def text(
         **({"learned": learned} if learned else {}),
         **({"made_from": made_from} if made_from else {}),
         **({"licence": licence} if licence else {}),
+        **({"combined": combined} if combined else {}),
     }
     return json.dumps(content, indent=2) + "\n"
 

@@ -23,7 +23,7 @@ from palitune.storage import files
 
 MEMBER = "state.json"
 HINT = "Start the run again with --overwrite"
-VERSION = 1  # goes up when what is inside changes its meaning
+VERSION = 2  # goes up when what is inside changes its meaning
 
 
 class Content(TypedDict):

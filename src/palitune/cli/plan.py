@@ -170,12 +170,13 @@ def _work(args: argparse.Namespace) -> "tuple[str, Work]":
     how = Quantization(kept.quantize or NONE, kept.quantize_embeddings)
     if args.checkpoint:
         from palitune.checkpoint import opening
-        from palitune.infer.loading import check, quantization_of, spec_of
+        from palitune.infer.loading import check, quantization_of, require_single, spec_of
 
         path = workspace.checkpoint_to_read(args.checkpoint)
         checkpoint = opening.load(path, workspace.checkpoint_to_read)
         config, name = spec_of(checkpoint, path), str(path)
         check(checkpoint, config, path)
+        require_single(checkpoint, "plan")
         how = quantization_of(path, kept)
         stored = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in checkpoint.leaves().items()}
     else:

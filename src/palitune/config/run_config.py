@@ -8,12 +8,13 @@ from palitune.config.hosts import HostSettings
 from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting, settings_of
-from palitune.config.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
+from palitune.config.value_kinds import COUNT, POSITIVE, SEED, Choice, File, Flag, Text, Texts
 from palitune.errors import UsageError
 from palitune.labels import LABELS
 from palitune.method import METHODS
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
+COMBINATIONS = ("ensemble", "soup", "greedy-soup", "distil", "best")
 MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have
 
 
@@ -60,7 +61,7 @@ class SeedSettings(Settings):
 class TrialSettings(Settings):
     """Several trials in one run."""
 
-    TITLE: ClassVar[str | None] = "several trials in one process; the best is kept"
+    TITLE: ClassVar[str | None] = "several trials in one process"
 
     repeat: int = setting(1, POSITIVE, "from N seeds", metavar="N")
     sweep: tuple[str, ...] = setting(
@@ -68,6 +69,32 @@ class TrialSettings(Settings):
         Texts(),
         "for each of several values, e.g. lr=0.01,0.03 batch=2,8; names are those of the options here",
         metavar="NAME=V,V",
+    )
+    combine: str | None = setting(
+        None,
+        Choice(COMBINATIONS),
+        "what several trials become: an ensemble that answers by the mean of their probabilities, the mean of their "
+        "weights (soup), of those that make it better (greedy-soup), one model taught by the ensemble (distil), or the "
+        "best one",
+        shown="ensemble with --repeat where answers are labels, else best",
+    )
+    unlabelled: str | None = setting(
+        None,
+        File(),
+        "with --combine distil: a file of records without labels, which the model is taught beside the others",
+        metavar="FILE",
+    )
+    folds: int | None = setting(
+        None,
+        POSITIVE,
+        "cross-validate: learn K times, each time from all records but a Kth, which is evaluated; then from all "
+        "of them, for as many steps as was best. -d NAME of a split into folds does it with those",
+        metavar="K",
+    )
+    nested: bool = setting(
+        False,
+        Flag(),
+        "with --folds: keep one more part of the records out of everything, and evaluate on it at the end",
     )
     search: int | None = setting(
         None,

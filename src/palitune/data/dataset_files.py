@@ -1,6 +1,7 @@
 """The files of a data set by what was typed: a split, by its name or folder, or one file of records."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,7 +109,7 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
         path = next((path for path in named if path.is_file()), None) or _part_within(folder, part)
         if path is None:
             if (folder / "fold1").is_dir():
-                raise MissingInputError("these are folds", where=str(folder), hint=f"Learn from one: -d {name}/fold1")
+                raise MissingInputError("these are folds", where=str(folder), hint=f"Name one of them: {name}/fold1")
             make = f"Make it with {command('split')} -n {name}"
             other = "A split elsewhere is named by its folder, and a file of records by its path"
             if Path(name).is_dir():  # it is there, and has no such part
@@ -120,6 +121,19 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
             raise MissingInputError("no such file", where=str(named[0]), hint=hint)
         found.append(path)
     return found[0], validation_file or found[1]
+
+
+def folds_of(name: str) -> list[Path]:
+    """The held-out part of each fold of a split into folds, by its name or folder, or NAME/fold*; else nothing."""
+    folder = Path(name).parent if Path(name).name == "fold*" else Path(name)
+    folder = folder if folder.is_dir() else Path("dataset") / folder
+    found: list[Path] = []
+    for number in itertools.count(1):
+        parts = [folder / f"fold{number}" / f"valid.{kind}" for kind in KINDS]
+        if (path := next((path for path in parts if path.is_file()), None)) is None:
+            return found
+        found.append(path)
+    return found
 
 
 def every_file(names: Sequence[str]) -> list[Path]:

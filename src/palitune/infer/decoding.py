@@ -15,7 +15,7 @@ from palitune import trees
 from palitune.data import batches, templates
 from palitune.data.templates import Template
 from palitune.infer.prompt_batches import BATCH_SIZE, Question, in_batches, text_of
-from palitune.models import multimodal
+from palitune.models import ensemble
 from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.cache import Cache
 from palitune.models.multimodal import Text
@@ -31,27 +31,32 @@ State = tuple[int | jax.Array, jax.Array, jax.Array, Cache, jax.Array, jax.Array
 def greedy(
     config: ModelSpec,
     params: Params,
-    zimg: Float[AnyArray, "B N D"],
+    image: Float[AnyArray, "B H W 3"] | Float[AnyArray, "B N D"],
     prompt: Text,
     length: int,
     eos: int,
     pieces: int | None = None,
+    dtype: DTypeLike | None = None,
 ) -> tuple[Int32[Array, "B A"], Float32[Array, "B A"]]:
     """The likeliest token, again and again.
 
     Args:
-      zimg: [B, N, D] image tokens.
+      params: nested, of a model or of an ensemble, whose members write together.
+      image: pixels, or the image tokens of all members.
       prompt: left aligned.
       length: A, the most tokens an answer may have.
       eos: decoding ends when every answer has this token.
       pieces: tokens that may be written; a model has more rows than its tokenizer has pieces. All by default.
+      dtype: of the computation; by default that of the image tokens.
 
     Returns:
       Tokens int32[B, A] (zeros where decoding had ended) and their log-probabilities float32[B, A].
     """
     batch, prompt_length = prompt.tokens.shape
-    size = zimg.shape[1] + prompt_length + length
-    logits, cache, lengths = multimodal.prefill(config, params, zimg, prompt, cache_size=size)
+    patches = image.shape[1] if image.ndim == 3 else config.num_image_tokens
+    size = patches + prompt_length + length
+    begun = ensemble.prefill(config, params, image, prompt, size, image.dtype if dtype is None else dtype)
+    logits, cache, lengths = begun
     tokens, logp = jnp.zeros((batch, length), jnp.int32), jnp.zeros((batch, length))
     done = jnp.zeros((batch,), bool)
 
@@ -64,7 +69,7 @@ def greedy(
         token = jnp.argmax(logits[:, :pieces], axis=-1).astype(jnp.int32)
         chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), token[:, None], axis=-1)[:, 0]
         tokens, logp = tokens.at[:, index].set(token), logp.at[:, index].set(chosen)
-        logits, cache = multimodal.extend(config, params, cache, token, lengths + index)
+        logits, cache = ensemble.extend(config, params, cache, token, lengths + index)
         return index + 1, done | (token == eos), logits, cache, tokens, logp
 
     begin: State = (0, done, logits, cache, tokens, logp)
@@ -92,9 +97,8 @@ class Writer:
 
         def decode(params: Flat, prompts: batches.Prompts) -> tuple[Int32[Array, "B A"], Bool[Array, " B"]]:
             tree = trees.unflatten(params)
-            zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
             pieces = min(template.vocabulary.size, config.llm.vocab_size)
-            tokens, logp = greedy(config, tree, zimg, text_of(prompts), most, template.end, pieces)
+            tokens, logp = greedy(config, tree, prompts.image, text_of(prompts), most, template.end, pieces, dtype)
             return tokens, jnp.isfinite(logp).all(axis=1)
 
         self.decode: Callable[[Flat, batches.Prompts], tuple[Int32[Array, "B A"], Bool[Array, " B"]]] = program(

@@ -21,10 +21,10 @@ from palitune.config.run_config import TrainingConfig
 from palitune.console import is_watched, note, status
 from palitune.data import model_vocabulary, templates
 from palitune.data.templates import Template
-from palitune.errors import BadDataError, ConfigurationError
+from palitune.errors import BadDataError, ConfigurationError, UsageError
 from palitune.hub import checksum
 from palitune.method import METHODS
-from palitune.models import families, lora, quantization, spec
+from palitune.models import ensemble, families, lora, quantization, spec
 from palitune.models.arrays import AnyArray, DType
 from palitune.models.spec import ModelSpec
 from palitune.parallel import Placement
@@ -56,6 +56,11 @@ class Model(NamedTuple):
     placement: Placement | None = None  # of several devices
 
     @property
+    def members(self) -> int:
+        """How many models it is: 1, or those of an ensemble."""
+        return ensemble.size(self.checkpoint.leaves())
+
+    @property
     def mark(self) -> str:
         """What tells its parameters, as they are computed with, from all others."""
         return operating_point.mark(self.checkpoint, self.quantization)
@@ -84,7 +89,9 @@ class Model(NamedTuple):
 
     def params(self, wanted: Callable[[str], bool] = lambda path: True) -> dict[str, jax.Array]:
         """Flat parameters on the device, array by array."""
-        chosen = [path for path in self.checkpoint if wanted(path)]
+        # What every member of an ensemble has of its own stands in place of the base's.
+        there = (path for path in self.checkpoint if ensemble.own_of(path) not in self.checkpoint)
+        chosen = [path for path in there if wanted(path.removeprefix(ensemble.MEMBERS))]
         made = {path: self.place(path) for path in chosen if not self.is_quantized(path)}
         if quantized := [path for path in chosen if self.is_quantized(path)]:
             cache = QuantizedCache(workspace.cache() / "quantized", self.checkpoint, self.quantization)
@@ -199,8 +206,11 @@ def spec_of(checkpoint: Stored, path: Path) -> ModelSpec:
 
 def check(checkpoint: Stored, sizes: ModelSpec, path: Path) -> None:
     """Raises BadDataError, naming every path, unless the parameters are the model's and its adapters'."""
-    expected, leaves = spec.expected(sizes), checkpoint.leaves()
-    adapters = [name for name in checkpoint if lora.is_adapter(name)]
+    try:
+        expected, leaves = spec.expected(sizes), ensemble.of_one(checkpoint.leaves())
+    except ValueError as error:
+        raise BadDataError(f"parameters do not fit: {error}", where=str(path)) from None
+    adapters = [name for name in leaves if lora.is_adapter(name)]
     for name in lora.adapted(adapters):
         if name not in expected or not lora.can_adapt(name):
             continue  # which makes its adapter something that is not a parameter of this model
@@ -216,6 +226,13 @@ def check(checkpoint: Stored, sizes: ModelSpec, path: Path) -> None:
             raise BadDataError(what, where=str(path))
 
 
+def require_single(checkpoint: Stored, what: str) -> None:
+    """Raises UsageError if a checkpoint is an ensemble; `what` takes one model."""
+    if (count := ensemble.size(checkpoint.leaves())) > 1:
+        hint = "palitune learn --combine distil makes one model of several, and --combine best keeps one of them"
+        raise UsageError(f"{what} takes one model, and {checkpoint.path} is an ensemble of {count}", hint=hint)
+
+
 def files_of(checkpoint: Stored) -> list[Path]:
     """The files that a checkpoint is read from, behind links."""
     return [file.resolve() for file in checkpoint.files]
@@ -223,11 +240,13 @@ def files_of(checkpoint: Stored) -> list[Path]:
 
 def announce(model: Model) -> None:
     """Says on stderr what is about to run; called when everything that can be wrong has been checked."""
-    count = sum(leaf.size for leaf in model.checkpoint.leaves().values())
+    leaves = model.checkpoint.leaves()
+    count = sum(leaf.size for path, leaf in leaves.items() if ensemble.own_of(path) not in leaves)
     how = f"{model.dtype}, {model.quantization.name}" if model.quantization.is_any else str(model.dtype)
     kind, where = jax.devices()[0].device_kind, model.placement
     on = kind if where is None else f"{where.count} x {kind} (data={where.data}, fsdp={where.fsdp})"
-    print(f"model: {model.path} ({count:,} parameters) on {on}, {how}", file=sys.stderr)
+    of = f", an ensemble of {model.members}" if model.members > 1 else ""
+    print(f"model: {model.path}{of} ({count:,} parameters) on {on}, {how}", file=sys.stderr)
 
 
 def learning_params(model: Model, config: TrainingConfig) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:

@@ -24,7 +24,7 @@ from palitune.data import batches
 from palitune.data.templates import SharedBeginning, Template
 from palitune.errors import UsageError
 from palitune.infer.prompt_batches import BATCH_SIZE, Question, in_batches, text_of
-from palitune.models import gemma, multimodal, table
+from palitune.models import ensemble, gemma, multimodal, table
 from palitune.models.arrays import AnyArray, Flat, HostArray, Params
 from palitune.models.multimodal import Branches, Text
 from palitune.models.spec import ModelSpec
@@ -169,10 +169,12 @@ class Scorer:
         self.batch_size = batches.together(len(tree.branches.tokens), batch_size, self.patches)
 
         def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B Q L"]:
-            nested = trees.unflatten(params)
-            zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
-            found = log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
-            return found.reshape(len(found), len(asked), len(labels))
+            def of_one(nested: Params) -> Float32[Array, "B Q L"]:
+                zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
+                found = log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
+                return found.reshape(len(found), len(asked), len(labels))
+
+            return ensemble.averaged(trees.unflatten(params), of_one)
 
         self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]] = program(scores, placement)
 

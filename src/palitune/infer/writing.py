@@ -21,7 +21,7 @@ from palitune.data.vocabulary import EOS, Vocabulary
 from palitune.errors import BadDataError
 from palitune.infer.prompt_batches import text_of
 from palitune.infer.sampling import Sampling, next_token
-from palitune.models import multimodal
+from palitune.models import ensemble
 from palitune.models.arrays import Flat
 from palitune.models.cache import Cache
 from palitune.models.spec import ModelSpec
@@ -61,15 +61,14 @@ class TokenWriter:
 
         def begin(params: Flat, prompts: Prompts, size: int) -> Said:
             tree = trees.unflatten(params)
-            zimg = multimodal.image_tokens(config, tree, prompts.image, dtype)
-            logits, cache, lengths = multimodal.prefill(config, tree, zimg, text_of(prompts), cache_size=size)
+            logits, cache, lengths = ensemble.prefill(config, tree, prompts.image, text_of(prompts), size, dtype)
             there = jnp.where(prompts.mask_input[0] > 0, prompts.text[0], pieces)  # padding is behind all of them
             seen = jnp.zeros((1, pieces), bool).at[0, there].set(True, mode="drop")
             return Said(logits[:, :pieces], cache, lengths, seen)
 
         def go_on(params: Flat, said: Said, token: jax.Array) -> Said:
             tree = trees.unflatten(params)
-            logits, cache = multimodal.extend(config, tree, said.cache, token, said.position)
+            logits, cache = ensemble.extend(config, tree, said.cache, token, said.position)
             return Said(logits[:, :pieces], cache, said.position + 1, said.seen.at[0, token[0]].set(True))
 
         @jax.jit

@@ -1,7 +1,7 @@
 """Types of arrays and parameters. Shapes are written beside them, in jaxtyping's notation."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ Flat = Mapping[str, jax.Array]  # parameters by their whole paths, on the device
 Weights = Mapping[str, AnyArray]  # likewise, anywhere
 
 
+@runtime_checkable
 class Leaf(Protocol):
     """Anything with a shape and a dtype."""
 

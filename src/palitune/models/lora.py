@@ -9,15 +9,16 @@ Axes: B batch, T S tokens, N K heads, H head width, D model width, F hidden widt
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from palitune import path_patterns
 from palitune.errors import ConfigurationError
-from palitune.models.arrays import AnyArray
+from palitune.models.arrays import AnyArray, HostArray
 from palitune.models.parameter_shapes import Shaped
 
 # How a layer's weights meet their inputs; `gemma` computes by these, and what is not listed cannot be adapted.
@@ -150,3 +151,23 @@ def merged(path: str, weight: AnyArray, a: AnyArray, b: AnyArray, alpha: AnyArra
     a, b, alpha = (jnp.asarray(factor, jnp.float32) for factor in (a, b, alpha))
     scaled = a * (alpha / a.shape[-1]).reshape(-1, *(1,) * (a.ndim - 1))
     return jnp.asarray(weight, jnp.float32) + jnp.einsum(stacked, scaled, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def mean(path: str, adapters: Sequence[tuple[HostArray, HostArray, HostArray]]) -> tuple[HostArray, ...]:
+    """One adapter that adds the mean of what several add to the weight at a path; its rank is the sum of theirs.
+
+    Args:
+      adapters: both factors and alpha of each, stacked on axis 0.
+
+    Returns:
+      Both factors and alpha, float32. What is there of each adapter is multiplied into the first factor.
+    """
+    total = sum(a.shape[-1] for a, _, _ in adapters)
+    axis = 1 + factors(EQUATIONS[path.removeprefix(LAYERS)]).b.index("r")
+    firsts = []
+    for a, _, alpha in adapters:
+        scale = np.asarray(alpha, np.float32) / (a.shape[-1] * len(adapters))
+        firsts.append(np.asarray(a, np.float32) * scale.reshape(-1, *(1,) * (a.ndim - 1)))
+    seconds = [np.asarray(b, np.float32) for _, b, _ in adapters]
+    depth = len(adapters[0][0])
+    return np.concatenate(firsts, -1), np.concatenate(seconds, axis), np.full(depth, total, np.float32)

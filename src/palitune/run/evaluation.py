@@ -159,6 +159,17 @@ class SetEvaluator:
         if label == UNTRAINED:
             self.first = self.last
 
+    def tell(self, predictions: Sequence[Prediction], label: str) -> None:
+        """Prints a block for every set, of predictions of its examples that are there already."""
+        said = {id(example): several for example, several in by_example(predictions)}
+        self.last = {}
+        for path, records in (*self.sets.items(), *self.whole.items()):
+            found = [one for record in records for one in said.get(id(record), ())]
+            if found and path in self.sets:
+                self.last[path] = found
+            if found:
+                self._print(path, found, label)
+
     def _written(self, params: Flat, path: Path, records: Sequence[Example], label: str) -> list[Prediction]:
         """Evaluates free text, and prints a block about it; an answer that is not right is empty."""
         texts = loop.examples_of(records, self.model.template, self.prompt, self.loss_on, self.max_length)
@@ -176,6 +187,10 @@ class SetEvaluator:
             table, _ = label_table.of_predictions(by_example(predictions))
             self.log.block(several_text.block(_named(path), several_labels.evaluate(table, resamples=0), label))
             self._write_down(path, label, lambda resamples: label_figures.of_several(table, resamples))
+            return
+        if not self.classes:
+            answers = [one.text for one in predictions]
+            self.log.block(outcome_block(_named(path), [one.example.label for one in predictions], answers, (), label))
             return
         counts = counted(predictions, self.classes)
         self.log.block(counts_block(_named(path), counts, label, positive=self.positive))

@@ -41,7 +41,7 @@ from palitune.data import model_vocabulary
 from palitune.data.vocabulary import Vocabulary
 from palitune.errors import UsageError
 from palitune.hub import checksum
-from palitune.infer.loading import check, files_of, spec_of
+from palitune.infer.loading import check, files_of, require_single, spec_of
 from palitune.models import lora
 from palitune.models.spec import ModelSpec
 from palitune.run import exported_adapter, exported_files, model_card, run_results
@@ -216,6 +216,7 @@ def _open(settings: ExportSettings, quiet: bool) -> _Source:
         checksum.verify(file, silent)
     spec = spec_of(checkpoint, path)
     check(checkpoint, spec, path)
+    require_single(checkpoint, "export")
     checkpoint.verify(silent)
     weights, rows = checkpoint.whole.path, spec.llm.vocab_size
     there = model_vocabulary.find(weights, rows, settings.tokenizer)

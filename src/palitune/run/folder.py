@@ -6,6 +6,7 @@ One process at a time may hold it.
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from palitune.storage import atomic_files, files, locks
 
 MOST = 64 << 20  # bytes of a run's configuration, which names every record's source
 LONGEST_LINE = 1 << 20  # bytes of a line of the metrics
+TRIAL = re.compile(r"trial-\d+\.npz")
+HALF_A_TRIAL = re.compile(r"\.trial-\d+\.npz\.[a-z0-9_]{8}")  # as `atomic_files.leftovers` has it
 
 
 class RunFolder:
@@ -35,6 +38,10 @@ class RunFolder:
         self.report = self.path / "report.html"
         self.lock = self.path / "lock"
         self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
+
+    def trial(self, number: int) -> Path:
+        """Where what a trial has learned waits for the others; numbers are from 0."""
+        return self.path / f"trial-{number + 1}.npz"
 
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
@@ -66,19 +73,25 @@ class RunFolder:
         for path in self.outputs():
             for temporary in atomic_files.leftovers(path):
                 temporary.unlink(missing_ok=True)
+        for path in self._inside(HALF_A_TRIAL):
+            path.unlink(missing_ok=True)
 
     def clean_state(self) -> None:
         """Removes what only going on would need."""
-        for path in (self.state, self.best):
+        for path in (self.state, self.best, *self._inside(TRIAL)):
             path.unlink(missing_ok=True)
         if self.path.is_dir():
             atomic_files.sync_folder(self.path)
 
     def clear(self) -> None:
         """Removes an earlier run's files; its checkpoint stays until there is a new one."""
-        for path in self.outputs()[2:]:
+        for path in [*self.outputs()[2:], *self._inside(TRIAL)]:
             path.unlink(missing_ok=True)
         atomic_files.sync_folder(self.path)
+
+    def _inside(self, names: re.Pattern[str]) -> list[Path]:
+        """What is in the folder under such names."""
+        return [path for path in self.path.iterdir() if names.fullmatch(path.name)] if self.path.is_dir() else []
 
     def check_space(self, size: int) -> None:
         """Raises StorageError unless so many bytes are free where the run is written."""

@@ -16,47 +16,20 @@ from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.data import dataset_files
 from palitune.data.checks import seen_in_training
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
-from palitune.evaluate.class_counts import Counts
-from palitune.evaluate.report.result_block import TrialResult, trial_table
 from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
-from palitune.run import next_run, preparation, reproduce, supervision
-from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
+from palitune.run import preparation, reproduce, run_result, supervision
+from palitune.run.evaluation import UNTRAINED, SetEvaluator
 from palitune.run.folder import RunFolder, end_of
-from palitune.run.next_run import Told
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
-from palitune.run.sweep import Trial
+from palitune.run.run_result import RunResult
 from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
-from palitune.train import loop
 
 NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
-
-
-@dataclasses.dataclass(frozen=True)
-class RunResult:
-    """What came of a run.
-
-    Attributes:
-      checkpoint: what was saved, and None where nothing was.
-      before: confusion matrices before learning, by file; empty for a run that was resumed after that.
-      after: confusion matrices of what was learned, by file; empty for a run that had come to its end earlier.
-      metrics: a row for every step and every event, with the names of the columns of metrics.csv.
-      trials: how each trial ended.
-      best: the number of the best trial, from 0.
-      advice: what the metrics say of the run, and the command to try next.
-    """
-
-    checkpoint: Path | None
-    before: dict[Path, Counts]
-    after: dict[Path, Counts]
-    metrics: list[dict[str, object]]
-    trials: list[TrialResult]
-    best: int | None
-    advice: list[Told] = dataclasses.field(default_factory=list)
 
 
 def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequence[str] = ()) -> RunResult:
@@ -92,7 +65,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
                 log.draw(None)
                 trainer.finish("failed")
                 raise
-            result = _finished(run, config, log, evaluator, trainer, program)
+            result = run_result.finished(run, config, log, evaluator, trainer, program)
     if not config.quiet:
         said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None
         print(said or "nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
@@ -222,13 +195,19 @@ def _trainer(
 
     told = spec_json.of_model(model.sizes, model.checkpoint.leaves())
 
-    def describe(made_by: TrainingConfig, saved: Weights) -> str:
+    def describe(made_by: TrainingConfig, saved: Weights, combined: manifest.Combined | None) -> str:
         learned_from = run.data.parent if run.data.stem in dataset_files.PARTS else run.data
         base = delta.describe(model.checkpoint, workspace.name_of(model.path))
         dtypes = {path: leaf.dtype for path, leaf in saved.items()}
         learned = trained_images.as_json(known)
         return manifest.text(
-            base=base, dtypes=dtypes, config=made_by.as_json(), data=str(learned_from), learned=learned, model=told
+            base=base,
+            dtypes=dtypes,
+            config=made_by.as_json(),
+            data=str(learned_from),
+            learned=learned,
+            model=told,
+            combined=combined,
         )
 
     params = Opened(model, run.images).params()
@@ -238,57 +217,9 @@ def _trainer(
     trainable = METHODS[run.config.method].trainable
     frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
     follows = config.write is not None and not hosts.is_first()
-    trainer = Trainer(
-        run.setups, frozen, run.trials, run.configured, log, evaluator, describe, config.save_every, follows=follows
-    )
-    if saved is not None:
-        trainer.resume(saved)
+    trainer = Trainer(run.queue, frozen, log, evaluator, describe, config.save_every, follows=follows)
+    if saved is not None and config.write is not None:
+        trainer.resume(saved, _folder_of(config.write))
     elif config.resume:
         log.note("no state of this run had been saved: it begins from the start")
     return trainer
-
-
-def _finished(
-    run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str
-) -> RunResult:
-    """Evaluates the best of several trials, and writes what a run has at its end."""
-    progress, folder = trainer.progress, log.folder
-    if run.trials.count > 1 and trainer.kept is not None:
-        log.block(trial_table(progress.results, progress.winner, run.config.select))
-        evaluator(trainer.all_params(trainer.kept), f"{loop.PASSES[run.config.second_pass]} trained")
-    log.draw(progress.winner)
-    advice = _advice(run, log, evaluator, trainer, program)
-    trainer.finish("finished")
-    if config.report and folder is not None and run.config.labels:
-        evaluator.report(folder, config.quiet)
-    elif config.report and folder is not None:
-        assert trainer.kept is not None
-        evaluator.report_text(trainer.all_params(trainer.kept), folder, config.quiet)
-    return RunResult(
-        folder.target if folder is not None else None,
-        {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},
-        {path: counted(found, run.config.labels) for path, found in evaluator.last.items()},
-        log.metrics.rows,
-        progress.results,
-        progress.winner,
-        advice,
-    )
-
-
-def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str) -> list[Told]:
-    """What the metrics say of the run, printed and written down."""
-    progress = trainer.progress
-    assert progress.winner is not None
-    best = progress.results[progress.winner]
-    trial = Trial(best.seed, dict(best.changes))
-    asked = run.configured.config
-    answers = list(evaluator.last.values())[-1] if evaluator.last and run.config.labels else []
-    facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, len(run.sets) > 1)
-    told = next_run.of_run(
-        log.metrics.rows, facts, trial.of(asked) if run.trials.count > 1 else asked, program, progress.winner
-    )
-    for one in told:
-        log.event("advice", what=one.text, command=one.command)
-        for line in one.lines:
-            log.note(line)
-    return told

@@ -12,7 +12,7 @@ from palitune.checkpoint.store import Storable
 from palitune.checkpoint.transformers_checkpoint import TransformersCheckpoint
 from palitune.config.run_config import training
 from palitune.errors import UsageError
-from palitune.infer.loading import check, files_of, note_base, spec_of
+from palitune.infer.loading import check, files_of, note_base, require_single, spec_of
 from palitune.models.spec import ModelSpec
 from palitune.run.folder import RunFolder
 
@@ -47,6 +47,7 @@ def merge(
         raise UsageError(f"-w {write} would replace what it is made of")
     spec = spec_of(checkpoint, source)
     check(checkpoint, spec, source)
+    require_single(checkpoint, "merge")
     checkpoint.verify(quiet or not sys.stderr.isatty())
     kept = dequantized.for_merging(source, checkpoint, workspace.cache() / "quantized", keep=keep_quantized)
     merged = MergedCheckpoint(kept.checkpoint, jnp.dtype(save_dtype))

@@ -10,29 +10,30 @@ from typing import NamedTuple
 from palitune import hosts, parallel, path_patterns, workspace
 from palitune.checkpoint import manifest
 from palitune.config.quantization import EXACT, NONE, Quantization
-from palitune.config.run_config import PROMPT, RunConfig, TrainingConfig, require_effect, training
+from palitune.config.run_config import RunConfig, TrainingConfig, require_effect, training
 from palitune.console import note, status
-from palitune.data import dataset_files, example_files, label_sets, templates
+from palitune.data import templates
 from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import YES_NO, LabelSet
-from palitune.data.long_chats import Shortener
+from palitune.data.prediction import MadeWith
 from palitune.errors import UsageError
-from palitune.infer.answering import tell_of_labels
 from palitune.infer.asked import check_images, tell_of_questions
-from palitune.infer.loading import Model, announce, files_of, load
+from palitune.infer.loading import Model, announce, files_of, load, require_single
 from palitune.infer.opening import ImagesOfModel, image_source
-from palitune.labels import LABELS, plain_set
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import Weights
-from palitune.run import reproduce
+from palitune.run import distillation, fold_data, reproduce, run_data
 from palitune.run.evaluation import whole_of
+from palitune.run.fold_data import FoldData
 from palitune.run.folder import RunFolder
+from palitune.run.folds import Folds
 from palitune.run.reproduce import Asked
-from palitune.run.sweep import Trial, Trials
+from palitune.run.sweep import DISTIL, Trial, Trials
 from palitune.run.training_setup import TrainingSetups
+from palitune.run.trial_queue import TrialQueue
 from palitune.train import step_shapes
 
 RULES = ("weight_decay", "learning_rate_scale")
@@ -121,39 +122,39 @@ class Preparation(NamedTuple):
     sets: dict[Path, list[Example]]
     whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
     data: Path
-    setups: TrainingSetups
-    trials: Trials
+    queue: TrialQueue
     configured: Configured
     config: TrainingConfig  # of the first trial, for what all have in common
     facts: dict[str, object]  # what the run depends on: the content of config.json
+    untouched: list[Example]  # of a run in folds, what the result is evaluated on at the end
 
 
 def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> Preparation:
     """Checks settings, model, data and free space before a run. Raises a PalituneError for what is wrong."""
     config = asked.config
-    train_file, valid_file = dataset_files.data_files(config.data, config.valid_data)
-    source = workspace.checkpoint_to_read(config.model)
-    trials = Trials(config)
+    fold_data.require_effect(config)
+    if in_folds := fold_data.files_of(config):
+        config = dataclasses.replace(config, folds=len(in_folds))
+    source, trials = workspace.checkpoint_to_read(config.model), Trials(config)
     frames = config.frames or manifest.frames(source, "middle")
-    sets = {path: dataset_files.load(path, config, labels=None) for path in (train_file, valid_file) if path}
-    labels = _labels(config, source, sets[train_file])
-    if labels.labels is None and config.balance != "none":
-        hint = "Leave it out; --labels-from FILE names classes"
-        raise UsageError(f"--balance {config.balance} is for labels, and these answers are free text", hint=hint)
-    if labels.labels is not None:
-        for path, examples in sets.items():
-            example_files.require_labels(examples, labels.labels)
-            sets[path] = label_sets.spelled(examples, labels.labels)
-    train, valid = sets[train_file], sets[valid_file or train_file]
-    base = manifest.quantization(source)
-    configured = Configured(config, _prompt(config, source, train), frames, len(train), labels, base)
+    sets, labels = run_data.sets_of(config, source, in_folds)
+    trials = trials.of(labels)
+    train_file, *others = sets
+    valid_file = others[0] if others else None
+    train, base = [one for path in in_folds or [train_file] for one in sets[path]], manifest.quantization(source)
+    configured = Configured(config, run_data.prompt_of(config, source, train), frames, len(train), labels, base)
     for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
         configured(trial)
     model = load(source, config, quiet=config.quiet)
+    require_single(model.checkpoint, "learning")
     if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
         raise UsageError(f"-w {config.write} would replace the model that it learns from")
-    sets = {path: _shortened(found, model, config, path) for path, found in sets.items()}
+    sets = {path: run_data.shortened(found, model, config, path) for path, found in sets.items()}
     train, valid = sets[train_file], sets[valid_file or train_file]
+    folded = FoldData([], [], [])
+    if config.folds:
+        folded = fold_data.parted(sets, config, config.folds, by_files=bool(in_folds))
+        train = valid = folded.examples
     count = sum(1 for _ in templates.separated(model.template, train))
     configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
     configs = [configured(trial) for trial in trials.known()]
@@ -162,30 +163,48 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
         quantization=Quantization(first.quantize, first.quantize_embeddings), trainable=METHODS[first.method].trainable
     )
     model = _split_evenly(model, configs, config)
-    # A trainable image encoder needs pixels, and so do images that augmentation changes.
-    pixels = METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
-    features = config.features and not pixels
-    images: ImagesOfModel
-    if any(one.images for found in sets.values() for one in found):
-        images = image_source(model, config, features=features, quiet=config.quiet)
-    else:
-        images = NoImages(model.sizes.llm.width)
+    images = _images(model, configs, config, sets)
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
+    unlabelled = run_data.unlabelled_of(config)
     status("compiling a training step, to see whether it fits", config.quiet)
     _require_room(setups, configs, folder, config.save_every)
     status(f"checking the images of {sum(map(len, sets.values()))} records", config.quiet)
-    check_images(sets.values(), images)
+    check_images([*sets.values(), unlabelled], images)
     whole = whole_of(train_file, valid_file, config, images, labels)
     if not config.quiet:
         _tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
-        if waiting := setups.prepared(first).memory.waiting:
-            what = f"{waiting / 1e6:,.0f} MB of the optimizer's state wait in the host's memory"
-            note(f"note: {what}, and cross to the device and back in a step")
+        _tell_of_waiting(setups.prepared(first).memory.waiting)
     name = config.model or workspace.latest_model()
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
+    features = config.features and not _needs_pixels(configs)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
-    return Preparation(model, images, sets, whole, train_file, setups, trials, configured, configs[0], facts)
+    made = MadeWith(labels.labels, prompt=first.prompt, model=source.stem, positive=first.positive)
+    folds = Folds(setups, folded.examples, folded.places, made, config.quiet) if config.folds else None
+    teach = distillation.teacher(setups, unlabelled, config.quiet) if trials.how == DISTIL else None
+    queue = TrialQueue(trials, configured, setups, folds, teach)
+    return Preparation(model, images, sets, whole, train_file, queue, configured, first, facts, folded.untouched)
+
+
+def _tell_of_waiting(size: int) -> None:
+    """Says on stderr how many bytes of the optimizer's state are not on the device, if some are."""
+    if size:
+        what = f"{size / 1e6:,.0f} MB of the optimizer's state wait in the host's memory"
+        note(f"note: {what}, and cross to the device and back in a step")
+
+
+def _images(
+    model: Model, configs: Sequence[TrainingConfig], config: RunConfig, sets: Mapping[Path, Sequence[Example]]
+) -> ImagesOfModel:
+    """Where the images come from, or what stands in their place."""
+    if not any(one.images for found in sets.values() for one in found):
+        return NoImages(model.sizes.llm.width)
+    return image_source(model, config, features=config.features and not _needs_pixels(configs), quiet=config.quiet)
+
+
+def _needs_pixels(configs: Sequence[TrainingConfig]) -> bool:
+    """Whether image features cannot be used: a trainable image encoder needs pixels, and so do images that change."""
+    return METHODS[configs[0].method].trains_image_encoder or any(one.augment for one in configs)
 
 
 def _split_evenly(model: Model, configs: Sequence[TrainingConfig], config: RunConfig) -> Model:
@@ -210,48 +229,6 @@ def _split_evenly(model: Model, configs: Sequence[TrainingConfig], config: RunCo
     if not config.quiet:
         note(f"note: {what}, so {fewer} of them {'is' if fewer == 1 else 'are'} used; --batch-size {enough} uses all")
     return model._replace(placement=parallel.chosen(fewer, (), model.dtype))
-
-
-def _shortened(examples: list[Example], model: Model, config: RunConfig, path: Path) -> list[Example]:
-    """Examples, of which chats that are too long are without their oldest turns, which is said on stderr."""
-    if config.max_length is not None:
-        model.template.longest = config.max_length
-    shortener = Shortener(model.template, config.max_length)
-    found = list(shortener(examples))
-    shortener.tell(str(path), config.quiet)
-    return found
-
-
-def _labels(config: RunConfig, source: Path, train: Sequence[Example]) -> LabelSet:
-    """What answers are one of: as was typed, or as the model has learned before, or as the training examples have it.
-
-    Raises:
-      UsageError, MissingInputError, BadDataError: as `label_sets.typed` and `label_sets.with_positive`.
-    """
-    if (typed := label_sets.typed(config)) is not None:
-        return label_sets.with_positive(typed, config.positive)
-    own, positive = manifest.labels(source)
-    there = plain_set(target.answer for one in train for target in one.targets if target.answer)
-    if own and there <= plain_set(own):
-        return label_sets.with_positive(own, config.positive or positive or None)
-    found = label_sets.of_examples(train)
-    if found != LABELS and not config.quiet:
-        if found is None:
-            what = f"{len(there)} different labels are free text: an answer is right if all of it is"
-            print(f"{what} (--labels-from FILE names classes)", file=sys.stderr)
-        else:
-            tell_of_labels(found, config.positive)
-    return label_sets.with_positive(found, config.positive)
-
-
-def _prompt(config: RunConfig, source: Path, train: Sequence[Example]) -> str:
-    """The question where an example has none of its own."""
-    if config.prompt is not None:
-        return config.prompt
-    usual = manifest.prompt(source, PROMPT)
-    own = {record.prompt for record in train}
-    # The only question that is learned is the model's own from then on.
-    return own.pop() or usual if len(own) == 1 else usual
 
 
 def _require_room(

@@ -1,5 +1,6 @@
 """The trials of a run: from different seeds, over a grid of settings, or where a search proposes them."""
 
+import copy
 import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,8 +8,13 @@ from typing import Any, NamedTuple
 from palitune.config.learning import LearningSettings, PassSettings
 from palitune.config.run_config import RunConfig
 from palitune.config.settings import Setting, settings_of
+from palitune.data.label_sets import LabelSet
 from palitune.errors import ConfigurationError, UsageError
+from palitune.evaluate.report.result_block import TrialResult
+from palitune.run import combination
 
+# Of the setting `combine`; several seeds become an ensemble where nothing was asked for.
+BEST, ENSEMBLE, GREEDY, DISTIL = "best", "ensemble", "greedy-soup", "distil"
 SHORT = {"lr": "learning-rate", "batch": "batch-size"}
 MOST_TRIALS = 10_000
 SHARED = ("method", "loss_on", "max_length")
@@ -81,16 +87,31 @@ def _parsed(one: Setting, text: str, value: str) -> object:
 
 
 class Trials:
-    """Which trials there are; those of a search are known only when the ones before have ended."""
+    """Which trials there are; those of a search are known only when the ones before have ended.
+
+    Each combination of settings is a group of trials: from several seeds, or the folds of one seed.
+
+    Attributes:
+      how: what they are combined to, the setting `combine`.
+      is_asked: whether somebody has said so.
+      by_epochs: whether a pass is as long as there are examples.
+    """
 
     def __init__(self, config: RunConfig) -> None:
         """Raises UsageError for more than can be meant, ConfigurationError without the library for a search."""
-        self.seed, self.repeat, self.search = config.seed, config.repeat, config.search
+        self.seed, self.repeat, self.search, self.folds = config.seed, config.repeat, config.search, config.folds
+        self.how = config.combine or (ENSEMBLE if self.repeat > 1 else BEST)
+        self.is_asked = config.combine is not None
+        self.by_epochs = config.epochs is not None
+        self.group = self.folds or self.repeat
         self.varied = varied(config.sweep, bool(config.search))
         self.grid = [] if self.search else list(itertools.product(*(one.values for one in self.varied)))
-        self.count = self.search * self.repeat if self.search else len(self.grid) * self.repeat
+        self.count = self.search * self.group if self.search else len(self.grid) * self.group
         if self.count > MOST_TRIALS:
             raise UsageError(f"{self.count:,} trials are more than {MOST_TRIALS:,}")
+        if config.combine and self.count == 1:
+            what = f"--combine {config.combine} is for several trials"
+            raise UsageError(what, hint="--repeat 5 learns five times, from as many seeds")
         if self.search:
             if not self.varied:
                 raise UsageError("--search needs --sweep, which says what it may vary and how far")
@@ -101,11 +122,43 @@ class Trials:
                 raise ConfigurationError("--search needs Optuna, which is not installed", hint=hint) from None
             optuna.logging.set_verbosity(optuna.logging.WARNING)
 
+    def of(self, labels: LabelSet) -> "Trials":
+        """The same trials of data with these labels: of free text, whose writing costs most, the best one is kept."""
+        found = copy.copy(self)
+        if labels.labels is None and not self.is_asked:
+            found.how = BEST
+        return found
+
+    @property
+    def joins_folds(self) -> bool:
+        """Whether the models of the folds become the result together, and none is learned on everything."""
+        return self.folds is not None and self.repeat == 1 and self.how != BEST
+
+    def _seed(self, number: int) -> int:
+        """The seed of a trial by its number: that of all folds is the same."""
+        return self.seed if self.folds else self.seed + number % self.group
+
     def __getitem__(self, number: int) -> Trial:
-        """Trial `number` of a grid, from 0; each combination of values is repeated with as many seeds."""
-        values = self.grid[number // self.repeat]
-        changes = {one.name: value for one, value in zip(self.varied, values, strict=True)}
-        return Trial(self.seed + number % self.repeat, changes)
+        """Trial `number` of a grid, from 0."""
+        values = self.grid[number // self.group]
+        return Trial(self._seed(number), {one.name: value for one, value in zip(self.varied, values, strict=True)})
+
+    def wanted(self, results: Sequence[TrialResult]) -> set[int]:
+        """The trials, of those that have ended, of which something may be part of the result."""
+        best = combination.ranked(results)
+        if self.group == 1 or (self.how == BEST and not self.folds):
+            return set(best[: 1 if self.how == BEST else combination.MOST])
+        latest = [one for one in best if one // self.group == (len(results) - 1) // self.group]
+        return {*best[:1], *combination.chosen(results, self.group), *latest, *self.best_group(results)}
+
+    def best_group(self, results: Sequence[TrialResult]) -> list[int]:
+        """The trials of the combination of settings with the best mean, of those whose trials all came to an end."""
+        whole = [
+            list(range(first, first + self.group))
+            for first in range(0, len(results) - self.group + 1, self.group)
+            if not any(one.diverged for one in results[first : first + self.group])
+        ]
+        return max(whole, key=lambda group: combination.mean_of(results, group), default=[])
 
     def known(self) -> list[Trial]:
         """Trials that show everything that can be wrong: all of a grid; of a search each value and end of a range."""
@@ -124,7 +177,7 @@ class Trials:
 
         # The search is asked and told everything again, so that a run that was resumed gets the same proposals.
         study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=self.seed))
-        for number in range(len(scores) // self.repeat + 1):
+        for number in range(len(scores) // self.group + 1):
             asked = study.ask()
             changes: dict[str, object] = {}
             for one in self.varied:
@@ -132,10 +185,10 @@ class Trials:
                     changes[one.name] = asked.suggest_float(one.name, *one.range, log=True)
                 else:
                     changes[one.name] = asked.suggest_categorical(one.name, list[Any](one.values))
-            own = scores[number * self.repeat : (number + 1) * self.repeat]
+            own = scores[number * self.group : (number + 1) * self.group]
             told = [score for score in own if score is not None]
-            if len(own) == self.repeat and told:
+            if len(own) == self.group and told:
                 study.tell(asked, sum(told) / len(told))
-            elif len(own) == self.repeat:
+            elif len(own) == self.group:
                 study.tell(asked, state=optuna.trial.TrialState.FAIL)
-        return Trial(self.seed + len(scores) % self.repeat, changes)
+        return Trial(self._seed(len(scores)), changes)

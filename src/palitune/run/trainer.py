@@ -5,11 +5,9 @@ What was best is kept, and a run can be resumed at any step.
 
 import contextlib
 import dataclasses
-import operator
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -24,36 +22,17 @@ from palitune.models import lora
 from palitune.models.arrays import AnyArray, Flat, Weights
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
+from palitune.run.progress import Progress
 from palitune.run.run_log import RunLog
-from palitune.run.sweep import Trial, Trials
+from palitune.run.sweep import Trial
 from palitune.run.training_setup import TrainingSetups
+from palitune.run.trial_queue import Task, TrialQueue
+from palitune.run.trial_weights import TrialWeights
 from palitune.train import loop, schedule
 from palitune.train.early_stopping import Best
 from palitune.train.loop import Attempt, Row
 
 SAVE_SECONDS = 600  # between two saved states, where no steps were named
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where a run stands, in words and numbers."""
-
-    results: list[TrialResult] = dataclasses.field(default_factory=list)  # of the trials that have ended
-    winner: int | None = None  # the best of them
-    number: int = 0  # of the pass, from 0
-    failures: int = 0  # attempts at this pass that diverged
-    attempts: int = 0  # attempts in this trial so far
-    passed: dict[str, Any] | None = None  # what the pass before was at its best, the arrays aside
-
-    def check(self) -> None:
-        """Raises ValueError or TypeError for numbers that only a damaged file can have."""
-        for value in (self.number, self.failures, self.attempts, self.winner or 0):
-            if operator.index(value) < 0:
-                raise ValueError(f"{value} is no count")
-        if self.winner is not None and self.winner >= len(self.results):
-            raise ValueError("the best of its trials is none of them")
-        if self.passed is not None:
-            Best(**self.passed, arrays={})
 
 
 class Trainer:
@@ -62,40 +41,39 @@ class Trainer:
     Attributes:
       frozen: the frozen parameters, on the device.
       start: what the second pass begins with; None before it.
-      kept: what the best trial so far has learned.
-      config: of the trial at hand.
+      weights: what trials have learned that may be part of the result.
+      observed: what was observed of held-out examples in the training at hand, by the step.
+      task: the training at hand.
     """
 
     def __init__(
         self,
-        setups: TrainingSetups,
+        queue: TrialQueue,
         frozen: dict[str, jax.Array],
-        trials: Trials,
-        configured: Callable[[Trial], TrainingConfig],
         log: RunLog,
         evaluate: Callable[[Flat, str], None],
-        describe: Callable[[TrainingConfig, Weights], str],
+        describe: Callable[[TrainingConfig, Weights, manifest.Combined | None], str],
         save_every: int | None,
         *,
         follows: bool = False,
     ) -> None:
         """Args:
-        configured: the configuration of a trial.
+        queue: the trainings of the run.
         evaluate: prints the result blocks of all parameters under a label.
         describe: the manifest of the arrays that a configuration made.
         save_every: steps between saved states; 0 is never, None by the clock.
         follows: another process writes what this one has a part in.
         """
-        self.setups, self.frozen, self.trials, self.configured = setups, frozen, trials, configured
+        self.queue, self.frozen = queue, frozen
         self.log, self.evaluate, self.describe, self.save_every = log, evaluate, describe, save_every
         self.folder: RunFolder | None = log.folder
         self.saves = self.folder is not None or follows
         self.state_path = self.folder.state if self.folder is not None else Path("state.npz")  # for messages
         self.progress = Progress()
         self.start: Weights | None = None
-        self.kept: Weights | None = None
-        self.config: TrainingConfig | None = None
-        self.trial: Trial | None = None
+        self.weights = TrialWeights(None if queue.is_alone else self.folder)
+        self.observed: dict[str, AnyArray] = {}
+        self.task: Task | None = None
         self.interrupt = Interrupt()
         self.saved_at = time.monotonic()
         self.resumed: run_state.Saved | None = None
@@ -119,25 +97,23 @@ class Trainer:
                 self._end_pass(attempt)
             del attempt  # before the next one takes as much memory
         if self.progress.winner is None:
-            raise DivergedError(f"all {self.trials.count} trials diverged; no model was saved", hint=loop.ADVICE)
+            what = "every trial has diverged, or a fold of it" if self.queue.folds else "all {} trials diverged"
+            what = what.format(len(self.progress.results))
+            raise DivergedError(f"{what}; no model was saved", hint=loop.ADVICE)
 
     def _next_attempt(self) -> Attempt | None:
         """What comes next: an attempt at a pass of a trial, the one that was saved, or nothing more."""
-        p = self.progress
-        if len(p.results) == self.trials.count:
-            return None
-        if self.trial is None or self.config is None:
-            self.trial = self.trials.next([None if result.diverged else result.score for result in p.results])
-            self.config = self.configured(self.trial)
-            if self.trials.count > 1:
-                changes = "".join(f", {name} {value}" for name, value in self.trial.changes.items())
-                number = f"{len(p.results) + 1} of {self.trials.count}"
-                self.log.note(f"trial {number}: seed {self.trial.seed}{changes}")
-        return self._attempt(self.config)
+        if self.task is None:
+            self.task = self.queue.next(self.progress.results, self.weights, self.all_params)
+            if self.task is None:
+                return None
+            if self.task.title:
+                self.log.note(self.task.title)
+        return self._attempt(self.task)
 
-    def _attempt(self, config: TrainingConfig) -> Attempt:
+    def _attempt(self, task: Task) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
-        p = self.progress
+        p, config = self.progress, task.config
         base: dict[str, jax.Array] | dict[str, AnyArray]
         base, more = learning_params(self.setups.model, config)
         own = self.setups.model.checkpoint
@@ -149,7 +125,7 @@ class Trainer:
         first = p.number == 0
         rate = config.learning_rate if first else config.second_learning_rate or config.learning_rate / 10
         attempt = Attempt(
-            self.setups.of(config, self.frozen),
+            task.setups.of(config, self.frozen, task.last),
             base,
             rate * 0.5 ** max(0, p.failures - 1),
             warmup=schedule.warmup_steps(loop.steps_of(config), config.warmup),
@@ -161,6 +137,7 @@ class Trainer:
             return attempt
         with run_state.understood(self.state_path):
             attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
+            self.observed = dict(self.resumed.arrays["observed"])
         self.resumed = None
         place = ", ".join(f"{key} {value}" for key, value in self.place().items())
         self.log.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
@@ -176,7 +153,7 @@ class Trainer:
         try:
             with self.interrupt if self.saves else contextlib.nullcontext():
                 yield self.setups.batches(config, order, attempt.count)
-            if attempt.count < steps:
+            if attempt.count < attempt.setup.last:
                 without = f"{attempt.stopping.stalled} evaluations without a better one"
                 self.log.note(f"the {name} pass ends at step {attempt.count} of {steps}: {without}")
             if self.save_every != 0:
@@ -187,6 +164,9 @@ class Trainer:
 
     def _observe(self, attempt: Attempt, row: Row, steps: int) -> None:
         """Writes a step down, and saves the state where that is due. Raises ResumableError where a signal asked."""
+        if row.evaluation and self.task is not None and self.task.observe is not None:
+            params = {**self.frozen, **attempt.result}
+            self.observed[str(row.step)] = self.task.observe(params, row.evaluation)
         try:
             self.log.row(row, steps, self.place() | {"epoch": self._epoch(attempt, row.step)})
         except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
@@ -194,7 +174,7 @@ class Trainer:
                 self.save_state(attempt)
             if self.interrupt.wanted is None:
                 raise
-        is_due = not attempt.is_over(steps) and self.is_save_due(row.step)
+        is_due = not attempt.is_over and self.is_save_due(row.step)
         # All processes do what the first one decides by its clock and its signals.
         is_wanted, is_due = map(bool, divmod(hosts.agreed(2 * (self.interrupt.wanted is not None) + is_due), 2))
         if is_wanted or is_due:
@@ -214,12 +194,12 @@ class Trainer:
             self.log.note(f"{error.what}; restarted with another order of the examples{slower}")
             return
         what = error.what + (f", attempt {p.failures} of {p.failures}" if p.failures > 1 else "")
-        if self.trials.count == 1:
+        if self.queue.is_alone:
             saved = p.number and self.folder is not None
             kept = f"{self.folder.target} has what the first pass learned" if saved and self.folder else None
             raise DivergedError(f"{what}; {kept or 'no model was saved'}", hint=error.hint) from None
         self.log.note(what)
-        self._end_trial(TrialResult(self._seed, self._changes, p.attempts, diverged=what))
+        self._end_trial(TrialResult(self._trial.seed, self._trial.changes, p.attempts, diverged=what))
 
     def _end_pass(self, attempt: Attempt) -> None:
         """Goes on to the next pass, or ends the trial."""
@@ -232,37 +212,38 @@ class Trainer:
         p.number += 1
         p.failures = 0
         self.start, p.passed = best.arrays, best.facts()
-        alone = self.trials.count == 1
-        if alone:
+        if self.queue.is_alone:
             # At once and after each pass, so that nothing that comes later can cost what was learned.
             self.save(config, best.arrays)
             self.evaluate(self.all_params(best.arrays), f"{loop.PASSES[p.number - 1]} trained")
         if p.number < (2 if config.second_pass else 1):
             return
-        result = TrialResult(
-            self._seed, self._changes, p.attempts, None, best.step, best.score, best.loss, dict(best.ratios)
-        )
-        if p.winner is None or result.is_better(p.results[p.winner]):
-            p.winner = len(p.results)
-            adapters = {path: leaf for path, leaf in self.frozen.items() if lora.is_adapter(path)}
-            self.kept = {**adapters, **best.arrays}  # with what this trial had beside its trainable parameters
-            if not alone:
-                self.save(config, best.arrays)
-        self._end_trial(result)
+        trial, found = self._trial, (best.step, best.score, best.loss, dict(best.ratios))
+        # With what this trial had beside its trainable parameters.
+        adapters = {path: hosts.whole(leaf) for path, leaf in self.frozen.items() if lora.is_adapter(path)}
+        self.weights.add(len(p.results), {**adapters, **best.arrays}, self.observed)
+        if self._end_trial(TrialResult(trial.seed, trial.changes, p.attempts, None, *found)):
+            self.save(config, best.arrays)
 
-    def _end_trial(self, result: TrialResult) -> None:
+    def _end_trial(self, result: TrialResult) -> bool:
+        """Notes how a trial ended; returns whether its result is the best of several so far."""
         p = self.progress
         p.results.append(result)
+        p.winner = self.queue.winner(p.results)
+        self.weights.only(self.queue.wanted(p.results))
         p.number = p.failures = p.attempts = 0
-        p.passed = self.start = self.trial = self.config = None
+        p.passed = self.start = self.task = None
+        self.observed = {}
+        return not self.queue.is_alone and p.winner == len(p.results) - 1
 
     @property
-    def _seed(self) -> int:
-        return self.trial.seed if self.trial else 0
+    def setups(self) -> TrainingSetups:
+        """Those of the training at hand, or of all that is learned from."""
+        return self.queue.setups if self.task is None else self.task.setups
 
     @property
-    def _changes(self) -> Mapping[str, object]:
-        return self.trial.changes if self.trial else {}
+    def _trial(self) -> Trial:
+        return self.task.trial if self.task else Trial(0, {})
 
     def all_params(self, learned: Weights) -> dict[str, jax.Array]:
         """All parameters on the device: the frozen ones, and those that were learned."""
@@ -282,11 +263,14 @@ class Trainer:
 
     def save(self, config: TrainingConfig, learned: Weights) -> None:
         """Writes the checkpoint: what differs from the base, and where it comes from. Raises StorageError."""
+        changed = self.setups.changed(config, self.frozen, learned)
+        self.write(config, {path: hosts.whole(leaf) if hosts.count() > 1 else leaf for path, leaf in changed.items()})
+
+    def write(self, config: TrainingConfig, changed: Weights, combined: manifest.Combined | None = None) -> None:
+        """Writes all that differs from the base as the checkpoint; `combined` says what of several trials it is."""
         if self.folder is None:
             return
-        changed = self.setups.changed(config, self.frozen, learned)
-        changed = {path: hosts.whole(leaf) if hosts.count() > 1 else leaf for path, leaf in changed.items()}
-        content = self.describe(config, changed)
+        content = self.describe(config, changed, combined)
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 
@@ -308,7 +292,7 @@ class Trainer:
             "state": run_state.leaves_of(attempt.state),
             "best": best.arrays if best else {},
             "start": self.start or {},
-            "kept": self.kept or {},
+            "observed": self.observed,
         }
         written = {group: {name: hosts.fetched(leaf) for name, leaf in own.items()} for group, own in arrays.items()}
         if self.folder is None:
@@ -322,13 +306,17 @@ class Trainer:
                 "total": self.log.total,
             }
             run_state.save(self.folder.state, written, facts)
+            self.weights.clean()  # no state asks for them any more
         self.saved_at = time.monotonic()
 
-    def resume(self, saved: run_state.Saved) -> None:
+    def resume(self, saved: run_state.Saved, folder: RunFolder) -> None:
         """Puts everything where it was when the state was saved; the attempt follows when it is wanted.
 
+        Args:
+          folder: where the run is.
+
         Raises:
-          BadDataError: the state is not one that was saved.
+          BadDataError: the state is not one that was saved, or what an earlier trial has learned is damaged.
         """
         with run_state.understood(self.state_path):
             facts = dict(saved.facts["progress"])
@@ -336,9 +324,10 @@ class Trainer:
             self.progress = Progress(**facts)
             self.progress.check()
             self.start = saved.arrays["start"] or None
-            self.kept = saved.arrays["kept"] or None
             self.log.blocks = [str(block) for block in saved.facts["blocks"]]
             self.log.total = int(saved.facts["total"])
+        if not self.queue.is_alone:
+            self.weights.read(self.queue.wanted(self.progress.results), folder)
         self.resumed = saved
 
     def finish(self, event: str) -> None:

@@ -1,8 +1,9 @@
 """What learning needs before its first step, made from a model, its records and a configuration."""
 
+import copy
 import dataclasses
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import jax
 import numpy as np
@@ -14,11 +15,11 @@ from palitune.config.run_config import TrainingConfig
 from palitune.data import batches, templates
 from palitune.data.batches import Batch
 from palitune.data.example import Example
-from palitune.data.images.loader import ImageSource
 from palitune.data.images.of_examples import NoImages
 from palitune.evaluate.class_counts import counts_of
 from palitune.infer.features import Features
 from palitune.infer.loading import IMAGE_ENCODER, Model
+from palitune.infer.opening import ImagesOfModel
 from palitune.labels import LABELS
 from palitune.method import METHODS
 from palitune.models import lora
@@ -73,7 +74,7 @@ class TrainingSetups:
     def __init__(
         self,
         model: Model,
-        shown: ImageSource,
+        shown: ImagesOfModel,
         train: Sequence[Example],
         valid: Sequence[Example],
         config: TrainingConfig,
@@ -85,6 +86,8 @@ class TrainingSetups:
         self.spec = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
         self.train = list(templates.separated(model.template, train))
         self.valid = list(templates.separated(model.template, valid))
+        # Which example each of them is of, where an example is several to the model.
+        self.sources = [place for place, one in enumerate(train) for _ in templates.separated(model.template, [one])]
         how = config.prompt, config.loss_on, config.max_length
         self.train_texts = loop.examples_of(self.train, model.template, *how)
         valid_texts = loop.examples_of(self.valid, model.template, *how)
@@ -96,11 +99,27 @@ class TrainingSetups:
             self.spec, self.valid, valid_texts, shown, model.dtype, config.vocabulary_chunks, labels, model.placement
         )
         self._prepared: dict[str, plan.Prepared] = {}
+        self.lengths = batches.longest(self.train_texts)
+
+    def part(self, learned: Collection[int], held_out: Collection[int]) -> "TrainingSetups":
+        """The setups of some of the examples, evaluated on others, by the same programs.
+
+        Args:
+          learned, held_out: places of examples, which are both what these setups learn from and are evaluated on.
+        """
+        found = copy.copy(self)
+        chosen, others = (
+            [place for place, source in enumerate(self.sources) if source in wanted]
+            for wanted in (frozenset(learned), frozenset(held_out))
+        )
+        found.train, found.train_texts = [self.train[i] for i in chosen], [self.train_texts[i] for i in chosen]
+        found.valid, found.evaluator = [self.valid[i] for i in others], self.evaluator.part(others)
+        return found
 
     def work(self, config: TrainingConfig) -> Work:
         """What decides how much memory a step needs."""
         model = self.model
-        length, answer = batches.longest(self.train_texts)
+        length, answer = self.lengths
         leaves = model.checkpoint.leaves()
         stored = {path: leaf for path, leaf in leaves.items() if self.spec.img or not path.startswith(IMAGE_ENCODER)}
         return Work(
@@ -147,8 +166,12 @@ class TrainingSetups:
             leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
         ) + 2 * checkpoint
 
-    def of(self, config: TrainingConfig, frozen: Flat) -> TrainingSetup:
-        """The setup of a configuration, with the parameters that it freezes. Raises as `prepared`."""
+    def of(self, config: TrainingConfig, frozen: Flat, last: int | None = None) -> TrainingSetup:
+        """The setup of a configuration, with the parameters that it freezes. Raises as `prepared`.
+
+        Args:
+          last: the step after which a pass ends, where that is not its last.
+        """
         prepared = self.prepared(config)
         return TrainingSetup(
             step=prepared.step,
@@ -163,6 +186,7 @@ class TrainingSetups:
             words=self.words,
             right_words=self.words(self.evaluator.first_right),
             interval=loop.evaluation_interval(config, len(self.valid)),
+            last=loop.steps_of(config) if last is None else last,
             placement=self.model.placement,
         )
 

@@ -24,7 +24,7 @@ from palitune.data.images import decoder
 from palitune.data.images.loader import ImageArray
 from palitune.data.templates import Template
 from palitune.errors import ConfigurationError, MissingInputError, UsageError
-from palitune.infer.loading import Model, load
+from palitune.infer.loading import Model, load, require_single
 from palitune.models import lora
 from palitune.models.arrays import Weights
 from palitune.models.spec import PALIGEMMA
@@ -143,6 +143,7 @@ def verify(
     """
     source = workspace.checkpoint_to_read(settings.model)
     model = load(source, settings, quiet=quiet)
+    require_single(model.checkpoint, "verify")
     asked = manifest.prompt(source, PROMPT) if prompt is None else prompt
     known = model.sizes.img is not None and model.sizes.template == PALIGEMMA  # to big_vision
     if against == TRANSFORMERS or (against is None and not known):

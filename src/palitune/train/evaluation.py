@@ -8,6 +8,7 @@ trainable parameters as they are at a step, and not the scores of a few labels.
 Axes: B batch, K loss tokens, A answers of an example.
 """
 
+import copy
 import functools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -24,14 +25,15 @@ from palitune.data.encode import Encoded
 from palitune.data.example import Example
 from palitune.data.images.loader import ImageArray, ImageLoader, ImageSource, raise_first
 from palitune.data.images.of_examples import images_of
-from palitune.models import gathering, gemma, multimodal
-from palitune.models.arrays import AnyArray, Flat
+from palitune.models import ensemble, gathering, gemma, multimodal
+from palitune.models.arrays import AnyArray, Flat, Params
 from palitune.models.spec import ModelSpec
 from palitune.parallel import Placement, program
 from palitune.train import objective
 
 BATCH_SIZE = 8
 MOST_LOGITS = 1 << 29  # bytes
+TOGETHER = 16  # tokens whose logits by every member of an ensemble are there at a time
 UNKNOWN = 0.01  # probability of all labels together below which a model does not know them
 
 
@@ -77,20 +79,28 @@ class Evaluator:
         chunks = max(chunks, -(-logits // MOST_LOGITS))  # of long answers they would take more memory than all else
         if placement is not None:
             chunks = placement.chunks(chunks)
-        lengths = [len(text.tokens) - 1 for text in texts]
         # Where each answer begins and ends among the tokens of its example that count in the loss.
         ends = [np.cumsum([len(answer) for answer in text.answers]) for text in texts]
         self.spans = [list(zip((0, *found[:-1].tolist()), found.tolist(), strict=True)) for found in ends]
         self.most = max(map(len, self.spans))
-        most = config.img.together(BATCH_SIZE) if config.img and isinstance(images, ImageLoader) else BATCH_SIZE
-        self.groups = list(batches.groups(lengths, most, config.num_image_tokens))
+        self.together = (
+            config.img.together(BATCH_SIZE) if config.img and isinstance(images, ImageLoader) else BATCH_SIZE
+        )
+        self.patches = config.num_image_tokens
+        self.groups = self._groups()
         self.beginnings = np.array(sorted({*labels, *self.first_right}), np.int32)
 
         def measure(params: Flat, batch: Batch, starts: AnyArray) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
             tree = trees.unflatten(params)
-            zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
-            hidden = multimodal.hidden_states(config, tree, zimg, objective.text_of(batch))
-            chosen = jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
+
+            def states(tree: Params) -> jax.Array:
+                zimg = multimodal.image_tokens(config, tree, batch.image, dtype)
+                hidden = multimodal.hidden_states(config, tree, zimg, objective.text_of(batch))
+                return jnp.take_along_axis(hidden, batch.positions[..., None], axis=1)
+
+            chosen, are_several = ensemble.each(tree, states)
+            if are_several:
+                return self._together(config, tree, chosen, batch.targets, starts)
             table = gemma.output_table(tree["llm"])
             met, targets = gathering.beside_table((chosen, batch.targets))
             losses, right = objective.token_losses(
@@ -103,6 +113,36 @@ class Evaluator:
             return losses.reshape(shape), right.reshape(shape), jnp.argmax(logits, axis=-1), known
 
         self.measure = program(measure, placement)
+
+    def _groups(self) -> list[tuple[list[int], int]]:
+        """Which examples make a batch, as `batches.groups` says."""
+        lengths = [len(text.tokens) - 1 for text in self.texts]
+        return list(batches.groups(lengths, self.together, self.patches))
+
+    def part(self, places: Sequence[int]) -> "Evaluator":
+        """The evaluator of some of the examples, by the same program."""
+        found = copy.copy(self)
+        found.__dict__.pop("first_right", None)  # of all of them, where it is known already
+        found.records = [self.records[place] for place in places]
+        found.texts = [self.texts[place] for place in places]
+        found.spans = [self.spans[place] for place in places]
+        found.groups = found._groups()
+        return found
+
+    def _together(
+        self, config: ModelSpec, tree: Params, hidden: jax.Array, targets: AnyArray, starts: AnyArray
+    ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+        """What `measure` returns, of the members of an ensemble together; hidden states are [E, B, K, D]."""
+
+        def told(logp: jax.Array, target: jax.Array) -> tuple[jax.Array, ...]:
+            right = (logp[target] >= jnp.max(logp)).astype(jnp.float32)
+            return -logp[target], right, jnp.argmax(logp), jnp.sum(jnp.exp(logp[self.beginnings]))
+
+        flat = hidden.reshape(len(hidden), -1, hidden.shape[-1])
+        found = ensemble.of_tokens(config, tree, flat, told, jnp.asarray(targets).reshape(-1), together=TOGETHER)
+        losses, right, likeliest, known = (one.reshape(targets.shape) for one in found)
+        first, known = (jnp.take_along_axis(one, jnp.asarray(starts), axis=1) for one in (likeliest, known))
+        return losses, right, first, known
 
     def __call__(self, params: Flat) -> Evaluation:
         """`params` is flat."""

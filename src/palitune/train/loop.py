@@ -104,9 +104,14 @@ def training_batches(
     name: str,
     start: int = 0,
     devices: int = 1,
+    order: Sequence[Sequence[int]] | None = None,
 ) -> Iterator[batches.Batch]:
-    """A pass's batches after the first `start`, in the order of the attempt's name."""
-    order = order_of(records, config, name)
+    """A pass's batches after the first `start`.
+
+    Args:
+      order: the places of the examples of each batch; by default that of the attempt's name.
+    """
+    order = order_of(records, config, name) if order is None else order
     if config.balance == "weights":
         texts = label_weights.weighted(records, texts)
     packings = packings_of(order, texts, config, devices)
@@ -154,6 +159,7 @@ class TrainingSetup(NamedTuple):
     words: Callable[[Sequence[int]], list[str]]  # tokens as text
     right_words: Sequence[str]  # first words of the validation set's answers
     interval: int  # steps between evaluations
+    last: int  # the step after which a pass ends; the schedule may go further
     placement: Placement | None = None  # of several devices
 
 
@@ -246,7 +252,7 @@ class Attempt:
         if self.count == 0 and self.guard.first_valid is None:
             yield self._evaluated(0, 0.0, math.nan, math.nan)
         for batch, now in zip(feed, _values(rate, self.count + 1, steps), strict=True):
-            if self.is_over(steps):
+            if self.is_over:
                 return
             self.trainable, self.state, outcome = self.setup.step(self.trainable, self.state, self.setup.frozen, batch)
             self.count += 1
@@ -254,7 +260,7 @@ class Attempt:
             self.losses.append(loss)
             self._end_if(self.guard.step(loss, finite), steps)
             known = (self.count, now, loss, accuracy)
-            due = self.count % self.setup.interval == 0 or self.count == steps
+            due = self.count % self.setup.interval == 0 or self.count == self.setup.last
             yield self._evaluated(*known) if due else Row(*known, None, {}, False, [])
 
     @property
@@ -263,9 +269,10 @@ class Attempt:
         before = self.guard.first_valid
         return self.best is not None and before is not None and self.best.loss >= before
 
-    def is_over(self, steps: int) -> bool:
+    @property
+    def is_over(self) -> bool:
         """Whether all steps are taken, or none of them is worth it any more."""
-        return self.count >= steps or self.stopping.is_due
+        return self.count >= self.setup.last or self.stopping.is_due
 
     def _evaluated(self, step: int, rate: float, loss: float, accuracy: float) -> Row:
         setup = self.setup
@@ -273,7 +280,7 @@ class Attempt:
         train_loss = sum(self.losses) / len(self.losses) if self.losses else None
         self.losses = []
         steps = steps_of(setup.config)
-        last = step == steps
+        last = step == setup.last
         self._end_if(self.guard.evaluated(found.loss, train_loss, last, found.is_lost), steps)
         ratios = setup.measure(found)
         better = self.stopping.observe(self.count, found, ratios, lambda: setup.keep(self.result))

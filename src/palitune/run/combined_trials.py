@@ -1,0 +1,55 @@
+"""What several trials of a run become together, written as its checkpoint."""
+
+import dataclasses
+
+from palitune.checkpoint import delta, manifest
+from palitune.models import ensemble, lora
+from palitune.models.arrays import AnyArray, Weights
+from palitune.run import combination
+from palitune.run.combination import Combined
+from palitune.run.sweep import BEST, DISTIL, ENSEMBLE, Trial
+from palitune.run.trainer import Trainer
+from palitune.train.early_stopping import found_score
+
+
+def combined(trainer: Trainer) -> Combined:
+    """The result of a run whose trials have ended, saved unless it is the best trial, which is saved already.
+
+    Raises:
+      StorageError: it cannot be written.
+    """
+    progress, queue, learned = trainer.progress, trainer.queue, trainer.weights
+    assert progress.winner is not None
+    how, best = queue.trials.how, progress.results[progress.winner]
+    config = queue.configured(Trial(best.seed, dict(best.changes)))
+
+    def score(weights: Weights) -> float:
+        found = queue.setups.evaluator(trainer.all_params(weights))
+        return found_score(config.select, found.loss, queue.setups.measure(found))
+
+    if how == BEST:
+        return Combined(learned[progress.winner], (progress.winner,))
+    if progress.winner in queue.candidates:
+        numbers = queue.members(progress.results)
+        how = ENSEMBLE if how == DISTIL else how  # the student diverged
+        found = combination.combine(how, numbers, learned, score)
+        of = found.trials
+    else:
+        of = tuple(queue.members(progress.results))
+        found = Combined(learned[progress.winner], (progress.winner,))
+    if len(of) > 1:
+        told: list[dict[str, object]] = [
+            {"seed": one.seed, **one.changes} for one in map(progress.results.__getitem__, of)
+        ]
+        if adapted := lora.adapted(found.weights):
+            config = dataclasses.replace(config, lora_rank=found.weights[adapted[0] + lora.A].shape[-1])
+        trainer.write(config, _with_inherited(trainer, found.weights), manifest.Combined(how=how, trials=told))
+    return found._replace(how=how, trials=of)
+
+
+def _with_inherited(trainer: Trainer, weights: Weights) -> Weights:
+    """All that differs from the base: what the model that was learned from had changed already, too."""
+    own = trainer.queue.setups.model.checkpoint
+    there = {path for path in delta.inherited(own) if ensemble.own_of(path) not in weights}
+    changed: dict[str, AnyArray] = {path: own[path] for path in there}
+    return dict(sorted({**changed, **weights}.items()))

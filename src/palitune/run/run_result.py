@@ -1,0 +1,126 @@
+"""What comes of a run at its end: the result of its trials, evaluated and saved, and what there is to say of it."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from palitune.confidence_interval import wilson_interval
+from palitune.config.run_config import RunConfig
+from palitune.data.prediction import Prediction
+from palitune.evaluate.class_counts import Counts
+from palitune.evaluate.confusion import is_right
+from palitune.evaluate.report.result_block import TrialResult, trial_table
+from palitune.run import combined_trials, next_run
+from palitune.run.combination import Combined
+from palitune.run.evaluation import SetEvaluator, counted
+from palitune.run.next_run import Told
+from palitune.run.preparation import Preparation
+from palitune.run.run_log import RunLog
+from palitune.run.sweep import Trial
+from palitune.run.trainer import Trainer
+from palitune.train import loop
+
+OUT_OF_FOLD, UNTOUCHED = "out of fold", "untouched"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+      checkpoint: what was saved, and None where nothing was.
+      before: confusion matrices before learning, by file; empty for a run that was resumed after that.
+      after: confusion matrices of what was learned, by file; empty for a run that had come to its end earlier.
+      metrics: a row for every step and every event, with the names of the columns of metrics.csv.
+      trials: how each trial ended.
+      best: the number of the best trial, from 0.
+      advice: what the metrics say of the run, and the command to try next.
+    """
+
+    checkpoint: Path | None
+    before: dict[Path, Counts]
+    after: dict[Path, Counts]
+    metrics: list[dict[str, object]]
+    trials: list[TrialResult]
+    best: int | None
+    advice: list[Told] = dataclasses.field(default_factory=list)
+
+
+def finished(
+    run: Preparation, config: RunConfig, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str
+) -> RunResult:
+    """Evaluates what several trials come to, and writes what a run has at its end."""
+    progress, folder, found = trainer.progress, log.folder, combined_trials.combined(trainer)
+    if not run.queue.is_alone:
+        _tell(run, log, evaluator, trainer, found)
+    log.draw(progress.winner)
+    advice = _advice(run, log, evaluator, trainer, program)
+    trainer.finish("finished")
+    if config.report and folder is not None and run.config.labels:
+        evaluator.report(folder, config.quiet)
+    elif config.report and folder is not None:
+        evaluator.report_text(trainer.all_params(found.weights), folder, config.quiet)
+    return RunResult(
+        folder.target if folder is not None else None,
+        {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},
+        {path: counted(found, run.config.labels) for path, found in evaluator.last.items()},
+        log.metrics.rows,
+        progress.results,
+        progress.winner,
+        advice,
+    )
+
+
+def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, found: Combined) -> None:
+    """Prints how the trials ended, what they were combined to, and the result blocks of that."""
+    progress, queue = trainer.progress, run.queue
+    log.block(trial_table(progress.results, progress.winner, run.config.select))
+    if len(found.trials) > 1:
+        log.note(f"{found.how} of trials {', '.join(str(number + 1) for number in sorted(found.trials))}")
+    if queue.folds is None:
+        evaluator(trainer.all_params(found.weights), f"{loop.PASSES[run.config.second_pass]} trained")
+        return
+    said = queue.out_of_fold(progress.results, trainer.weights)
+    assert said is not None  # without it there would be no result
+    if run.untouched:
+        own = SetEvaluator(run.model, run.images, run.config, {run.data: run.untouched}, {}, log)
+        own(trainer.all_params(found.weights), UNTOUCHED)
+    evaluator.tell(said.predictions, OUT_OF_FOLD)
+    right, total = _right(said.predictions)
+    low, high = wilson_interval(right, total)
+    log.event(
+        OUT_OF_FOLD.replace(" ", "_"), step=said.step, loss=said.loss, right=right, total=total, low=low, high=high
+    )
+    log.note(
+        f"out of fold: accuracy {right / total:.4f} ({right} of {total}), 95 % interval {low:.3f} to {high:.3f}, each "
+        f"answer by a model that has not learned from the record, after {said.step} steps"
+    )
+
+
+def _right(predictions: Sequence[Prediction]) -> tuple[int, int]:
+    """How many of the predictions whose right answer is known are right, and how many there are."""
+    known = [one for one in predictions if one.target.answer is not None]
+    return sum(is_right(one.text, one.target.answer or "") for one in known), len(known)
+
+
+def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str) -> list[Told]:
+    """What the metrics say of the run, printed and written down."""
+    progress = trainer.progress
+    assert progress.winner is not None
+    best = progress.results[progress.winner]
+    trial = Trial(best.seed, dict(best.changes))
+    asked = run.configured.config
+    learned, answers = run.sets[run.data], list(evaluator.last.values())[-1] if evaluator.last else []
+    if in_folds := run.queue.folds is not None:
+        learned = [one for found in run.sets.values() for one in found]
+        answers = [one for found in evaluator.last.values() for one in found]
+    answers = answers if run.config.labels else []
+    facts = next_run.facts_of(run.configured(trial), learned, answers, in_folds or len(run.sets) > 1)
+    told = next_run.of_run(
+        log.metrics.rows, facts, asked if run.queue.is_alone else trial.of(asked), program, progress.winner
+    )
+    for one in told:
+        log.event("advice", what=one.text, command=one.command)
+        for line in one.lines:
+            log.note(line)
+    return told

@@ -1,0 +1,195 @@
+"""What several trials, or folds, of a run become together, from the command line."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import Run
+
+from palitune.checkpoint import manifest, npz
+
+pytestmark = pytest.mark.quick_programs
+
+QUICK = ("-d", "set1", "--examples", "32", "-b", "4", "--quiet")
+VALID = "dataset/set1/valid.jsonl"
+Done = subprocess.CompletedProcess[str]
+
+
+def learn(run: Run, workspace: Path, *arguments: str, code: int = 0) -> Done:
+    done = run("palitune", "learn", *QUICK, *arguments, cwd=workspace)
+    assert done.returncode == code, done.stderr
+    return done
+
+
+def answers(run: Run, workspace: Path, name: str) -> np.ndarray:
+    done = run("palitune", "inference", "-m", name, "-d", VALID, "--quiet", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    return np.array([float(line.split("\t")[2]) for line in done.stdout.splitlines()])
+
+
+def counted(done: Done, label: str) -> list[tuple[int, ...]]:
+    """Tp, Tn, Fp and Fn of every result block with a label."""
+    found = re.findall(rf"\({label}\)\n  Tp=(\d+) Tn=(\d+) Fp=(\d+) Fn=(\d+)", done.stdout)
+    return [tuple(map(int, one)) for one in found]
+
+
+@pytest.fixture(scope="module")
+def together(workspace: Path, run: Run) -> Done:
+    return learn(run, workspace, "-w", "together", "--repeat", "3")
+
+
+def test_repeats_become_an_ensemble_of_the_single_runs(workspace: Path, run: Run, together: Done) -> None:
+    each = []
+    for seed in range(3):
+        learn(run, workspace, "-w", f"single{seed}", "--seed", str(seed))
+        each.append(answers(run, workspace, f"single{seed}"))
+    assert np.abs(answers(run, workspace, "together") - np.mean(each, axis=0)).max() < 5e-6
+    assert np.abs(each[0] - each[1]).max() > 1e-3
+    saved = npz.Checkpoint(workspace / "checkpoints/together.npz")
+    assert all(path.startswith("members/llm/") and len(saved[path]) == 3 for path in saved)
+    told = manifest.read(workspace / "checkpoints/together.npz")["combined"]
+    assert told == {"how": "ensemble", "trials": [{"seed": seed} for seed in told_seeds(told)]}
+    assert sorted(told_seeds(told)) == [0, 1, 2]
+    block = together.stdout[together.stdout.rindex(f"Result: ./{VALID} (1st trained)") :].splitlines()[1]
+    assert block in run("palitune", "validate", "-m", "together", VALID, "--quiet", cwd=workspace).stdout
+    assert not list((workspace / "checkpoints/together.run").glob("trial-*"))
+
+
+def told_seeds(told: manifest.Combined) -> list[object]:
+    return [one["seed"] for one in told["trials"]]
+
+
+def test_a_run_that_is_cut_short_ends_with_the_same_ensemble(workspace: Path, run: Run, together: Done) -> None:
+    command = " ".join(["palitune", "learn", *QUICK, "--repeat", "3", "--save-every", "1", "-w", "cut"])
+    lines = together.stdout.splitlines()
+    steps = [number for number, line in enumerate(lines, 1) if line.startswith("step:")]
+    run("bash", "-c", f"{command} | head -{steps[11]}", cwd=workspace)  # amid the second trial
+    folder = workspace / "checkpoints/cut.run"
+    assert (folder / "trial-1.npz").exists()
+    done = run("palitune", "learn", "--resume", "-w", "cut", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+    assert "trial 2" not in done.stderr
+    one, other = ((workspace / f"checkpoints/{name}.npz").read_bytes() for name in ("together", "cut"))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (("merge", "-m", "together", "-w", "whole"), "merge takes one model"),
+        (("export", "-m", "together", "-o", "exported"), "export takes one model"),
+        (("learn", *QUICK, "-m", "together", "-w", "more"), "learning takes one model"),
+        (("plan", "-m", "together", "--estimate"), "plan takes one model"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else None,
+)
+def test_what_takes_one_model_says_so(
+    workspace: Path, run: Run, together: Done, command: tuple[str, ...], message: str
+) -> None:
+    done = run("palitune", *command, cwd=workspace)
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert "--combine distil" in done.stderr
+
+
+def test_an_ensemble_takes_part_in_every_stage(workspace: Path, run: Run, together: Done) -> None:
+    out = run("palitune", "inference", "-m", "together", "-d", VALID, "--quiet", cwd=workspace).stdout
+    (workspace / "together.tsv").write_text(out)
+    for command in (
+        ("threshold", "together.tsv", "-m", "together"),
+        ("validate", "-m", "together", VALID, "--quiet"),
+        ("inference", "-m", "together", "-d", VALID, "--decode", "--quiet"),
+        ("report", "together.tsv", "-m", "together", "--text"),
+        ("threshold", "--remove", "-m", "together"),
+    ):
+        done = run("palitune", *command, cwd=workspace)
+        assert done.returncode == 0, done.stderr
+    (workspace / "prompts.txt").write_text("Is this allowed?\nIs this advertisement fine?\n")
+    asked = run("palitune", "prompts", "prompts.txt", "-m", "together", "-d", VALID, "--quiet", cwd=workspace)
+    assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.slow
+def test_one_model_is_taught_by_several(workspace: Path, run: Run) -> None:
+    learn(run, workspace, "-w", "taught", "--repeat", "2", "--combine", "distil", "--unlabelled", VALID)
+    saved = npz.Checkpoint(workspace / "checkpoints/taught.npz")
+    assert not any(path.startswith("members/") for path in saved)
+    assert manifest.read(workspace / "checkpoints/taught.npz")["combined"]["how"] == "distil"
+    rows = [json.loads(line) for line in (workspace / "checkpoints/taught.run/metrics.jsonl").read_text().splitlines()]
+    assert {row["trial"] for row in rows if "trial" in row} == {1, 2, 3}  # the third is the student
+
+
+@pytest.mark.slow
+def test_soups(workspace: Path, run: Run) -> None:
+    for seed in range(2):
+        learn(run, workspace, "-w", f"part{seed}", "--seed", str(seed), "-r", "0.001")
+    learn(run, workspace, "-w", "soup", "--repeat", "2", "--combine", "soup", "-r", "0.001")
+    parts = [npz.Checkpoint(workspace / f"checkpoints/part{seed}.npz") for seed in range(2)]
+    for path, leaf in npz.Checkpoint(workspace / "checkpoints/soup.npz").items():
+        mean = np.mean([one[path].astype(np.float32) for one in parts], axis=0)
+        assert np.array_equal(leaf, mean.astype(leaf.dtype))
+    learn(run, workspace, "-w", "lora", "--repeat", "2", "--combine", "soup", "--method", "lora", "--lora-rank", "4")
+    saved = npz.Checkpoint(workspace / "checkpoints/lora.npz")
+    assert {leaf.shape[-1] for path, leaf in saved.items() if path.endswith("_lora_a")} == {8}
+    assert manifest.read(workspace / "checkpoints/lora.npz")["config"]["lora_rank"] == 8
+    done = run("palitune", "validate", "-m", "lora", VALID, "--quiet", cwd=workspace)
+    assert done.returncode == 0, done.stderr
+
+
+def test_folds_answer_every_record_once(workspace: Path, run: Run) -> None:
+    done = learn(run, workspace, "-w", "folded", "--folds", "3")
+    labels = [
+        json.loads(line)["suffix"] for line in (workspace / "dataset/set1/shuffle.jsonl").read_text().splitlines()
+    ]
+    train, valid, both = counted(done, "out of fold")
+    assert tuple(map(sum, zip(train, valid, strict=True))) == both
+    assert (both[0] + both[3], both[1] + both[2]) == (labels.count("yes"), labels.count("no"))
+    rows = [json.loads(line) for line in (workspace / "checkpoints/folded.run/metrics.jsonl").read_text().splitlines()]
+    (told,) = [row for row in rows if row.get("event") == "out_of_fold"]
+    assert (told["right"], told["total"]) == (both[0] + both[1], len(labels))
+    last = [row for row in rows if row.get("trial") == 4]
+    assert max(row["step"] for row in last) == told["step"]  # on everything, for as many steps
+    assert not any(path.startswith("members/") for path in npz.Checkpoint(workspace / "checkpoints/folded.npz"))
+    assert run("palitune", "validate", "-m", "folded", VALID, "--quiet", cwd=workspace).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_part_stays_untouched_and_folds_join(workspace: Path, run: Run) -> None:
+    done = learn(run, workspace, "-w", "nested", "--folds", "2", "--nested", "--combine", "ensemble")
+    ((tp, tn, fp, fn),) = counted(done, "untouched")
+    total = len((workspace / "dataset/set1/shuffle.jsonl").read_text().splitlines())
+    assert tp + tn + fp + fn == pytest.approx(total / 3, abs=1)
+    assert sum(counted(done, "out of fold")[-1]) == total - (tp + tn + fp + fn)
+    saved = npz.Checkpoint(workspace / "checkpoints/nested.npz")
+    assert all(len(saved[path]) == 2 for path in saved)
+
+
+@pytest.mark.slow
+def test_a_split_into_folds_is_learned_by_its_name(workspace: Path, run: Run) -> None:
+    made = run("palitune", "split", "-d", "dataset/data.jsonl", "--folds", "3", "-n", "three", cwd=workspace)
+    assert made.returncode == 0, made.stderr
+    for data in ("three", "three/fold*"):
+        done = run("palitune", "learn", "-d", data, *QUICK[2:], cwd=workspace)
+        assert done.returncode == 0, done.stderr
+        assert len(counted(done, "out of fold")) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--combine", "soup"), "--combine soup is for several trials"),
+        (("--unlabelled", VALID, "--repeat", "2"), "--unlabelled is for --combine distil"),
+        (("--nested",), "--nested is for --folds"),
+        (("--folds", "1"), "--folds takes 2 or more"),
+        (("--folds", "3", "-2"), "leave out -2"),
+        (("--folds", "3", "--patience", "2"), "leave out --patience"),
+        (("--folds", "9999"), "--folds 9999"),
+        (("--folds", "3", "--combine", "greedy-soup"), "greedy-soup asks for records that no fold has learned from"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_settings_without_effect(workspace: Path, run: Run, options: tuple[str, ...], message: str) -> None:
+    assert message in learn(run, workspace, *options, code=2).stderr

@@ -1,5 +1,7 @@
 """Which of two models' answers people prefer: the page to vote on, and the tally of the votes."""
 
+import base64
+import hashlib
 import html.parser
 import json
 import re
@@ -130,6 +132,8 @@ def test_a_page_of_images_needs_nothing_else_and_names_no_file(run: Run, tmp_pat
     parts, content = parts_of(tmp_path / "page.html"), content_of(tmp_path / "page.html")
     assert all(address.startswith("data:") for address in parts.addresses)
     assert "url(" not in (text := (tmp_path / "page.html").read_text())
+    allowed = base64.b64encode(hashlib.sha256(parts.scripts[1].encode()).digest()).decode()
+    assert f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{allowed}'\"" in text
     for name in (FIRST, SECOND, *(record["image"] for record in records), str(tmp_path)):
         assert name not in text
     assert len(content["images"]) == len(content["records"]) == 5
@@ -410,6 +414,8 @@ def test_of_one_voter_the_newest_file_counts(page: Path, capsys: pytest.CaptureF
         assert set(found.choices.values()) == {"right"}
         said = capsys.readouterr().err
         assert f"{old} (6 votes) is left out: Ann B has saved {new} (8 votes) later" in said
+    assert len(vote_files.read_all([str(old), str(new)], quiet=True)) == 1
+    assert capsys.readouterr().err == ""
     copied = old.with_name("copied.json")
     copied.write_bytes(b"\xef\xbb\xbf" + old.read_bytes())  # as some editors save it
     assert len(vote_files.read_all([str(old), str(copied)])) == 1

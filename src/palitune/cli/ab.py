@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         other = "palitune ab A B" if is_tally else f"palitune ab {TALLY}"
         raise UsageError(f"--{foreign[0].replace('_', '-')} is an option of {other}")
     if is_tally:
-        _tally(args.files[1:], args.json)
+        _tally(args.files[1:], args)
     elif len(args.files) != 2 or args.output is None:
         raise UsageError("a page takes two files of answers and -o HTML", hint="palitune ab A B -o vote.html")
     else:
@@ -68,15 +68,15 @@ def _page(files: tuple[str, str], args: argparse.Namespace) -> None:
     vote_page.write(target, files, **how)
 
 
-def _tally(files: list[str], as_json: bool) -> None:
+def _tally(files: list[str], args: argparse.Namespace) -> None:
     from palitune.errors import UsageError
     from palitune.evaluate import preference, vote_files
     from palitune.evaluate.report import preference_text
 
     if not files:
         raise UsageError("name files of votes", hint=f"palitune ab {TALLY} votes-*.json")
-    found = preference.tally(vote_files.read_all(files))
-    if as_json:
+    found = preference.tally(vote_files.read_all(files, args.quiet))
+    if args.json:
         streams.document(preference_text.as_json(found), 2)
     else:
         print("\n".join(preference_text.lines(found)))

@@ -11,12 +11,13 @@ import numpy as np
 
 from palitune.confidence_interval import wilson_interval
 from palitune.evaluate import blinding, metrics
+from palitune.evaluate.blinding import Preferred
 from palitune.evaluate.bootstrap import Integers
 from palitune.evaluate.comparison import NOISE, REAL, SAME, SURE
 from palitune.evaluate.metrics import CONFIDENCE, Figure
 from palitune.evaluate.vote_files import Votes
 
-KINDS = (blinding.FIRST, blinding.SECOND, blinding.BOTH, blinding.NEITHER)  # of votes, in the order of axis V
+KINDS: tuple[Preferred, ...] = ("A", "B", "both", "neither")  # of votes, in the order of axis V
 WILSON, BOOTSTRAP = "Wilson", "bootstrap over records"
 SIGN, FLIP = "sign test", "sign-flip test over records"
 

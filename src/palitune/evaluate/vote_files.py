@@ -40,10 +40,11 @@ class Votes(NamedTuple):
         return unicodedata.normalize("NFKC", " ".join(self.voter.split())).casefold()
 
 
-def read_all(names: Sequence[str]) -> list[Votes]:
+def read_all(names: Sequence[str], quiet: bool = False) -> list[Votes]:
     """The votes of each voter, in the order of the files; of several files of one voter the newest counts.
 
-    What does not count is said on stderr.
+    Args:
+      quiet: do not say on stderr what does not count.
 
     Raises:
       UsageError: a file is named twice.
@@ -61,9 +62,9 @@ def read_all(names: Sequence[str]) -> list[Votes]:
             what = f"these votes were given on another page than those in {first.file}"
             raise BadDataError(what, where=name, hint="Count the votes of each page on its own")
         earlier = found.get(votes.person)
-        found[votes.person] = votes if earlier is None else _newer(earlier, votes)
+        found[votes.person] = votes if earlier is None else _newer(earlier, votes, quiet)
     for one in found.values():
-        if not one.choices:
+        if not one.choices and not quiet:
             console.note(f"{one.file}: {one.voter} has not voted yet")
     counted = [one for one in found.values() if one.choices]
     if not counted:
@@ -71,14 +72,15 @@ def read_all(names: Sequence[str]) -> list[Votes]:
     return counted
 
 
-def _newer(one: Votes, other: Votes) -> Votes:
+def _newer(one: Votes, other: Votes, quiet: bool) -> Votes:
     """The newer of two files of one voter. Raises BadDataError: they are of the same time, and differ."""
     if one.saved == other.saved and one.choices != other.choices:
         what = f"{other.voter} has other votes in {one.file}, and both were saved at the same time"
         raise BadDataError(what, where=other.file, hint="Name only one of them")
     older, newer = sorted((one, other), key=lambda votes: votes.saved)
-    said = f"{older.file} ({len(older.choices)} votes) is left out: {older.voter} has saved {newer.file}"
-    console.note(f"{said} ({len(newer.choices)} votes) later" if older.saved != newer.saved else f"{said} as well")
+    if not quiet:
+        said = f"{older.file} ({len(older.choices)} votes) is left out: {older.voter} has saved {newer.file}"
+        console.note(f"{said} ({len(newer.choices)} votes) later" if older.saved != newer.saved else f"{said} as well")
     return newer
 
 

@@ -22,6 +22,7 @@ from palitune.storage import atomic_files
 
 LONGER_SIDE = 480  # pixels of an image: some 40 kB
 TAB = 4  # blanks
+SCRIPT = Path(__file__).with_name("vote.js")
 
 
 class Shown(NamedTuple):
@@ -94,8 +95,7 @@ def show(pairs: Sequence[AnswerPair], seed: int) -> Shown:
 def html(shown: Shown) -> str:
     """The page: nothing in it says which file an answer is of, nor the names of both."""
     numbers = {path: number for number, path in enumerate(shown.images)}
-    made = environment()
-    script = made.loader.get_source(made, "vote.js")[0] if made.loader else ""
+    script = SCRIPT.read_text("utf-8")
     source = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     content = {
         "format": blinding.FORMAT,
@@ -105,13 +105,17 @@ def html(shown: Shown) -> str:
         "records": [_record(pair, shown.ballot.seed, numbers) for pair in shown.pairs],
         "images": list(shown.images.values()),
     }
-    return made.get_template("vote.html").render(
-        content=content,
-        count=len(shown.pairs),
-        script=script,
-        script_source=f"sha256-{source}",
-        choices=blinding.CHOICES,
-        version=__version__,
+    return (
+        environment()
+        .get_template("vote.html")
+        .render(
+            content=content,
+            count=len(shown.pairs),
+            script=script,
+            script_source=f"sha256-{source}",
+            choices=blinding.CHOICES,
+            version=__version__,
+        )
     )
 
 

@@ -32,9 +32,9 @@ STANDS_FOR |= {"--search 20": "--search 2", "lr=0.01,0.03 batch=2,8 --repeat 2":
 STANDS_FOR |= {"--task toxicity": "--task toxicity --count 100", "-v 160": "-v 24"}
 STANDS_FOR |= {"--task chat": "--task chat --count 60", "-v 30": "-v 12"}
 # The tests themselves, the demo, which test_readme.py runs and tests/container.sh in the image, and what needs an
-# account: test_huggingface.py downloads from a server of its own.
+# account: test_huggingface.py downloads from a server of its own. People's votes are in test_ab.py.
 DEMO = "bin/docker-run.sh ../bin/demo.sh"
-LEFT_OUT = ("bin/test.sh", "tests/container.sh", DEMO, "palitune download --model google/")
+LEFT_OUT = ("bin/test.sh", "tests/container.sh", DEMO, "palitune download --model google/", "palitune ab tally")
 LEARNS = re.compile(r"^(bin/docker-run\.sh )?\./03-do_learn\.py (?!--from|--resume)")
 
 

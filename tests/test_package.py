@@ -39,7 +39,7 @@ def test_contents(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     shipped = [f"{name}/{file}" for name, files in catalogue.PACKAGED.items() for file in files]
-    for name in ("py.typed", *shipped, "cli/learn.py"):
+    for name in ("py.typed", *shipped, "cli/learn.py", "evaluate/report/vote.html", "evaluate/report/vote.js"):
         assert f"palitune/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     assert not any(name.startswith(("tests", "bench")) for name in names)

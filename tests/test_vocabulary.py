@@ -81,7 +81,15 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
     ("src/palitune/run/reproduce.py", '"pictures"', "a key of config.json"),
 )
 
-SOURCES = ("src/palitune/**/*.py", "src/palitune/**/*.html", "bench/*.py", "bench/*.md", "bin/*", "playground/*.*")
+SOURCES = (
+    "src/palitune/**/*.py",
+    "src/palitune/**/*.html",
+    "src/palitune/**/*.js",
+    "bench/*.py",
+    "bench/*.md",
+    "bin/*",
+    "playground/*.*",
+)
 PAGES = ("README.md", "docs/*.md", "compose.yaml", "Dockerfile", "pyproject.toml", ".ci/run")
 
 

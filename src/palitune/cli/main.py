@@ -42,6 +42,7 @@ COMMANDS = {
     "filter": ("filter", "of what inference wrote, the lines to train on"),
     "report": ("report", "evaluate answers: a page, text or JSON"),
     "compare": ("compare", "what changed between models, and whether it is more than chance"),
+    "ab": ("ab", "which of two models' answers people prefer: a page to vote on, and the tally"),
     "failures": ("failures", "all wrong answers, the most confident first, with text and image"),
     "threshold": ("threshold", "choose from which p_yes on a model says yes"),
     "prompts": ("prompts", "score every prompt of a file on the same data, before any training"),

@@ -2,7 +2,7 @@
 
 import collections
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from palitune.labels import LABELS, plain, plain_set
 
 MOST_CLASSES = 64
 MOST_NAMED = 200  # characters of a text in a message
+Identity = tuple[Hashable, str]  # what an example is about, and its label
 
 
 def ask_first() -> str:
@@ -237,36 +238,56 @@ def located(found: Iterable[Example], path: Path, where: FolderSettings) -> list
 
 
 def same_records(first: Answers, second: Answers) -> tuple[Answers, Answers]:
-    """Both in the first's order, without what only one of them has, which is counted on stderr.
+    """Both in the first's order, without what only one of them has, which is counted on stderr. As `paired`."""
+    pairs = paired(first.examples, second.examples, (first.name, second.name))
+    tell_of_repeated(first.name, first.examples, [one.text for one in first.predictions])
+    return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
 
-    Examples are the same if their image or text, prompt and label are.
+
+def of_example(example: Example) -> Identity:
+    """What two examples with one label have in common that are the same: image or text, and prompt; and the label."""
+    return example.key, example.label
+
+
+def paired(
+    first: Sequence[Example],
+    second: Sequence[Example],
+    names: tuple[str, str],
+    identity: Callable[[Example], Identity] = of_example,
+) -> list[tuple[int, int]]:
+    """The places in both of each example that both have, in the first's order; the others are counted on stderr.
+
+    Args:
+      names: of the files that they are from.
+      identity: what examples have in common that are the same, and what is right of them.
 
     Raises:
       BadDataError: they have no record in common, or labels differ.
     """
-    places: dict[tuple[str, ...], collections.deque[int]] = collections.defaultdict(collections.deque)
-    labels: dict[tuple[str, str], tuple[str, str]] = {}
-    for index, record in enumerate(second.examples):
-        places[*record.key, plain(record.label)].append(index)
-        labels[record.key] = record.label, record.where
+    places: dict[Identity, collections.deque[int]] = collections.defaultdict(collections.deque)
+    labels: dict[Hashable, tuple[str, str]] = {}
+    for index, record in enumerate(second):
+        key, label = identity(record)
+        places[key, plain(label)].append(index)
+        labels[key] = label, record.where
     pairs = []
-    for index, record in enumerate(first.examples):
-        if others := places[*record.key, plain(record.label)]:
+    for index, record in enumerate(first):
+        key, label = identity(record)
+        if others := places[key, plain(label)]:
             pairs.append((index, others.popleft()))
-        elif (other := labels.get(record.key)) and plain(other[0]) != plain(record.label):
+        elif (other := labels.get(key)) and plain(other[0]) != plain(label):
             name = record.subject[:MOST_NAMED]
-            what = f'the label of {name} is "{other[0]}" here and "{record.label}" at {record.where}'
+            what = f'the label of {name} is "{other[0]}" here and "{label}" at {record.where}'
             raise BadDataError(what, where=other[1], hint="Compare answers to the same records")
     if not pairs:
-        names = {record.subject for record in first.examples} & {record.subject for record in second.examples}
-        thing = "image" if any(record.images for record in second.examples) else "text"
-        what = f"no {'question about an ' if names else ''}{thing} is also in {first.name}"
-        raise BadDataError(what, where=second.name, hint="Compare answers to the same records, both TSV or both JSONL")
-    for one in (first, second):
-        if len(pairs) < len(one.predictions):
-            console.note(f"{one.name}: {len(one.predictions) - len(pairs)} records are not in the other file")
-    _tell_of_repeated(first)
-    return _some(first, [index for index, _ in pairs]), _some(second, [index for _, index in pairs])
+        subjects = {record.subject for record in first} & {record.subject for record in second}
+        thing = "image" if any(record.images for record in second) else "text"
+        what = f"no {'question about an ' if subjects else ''}{thing} is also in {names[0]}"
+        raise BadDataError(what, where=names[1], hint="Compare answers to the same records, both TSV or both JSONL")
+    for name, every in zip(names, (first, second), strict=True):
+        if len(pairs) < len(every):
+            console.note(f"{name}: {len(every) - len(pairs)} records are not in the other file")
+    return pairs
 
 
 def _some(found: Answers, indices: Sequence[int]) -> Answers:
@@ -275,14 +296,21 @@ def _some(found: Answers, indices: Sequence[int]) -> Answers:
     )
 
 
-def _tell_of_repeated(found: Answers) -> None:
-    """Says that examples cannot be told apart, if one image has several answers."""
-    said: dict[tuple[str, str, str], set[str]] = collections.defaultdict(set)
-    for one in found.predictions:
-        example = one.example
-        said[*example.key, plain(example.label)].add(plain(one.text))
-    if several := [name for name, answers in said.items() if len(answers) > 1]:
-        things = "images" if any(one.images for one in found.examples) else "texts"
-        first = several[0][0][:MOST_NAMED]
+def tell_of_repeated(
+    name: str,
+    examples: Sequence[Example],
+    answers: Sequence[str],
+    identity: Callable[[Example], Identity] = of_example,
+) -> None:
+    """Says that examples of a file cannot be told apart, if one image or text has several answers."""
+    said: dict[Identity, set[str]] = collections.defaultdict(set)
+    subjects: dict[Identity, str] = {}
+    for example, answer in zip(examples, answers, strict=True):
+        key, label = identity(example)
+        said[key, plain(label)].add(plain(answer))
+        subjects[key, plain(label)] = example.subject
+    if several := [one for one, texts in said.items() if len(texts) > 1]:
+        things = "images" if any(one.images for one in examples) else "texts"
+        first = subjects[several[0]][:MOST_NAMED]
         what = f"{len(several)} {things} come more than once with different answers, the first is {first}"
-        console.note(f"{found.name}: {what}; they are paired in order (JSONL also tells questions apart)")
+        console.note(f"{name}: {what}; they are paired in order (JSONL also tells questions apart)")

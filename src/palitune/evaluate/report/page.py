@@ -82,13 +82,13 @@ def _changed(one: Summary) -> list[tuple[Item, bool]]:
     return [(one.items[flip.record], flip.is_better) for flip in flips[: max(24, len(one.wrong))]]
 
 
-def thumbnail(path: Path, where: str | None = None) -> str | None:
+def thumbnail(path: Path, where: str | None = None, longer_side: int = THUMBNAIL) -> str | None:
     """A small image as a data address; None if the image cannot be read. `where` names it in messages."""
     try:
         image = decoder.decode(path, where, most=LARGEST)
     except PalituneError:
         return None
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    image.thumbnail((longer_side, longer_side))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=QUALITY)
     return address(buffer.getvalue(), "jpeg")

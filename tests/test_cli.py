@@ -1,7 +1,5 @@
 """The main job at the shell: the stages in playground/, their outputs, and what bad input gets."""
 
-import argparse
-import importlib
 import json
 import re
 import shutil
@@ -17,6 +15,7 @@ from conftest import REPOSITORY, Once, Run
 from PIL import Image
 
 from palitune.checkpoint import npz
+from palitune.ending import Ending
 
 LINE = re.compile(r"step: \d+/\d+   lr: \d\.\d{5}   loss: \d+\.\d{4}")
 BLOCK = re.compile(
@@ -405,15 +404,10 @@ def test_debug_shows_where(playground: Path, run: Run) -> None:
 
 def test_a_device_without_memory_left_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A real allocation that no machine can serve, through the same door as any command."""
-
-    def run(args: argparse.Namespace) -> None:
-        jnp.zeros(1 << 46, jnp.uint8).block_until_ready()
-
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    args = argparse.Namespace(debug=False, quiet=False)
-    ending = importlib.import_module("palitune.cli.main")._Ending(args, "palitune learn")
+    ending = Ending("palitune learn", debug=False)
     with ending:
-        run(args)
+        jnp.zeros(1 << 46, jnp.uint8).block_until_ready()
     for number, handler in before.items():
         signal.signal(number, handler)
     shown = capsys.readouterr().err

@@ -38,6 +38,7 @@ from palitune.train.evaluation import Evaluation, Evaluator
 UNTRAINED = "zero trained"
 EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 RIGHT = "right"  # of free text, the only class
+Known = dict[tuple[Hashable, str], list[Prediction]]  # predictions by what decides them: what is asked, and of what
 
 
 def whole_of(
@@ -136,35 +137,28 @@ class SetEvaluator:
     def __call__(self, params: Flat, label: str) -> None:
         """Evaluates all parameters of a model, and prints a block for every set under a label."""
         self.last = {}
-        known: dict[tuple[Hashable, str], list[Prediction]] = {}  # by what decides it
+        known: Known = {}
         for path, records in self.sets.items():
             if not self.classes:
                 self.last[path] = self._written(params, path, records, label)
                 continue
             self.last[path] = self.predictor.predict_all(records, params=params)
-            known |= {(r.about, r.prompt): said for r, said in by_example(self.last[path])}
+            known |= _by_what_is_asked(self.last[path])
             self._print(path, self.last[path], label)
         for path, records in self.whole.items() if self.classes else ():
             new = [record for record in records if (record.about, record.prompt) not in known]
             if new:
-                found = self.predictor.predict_all(new, params=params)
-                known |= {(r.about, r.prompt): said for r, said in by_example(found)}
-            # Another example of the same image and prompt may have another label.
-            answers = [
-                one._replace(example=record, target=target)
-                for record in records
-                for one, target in zip(known[record.about, record.prompt], record.targets, strict=False)
-            ]
-            self._print(path, answers, label)
+                known |= _by_what_is_asked(self.predictor.predict_all(new, params=params))
+            self._print(path, _answers(records, known), label)
         if label == UNTRAINED:
             self.first = self.last
 
     def tell(self, predictions: Sequence[Prediction], label: str) -> None:
         """Prints a block for every set, of predictions of its examples that are there already."""
-        said = {id(example): several for example, several in by_example(predictions)}
+        known = _by_what_is_asked(predictions)
         self.last = {}
         for path, records in (*self.sets.items(), *self.whole.items()):
-            found = [one for record in records for one in said.get(id(record), ())]
+            found = _answers([one for one in records if (one.about, one.prompt) in known], known)
             if found and path in self.sets:
                 self.last[path] = found
             if found:
@@ -244,6 +238,19 @@ class SetEvaluator:
         blocks = self.blocks[path]
         about = text_report.summarize(title, facts, blocks, written, len(records), len(wrong), learned)
         text_report.write(folder.report, about, quiet)
+
+
+def _by_what_is_asked(predictions: Sequence[Prediction]) -> Known:
+    return {(example.about, example.prompt): said for example, said in by_example(predictions)}
+
+
+def _answers(records: Sequence[Example], known: Known) -> list[Prediction]:
+    """The predictions of examples of which it is known what is said of the same; another may have another label."""
+    return [
+        one._replace(example=record, target=target)
+        for record in records
+        for one, target in zip(known[record.about, record.prompt], record.targets, strict=False)
+    ]
 
 
 def _named(path: Path) -> str:

@@ -77,10 +77,10 @@ def losses_of(printed: str) -> dict[int, float]:
 
 def accuracies(folder: Path, name: str, file: Path, losses: Mapping[int, float]) -> dict[str, float]:
     """Of the members of an ensemble, of all of them together, of their mean, and of the best by validation loss."""
-    from palitune import Predictor
     from palitune.checkpoint import manifest
     from palitune.data import dataset_files
     from palitune.evaluate.confusion import is_right
+    from palitune.infer.predictor import Predictor
     from palitune.models import ensemble
     from palitune.run import combination
 

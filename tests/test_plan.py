@@ -186,3 +186,15 @@ def test_the_command(run: Run, tmp_path: Path) -> None:
         assert failed.returncode in (2, 66)
         assert message in failed.stderr
         assert len(failed.stderr.splitlines()) == 1
+
+
+def test_an_ensemble_takes_its_members_beside_one_base(run: Run, tmp_path: Path) -> None:
+    found = {}
+    for members in (1, 4):
+        options = ("--method", "attention", "--batches", "1", "--estimate", "--json", "--ensemble", str(members))
+        done = run("palitune", "plan", "--variant", "paligemma-3b-224", *options, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (found[members],) = json.loads(done.stdout)["ensembles"]
+    own = 18 * (2048 * 2048 * 2 + 2 * 2048 * 256) * 2  # bytes of a member's attention in 16 bit
+    assert found[4]["weights"] - found[1]["weights"] == 3 * own
+    assert found[4]["activations"] > 3 * found[1]["activations"]

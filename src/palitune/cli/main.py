@@ -86,8 +86,8 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> NoRe
     name = os.path.basename(sys.argv[0])
     try:
         run, args, program = _read(command, sys.argv[1:] if arguments is None else arguments)
-    except SystemExit as end:  # of --help, --version and mistakes
-        sys.exit(ending.flushed(end.code, name))
+    except SystemExit as over:  # of --help, --version and mistakes
+        sys.exit(ending.flushed(over.code, name))
     except Stopped as stopped:
         ending.leave(stopped, name)
     end = ending.Ending(program, debug=args.debug)

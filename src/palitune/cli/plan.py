@@ -84,6 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="(default: %(default)s)")
     text = "include the image encoder, whose features otherwise come from cache/features/"
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)
+    text = "also show what N models of a method take when they answer together (learn --repeat N)"
+    parser.add_argument("--ensemble", type=values.positive_int, metavar="N", help=text)
     parser.add_argument("--estimate", action="store_true", help="estimate even where the step can be compiled")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     # The batch sizes are those of --batches; other settings that change no memory are left out.
@@ -112,6 +114,7 @@ def run(args: argparse.Namespace) -> None:
     from palitune.infer.loading import set_up_jax
 
     set_up_jax()
+    from palitune.infer import answering_memory
     from palitune.train import plan_table
 
     name, work = _work(args)
@@ -126,6 +129,8 @@ def run(args: argparse.Namespace) -> None:
             for size in made.add(dataclasses.replace(settings, method=method), wanted):
                 bar.set_postfix_str(f"{method}, batch {size}")
                 bar.update()
+            if args.ensemble:
+                made.add_ensemble(args.ensemble, answering_memory.of(made.latest, args.ensemble, made.sharding))
     print(json.dumps(made.as_json()) if args.json else made.text())
 
 

@@ -123,8 +123,8 @@ def _by_fine_tuning(found: "Sequence[Example]", classes: tuple[str, ...], args: 
     """Probabilities of models that were fine-tuned with the options typed here."""
     import signal
 
-    from palitune.cli.main import signals
     from palitune.config.run_config import RunConfig
+    from palitune.ending import signals
     from palitune.errors import ResumableError, Stopped
     from palitune.run import out_of_fold
 

@@ -132,6 +132,27 @@ def log_likelihoods(
     return jnp.sum(logp * tree.real, axis=-1)
 
 
+def scores_of(
+    config: ModelSpec, tree: LabelTree, labels: int, dtype: DTypeLike
+) -> Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]]:
+    """What computes the scores float32[B, Q, L] of each question's labels, of flat parameters and prompts.
+
+    Args:
+      tree: of all questions with their labels.
+      labels: L, of each question.
+    """
+
+    def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B Q L"]:
+        def of_one(nested: Params) -> Float32[Array, "B Q L"]:
+            zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
+            found = log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
+            return found.reshape(len(found), -1, labels)
+
+        return ensemble.averaged(trees.unflatten(params), of_one)
+
+    return scores
+
+
 class Scorer:
     """The log-likelihood of each label of each question, float32[Q, L] of a prompt, up to a constant of each question.
 
@@ -168,14 +189,7 @@ class Scorer:
         self.patches, self.width = config.num_image_tokens, config.llm.width
         self.batch_size = batches.together(len(tree.branches.tokens), batch_size, self.patches)
 
-        def scores(params: Flat, prompts: batches.Prompts) -> Float32[Array, "B Q L"]:
-            def of_one(nested: Params) -> Float32[Array, "B Q L"]:
-                zimg = multimodal.image_tokens(config, nested, prompts.image, dtype)
-                found = log_likelihoods(config, nested, zimg, text_of(prompts), tree, relative=True)
-                return found.reshape(len(found), len(asked), len(labels))
-
-            return ensemble.averaged(trees.unflatten(params), of_one)
-
+        scores = scores_of(config, tree, len(labels), dtype)
         self.scores: Callable[[Flat, batches.Prompts], Float32[Array, "B Q L"]] = program(scores, placement)
 
     def __call__(self, params: Flat, questions: Iterable[Question | None]) -> Iterator[Float32[HostArray, "Q L"]]:

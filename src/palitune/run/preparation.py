@@ -18,7 +18,8 @@ from palitune.data.example import Example
 from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import YES_NO, LabelSet
 from palitune.data.prediction import MadeWith
-from palitune.errors import UsageError
+from palitune.errors import ConfigurationError, UsageError
+from palitune.infer import answering_memory
 from palitune.infer.asked import check_images, tell_of_questions
 from palitune.infer.loading import Model, announce, files_of, load, require_single
 from palitune.infer.opening import ImagesOfModel, image_source
@@ -31,10 +32,10 @@ from palitune.run.fold_data import FoldData
 from palitune.run.folder import RunFolder
 from palitune.run.folds import Folds
 from palitune.run.reproduce import Asked
-from palitune.run.sweep import DISTIL, Trial, Trials
+from palitune.run.sweep import DISTIL, ENSEMBLE, Trial, Trials
 from palitune.run.training_setup import TrainingSetups
 from palitune.run.trial_queue import TrialQueue
-from palitune.train import step_shapes
+from palitune.train import plan, step_shapes
 
 RULES = ("weight_decay", "learning_rate_scale")
 NEW_ADAPTERS = ("lora_rank", "lora_alpha", "lora_targets")
@@ -181,9 +182,31 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
     made = MadeWith(labels.labels, prompt=first.prompt, model=source.stem, positive=first.positive)
     folds = Folds(setups, folded.examples, folded.places, made, config.quiet) if config.folds else None
+    trials = _fitting(trials, setups, first, config.quiet)
     teach = distillation.teacher(setups, unlabelled, config.quiet) if trials.how == DISTIL else None
     queue = TrialQueue(trials, configured, setups, folds, teach)
     return Preparation(model, images, sets, whole, train_file, queue, configured, first, facts, folded.untouched)
+
+
+def _fitting(trials: Trials, setups: TrainingSetups, config: TrainingConfig, quiet: bool) -> Trials:
+    """The trials, of which the best is kept where an ensemble of them would not fit and nobody has asked for one.
+
+    Raises:
+      ConfigurationError: somebody has.
+    """
+    if trials.how not in (ENSEMBLE, DISTIL) or (limit := plan.device_memory()) is None:
+        return trials
+    needed = answering_memory.estimate(setups.work(config), trials.members).peak
+    if needed <= limit * plan.SAFETY:
+        return trials
+    what = (
+        f"an ensemble of {trials.members} needs {needed / 1e9:.1f} GB, and {limit / 1e9:.1f} GB are free on the device"
+    )
+    if trials.is_asked:
+        raise ConfigurationError(what, hint="Use --combine best or soup, --method lora, or fewer trials")
+    if not quiet:
+        note(f"note: {what}: the best trial is kept")
+    return trials.with_best()
 
 
 def _tell_of_waiting(size: int) -> None:

@@ -124,10 +124,20 @@ class Trials:
 
     def of(self, labels: LabelSet) -> "Trials":
         """The same trials of data with these labels: of free text, whose writing costs most, the best one is kept."""
+        return self.with_best() if labels.labels is None and not self.is_asked else self
+
+    def with_best(self) -> "Trials":
+        """The same trials, of which the best is kept."""
         found = copy.copy(self)
-        if labels.labels is None and not self.is_asked:
-            found.how = BEST
+        found.how = BEST
         return found
+
+    @property
+    def members(self) -> int:
+        """How many trials are combined at most."""
+        if self.folds and self.repeat == 1:
+            return self.folds
+        return self.repeat if self.repeat > 1 else min(combination.MOST, max(2, self.count // 2))
 
     @property
     def joins_folds(self) -> bool:

@@ -37,6 +37,17 @@ class PlanRow(TypedDict):
     least_sent: NotRequired[int]  # and those that it has to
 
 
+class EnsembleRow(TypedDict):
+    """What several models of a method take when they answer together: memory in bytes."""
+
+    method: str
+    members: int
+    weights: int
+    activations: int
+    peak: int
+    fits: bool
+
+
 class PlanJson(TypedDict):
     """The whole table."""
 
@@ -48,6 +59,7 @@ class PlanJson(TypedDict):
     devices: NotRequired[int]
     rows: list[PlanRow]
     largest_batch: dict[str, int]
+    ensembles: NotRequired[list[EnsembleRow]]
 
 
 @dataclasses.dataclass
@@ -69,11 +81,13 @@ class PlanTable:
     devices: int = 1
     rows: list[PlanRow] = dataclasses.field(default_factory=list)
     largest: dict[str, int] = dataclasses.field(default_factory=dict)
+    ensembles: list[EnsembleRow] = dataclasses.field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.room = self.memory - cards.RESERVED
         self.limit = self.room * plan.SAFETY  # which learning holds itself to as well
         self.sharding: Sharding | None = None
+        self.latest = self.work
         if self.devices > 1:
             found = cards.several(self.card, self.devices) if self.compiling else jax.devices()[: self.devices]
             self.work = self.work._replace(placement=Placement(found, dtype=self.work.dtype))
@@ -92,6 +106,7 @@ class PlanTable:
         config = training(settings, quantize=usual, quantize_embeddings=kept.quantize_embeddings)
         has_features = self.work.features and not METHODS[config.method].trains_image_encoder
         work = self.work._replace(config=config, features=has_features)
+        self.latest = work
         largest = plan.largest_batch(work, self.room) // self.devices * self.devices
         for size in batches:
             each = step_shapes.with_batch(work, size)
@@ -106,6 +121,21 @@ class PlanTable:
                 self.rows[-1]["sent"] = communication.sent(program.as_text() or "").total()
             yield size
         self.largest[config.method] = self._proven(work, largest) if self.compiling else largest
+
+    def add_ensemble(self, members: int, memory: Memory) -> None:
+        """Adds what so many models of the last method take when they answer together."""
+        method = self.rows[-1]["method"]
+        fits = memory.peak <= self.limit
+        self.ensembles.append(
+            EnsembleRow(
+                method=method,
+                members=members,
+                weights=memory.weights,
+                activations=memory.temporaries,
+                peak=memory.peak,
+                fits=fits,
+            )
+        )
 
     def _row(self, work: Work, method: str, size: int, memory: Memory) -> PlanRow:
         row: PlanRow = {
@@ -164,6 +194,8 @@ class PlanTable:
         }
         if self.devices > 1:
             found["devices"] = self.devices
+        if self.ensembles:
+            found["ensembles"] = self.ensembles
         return found
 
     def text(self) -> str:
@@ -193,6 +225,10 @@ class PlanTable:
         for method, size in self.largest.items():
             more = " or more" if size >= plan.LARGEST_BATCH else ""
             lines.append(f"largest batch that fits, {method}: {size or 'none'}{more}")
+        for both in self.ensembles:
+            needs = f"{both['peak'] / 1e9:.2f} GB, {both['weights'] / 1e9:.2f} of them weights"
+            outcome = "fits" if both["fits"] else "does not fit"
+            lines.append(f"an ensemble of {both['members']}, {both['method']}: answers with {needs}: {outcome}")
         if self.compiling:
             lines.append("counted by XLA in the step compiled for this card")
         else:

@@ -59,6 +59,7 @@ class Manifest(TypedDict, total=False):
     config: dict[str, object]
     dtypes: dict[str, str]
     learned: Learned
+    chosen: Learned
     made_from: str
     licence: str
     combined: Combined
@@ -85,6 +86,7 @@ def text(
     config: Mapping[str, object],
     data: str,
     learned: Learned | None = None,
+    chosen: Learned | None = None,
     model: Mapping[str, object] | None = None,
     made_from: str | None = None,
     licence: str | None = None,
@@ -97,7 +99,8 @@ def text(
       dtypes: of every array by path, because a `.npy` file knows no bfloat16.
       config: of the run.
       data: what it learned from.
-      learned: the images of all that, by content: `learned.as_json`.
+      learned: the images of all that, by content: `trained_images.as_json`.
+      chosen: likewise those by which steps and trials were chosen.
       model: the model, where the arrays' shapes do not tell which it is: `spec_json.of_model`.
       made_from: of a whole checkpoint, the name of what it was trained from.
       licence: of the weights, as Hugging Face calls it.
@@ -111,6 +114,7 @@ def text(
         "dtypes": {path: str(np.dtype(dtype)) for path, dtype in dtypes.items()},
         **({"model": dict(model)} if model else {}),
         **({"learned": learned} if learned else {}),
+        **({"chosen": chosen} if chosen and chosen["images"] else {}),
         **({"made_from": made_from} if made_from else {}),
         **({"licence": licence} if licence else {}),
         **({"combined": combined} if combined else {}),
@@ -133,6 +137,7 @@ def comment(content: str) -> bytes:
     found = json.dumps(short, ensure_ascii=False).encode()
     if len(found) > LONGEST_COMMENT:
         short.pop("learned", None)
+        short.pop("chosen", None)
         short[BESIDE] = hashlib.sha256(content.encode()).hexdigest()
         found = json.dumps(short, ensure_ascii=False).encode()
     return found if len(found) <= LONGEST_COMMENT else b""

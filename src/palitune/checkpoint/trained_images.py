@@ -1,4 +1,4 @@
-"""Which images and texts a model has learned from, by content: so that nobody takes for new what it has seen.
+"""Which images and texts a model has learned from, or was chosen on, so that nobody takes for new what it knows.
 
 A checkpoint's manifest has the first bytes of the SHA-256 of each image's file, or of each text. That is enough to
 recognise them, and tells nothing else of them; a copy of the checkpoint alone has it too.
@@ -9,12 +9,16 @@ import functools
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from palitune.checkpoint import manifest
 
 SIZE = 6  # bytes of a mark: of 100,000 images and as many others one in 30,000 times two are taken for the same
 MOST = 100_000  # marks that a manifest has, 0.8 MB; of more images the smallest marks, which are a random sample
+
+
+LEARNED: Literal["learned"] = "learned"  # in a manifest
+CHOSEN: Literal["chosen"] = "chosen"
 
 
 class Known(NamedTuple):
@@ -64,9 +68,13 @@ def as_json(known: Known) -> manifest.Learned:
     return {"images": known.images, "marks": base64.b64encode(b"".join(sorted(known.marks))).decode()}
 
 
-def read(checkpoint: Path) -> Known:
-    """What a checkpoint has learned from as far as its manifest tells. Raises BadDataError as `manifest.read`."""
-    content = manifest.read(checkpoint).get("learned")
+def read(checkpoint: Path, how: Literal["learned", "chosen"] = LEARNED) -> Known:
+    """What a checkpoint has learned from as far as its manifest tells. Raises BadDataError as `manifest.read`.
+
+    Args:
+      how: or else what its steps and trials were chosen on.
+    """
+    content = manifest.read(checkpoint).get(how)
     try:
         packed = base64.b64decode(content["marks"], validate=True)  # type: ignore[index]
         images = int(content["images"])  # type: ignore[index]

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from palitune import console
 from palitune.data.prediction import MadeWith
@@ -22,6 +22,25 @@ from palitune.storage import atomic_files
 VERSION = 1
 OFTEN_EMPTY = ("thresholds", "positive")  # of what they were made with
 LARGEST = 1 << 20  # bytes of a file beside answers
+
+
+class Seen(NamedTuple):
+    """How many of some records a model has learned from, and how many of the others it was chosen on."""
+
+    records: int = 0
+    learned: int = 0
+    chosen: int = 0
+
+    def text(self, of: str, least: str = "") -> str:
+        """A part of a sentence, such as "has learned from 6 and was chosen on 4 of these 10 images"; else nothing.
+
+        Args:
+          of: what the records are, in the plural.
+          least: where more may have been learned from, words that say so.
+        """
+        said = [f"has learned from {least}{self.learned}"] if self.learned else []
+        said += [f"was chosen on {self.chosen}"] if self.chosen else []
+        return f"{' and '.join(said)} of these {self.records} {of}" if said else ""
 
 
 def beside(path: Path) -> Path:
@@ -49,6 +68,15 @@ def read(path: Path, quiet: bool = False) -> MadeWith | None:
             return None
         return made
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def read_seen(path: Path) -> Seen | None:
+    """How many of the records of a file of answers its model knew; None where nothing tells. Ask `read` first."""
+    try:
+        seen = json.loads(beside(path).read_bytes())["seen"]
+        return Seen(*(int(seen[name]) for name in Seen._fields))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -92,13 +120,19 @@ class AnswerSource:
                 return cls(path)
         return cls(None)
 
-    def write(self, made: MadeWith) -> None:
-        """Writes the file beside the answers; where it cannot be written, the answers do without."""
+    def write(self, made: MadeWith, seen: Seen | None = None) -> None:
+        """Writes the file beside the answers; where it cannot be written, the answers do without.
+
+        Args:
+          seen: how many of the records the model knew, where all of them were counted.
+        """
         if self.path is None:
             return
         with contextlib.suppress(PalituneError, OSError):
             told = {name: value for name, value in made._asdict().items() if name not in OFTEN_EMPTY or value}
             content = {"version": VERSION, "sha256": _sha256(self.path), "made": told}
+            if seen is not None:
+                content["seen"] = seen._asdict()
             atomic_files.write(beside(self.path), json.dumps(content, ensure_ascii=False, indent=1).encode() + b"\n")
 
 

@@ -186,6 +186,7 @@ def _write_manifest(made: Path, source: _Source, card: Card, *, whole: bool) -> 
             config=manifest.without_quantization(known["config"]) if whole else known["config"],
             data="",  # a folder of this machine
             learned=known.get("learned"),
+            chosen=known.get("chosen"),
             made_from=card.base,
             licence=model_card.licence(card),
         )

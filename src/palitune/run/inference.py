@@ -103,7 +103,7 @@ def _answer(config: PredictorConfig, wanted: Wanted) -> None:
             written = asked.done + _write(asked.new(answers), total, out, made.labels, wanted)
             asked.finish()
         finally:
-            source_of.write(made)
+            source_of.write(made, known.seen if not asked.done and wanted.shard is None else None)
         known.tell(wanted.data)
         shortener.tell(wanted.data, wanted.quiet)
     asked.tell_of_more()

@@ -10,17 +10,14 @@ from pathlib import Path
 import jax
 
 from palitune import hosts, workspace
-from palitune.checkpoint import delta, manifest, run_state, spec_json, trained_images
+from palitune.checkpoint import manifest, run_state
 from palitune.config import hosts as hosts_config
-from palitune.config.run_config import RunConfig, TrainingConfig
-from palitune.data import dataset_files
-from palitune.data.checks import seen_in_training
+from palitune.config.run_config import RunConfig
 from palitune.errors import DivergedError, MissingInputError, OutputExistsError, ResumableError, Stopped, UsageError
 from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
-from palitune.models.arrays import Weights
-from palitune.run import preparation, reproduce, run_result, supervision
+from palitune.run import description, preparation, reproduce, run_result, supervision
 from palitune.run.evaluation import UNTRAINED, SetEvaluator
 from palitune.run.folder import RunFolder, end_of
 from palitune.run.preparation import Preparation
@@ -189,27 +186,6 @@ def _trainer(
 ) -> Trainer:
     """What trains; the model has been evaluated before learning, if the run was not resumed after that."""
     model = run.model
-    known = trained_images.with_more(
-        trained_images.read(model.path), map(seen_in_training.learned_from, run.sets[run.data])
-    )
-
-    told = spec_json.of_model(model.sizes, model.checkpoint.leaves())
-
-    def describe(made_by: TrainingConfig, saved: Weights, combined: manifest.Combined | None) -> str:
-        learned_from = run.data.parent if run.data.stem in dataset_files.PARTS else run.data
-        base = delta.describe(model.checkpoint, workspace.name_of(model.path))
-        dtypes = {path: leaf.dtype for path, leaf in saved.items()}
-        learned = trained_images.as_json(known)
-        return manifest.text(
-            base=base,
-            dtypes=dtypes,
-            config=made_by.as_json(),
-            data=str(learned_from),
-            learned=learned,
-            model=told,
-            combined=combined,
-        )
-
     params = Opened(model, run.images).params()
     if saved is None:
         log.note(f"evaluating {sum(map(len, run.sets.values()))} records before learning")
@@ -217,7 +193,7 @@ def _trainer(
     trainable = METHODS[run.config.method].trainable
     frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
     follows = config.write is not None and not hosts.is_first()
-    trainer = Trainer(run.queue, frozen, log, evaluator, describe, config.save_every, follows=follows)
+    trainer = Trainer(run.queue, frozen, log, evaluator, description.describer(run), config.save_every, follows=follows)
     if saved is not None and config.write is not None:
         trainer.resume(saved, _folder_of(config.write))
     elif config.resume:

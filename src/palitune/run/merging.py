@@ -76,6 +76,7 @@ def _manifest(known: manifest.Manifest, spec: ModelSpec, whole: Mapping[str, Sto
         config=manifest.without_quantization(known.get("config") or training().as_json()),
         data=known.get("data", ""),
         learned=known.get("learned"),
+        chosen=known.get("chosen"),
         model=spec_json.of_model(spec, whole),
         made_from=(known.get("base") or {}).get("name") or known.get("made_from"),
         licence=known.get("licence"),

@@ -127,6 +127,8 @@ class Preparation(NamedTuple):
     configured: Configured
     config: TrainingConfig  # of the first trial, for what all have in common
     facts: dict[str, object]  # what the run depends on: the content of config.json
+    learned: list[Example]  # everything that is learned from
+    chosen_on: list[Example]  # by which steps and trials are chosen
     untouched: list[Example]  # of a run in folds, what the result is evaluated on at the end
 
 
@@ -180,12 +182,41 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     features = config.features and not _needs_pixels(configs)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
-    made = MadeWith(labels.labels, prompt=first.prompt, model=source.stem, positive=first.positive)
-    folds = Folds(setups, folded.examples, folded.places, made, config.quiet) if config.folds else None
-    trials = _fitting(trials, setups, first, config.quiet)
-    teach = distillation.teacher(setups, unlabelled, config.quiet) if trials.how == DISTIL else None
-    queue = TrialQueue(trials, configured, setups, folds, teach)
-    return Preparation(model, images, sets, whole, train_file, queue, configured, first, facts, folded.untouched)
+    queue = _queue(trials, configured, setups, folded, unlabelled, first)
+    chosen_on = valid if valid_file else []
+    return Preparation(
+        model,
+        images,
+        sets,
+        whole,
+        train_file,
+        queue,
+        configured,
+        first,
+        facts,
+        [*train, *unlabelled],
+        chosen_on,
+        folded.untouched,
+    )
+
+
+def _queue(
+    trials: Trials,
+    configured: Configured,
+    setups: TrainingSetups,
+    folded: FoldData,
+    unlabelled: Sequence[Example],
+    first: TrainingConfig,
+) -> TrialQueue:
+    """The trainings of a run. Raises ConfigurationError where what they come to would not fit."""
+    quiet, folds = configured.config.quiet, None
+    if folded.places:
+        name, labels = setups.model.path.stem, configured.labels.labels
+        made = MadeWith(labels, prompt=first.prompt, model=name, positive=first.positive)
+        folds = Folds(setups, folded.examples, folded.places, made, quiet)
+    trials = _fitting(trials, setups, first, quiet)
+    teach = distillation.teacher(setups, unlabelled, quiet) if trials.how == DISTIL else None
+    return TrialQueue(trials, configured, setups, folds, teach)
 
 
 def _fitting(trials: Trials, setups: TrainingSetups, config: TrainingConfig, quiet: bool) -> Trials:

@@ -20,6 +20,7 @@ from palitune.evaluate.report.result_block import TrialResult
 from palitune.infer.loading import learning_params
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, Flat, Weights
+from palitune.run.description import Describe
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
 from palitune.run.progress import Progress
@@ -52,7 +53,7 @@ class Trainer:
         frozen: dict[str, jax.Array],
         log: RunLog,
         evaluate: Callable[[Flat, str], None],
-        describe: Callable[[TrainingConfig, Weights, manifest.Combined | None], str],
+        describe: Describe,
         save_every: int | None,
         *,
         follows: bool = False,

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from palitune.checkpoint import trained_images
+from palitune.data.answer_source import Seen
 from palitune.data.example import Example
 
 
@@ -19,12 +20,17 @@ def learned_from(example: Example) -> Path | str:
 
 
 class TrainedImageCounter:
-    """Counts examples with images or texts that a checkpoint was trained on, and says so on stderr."""
+    """Counts examples with images or texts that a checkpoint knows, and says so on stderr.
+
+    Attributes:
+      seen: what was counted since it was told last.
+    """
 
     def __init__(self, checkpoint: Path, quiet: bool = False) -> None:
         """Reads which images the checkpoint was trained on. Raises BadDataError as `manifest.read`."""
         self.known, self.name, self.quiet = trained_images.read(checkpoint), checkpoint.stem, quiet
-        self.examples = self.seen = self.texts = 0
+        self.chosen_on = trained_images.read(checkpoint, trained_images.CHOSEN)
+        self.seen, self.texts = Seen(), 0
 
     def watch(self, asked: Iterable[Example]) -> Iterator[Example]:
         """Yields the examples, and counts them; each must have the path of its image."""
@@ -34,23 +40,27 @@ class TrainedImageCounter:
 
     def add(self, example: Example) -> None:
         """Counts one example."""
-        self.examples += 1
+        thing, seen = learned_from(example), self.seen
+        learned = trained_images.count(self.known, [thing])
+        chosen = 0 if learned else trained_images.count(self.chosen_on, [thing])
+        self.seen = Seen(seen.records + 1, seen.learned + learned, seen.chosen + chosen)
         self.texts += not example.images
-        self.seen += trained_images.count(self.known, [learned_from(example)])
 
-    def tell(self, where: str) -> None:
-        """Prints a line about the examples of `where` if the checkpoint was trained on any, and counts from 0 again."""
-        if self.seen and not self.quiet:
+    def tell(self, where: str) -> Seen:
+        """Prints a line about the examples of `where` if the checkpoint knows any, and counts from 0 again."""
+        seen = self.seen
+        if (seen.learned or seen.chosen) and not self.quiet:
             least = "" if self.known.is_all else "at least "
-            things = "images" if not self.texts else "texts" if self.texts == self.examples else "images and texts"
-            what = f"{self.name} has learned from {least}{self.seen} of these {self.examples} {things}"
+            things = "images" if not self.texts else "texts" if self.texts == seen.records else "images and texts"
+            what = f"{self.name} {seen.text(things, least)}"
             print(f"{where}: {what}: how it does on them is not how it does on new ones", file=sys.stderr, flush=True)
-        self.examples = self.seen = self.texts = 0
+        self.seen, self.texts = Seen(), 0
+        return seen
 
 
-def tell(checkpoint: Path, where: str, asked: Iterable[Example], quiet: bool = False) -> None:
-    """Prints how many of some examples have images that a checkpoint was trained on, if there are any."""
+def tell(checkpoint: Path, where: str, asked: Iterable[Example], quiet: bool = False) -> Seen:
+    """Prints how many of some examples have images that a checkpoint was trained or chosen on, if there are any."""
     counter = TrainedImageCounter(checkpoint, quiet)
     for example in asked:
         counter.add(example)
-    counter.tell(where)
+    return counter.tell(where)

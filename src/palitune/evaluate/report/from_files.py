@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from palitune import console
 from palitune.checkpoint.operating_point import Stored
 from palitune.config.model import FolderSettings
-from palitune.data import dataset_files
+from palitune.data import answer_source, dataset_files
 from palitune.evaluate import answer_files, comparison
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.comparison import Comparison
@@ -90,8 +91,18 @@ def compare_files(
         dataset_files.require_data(file)
     first = answer_files.read(Path(files[0]), labels, quiet, positive)
     others = [answer_files.read(Path(file), first.outcomes.classes, quiet, positive) for file in files[1:]]
+    for one in (first, *others):
+        _tell_of_known(one, quiet)
     pairs = [answer_files.same_records(first, other) for other in others]
     return [(before, after, comparison.compare(before.outcomes, after.outcomes)) for before, after in pairs]
+
+
+def _tell_of_known(one: Answers, quiet: bool) -> None:
+    """Says on stderr how many of the records the model of some answers has learned from, or was chosen on."""
+    if quiet or one.made is None or (seen := answer_source.read_seen(Path(one.name))) is None:
+        return
+    if said := seen.text("records"):
+        console.note(f"{one.name}: {one.made.model} {said}: how it does on them is not how it does on new ones")
 
 
 def summarize_comparison(before: Answers, after: Answers, images: FolderSettings) -> Summary:

@@ -142,23 +142,19 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     frames = config.frames or manifest.frames(source, "middle")
     sets, labels = run_data.sets_of(config, source, in_folds)
     trials = trials.of(labels)
-    train_file, *others = sets
-    valid_file = others[0] if others else None
+    train_file, valid_file = next(iter(sets)), next(iter(list(sets)[1:]), None)
     train, base = [one for path in in_folds or [train_file] for one in sets[path]], manifest.quantization(source)
     configured = Configured(config, run_data.prompt_of(config, source, train), frames, len(train), labels, base)
     for trial in trials.known():  # what is wrong with the settings alone is said before a model is opened
         configured(trial)
-    model = load(source, config, quiet=config.quiet)
-    require_single(model.checkpoint, "learning")
-    if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
-        raise UsageError(f"-w {config.write} would replace the model that it learns from")
+    model = _opened(source, config, folder)
     sets = {path: run_data.shortened(found, model, config, path) for path, found in sets.items()}
     train, valid = sets[train_file], sets[valid_file or train_file]
     folded = FoldData([], [], [])
     if config.folds:
         folded = fold_data.parted(sets, config, config.folds, by_files=bool(in_folds))
         train = valid = folded.examples
-    count = sum(1 for _ in templates.separated(model.template, train))
+    count = len(list(templates.separated(model.template, train)))
     configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
     configs = [configured(trial) for trial in trials.known()]
     first = configs[0]
@@ -182,22 +178,29 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     features = config.features and not _needs_pixels(configs)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
-    queue = _queue(trials, configured, setups, folded, unlabelled, first)
-    chosen_on = valid if valid_file else []
     return Preparation(
-        model,
-        images,
-        sets,
-        whole,
-        train_file,
-        queue,
-        configured,
-        first,
-        facts,
-        [*train, *unlabelled],
-        chosen_on,
-        folded.untouched,
+        model=model,
+        images=images,
+        sets=sets,
+        whole=whole,
+        data=train_file,
+        queue=_queue(trials, configured, setups, folded, unlabelled, first),
+        configured=configured,
+        config=first,
+        facts=facts,
+        learned=[*train, *unlabelled],
+        chosen_on=valid if valid_file else [],
+        untouched=folded.untouched,
     )
+
+
+def _opened(source: Path, config: RunConfig, folder: RunFolder | None) -> Model:
+    """The model to learn from. Raises as `infer.loading.load`, and UsageError for one that cannot be learned from."""
+    model = load(source, config, quiet=config.quiet)
+    require_single(model.checkpoint, "learning")
+    if folder is not None and folder.target.resolve() in files_of(model.checkpoint):
+        raise UsageError(f"-w {config.write} would replace the model that it learns from")
+    return model
 
 
 def _queue(

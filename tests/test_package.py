@@ -39,9 +39,13 @@ def test_contents(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     shipped = [f"{name}/{file}" for name, files in catalogue.PACKAGED.items() for file in files]
+    shipped += [
+        f"evaluate/report/{name}" for name in ("page.html", "japanese.toml", "japanese.otf", "japanese.OFL.txt")
+    ]
     for name in ("py.typed", *shipped, "cli/learn.py"):
         assert f"palitune/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith(".OFL.txt") and "/licenses/" in name for name in names)
     assert not any(name.startswith(("tests", "bench")) for name in names)
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

@@ -83,7 +83,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
-        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log:
+        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved), config.lang) as log:
             evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
             trainer = _trainer(run, config, log, evaluator, saved)
             try:
@@ -260,10 +260,10 @@ def _finished(
     advice = _advice(run, log, evaluator, trainer, program)
     trainer.finish("finished")
     if config.report and folder is not None and run.config.labels:
-        evaluator.report(folder, config.quiet)
+        evaluator.report(folder, config.lang, config.quiet)
     elif config.report and folder is not None:
         assert trainer.kept is not None
-        evaluator.report_text(trainer.all_params(trainer.kept), folder, config.quiet)
+        evaluator.report_text(trainer.all_params(trainer.kept), folder, config.lang, config.quiet)
     return RunResult(
         folder.target if folder is not None else None,
         {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},
@@ -288,7 +288,7 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
         log.metrics.rows, facts, trial.of(asked) if run.trials.count > 1 else asked, program, progress.winner
     )
     for one in told:
-        log.event("advice", what=one.text, command=one.command)
+        log.event("advice", **one.as_row())
         for line in one.lines:
             log.note(line)
     return told

@@ -34,6 +34,9 @@ from palitune.models.spec import ModelSpec
 # and these programs add up in the order in which threads end. JAX is imported after this.
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
 
+# Pages are in English here, whatever the language of the person's shell.
+os.environ["LC_ALL"] = "C.UTF-8"
+
 # Code for the CPU is made in half the time by XLA's older emitters. A flag that an XLA does not know ends the process.
 EMITTERS = "xla_cpu_use_fusion_emitters"
 XLA = Path(str(distribution("jaxlib").locate_file("jaxlib/libjax_common.so")))

@@ -17,8 +17,9 @@ from palitune.config.settings import settings_of
 from palitune.config.value_kinds import Choice, Kind, Number, Text, Whole
 from palitune.data.example import Example, Target
 from palitune.data.prediction import Prediction
-from palitune.evaluate.advice import MOST, Advice, Answered, Facts, Lift, advise
+from palitune.evaluate.advice import MOST, Advice, advise
 from palitune.evaluate.loss_curve import curve_of
+from palitune.evaluate.run_facts import Answered, Facts, Lift
 from palitune.run import next_run
 
 pytestmark = pytest.mark.quick_programs

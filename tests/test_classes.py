@@ -25,6 +25,7 @@ from palitune.errors import BadDataError, MissingInputError, UsageError
 from palitune.evaluate import answer_files, answer_labels, class_threshold, metrics, per_class
 from palitune.evaluate.class_counts import ClassCounts, counts_of
 from palitune.evaluate.evaluation import evaluate
+from palitune.evaluate.language import IN_ENGLISH
 from palitune.evaluate.outcomes import outcomes_of
 from palitune.evaluate.report.result_block import MOST_IN_MATRIX, counts_block
 
@@ -237,7 +238,7 @@ def test_drawings_of_many_classes_have_their_names() -> None:
     matrix, rows, columns = curves._matrix(one)
     assert rows == columns == list(names)  # in the order given
     assert matrix.sum() == 60
-    drawn = curves.draw(one, metrics.with_intervals(one, 20))
+    drawn = curves.draw(one, metrics.with_intervals(one, 20), IN_ENGLISH)
     assert set(drawn) == {"confusion", "reliability", "unsure"}
     assert all(image.startswith(b"\x89PNG") for image in drawn.values())
     canvas.reason()  # what no font here has is told once

@@ -13,6 +13,7 @@ from palitune.data.demo import demo_data
 from palitune.data.example import Content, Example, Image, Message, Target
 from palitune.data.prediction import MadeWith
 from palitune.evaluate.failures import Counted, Failure, Failures, Pair
+from palitune.evaluate.language import IN_ENGLISH
 from palitune.evaluate.report import failures_page
 
 BAD = "<script>alert(1)</script>"
@@ -189,7 +190,7 @@ def test_texts_several_labels_and_markup() -> None:
     images = Example((Message("user", (Image(BAD), Image("b.png"), Content(BAD))),), (Target("rude"),), "b:2")
     found = [Failure("out.jsonl", text, Pair("", "yes", BAD), 0.75), Failure(BAD, images, Pair("rude", "no", ""))]
     files = [Counted("out.jsonl", 1, 4), Counted(BAD, 1, 1)]
-    content = failures_page.html(Failures(found, files, {one.pair: 1 for one in found}))
+    content = failures_page.html(Failures(found, files, {one.pair: 1 for one in found}), IN_ENGLISH)
     assert "<script" not in content
     assert "&lt;script&gt;" in content
     assert "\nsecond\\u202e line xxx" in content

@@ -39,9 +39,12 @@ def test_contents(built: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
     shipped = [f"{name}/{file}" for name, files in catalogue.PACKAGED.items() for file in files]
-    for name in ("py.typed", *shipped, "cli/learn.py", "evaluate/report/vote.html", "evaluate/report/vote.js"):
+    pages = ("page.html", "vote.html", "vote.js", "japanese.toml", "japanese.otf", "japanese.OFL.txt")
+    shipped += [f"evaluate/report/{name}" for name in pages]
+    for name in ("py.typed", *shipped, "cli/learn.py"):
         assert f"palitune/{name}" in names
     assert any(name.endswith("licenses/LICENSE") for name in names)
+    assert any(name.endswith(".OFL.txt") and "/licenses/" in name for name in names)
     assert not any(name.startswith(("tests", "bench")) for name in names)
     (sdist,) = built.glob("*.tar.gz")
     with tarfile.open(sdist) as archive:

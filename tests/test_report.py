@@ -12,6 +12,7 @@ from test_confusion import BLOCKS
 from palitune.data.demo import demo_data
 from palitune.data.example import Example
 from palitune.evaluate import metrics
+from palitune.evaluate.language import IN_ENGLISH
 from palitune.evaluate.report import curves, page, summary, text
 
 
@@ -110,7 +111,7 @@ def test_names_and_answers_cannot_become_markup(tmp_path: Path) -> None:
     records = [Example.of(f"{bad}{i}", label="yes", where=f"x:{i}") for i in range(3)]
     outcomes = metrics.outcomes_of(["yes", "no", "yes"], [bad, "yes", "no"], [0.2, 0.9, 0.4], ("yes", "no"))
     made = summary.summarize(bad, {"prompt": bad}, records, outcomes)
-    content = page.html(made, curves.draw(outcomes, made.figures))
+    content = page.html(made, curves.draw(outcomes, made.figures, IN_ENGLISH), IN_ENGLISH)
     assert "<script" not in content
     assert "&lt;script&gt;" in content
     assert "no image" in content
@@ -143,7 +144,7 @@ def test_nothing_to_judge_is_said(run: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
     made = summary.summarize("empty", {}, [], metrics.outcomes_of([], [], [], ("yes", "no")))
     assert "nothing can be said" in text.text(made)
-    assert "nothing can be said" in page.html(made, curves.draw(made.outcomes, made.figures))
+    assert "nothing can be said" in page.html(made, curves.draw(made.outcomes, made.figures, IN_ENGLISH), IN_ENGLISH)
 
 
 def test_json_says_what_the_text_says(run: Run, answers: Path) -> None:

@@ -15,6 +15,7 @@ from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.store import Stored as StoredArrays
 from palitune.config.quantization import EXACT, Quantization
 from palitune.errors import BadDataError
+from palitune.sentence import Sentence, recalled
 from palitune.storage import atomic_files, files
 
 LONGEST = 4_000  # characters of what it was chosen for
@@ -72,6 +73,8 @@ def write_file(file: Path, stored: Stored) -> None:
     """Writes an operating point into a file. Raises StorageError."""
     content = {**stored.point._asdict(), **stored._asdict()}
     del content["point"]
+    if isinstance(stored.chosen, Sentence):
+        content["sentence"] = stored.chosen.as_json()
     for name in ("positive", "thresholds"):
         if not content[name]:
             del content[name]
@@ -115,6 +118,7 @@ def read(path: Path) -> Stored | None:
             raise ValueError("it does not tell what it was chosen on")
         if not chosen.isprintable() or len(chosen) > LONGEST:
             raise ValueError("what it was chosen for is not a line of text")
+        chosen = recalled(chosen, content.get("sentence"))
         own = {str(name): _probability(value) for name, value in content.get("thresholds", {}).items()}
         temperatures = {str(name): float(value) for name, value in known.items()}
         if not all(0 < value < math.inf for value in temperatures.values()):

@@ -13,6 +13,7 @@ from palitune.cli import values
 from palitune.config.answering import AnsweringSettings, LabelSettings
 from palitune.config.model import RECORDS, FolderSettings, ImageSettings, ModelSettings, PromptSettings
 from palitune.config.name_kinds import Pairs
+from palitune.config.page import PageSettings
 from palitune.config.settings import Setting, Settings, groups_of, settings_of
 from palitune.config.value_kinds import Choice, Rules, Texts
 
@@ -68,6 +69,8 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse
     # Parsed once more without defaults: what is there then was typed.
     bare = vars(parser.parse_args(arguments, argparse.Namespace(**dict.fromkeys(vars(args)))))
     args.typed = {option for option, value in bare.items() if value is not None}
+    if "lang" in args.typed and not any(getattr(args, one, None) for one in ("output", "sheet", "report", "write")):
+        parser.error("--lang is the language of a page or a drawing, and none is written")
     return args
 
 
@@ -135,6 +138,13 @@ def add_images(parser: argparse.ArgumentParser) -> None:
 def add_labels(parser: argparse.ArgumentParser) -> None:
     """Which answers there are."""
     add(parser, AnsweringSettings, ("decode", "max_new_tokens", "threshold", "min_p"))
+
+
+def add_page(parser: argparse.ArgumentParser, text: str, usual: str | None = None) -> None:
+    """Where a page goes, and in which language; `text` is the help, and `usual` the page where none is named."""
+    parser.add_argument("-o", "--output", metavar="HTML", default=usual, help=text)
+    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    add(parser, PageSettings)
 
 
 def add_classes(parser: argparse.ArgumentParser, has_positive: bool = True) -> None:

@@ -34,9 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--flips", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="print JSON")
-    text = "also write a page of the last file against the first, with images"
-    parser.add_argument("-o", "--output", metavar="HTML", help=text)
-    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    arguments.add_page(parser, "also write a page of the last file against the first, with images")
     arguments.add_classes(parser)
     arguments.add_folder(parser)
 
@@ -72,9 +70,8 @@ def run(args: argparse.Namespace) -> None:
         if found.warning and (args.flips or args.json):
             console.note(f"{after.name}: WARNING: {found.warning}")
     if target is not None:
-        before, after, _ = pairs[-1]
-        made = from_files.summarize_comparison(before, after, arguments.folders(args))
-        page_files.write(target, made, args.quiet)
+        made = from_files.summarize_comparison(*pairs[-1][:2], arguments.folders(args))
+        page_files.write(target, made, args.lang, args.quiet)
 
 
 def _compare_several(args: argparse.Namespace, target: Path | None) -> None:
@@ -96,9 +93,5 @@ def _compare_several(args: argparse.Namespace, target: Path | None) -> None:
     if target is not None:
         from palitune.evaluate.report import several_report
 
-        before, after = pairs[-1]
-        title, facts = f"{after.name} against {before.name}", {"before": before.name, "after": after.name}
-        images = arguments.folders(args)
-        several_report.write(
-            target, several_report.summarize(title, facts, after, images=images, before=before), args.quiet
-        )
+        made = several_report.summarize_comparison(*pairs[-1], arguments.folders(args))
+        several_report.write(target, made, args.lang, args.quiet)

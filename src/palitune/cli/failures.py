@@ -26,8 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune failures` to its parser."""
     parser.epilog = EXAMPLES
     parser.add_argument("files", nargs="+", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
-    parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with texts and images")
-    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    arguments.add_page(parser, "also write a page with texts and images")
     parser.add_argument("--json", action="store_true", help="print everything as one document of JSON")
     text = "also list the answers that are less likely than this, right or wrong, as unsure"
     parser.add_argument("--min-p", type=values.probability, metavar="P", help=text)
@@ -58,7 +57,7 @@ def run(args: argparse.Namespace) -> None:
     if page is not None:
         from palitune.evaluate.report import failures_page
 
-        failures_page.write(page, found, args.quiet)
+        failures_page.write(page, found, args.lang, args.quiet)
     if not args.quiet:
         for line in found.counts():
             console.note(line)

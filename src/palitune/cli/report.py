@@ -32,9 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
     parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
     parser.add_argument("--before", metavar="FILE", help="answers of another model to the same examples")
-    text = "the page to write (report.html); its drawings are PNG files beside it"
-    parser.add_argument("-o", "--output", metavar="HTML", help=text)
-    parser.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    arguments.add_page(parser, "the page to write (report.html); its drawings are PNG files beside it", "report.html")
     parser.add_argument("--text", action="store_true", help="print it for a terminal instead")
     parser.add_argument("--json", action="store_true", help="print it as JSON instead")
     text = "wrong answers shown as images, and half as many uncertain ones (60)"
@@ -52,16 +50,15 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate import several_answers, stored_threshold
     from palitune.evaluate.report import from_files, page_files, summary
 
-    if (args.text or args.json) and args.output:
-        raise UsageError("-o is for the page: leave out --text and --json")
+    if (args.text or args.json) and args.typed & {"output", "lang"}:
+        raise UsageError("-o and --lang are for the page: leave out --text and --json")
     if args.text and args.json:
         raise UsageError("--text and --json are two ways to print: leave one out")
     if args.file == args.before == "-":
         raise UsageError("standard input can be one of the files only")
     prints = args.text or args.json
     inputs = [args.file, *([args.before] if args.before else [])]
-    output = "report.html" if args.output is None else args.output
-    target = None if prints else page_files.page_to_write(output, args.overwrite, inputs)
+    target = None if prints else page_files.page_to_write(args.output, args.overwrite, inputs)
     stored = learned = None
     if args.model:
         from palitune.run.provenance import learning_of
@@ -89,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
 
         print(text(made))
     elif target is not None:
-        page_files.write(target, made, args.quiet)
+        page_files.write(target, made, args.lang, args.quiet)
 
 
 def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned | None") -> None:
@@ -105,4 +102,4 @@ def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned
     elif target is None:
         print(several_report.text(made))
     else:
-        several_report.write(target, made, args.quiet)
+        several_report.write(target, made, args.lang, args.quiet)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from palitune import console, streams
 from palitune.cli import arguments, values
 from palitune.cli.inputs import Input
+from palitune.config.page import PageSettings
 from palitune.data import dataset_files
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--sheet", metavar="PNG", help="also draw the most doubtful images")
     parser.add_argument("-o", "--output", metavar="HTML", help="also write a page with them")
     parser.add_argument("--overwrite", action="store_true", help="let -o and --sheet replace files")
+    arguments.add(parser, PageSettings)
     arguments.add_classes(parser)
     arguments.add_model(parser)
     arguments.add_records(parser)
@@ -105,15 +107,15 @@ def _write(doubts: "Doubts", target: Path | None, sheet: Path | None, args: argp
     from palitune.evaluate.report import page_files, plots
 
     lines = doubtful_labels.answer_lines(doubts)
-    how = "fine-tuning" if args.learn else "a linear probe"
+    how = doubtful_labels.FINE_TUNING if args.learn else doubtful_labels.LINEAR_PROBE
     if not args.quiet:
         count = doubts.right.count(False)
         console.note(f"{count} of {len(doubts.records)} labels are not what {how} says out of fold")
     if sheet is not None:
         chosen = [doubts.answers[i]._replace(example=doubts.records[i]) for i in doubts.order]
-        plots.write_sheet(sheet, plots.sheet_images(chosen, args.sheet), args.sheet, quiet=True)
+        plots.write_sheet(sheet, plots.sheet_images(chosen, args.sheet), args.sheet, args.lang, quiet=True)
     if target is not None:
-        page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.quiet)
+        page_files.write(target, doubtful_labels.summarize(doubts, args.data, how, args.folds), args.lang, args.quiet)
     # The last thing, because a reader may have had enough of it: `| head`.
     for one in lines:
         streams.line(one)

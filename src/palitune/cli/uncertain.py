@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from palitune import streams
 from palitune.cli import arguments, values
+from palitune.config.page import PageSettings
 
 if TYPE_CHECKING:
     from palitune.evaluate.report.plots import SheetImage
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threshold", type=values.probability, metavar="P", help=text)
     parser.add_argument("--sheet", metavar="PNG", help="also draw these images with their answers")
     parser.add_argument("--overwrite", action="store_true", help="let --sheet replace a file")
+    arguments.add(parser, PageSettings)
     arguments.add_classes(parser)
     arguments.add_folder(parser)
 
@@ -51,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     if sheet is not None:
         from palitune.evaluate.report import plots
 
-        plots.write_sheet(sheet, shots, args.sheet, args.quiet)
+        plots.write_sheet(sheet, shots, args.sheet, args.lang, args.quiet)
 
 
 def _chosen(args: argparse.Namespace) -> "list[Line]":

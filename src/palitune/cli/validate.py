@@ -3,6 +3,7 @@
 import argparse
 
 from palitune.cli import arguments
+from palitune.config.page import PageSettings
 from palitune.config.predictor_config import PredictorConfig
 
 DESCRIPTION = """\
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text = "of free text, also say which share of the answers meets this JSON schema (needs palitune[text])"
     parser.add_argument("--json-schema", metavar="FILE", help=text)
     parser.add_argument("--overwrite", action="store_true", help="let --sheet and --report replace files")
+    arguments.add(parser, PageSettings)
     arguments.add(parser, PredictorConfig)
 
 
@@ -42,6 +44,7 @@ def run(args: argparse.Namespace) -> None:
         sheet=args.sheet,
         page=args.report,
         json_schema=args.json_schema,
+        lang=args.lang,
         overwrite=args.overwrite,
         quiet=args.quiet,
     )

@@ -7,6 +7,7 @@ from palitune.config.answering import LabelSettings
 from palitune.config.hosts import HostSettings
 from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
+from palitune.config.page import PageSettings
 from palitune.config.settings import Settings, setting, settings_of
 from palitune.config.value_kinds import COUNT, POSITIVE, SEED, Choice, File, Flag, Text, Texts
 from palitune.errors import UsageError
@@ -159,6 +160,7 @@ class RunConfig(
     HostSettings,
     PromptSettings,
     ImageSettings,
+    PageSettings,
 ):
     """A run of learning: what it learns from, how, and what is kept.
 

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from palitune.confidence_interval import wilson_interval
-from palitune.errors import listed
 from palitune.evaluate.loss_curve import Curve, curve_of
+from palitune.evaluate.run_facts import Facts
+from palitune.sentence import Sentence, listed
 
 MOST = 3  # sentences about one run
 EVALUATIONS = 3  # after learning has begun: fewer are no curve
@@ -26,70 +27,6 @@ MOST_CLASSES = 64  # labels; of more it is free text
 LIFT, RANKED = 0.1, 0.65  # of an F-measure that is worth a threshold; an area from which on probabilities rank well
 
 
-class Lift(NamedTuple):
-    """What a threshold of its own does for one of several labels on a validation set.
-
-    Attributes:
-      before: the F-measure as it is; `after` is the highest one that a threshold gives.
-      area: under ROC, of the probabilities.
-    """
-
-    before: float
-    after: float
-    area: float
-
-
-class Answered(NamedTuple):
-    """Labels and answers of a validation set, counted by name, for one target.
-
-    Attributes:
-      right: how many answers are their label.
-      target: the target's name, where an example has several labels; else empty.
-      lift: of one of several labels, where probabilities and both answers are there.
-    """
-
-    labels: Mapping[str, int]
-    answers: Mapping[str, int]
-    right: int
-    target: str = ""
-    lift: Lift | None = None
-
-    @property
-    def total(self) -> int:
-        """How many there are."""
-        return sum(self.labels.values())
-
-
-class Facts(NamedTuple):
-    """What the rows of a run do not tell.
-
-    Attributes:
-      examples: of the training set.
-      classes: training examples by label, for each target.
-      shown: examples that were shown in a pass.
-      learning_rate: its highest value; `usual_rate` is what suits the method, where that is known.
-      balance: the setting of this name.
-      has_validation: whether the run was evaluated on other examples than it learned from.
-      validation: answers of what was kept to them, for each target; of free text there are none.
-      has_images: whether each training example has an image.
-    """
-
-    examples: int
-    classes: Sequence[Mapping[str, int]]
-    shown: int
-    learning_rate: float
-    usual_rate: float | None = None
-    balance: str = "none"
-    has_validation: bool = True
-    validation: Sequence[Answered] = ()
-    has_images: bool = True
-
-    @property
-    def epochs(self) -> float:
-        """How often a pass showed each example."""
-        return self.shown / self.examples
-
-
 class Advice(NamedTuple):
     """A sentence or two about a run.
 
@@ -101,7 +38,7 @@ class Advice(NamedTuple):
     """
 
     kind: str
-    text: str
+    text: Sentence
     changes: Mapping[str, object] = {}
     check: str = ""
 
@@ -140,11 +77,11 @@ def flat(curve: Curve, facts: Facts) -> Advice | None:
     before, after = curve.train[1], curve.train[-1]
     if after < least * before or curve.valid[curve.lowest] < least * curve.valid[0] or after < SMALL:
         return None
-    text = f"the training loss changed little, from {before:.3g} to {after:.3g}"
+    seen = Sentence("the training loss changed little, from %(before).3g to %(after).3g", before=before, after=after)
     if is_slow:
-        text += f": the learning rate, {facts.learning_rate:g}, is too low"
+        text = Sentence("%(seen)s: the learning rate, %(rate)g, is too low", seen=seen, rate=facts.learning_rate)
         return Advice("flat", text, {"learning_rate": facts.usual_rate})
-    return Advice("flat", f"{text}: the labels may not follow from what is shown, or be wrong", check=_doubt(facts))
+    return Advice("flat", _doubted(seen), check=_doubt(facts))
 
 
 def never_fell(curve: Curve, facts: Facts) -> Advice | None:
@@ -152,9 +89,12 @@ def never_fell(curve: Curve, facts: Facts) -> Advice | None:
     before, after = curve.train[1], curve.train[-1]
     if not facts.has_validation or curve.valid[curve.lowest] < curve.valid[0] or after >= FLAT * before:
         return None
-    text = (
-        f"the training loss fell from {before:.3g} to {after:.3g}, but the validation loss was never below the "
-        f"{curve.valid[0]:.3g} before learning: what was learned holds for the training examples alone"
+    text = Sentence(
+        "the training loss fell from %(before).3g to %(after).3g, but the validation loss was never below the "
+        "%(valid).3g before learning: what was learned holds for the training examples alone",
+        before=before,
+        after=after,
+        valid=curve.valid[0],
     )
     return Advice("never fell", text, {"learning_rate": _rounded(facts.learning_rate / 3)})
 
@@ -166,10 +106,13 @@ def over_fitting(curve: Curve, facts: Facts) -> Advice | None:
     rose = curve.valid[last] > max(RISE * level, level + RISE_AT_LEAST)
     if not facts.has_validation or kept == last or not rose or curve.train[last] >= curve.train[kept]:
         return None
-    text = (
-        f"over-fitting: the validation loss rose from epoch {_epoch(curve.epochs[lowest])} on, from "
-        f"{curve.valid[lowest]:.3g} to {curve.valid[last]:.3g}, while the training loss fell; kept epoch "
-        f"{_epoch(curve.epochs[kept])}. Fewer epochs, a lower learning rate or more examples may do better"
+    text = Sentence(
+        "over-fitting: the validation loss rose from epoch %(epoch)s on, from %(before).3g to %(after).3g, while the "
+        "training loss fell; kept epoch %(kept)s. Fewer epochs, a lower learning rate or more examples may do better",
+        epoch=_epoch(curve.epochs[lowest]),
+        before=curve.valid[lowest],
+        after=curve.valid[last],
+        kept=_epoch(curve.epochs[kept]),
     )
     fewer = max(1, math.ceil(curve.epochs[kept] - 0.1))
     if fewer < round(facts.epochs):
@@ -181,9 +124,12 @@ def ended_early(curve: Curve, facts: Facts) -> Advice | None:
     """Whether a run whose losses fell ended before each example had been shown once; it has too few evaluations."""
     if facts.epochs >= 1 or curve.valid[-1] > min(curve.valid) or curve.valid[-1] < SMALL or _is_done(facts):
         return None
-    text = (
-        f"learning ended at epoch {_epoch(facts.epochs)}, before each example had been shown once, and the loss was "
-        f"falling (from {curve.valid[0]:.3g} to {curve.valid[-1]:.3g}): more epochs may do better"
+    text = Sentence(
+        "learning ended at epoch %(epoch)s, before each example had been shown once, and the loss was falling (from "
+        "%(before).3g to %(after).3g): more epochs may do better",
+        epoch=_epoch(facts.epochs),
+        before=curve.valid[0],
+        after=curve.valid[-1],
     )
     return Advice("still falling", text, {"epochs": 2})
 
@@ -199,10 +145,14 @@ def still_falling(curve: Curve, facts: Facts) -> Advice | None:
     fell = curve.valid[last] < FLAT * curve.valid[earlier] and curve.train[last] < curve.train[earlier]
     if curve.lowest != last or not fell or curve.valid[last] < SMALL or _is_done(facts):
         return None
-    both = "both losses were" if facts.has_validation else "the loss was"
-    text = (
-        f"{both} still falling at the end (from {curve.valid[earlier]:.3g} to {curve.valid[last]:.3g} in the last two "
-        "evaluations): more epochs may do better"
+    text = Sentence(
+        "both losses were still falling at the end (from %(before).3g to %(after).3g in the last two evaluations): "
+        "more epochs may do better"
+        if facts.has_validation
+        else "the loss was still falling at the end (from %(before).3g to %(after).3g in the last two evaluations): "
+        "more epochs may do better",
+        before=curve.valid[earlier],
+        after=curve.valid[last],
     )
     return Advice("still falling", text, {"epochs": max(1, math.ceil(2 * facts.epochs))})
 
@@ -213,16 +163,19 @@ def one_answer(facts: Facts) -> Advice | None:
     if not same:
         return None
     answer = next(iter(same[0].answers))
-    named = f" about {listed([one.target for one in same])}" if same[0].target else ""
-    text = f'every answer{named} on the validation set is "{answer}"'
+    seen = Sentence('every answer on the validation set is "%(answer)s"', answer=answer)
+    if same[0].target:
+        names = listed([one.target for one in same])
+        seen = Sentence(
+            'every answer about %(names)s on the validation set is "%(answer)s"', names=names, answer=answer
+        )
     if _counts_unlike(facts):
-        return Advice("one answer", f"{text}: count each label the same", {"balance": "weights"})
+        return Advice("one answer", _balanced(seen), {"balance": "weights"})
     rate = facts.learning_rate / 3
     if facts.usual_rate is not None and facts.learning_rate < facts.usual_rate:
         rate = facts.usual_rate
-    return Advice(
-        "one answer", f"{text}: try another learning rate, or more examples", {"learning_rate": _rounded(rate)}
-    )
+    text = Sentence("%(seen)s: try another learning rate, or more examples", seen=seen)
+    return Advice("one answer", text, {"learning_rate": _rounded(rate)})
 
 
 def no_better_than_always(facts: Facts) -> Advice | None:
@@ -230,15 +183,20 @@ def no_better_than_always(facts: Facts) -> Advice | None:
     for one in facts.validation:
         label, share = _most(one.labels)
         if len(one.labels) > 1 and share <= 1 - RARE and one.right <= share * one.total:
-            named = f" of {one.target}" if one.target else ""
-            text = (
-                f"the accuracy{named} on the validation set, {one.right / one.total:.2f}, is no better than always "
-                f'answering "{label}" ({share:.2f})'
+            seen = Sentence(
+                "the accuracy of %(target)s on the validation set, %(accuracy).2f, is no better than always answering "
+                '"%(label)s" (%(share).2f)'
+                if one.target
+                else "the accuracy on the validation set, %(accuracy).2f, is no better than always answering "
+                '"%(label)s" (%(share).2f)',
+                target=one.target,
+                accuracy=one.right / one.total,
+                label=label,
+                share=share,
             )
             if _counts_unlike(facts):
-                return Advice("no better", f"{text}: count each label the same", {"balance": "weights"})
-            text += ": the labels may not follow from what is shown, or be wrong"
-            return Advice("no better", text, check=_doubt(facts))
+                return Advice("no better", _balanced(seen), {"balance": "weights"})
+            return Advice("no better", _doubted(seen), check=_doubt(facts))
     return None
 
 
@@ -252,12 +210,26 @@ def own_thresholds(facts: Facts) -> Advice | None:
     if not gained:
         return None
     gained.sort(key=lambda one: one[1].before - one[1].after)
-    said = [f"{name} from {lift.before:.2f} to {lift.after:.2f}" for name, lift in gained]
-    text = (
-        f"a threshold for each label raises the F-measure on the validation set: {listed(said)}; what it gives on "
-        "other examples is less"
+    said = [
+        Sentence("%(name)s from %(before).2f to %(after).2f", name=name, before=lift.before, after=lift.after)
+        for name, lift in gained
+    ]
+    text = Sentence(
+        "a threshold for each label raises the F-measure on the validation set: %(labels)s; what it gives on other "
+        "examples is less",
+        labels=listed(said),
     )
     return Advice("own thresholds", text, check="threshold")
+
+
+def _balanced(seen: Sentence) -> Sentence:
+    """What was seen, and that rare labels should count more."""
+    return Sentence("%(seen)s: count each label the same", seen=seen)
+
+
+def _doubted(seen: Sentence) -> Sentence:
+    """What was seen, and that the labels may be the reason."""
+    return Sentence("%(seen)s: the labels may not follow from what is shown, or be wrong", seen=seen)
 
 
 def _doubt(facts: Facts) -> str:
@@ -273,10 +245,16 @@ def never_answered(facts: Facts) -> Advice | None:
     for one in facts.validation:
         never = [label for label, count in one.labels.items() if count >= SEEN and not one.answers.get(label)]
         if never and len(one.labels) > 2:
-            text = f"never answered: {listed(never)}, {len(never)} of {len(one.labels)} labels"
+            seen = Sentence(
+                "never answered: %(labels)s, %(count)d of %(total)d labels",
+                labels=listed(never),
+                count=len(never),
+                total=len(one.labels),
+            )
             if facts.balance == "none":
-                return Advice("never answered", f"{text}; count each label the same", {"balance": "weights"})
-            return Advice("never answered", f"{text}; more examples of them help", check="lint")
+                text = Sentence("%(seen)s; count each label the same", seen=seen)
+                return Advice("never answered", text, {"balance": "weights"})
+            return Advice("never answered", Sentence("%(seen)s; more examples of them help", seen=seen), check="lint")
     return None
 
 
@@ -289,15 +267,28 @@ def wide_interval(facts: Facts) -> Advice | None:
     if (high - low) / 2 < WIDE:
         return None
     fewest = min((count for counts in facts.classes for count in counts.values()), default=0)
-    few = f"{fewest} {'examples' if fewest > 1 else 'example'} a class: " if fewest <= FEW else ""
-    text = (
-        f"{few}the accuracy of {right / total:.2f} on {total} validation examples has a 95 % interval of "
-        f"± {50 * (high - low):.0f} %, from {low:.2f} to {high:.2f}"
+    seen = Sentence(
+        "the accuracy of %(accuracy).2f on %(total)d validation examples has a 95 %% interval of ± %(half).0f %%, from "
+        "%(low).2f to %(high).2f",
+        accuracy=right / total,
+        total=total,
+        half=50 * (high - low),
+        low=low,
+        high=high,
     )
+    if fewest <= FEW:
+        seen = Sentence(
+            "%(count)d examples a class: %(seen)s" if fewest > 1 else "%(count)d example a class: %(seen)s",
+            count=fewest,
+            seen=seen,
+        )
     if facts.examples >= 2 * total and not any(one.target for one in facts.validation):
-        what = "asking about each training example a model that has not learned from it tells more"
-        return Advice("wide interval", f"{text}; {what}", check="suspect --learn")
-    return Advice("wide interval", f"{text}; several seeds show how much is chance", {"repeat": 5})
+        text = Sentence(
+            "%(seen)s; asking about each training example a model that has not learned from it tells more", seen=seen
+        )
+        return Advice("wide interval", text, check="suspect --learn")
+    text = Sentence("%(seen)s; several seeds show how much is chance", seen=seen)
+    return Advice("wide interval", text, {"repeat": 5})
 
 
 def _counts_unlike(facts: Facts) -> bool:

@@ -17,8 +17,9 @@ from palitune.errors import BadDataError, UsageError, printable
 from palitune.evaluate import answer_files, metrics, stored_threshold, threshold
 from palitune.evaluate.confusion import Confusion, plain
 from palitune.evaluate.report.result_block import result_block
-from palitune.evaluate.stored_threshold import LONGEST, Wanted
+from palitune.evaluate.stored_threshold import Wanted
 from palitune.evaluate.threshold import COLDEST, HOTTEST, Floats
+from palitune.sentence import Sentence
 from palitune.text_tables import aligned
 
 Codes = npt.NDArray[np.int64]
@@ -98,7 +99,7 @@ def choose(wanted: Wanted) -> ChosenOfSeveral:
         stored.point.threshold if stored else 0.5, hot or (stored.point.temperature if stored else written)
     )
     before = after = None
-    chosen, of = (stored.chosen, stored.positive) if stored else ("as likely as not", "")
+    chosen, of = (stored.chosen, stored.positive) if stored else (stored_threshold.AS_LIKELY, "")
     if goal is not None:
         rest = one.against_rest(positive)
         p = rest.p if scores is None else probabilities(scores, point.temperature)[:, one.classes.index(positive)]
@@ -108,10 +109,16 @@ def choose(wanted: Wanted) -> ChosenOfSeveral:
         choice = threshold.choose(log_odds(p), codes == one.classes.index(positive), goal)
         before, after, of = rest.counts, choice.counts, positive
         point = point._replace(threshold=round(threshold.to_probability(choice.log_odds), 9))
-        chosen = f"{goal} of {positive} on {file}, {len(codes)} records"
+        chosen = Sentence(
+            "%(goal)s of %(label)s on %(file)s, %(count)d records",
+            goal=goal.words,
+            label=printable(positive),
+            file=printable(file),
+            count=len(codes),
+        )
     names = _as_asked(one.classes, made.labels if made is not None else None)
     of = next((name for name in names if plain(name) == of), "")
-    after_all = Stored(point, names, printable(chosen)[:LONGEST], found.with_file(wanted.path), found.mark, of)
+    after_all = Stored(point, names, stored_threshold.of_one_line(chosen), found.with_file(wanted.path), found.mark, of)
     return ChosenOfSeveral(file, codes, scores, before, after, point, after_all)
 
 

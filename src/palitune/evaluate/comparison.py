@@ -9,10 +9,11 @@ from palitune.evaluate import metrics
 from palitune.evaluate.bootstrap import Measure
 from palitune.evaluate.confusion import plain
 from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES, Figure, Outcomes, figures
+from palitune.sentence import Sentence
 
 SURE = 0.05  # p-value below which a difference is called more than chance
-MCNEMAR, BOOTSTRAP = "McNemar's exact test", "paired bootstrap"
-SAME, NOISE, REAL = "the same", "noise", "more than chance"
+MCNEMAR, BOOTSTRAP = Sentence("McNemar's exact test"), Sentence("paired bootstrap")
+SAME, NOISE, REAL = Sentence("the same"), Sentence("noise"), Sentence("more than chance")
 
 
 class Flip(NamedTuple):
@@ -134,21 +135,28 @@ def _warning(first: Outcomes, second: Outcomes) -> str | None:
     a, b = first.counts, second.counts
     yes, no = first.classes
     if b.tp + b.fp == len(second.labels) and a.tp + a.fp < len(first.labels):
-        return f"it says {yes} to everything"
+        return Sentence("it says %(answer)s to everything", answer=yes)
     if b.tp + b.fp == 0 and a.tp + a.fp > 0:
-        return f"it says {no} to everything"
+        return Sentence("it says %(answer)s to everything", answer=no)
     turned = [
         sum(x == wanted and z != wanted for x, z in zip(p, q, strict=True))
         for wanted, p, q in ((yes, second.answers, first.answers), (yes, first.answers, second.answers))
     ]
-    doubt = "; so few can be chance" if mcnemar(*turned) >= SURE else ""
     if a.recall is None or b.recall is None or a.precision is None or b.precision is None:
         return None
-    shares = f"{yes} answers: {a.tp + a.fp} before, {b.tp + b.fp} after{doubt}"
+    counts = Sentence(
+        "%(label)s answers: %(before)d before, %(after)d after", label=yes, before=a.tp + a.fp, after=b.tp + b.fp
+    )
+    if mcnemar(*turned) >= SURE:
+        counts = Sentence("%(counts)s; so few can be chance", counts=counts)
     if b.recall > a.recall and b.precision < a.precision:
-        return f"recall rose, precision fell: it learned to say {yes} ({shares})"
+        return Sentence(
+            "recall rose, precision fell: it learned to say %(label)s (%(counts)s)", label=yes, counts=counts
+        )
     if b.recall < a.recall and b.precision > a.precision:
-        return f"precision rose, recall fell: it learned to say {no} ({shares})"
+        return Sentence(
+            "precision rose, recall fell: it learned to say %(label)s (%(counts)s)", label=no, counts=counts
+        )
     return None
 
 

@@ -16,8 +16,10 @@ from palitune.evaluate import metrics
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Summary
+from palitune.sentence import Sentence
 
 SHOWN = 60  # on a page
+FINE_TUNING, LINEAR_PROBE = Sentence("fine-tuning"), Sentence("a linear probe")  # what has answered
 
 
 class Doubts(NamedTuple):
@@ -64,14 +66,15 @@ def summarize(doubts: Doubts, data: str, how: str, folds: int) -> Summary:
 
     Args:
       data: the name of the examples' file.
-      how: what has answered, in words.
+      how: what has answered, `FINE_TUNING` or `LINEAR_PROBE`.
     """
     records, said, _, order, classes = doubts
     labels = [record.label for record in records]
     outcomes = metrics.outcomes_of(labels, [one.text for one in said], [one.p_yes for one in said], classes)
-    facts = {"data": data, "asked": f"{how}, each record of what was learned from the other folds of {folds}"}
-    made = summary.summarize(f"Doubted labels of {data}", facts, records, outcomes)
+    asked = Sentence("%(how)s, each record of what was learned from the other folds of %(folds)d", how=how, folds=folds)
+    facts: dict[str, str] = {Sentence("data"): data, Sentence("asked"): asked}
+    made = summary.summarize(Sentence("Doubted labels of %(data)s", data=data), facts, records, outcomes)
     made.wrong, made.uncertain, made.leads = [made.items[i] for i in order[:SHOWN]], [], True
-    made.heading = "The most doubtful labels first"
-    made.advice = "A wrong label, or an image that is hard: check before you change one."
+    made.heading = Sentence("The most doubtful labels first")
+    made.advice = Sentence("A wrong label, or an image that is hard: check before you change one.")
     return made

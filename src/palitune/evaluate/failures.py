@@ -19,6 +19,7 @@ from palitune.evaluate.confusion import NEGATIVE, is_right
 from palitune.evaluate.label_table import UNKNOWN
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.labels import UNSURE, plain
+from palitune.sentence import Sentence
 
 SHOWN = 10  # pairs that are told on a terminal
 LONGEST = 40  # characters of an answer in a pair, which may be free text
@@ -38,9 +39,11 @@ class Pair(NamedTuple):
     @property
     def text(self) -> str:
         """The pair in words."""
-        named = f"{self.target}: " if self.target else ""
         label, answer = (f"{one[:LONGEST]}…" if len(one) > LONGEST else one for one in (self.label, self.answer))
-        return f"{named}{label} answered {answer or '(nothing)'}"
+        answer = answer or Sentence("(nothing)")
+        if self.target:
+            return Sentence("%(target)s: %(label)s answered %(answer)s", target=self.target, label=label, answer=answer)
+        return Sentence("%(label)s answered %(answer)s", label=label, answer=answer)
 
 
 class Failure(NamedTuple):

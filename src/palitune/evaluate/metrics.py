@@ -21,6 +21,7 @@ from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import Outcomes as Outcomes
 from palitune.evaluate.outcomes import outcomes_of as outcomes_of
 from palitune.evaluate.per_class import classification as classification
+from palitune.sentence import Sentence
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -29,16 +30,16 @@ RESAMPLES, FEWEST = 1_000, 100
 LARGE = 20_000_000  # records in all resamples together; large sets have narrow intervals, and fewer resamples
 CONFIDENCE = 0.95
 NAMES = {
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f_measure": "F-measure",
-    "matthews": "Matthews correlation",
-    "roc_auc": "area under ROC",
-    "average_precision": "area under PR",
-    "brier": "Brier score",
-    "ece": "calibration error",
+    "accuracy": Sentence("accuracy"),
+    "balanced_accuracy": Sentence("balanced accuracy"),
+    "precision": Sentence("precision"),
+    "recall": Sentence("recall"),
+    "f_measure": Sentence("F-measure"),
+    "matthews": Sentence("Matthews correlation"),
+    "roc_auc": Sentence("area under ROC"),
+    "average_precision": Sentence("area under PR"),
+    "brier": Sentence("Brier score"),
+    "ece": Sentence("calibration error"),
 }
 
 
@@ -146,16 +147,23 @@ def unsure_curve(confidence: Floats, right: Booleans) -> tuple[Floats, Floats]:
 def remarks(one: Outcomes) -> list[str]:
     """What keeps figures from saying more than they do."""
     if not one.labels:
-        return ["there are no labelled records: nothing can be said"]
-    lines = []
+        return [Sentence("there are no labelled records: nothing can be said")]
+    lines: list[str] = []
     present = [name for name in one.classes if name in one.labels]
     if len(present) == 1:
-        lines.append(f'every label is "{present[0]}": what a model makes of the other class, nothing here tells')
+        lines.append(
+            Sentence(
+                'every label is "%(label)s": what a model makes of the other class, nothing here tells',
+                label=present[0],
+            )
+        )
     elif len(set(one.answers)) == 1:
-        lines.append(f'every answer is "{one.answers[0]}": it may have learned nothing but to say that')
+        lines.append(
+            Sentence('every answer is "%(answer)s": it may have learned nothing but to say that', answer=one.answers[0])
+        )
     strange = sum(confusion.plain(answer) not in one.classes for answer in one.answers)
     if strange:
-        lines.append(f"{strange} answers are none of {', '.join(one.classes)}")
+        lines.append(Sentence("%(count)d answers are none of %(labels)s", count=strange, labels=", ".join(one.classes)))
     if one.p is None and one.is_binary:
-        lines.append("without p_yes there are no curves and no calibration")
+        lines.append(Sentence("without p_yes there are no curves and no calibration"))
     return lines

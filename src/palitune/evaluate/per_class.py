@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,16 +10,71 @@ from palitune.errors import printable
 from palitune.evaluate.class_counts import ClassCounts
 from palitune.evaluate.confusion import plain
 from palitune.evaluate.outcomes import Outcomes
+from palitune.sentence import Sentence
 from palitune.text_tables import columns
 
 TOP = (2, 3, 5)  # numbers of classes among which the label is looked for
 MOST = 64  # classes with a line of their own, the commonest
-HEAD = ("precision", "recall", "f1-score", "support")
+HEAD = (Sentence("precision"), Sentence("recall"), Sentence("f1-score"), Sentence("support"))
+MACRO, WEIGHTED = Sentence("macro avg"), Sentence("weighted avg")
 Row = tuple[float, float, float, int]
+
+
+class Report(NamedTuple):
+    """The figures of every class, and of all together.
+
+    Attributes:
+      rows: of the commonest classes, with their names.
+      others: how many classes have no row.
+      accuracy: where each answer is a class; else None, and `micro` is told.
+    """
+
+    rows: list[tuple[str, Row]]
+    others: int
+    accuracy: float | None
+    micro: Row
+    macro: Row
+    weighted: Row
+    total: int
+
+    @property
+    def more(self) -> str:
+        """How many classes have no row, in words; empty where each has one."""
+        return Sentence("and %(count)d more classes", count=self.others) if self.others else ""
+
+    def text(self) -> str:
+        """The table as scikit-learn prints it."""
+        width = max(len(WEIGHTED), *(columns(name) for name, _ in self.rows))
+        lines = [f"{'':>{width}} " + "".join(f" {name:>9}" for name in HEAD), ""]
+        lines += [_line(name, row, width) for name, row in self.rows]
+        lines += [f"{'':>{width}}  {self.more}"] if self.more else []
+        lines.append("")
+        if self.accuracy is not None:
+            lines.append(f"{'accuracy':>{width}} {'':>10}{'':>10} {self.accuracy:>9.4f} {self.total:>9}")
+        else:
+            lines.append(_line("micro avg", self.micro, width))
+        lines += [_line(MACRO, self.macro, width), _line(WEIGHTED, self.weighted, width)]
+        return "\n".join(lines) + "\n"
+
+    def cells(self) -> list[list[str]]:
+        """The same as the cells of a table, whose first row is the head."""
+        found = [["", *HEAD], *([name, *_cells(row)] for name, row in self.rows)]
+        found += [[self.more, "", "", "", ""]] if self.more else []
+        if self.accuracy is not None:
+            found.append([Sentence("accuracy"), "", "", f"{self.accuracy:.4f}", str(self.total)])
+        else:
+            found.append([Sentence("micro avg"), *_cells(self.micro)])
+        return [*found, [MACRO, *_cells(self.macro)], [WEIGHTED, *_cells(self.weighted)]]
 
 
 def classification(one: Outcomes) -> str:
     """The report by class; answers that are not a class count against their label's recall. Empty without records."""
+    found = report(one)
+    return found.text() if found is not None else ""
+
+
+def report(one: Outcomes) -> Report | None:
+    """The report by class; None without records."""
     return _report(Counter(zip(one.labels, map(plain, one.answers), strict=True)), one.classes)
 
 
@@ -31,13 +87,14 @@ def of_counts(counts: ClassCounts) -> str:
         for answer, number in zip(names, row, strict=True)
         if number
     }
-    return _report(Counter(pairs), counts.classes)
+    found = _report(Counter(pairs), counts.classes)
+    return found.text() if found is not None else ""
 
 
-def _report(pairs: Counter[tuple[str, str]], classes: Sequence[str]) -> str:
+def _report(pairs: Counter[tuple[str, str]], classes: Sequence[str]) -> Report | None:
     """The report of counts of labels and answers. Of more than two classes, means are of those that are either."""
     if not pairs:
-        return ""
+        return None
     true, told, hits = Counter[str](), Counter[str](), Counter[str]()
     for (label, answer), number in pairs.items():
         true[label] += number
@@ -48,20 +105,15 @@ def _report(pairs: Counter[tuple[str, str]], classes: Sequence[str]) -> str:
     total = true.total()
     right = sum(hits.values())
     shown = set(sorted(classes, key=lambda name: -true[name])[:MOST])
-    names = {name: printable(name) for name in classes if name in shown}
-    width = max(len("weighted avg"), *map(columns, names.values()))
-    lines = [f"{'':>{width}} " + "".join(f" {name:>9}" for name in HEAD), ""]
-    lines += [_line(text, rows[name], width) for name, text in names.items()]
-    if len(names) < len(classes):
-        lines.append(f"{'':>{width}}  and {len(classes) - len(names)} more classes")
-    lines.append("")
-    if set(told) <= set(classes):
-        lines.append(f"{'accuracy':>{width}} {'':>10}{'':>10} {right / total:>9.4f} {total:>9}")
-    else:
-        lines.append(_line("micro avg", _row(right, sum(told[name] for name in classes), total), width))
-    lines.append(_line("macro avg", _mean(found, [1] * len(found), total), width))
-    lines.append(_line("weighted avg", _mean(found, [row[3] for row in found], total), width))
-    return "\n".join(lines) + "\n"
+    return Report(
+        rows=[(printable(name), rows[name]) for name in classes if name in shown],
+        others=len(classes) - len(shown),
+        accuracy=right / total if set(told) <= set(classes) else None,
+        micro=_row(right, sum(told[name] for name in classes), total),
+        macro=_mean(found, [1] * len(found), total),
+        weighted=_mean(found, [row[3] for row in found], total),
+        total=total,
+    )
 
 
 def top_k(one: Outcomes) -> dict[int, float]:
@@ -82,8 +134,12 @@ def several(one: Outcomes) -> str:
     """The report by class and top-k accuracy, where there are more than two classes; else nothing."""
     if len(one.classes) < 3 or not one.labels:
         return ""
-    lines = [f"top-{k} accuracy: {share:.4f}\n" for k, share in top_k(one).items()]
-    return classification(one) + "".join(lines)
+    return classification(one) + "".join(f"{line}\n" for line in top_lines(one))
+
+
+def top_lines(one: Outcomes) -> list[str]:
+    """`top_k` in words."""
+    return [Sentence("top-%(k)d accuracy: %(share).4f", k=k, share=share) for k, share in top_k(one).items()]
 
 
 def _row(hits: int, told: int, true: int) -> Row:
@@ -101,6 +157,10 @@ def _mean(rows: Sequence[Row], weights: Sequence[int], total: int) -> Row:
         sum(row[k] * weight for row, weight in zip(rows, weights, strict=True)) / sum(weights) for k in range(3)
     )
     return float(precision), float(recall), float(f), total
+
+
+def _cells(row: Row) -> list[str]:
+    return [*(f"{figure:.4f}" for figure in row[:3]), str(row[3])]
 
 
 def _line(name: str, row: Row, width: int) -> str:

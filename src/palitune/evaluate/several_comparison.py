@@ -15,9 +15,18 @@ from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.metrics import CONFIDENCE, RESAMPLES
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_labels import Drawn
+from palitune.sentence import Sentence
 from palitune.text_tables import aligned
 
-GROUPS = {"macro f_measure": "macro", "micro f_measure": "micro", "samples f_measure": "samples"}
+GROUPS = {
+    "macro f_measure": Sentence("macro"),
+    "micro f_measure": Sentence("micro"),
+    "samples f_measure": Sentence("samples"),
+}
+HEAD = (
+    *(Sentence("F-measure"), Sentence("before"), Sentence("after"), Sentence("difference")),
+    *(Sentence("95 %%"), Sentence("significance"), Sentence("by")),
+)
 
 
 class LabelChange(NamedTuple):
@@ -110,11 +119,13 @@ def _flips(first: LabelTable, second: LabelTable) -> list[LabelFlip]:
 
 def rows(found: SeveralComparison) -> list[list[str]]:
     """The cells of a table of F-measures and the exact match: before, after, their difference and a significance."""
-    table = [["F-measure", "before", "after", "difference", "95 %", "significance", "by"]]
-    for name, one in (found.f_measures | {"exact match": found.exact_match}).items():
+    table: list[list[str]] = [[*HEAD]]
+    for name, one in (found.f_measures | {Sentence("exact match"): found.exact_match}).items():
         values = ["-" if value is None else f"{value:.4f}" for value in (one.before, one.after)]
         moved = "-" if one.value is None else f"{one.value:+.4f}"
-        interval = "" if one.low is None or one.high is None else f"{one.low:+.3f} to {one.high:+.3f}"
+        interval = ""
+        if one.low is not None and one.high is not None:
+            interval = Sentence("%(low)+.3f to %(high)+.3f", low=one.low, high=one.high)
         table.append([name, *values, moved, interval, one.significance, BOOTSTRAP if one.significance else ""])
     return table
 
@@ -127,8 +138,14 @@ def lines(before: SeveralAnswers, after: SeveralAnswers, found: SeveralCompariso
 
 def test_line(found: SeveralComparison) -> str:
     """McNemar's test in words."""
-    test = f"McNemar's p = {found.p_value:.3g}: the difference is {found.significance}"
-    return f"records wholly right now and not before: {found.won}, the other way: {found.lost}; {test}"
+    return Sentence(
+        "records wholly right now and not before: %(won)d, the other way: %(lost)d; McNemar's p = %(p).3g: the "
+        "difference is %(significance)s",
+        won=found.won,
+        lost=found.lost,
+        p=found.p_value,
+        significance=found.significance,
+    )
 
 
 def flip_lines(after: SeveralAnswers, found: SeveralComparison) -> list[str]:

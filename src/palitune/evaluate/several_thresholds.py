@@ -17,9 +17,9 @@ from palitune.errors import BadDataError, printable
 from palitune.evaluate import several_answers, stored_threshold, threshold
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.label_table import YES, LabelTable
-from palitune.evaluate.stored_threshold import LONGEST
 from palitune.evaluate.threshold import Booleans, Floats, Goal
 from palitune.labels import LABELS
+from palitune.sentence import Sentence
 
 
 class LabelChoice(NamedTuple):
@@ -97,12 +97,17 @@ def choose(
             console.note(f"{file}: {one.name}: {one.why_not}; its threshold stays")
     if goal is not None and all(one.why_not for one in choices):
         raise BadDataError("a threshold can be chosen for no label", where=file, hint="Ask for less, or label more")
-    chosen = stored.chosen if stored else "as likely as not"
+    chosen = stored.chosen if stored else stored_threshold.AS_LIKELY
     if goal is not None:
-        chosen = f"{goal} for each label on {file}, {len(table.truth)} records"
+        chosen = Sentence(
+            "%(goal)s for each label on %(file)s, %(count)d records",
+            goal=goal.words,
+            file=printable(file),
+            count=len(table.truth),
+        )
     files = {**(stored.files if stored else {}), stored_threshold.sha256(path): written}
     moved = OperatingPoint(_moved(point.threshold, point.temperature, temperature), temperature)
-    after = Stored(moved, LABELS, printable(chosen)[:LONGEST], files, mark,
+    after = Stored(moved, LABELS, stored_threshold.of_one_line(chosen), files, mark,
                    thresholds=own | {one.name: one.after for one in choices})  # fmt: skip
     losses = (_log_loss(everything, positive, 1.0), _log_loss(everything, positive, temperature))
     return SeveralChosen(file, choices, temperature, losses, after)

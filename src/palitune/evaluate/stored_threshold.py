@@ -20,8 +20,10 @@ from palitune.evaluate import answer_files, threshold
 from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.threshold import Booleans, Floats, Goal
 from palitune.labels import plain
+from palitune.sentence import Sentence
 
 LONGEST = 1_000  # characters of what a threshold was chosen for
+AS_LIKELY = Sentence("as likely as not")  # what the usual threshold is for
 
 
 class Wanted(NamedTuple):
@@ -148,20 +150,20 @@ def choose(wanted: Wanted) -> Chosen:
     is_yes = np.array([label == classes[0] for label in outcomes.labels], bool)
     before = stored.point if stored else OperatingPoint()
     place = place_before = log_odds_of(before)
-    chosen = stored.chosen if stored else "as likely as not"
+    chosen = stored.chosen if stored else AS_LIKELY
     try:
         temperature = threshold.temperature(scores, is_yes) if wanted.fit_temperature else before.temperature
         if goal is not None:
             place = threshold.choose(scores, is_yes, goal).log_odds
-            chosen = f"{goal} on {file}, {len(is_yes)} records"
+            chosen = Sentence(
+                "%(goal)s on %(file)s, %(count)d records", goal=goal.words, file=printable(file), count=len(is_yes)
+            )
     except BadDataError as error:
         raise BadDataError(error.what, where=file, hint=error.hint) from None
     # Answers stay as they are with another temperature: the threshold moves with it.
     point = OperatingPoint(round(threshold.to_probability(place, temperature), 9), temperature)
     own = stored.thresholds if stored else {}
-    after = Stored(
-        point, classes, printable(chosen)[:LONGEST], found.with_file(wanted.path), found.mark, thresholds=own
-    )
+    after = Stored(point, classes, of_one_line(chosen), found.with_file(wanted.path), found.mark, thresholds=own)
     return Chosen(file, scores, is_yes, before, point, (place_before, place), after)
 
 
@@ -178,6 +180,12 @@ def usable(stored: Stored | None, mark: str, classes: Sequence[str]) -> Stored |
     own, asked = list(map(plain, stored.labels)), list(map(plain, classes))
     same = own == asked if len(asked) == 2 else set(own) == set(asked)
     return stored if same else None
+
+
+def of_one_line(chosen: str) -> str:
+    """What a threshold was chosen for, as it is stored: a printable line that is not too long."""
+    line = printable(chosen)[:LONGEST]
+    return chosen if line == chosen else line  # which may be a sentence
 
 
 def log_odds_of(point: OperatingPoint) -> float:

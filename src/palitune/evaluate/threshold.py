@@ -11,6 +11,7 @@ import numpy.typing as npt
 from palitune.data.probabilities import log_odds
 from palitune.errors import BadDataError
 from palitune.evaluate.confusion import Confusion
+from palitune.sentence import Sentence
 
 Floats = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
@@ -26,13 +27,16 @@ class Goal(NamedTuple):
     cost: tuple[float, float] | None = None  # of a false positive, of a false negative
     f_measure: bool = False
 
-    def __str__(self) -> str:
+    @property
+    def words(self) -> Sentence:
+        """What it is, for a person."""
         if self.cost is not None:
-            return f"cost fp={self.cost[0]:g},fn={self.cost[1]:g}"
+            return Sentence("cost fp=%(fp)g,fn=%(fn)g", fp=self.cost[0], fn=self.cost[1])
         if self.f_measure:
-            return "the best F-measure"
-        name, value = ("precision", self.precision) if self.precision is not None else ("recall", self.recall)
-        return f"{name} {value:g}"
+            return Sentence("the best F-measure")
+        if self.precision is not None:
+            return Sentence("precision %(value)g", value=self.precision)
+        return Sentence("recall %(value)g", value=self.recall)
 
 
 class Choice(NamedTuple):

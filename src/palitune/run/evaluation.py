@@ -32,6 +32,7 @@ from palitune.labels import LABELS
 from palitune.models.arrays import Flat
 from palitune.run.folder import RunFolder
 from palitune.run.run_log import RunLog
+from palitune.sentence import Sentence
 from palitune.train import loop
 from palitune.train.evaluation import Evaluation, Evaluator
 
@@ -198,29 +199,29 @@ class SetEvaluator:
             found = figures(0 if label == UNTRAINED else RESAMPLES)
             self.log.event(EVALUATED, data=path.name, label=label, **found.as_json())
 
-    def report(self, folder: RunFolder, quiet: bool) -> None:
-        """Writes a page about the validation set, before and after. Raises StorageError."""
+    def report(self, folder: RunFolder, lang: str | None, quiet: bool) -> None:
+        """Writes a page about the validation set, before and after, in a language. Raises StorageError."""
         from palitune.evaluate.report import page_files, several_report, summary
         from palitune.run.provenance import learning_of
 
         path, records = list(self.sets.items())[-1]
         learned = learning_of(str(folder.target))
+        title = _title(folder, path)
+        facts: dict[str, str] = {Sentence("data"): str(path)}
         if label_table.are_several(self.last[path]):
             found, *earlier = (
                 several_answers.of_groups(str(path), list(by_example(said[path])), quiet=quiet)
                 for said in (self.last, *([self.first] if self.first else []))
             )
-            facts, title = {"data": str(path)}, f"{folder.target.stem} on {path}"
             about = several_report.summarize(title, facts, found, learned, before=next(iter(earlier), None))
-            several_report.write(folder.report, about, quiet)
+            several_report.write(folder.report, about, lang, quiet)
             return
         before = of_predictions(self.first[path], self.classes) if self.first else None
-        title = f"{folder.target.stem} on {path}"
         outcomes = of_predictions(self.last[path], self.classes)
-        made = summary.summarize(title, {"data": str(path)}, records, outcomes, before, 0.5, learned=learned)
-        page_files.write(folder.report, made, quiet)
+        made = summary.summarize(title, facts, records, outcomes, before, 0.5, learned=learned)
+        page_files.write(folder.report, made, lang, quiet)
 
-    def report_text(self, params: Flat, folder: RunFolder, quiet: bool) -> None:
+    def report_text(self, params: Flat, folder: RunFolder, lang: str | None, quiet: bool) -> None:
         """Writes a page about the validation set's free text, with some of the wrong answers, which are written for it.
 
         Raises:
@@ -234,10 +235,21 @@ class SetEvaluator:
         made = MadeWith(None, prompt=self.prompt, model=self.model.path.stem, decode=True)
         writer = Predictor(self.model, self.shown, made, quiet=quiet)
         written = writer.predict_all(wrong[: text_report.MOST], params=params)
-        title, facts, learned = f"{folder.target.stem} on {path}", {"data": str(path)}, learning_of(str(folder.target))
-        blocks = self.blocks[path]
-        about = text_report.summarize(title, facts, blocks, written, len(records), len(wrong), learned)
-        text_report.write(folder.report, about, quiet)
+        facts: dict[str, str] = {Sentence("data"): str(path)}
+        about = text_report.summarize(
+            _title(folder, path),
+            facts,
+            self.blocks[path],
+            written,
+            len(records),
+            len(wrong),
+            learning_of(str(folder.target)),
+        )
+        text_report.write(folder.report, about, lang, quiet)
+
+
+def _title(folder: RunFolder, path: Path) -> str:
+    return Sentence("%(model)s on %(data)s", model=folder.target.stem, data=path)
 
 
 def _by_what_is_asked(predictions: Sequence[Prediction]) -> Known:

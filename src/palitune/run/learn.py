@@ -53,7 +53,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
-        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log:
+        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved), config.lang) as log:
             evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
             trainer = _trainer(run, config, log, evaluator, saved)
             try:

@@ -21,13 +21,15 @@ from palitune.data.prediction import Prediction
 from palitune.data.probabilities import log_odds
 from palitune.errors import printable
 from palitune.evaluate import label_table, metrics, several_labels, threshold
-from palitune.evaluate.advice import MOST, SEEN, Advice, Answered, Facts, Lift, advise
+from palitune.evaluate.advice import MOST, SEEN, Advice, advise
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.label_table import YES
+from palitune.evaluate.run_facts import Answered, Facts, Lift
 from palitune.evaluate.threshold import Goal
 from palitune.labels import plain
 from palitune.method import METHODS
 from palitune.run.folder import LONGEST_LINE
+from palitune.sentence import Sentence, recalled
 from palitune.storage import files
 
 LONGEST = 2_000  # characters that are shown of what a file tells
@@ -45,6 +47,11 @@ class Told(NamedTuple):
     def lines(self) -> list[str]:
         """Both as lines for a person."""
         return [printable(f"advice: {self.text}"), printable(f"  try: {self.command}")]
+
+    def as_row(self) -> dict[str, object]:
+        """What a run writes down of it, which `read_told` reads: the text, and what it is made of."""
+        made = {"sentence": self.text.as_json()} if isinstance(self.text, Sentence) else {}
+        return {"what": self.text, "command": self.command, **made}
 
 
 def facts_of(
@@ -204,7 +211,8 @@ def read_told(metrics: Path) -> list[Told]:
             for line in file.read().decode("utf-8", "replace").splitlines():
                 if '"event": "advice"' in line:
                     row = json.loads(line)
-                    found.append(Told(str(row["what"])[:LONGEST], str(row["command"])[:LONGEST]))
+                    text = recalled(str(row["what"])[:LONGEST], row.get("sentence"))
+                    found.append(Told(text, str(row["command"])[:LONGEST]))
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     return found[:MOST]

@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from palitune import console
 from palitune.errors import ConfigurationError
+from palitune.evaluate.language import language_of
 from palitune.run.folder import RunFolder
 from palitune.run.metrics_log import PREFIX, MetricsLog
 from palitune.storage import atomic_files
@@ -22,9 +23,16 @@ TABLE_SECONDS = 10.0  # between two versions of the table while learning, which 
 class RunLog:
     """Prints lines to stdout and notes to stderr, and writes the rest into a run's folder, if there is one."""
 
-    def __init__(self, folder: RunFolder | None, quiet: bool, tensorboard: bool, size: int = 0) -> None:
-        """`size` is that of the metrics that a run goes on after (`MetricsLog`)."""
-        self.folder, self.quiet = folder, quiet
+    def __init__(
+        self,
+        folder: RunFolder | None,
+        quiet: bool,
+        tensorboard: bool,
+        size: int = 0,
+        lang: str | None = None,
+    ) -> None:
+        """`size` is that of the metrics that a run goes on after (`MetricsLog`), and `lang` the plot's language."""
+        self.folder, self.quiet, self.say = folder, quiet, language_of(lang)
         self.metrics = MetricsLog(folder, size)
         self.blocks: list[str] = []
         self.bar: tqdm[NoReturn] | None = None
@@ -114,7 +122,7 @@ class RunLog:
         from palitune.evaluate.report import plots
 
         self.metrics.write_table()
-        plots.losses(self.folder.losses, self.metrics.rows, winner or 0)
+        plots.losses(self.folder.losses, self.metrics.rows, winner or 0, self.say)
 
     def __enter__(self) -> "RunLog":
         return self

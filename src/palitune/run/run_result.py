@@ -57,9 +57,9 @@ def finished(
     advice = _advice(run, log, evaluator, trainer, program)
     trainer.finish("finished")
     if config.report and folder is not None and run.config.labels:
-        evaluator.report(folder, config.quiet)
+        evaluator.report(folder, config.lang, config.quiet)
     elif config.report and folder is not None:
-        evaluator.report_text(trainer.all_params(found.weights), folder, config.quiet)
+        evaluator.report_text(trainer.all_params(found.weights), folder, config.lang, config.quiet)
     return RunResult(
         folder.target if folder is not None else None,
         {path: counted(found, run.config.labels) for path, found in (evaluator.first or {}).items()},
@@ -120,7 +120,7 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
         log.metrics.rows, facts, asked if run.queue.is_alone else trial.of(asked), program, progress.winner
     )
     for one in told:
-        log.event("advice", what=one.text, command=one.command)
+        log.event("advice", **one.as_row())
         for line in one.lines:
             log.note(line)
     return told

@@ -28,6 +28,7 @@ from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run import free_text as run_free_text
 from palitune.run.provenance import learning_of
+from palitune.sentence import Sentence
 
 
 def validate(
@@ -37,6 +38,7 @@ def validate(
     sheet: str | None = None,
     page: str | None = None,
     json_schema: str | None = None,
+    lang: str | None = None,
     overwrite: bool = False,
     quiet: bool = False,
 ) -> None:
@@ -46,6 +48,7 @@ def validate(
       sheet: a drawing of all images with their answers, wrong ones first.
       page: a page about all files together.
       json_schema: a file with the JSON schema that answers of free text should meet.
+      lang: the language of sheet and page; None is that of the user's environment.
       overwrite: sheet and page may replace files.
 
     Raises:
@@ -85,11 +88,9 @@ def validate(
     if not labels.labels:
         run_free_text.tell_of_libraries(quiet)
     if sheet_path is not None:
-        from palitune.evaluate.report import plots
-
-        plots.write_sheet(sheet_path, plots.sheet_images(everything, str(sheet)), str(sheet), quiet)
+        _write_sheet(sheet_path, everything, str(sheet), lang, quiet)
     if page_path is not None:
-        _write_page(page_path, everything, made, files, source, blocks, quiet)
+        _write_page(page_path, everything, made, files, source, blocks, lang, quiet)
 
 
 def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:
@@ -138,6 +139,12 @@ def _print_block(path: str, predictions: Sequence[Prediction], made: MadeWith, l
         answering.tell_of_other_answers(path, strange, labels.classes, len(predictions))
 
 
+def _write_sheet(target: Path, predictions: Sequence[Prediction], name: str, lang: str | None, quiet: bool) -> None:
+    from palitune.evaluate.report import plots  # matplotlib takes a second to import
+
+    plots.write_sheet(target, plots.sheet_images(predictions, name), name, lang, quiet)
+
+
 def _write_page(
     target: Path,
     predictions: Sequence[Prediction],
@@ -145,35 +152,36 @@ def _write_page(
     files: Sequence[str],
     source: Path,
     blocks: Sequence[str],
+    lang: str | None,
     quiet: bool,
 ) -> None:
+    facts: dict[str, str] = {Sentence("data"): ", ".join(files)}
+    title = Sentence("%(model)s on %(data)s", model=source.stem, data=", ".join(files))
     if blocks:
-        title, facts = f"{source.stem} on {', '.join(files)}", {"data": ", ".join(files)}
         worst = text_report.summarize(
             title, facts, blocks, predictions, len(predictions), None, learning_of(str(source))
         )
-        text_report.write(target, worst, quiet)
+        text_report.write(target, worst, lang, quiet)
         return
     if label_table.are_several(predictions):
         found = several_answers.of_groups(", ".join(files), list(by_example(predictions)), made, quiet)
-        facts = {"data": ", ".join(files), "answered by": source.stem}
-        title = f"{source.stem} on {', '.join(files)}"
+        facts[Sentence("answered by")] = source.stem
         about = several_report.summarize(title, facts, found, learning_of(str(source)))
-        several_report.write(target, about, quiet)
+        several_report.write(target, about, lang, quiet)
         return
     labels = made.labels or ()
     examples = [one.example for one in predictions]
     asked = sorted({one.asked(made.prompt) for one in examples})
-    facts = {"data": ", ".join(files)}
     if asked != [""]:
-        facts["prompt"] = asked[0] if len(asked) == 1 else f"{len(asked)} questions of the records' own"
+        several = Sentence("%(count)d questions of the records' own", count=len(asked))
+        facts[Sentence("prompt")] = asked[0] if len(asked) == 1 else several
     if made.decode:
-        facts["answers"] = "written freely"
+        facts[Sentence("answers")] = Sentence("written freely")
     elif len(labels) == 2:
-        facts["threshold"] = f"{made.threshold:.4g}"
+        facts[Sentence("threshold")] = f"{made.threshold:.4g}"
     if made.temperature != 1:
-        facts["temperature"] = f"{made.temperature:.4g}"
-    title, learned = f"{source.stem} on {', '.join(files)}", learning_of(str(source))
+        facts[Sentence("temperature")] = f"{made.temperature:.4g}"
+    learned = learning_of(str(source))
     outcomes = of_predictions(predictions, labels)
     content = summary.summarize(title, facts, examples, outcomes, threshold=made.threshold, learned=learned)
-    page_files.write(target, content, quiet)
+    page_files.write(target, content, lang, quiet)

@@ -12,6 +12,7 @@ from palitune.evaluate.answer_files import Answers
 from palitune.evaluate.comparison import Comparison
 from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Learned, Summary
+from palitune.sentence import Sentence
 
 
 def summarize_file(
@@ -47,15 +48,21 @@ def summarize_file(
         dataset_files.require_data(before)
         earlier = answer_files.read(Path(before), found.outcomes.classes, quiet, positive)
         earlier, found = answer_files.same_records(earlier, found)
-    facts = {"answers": file} | ({"before": before} if before else {})
+    facts: dict[str, str] = {Sentence("answers"): file}
+    if before:
+        facts[Sentence("before")] = before
     facts |= _facts_of(found)
     threshold = answer_files.threshold_of(found.predictions, found.outcomes.classes)
     if threshold is None:
         threshold = summary.threshold_of(found.outcomes, stored.point.threshold if stored else None)
     if stored is not None:
-        facts["threshold"] = f"{stored.point.threshold:.4g} ({stored.chosen})"
-        if threshold != stored.point.threshold:
-            facts["threshold"] += " is stored, and is not what these answers were given with"
+        facts[Sentence("threshold")] = Sentence(
+            "%(threshold).4g (%(chosen)s)"
+            if threshold == stored.point.threshold
+            else "%(threshold).4g (%(chosen)s) is stored, and is not what these answers were given with",
+            threshold=stored.point.threshold,
+            chosen=stored.chosen,
+        )
     records = found.examples
     if images is not None:
         records = answer_files.located(records, Path(file), images)
@@ -69,10 +76,13 @@ def _facts_of(answers: Answers) -> dict[str, str]:
     made = answers.made
     if made is None:
         return {}
-    facts = {"answered by": made.model, "labels": ", ".join(made.labels or ())}
+    facts: dict[str, str] = {
+        Sentence("answered by"): made.model,
+        Sentence("labels"): ", ".join(made.labels or ()),
+    }
     if made.decode:
-        return facts | {"answers are": "written freely"}
-    return facts | ({"threshold": f"{made.threshold:.4g}"} if answers.outcomes.is_binary else {})
+        return facts | {Sentence("answers are"): Sentence("written freely")}
+    return facts | ({Sentence("threshold"): f"{made.threshold:.4g}"} if answers.outcomes.is_binary else {})
 
 
 def compare_files(
@@ -108,8 +118,14 @@ def _tell_of_known(one: Answers, quiet: bool) -> None:
 def summarize_comparison(before: Answers, after: Answers, images: FolderSettings) -> Summary:
     """The summary of the second answers against the first, with the images' files."""
     records = answer_files.located(after.examples, Path(after.name), images)
-    facts = {"before": before.name, "after": after.name}
-    title = f"{after.name} against {before.name}"
+    facts: dict[str, str] = {Sentence("before"): before.name, Sentence("after"): after.name}
     threshold = answer_files.threshold_of(after.predictions, after.outcomes.classes)
     threshold = summary.threshold_of(after.outcomes) if threshold is None else threshold
-    return summary.summarize(title, facts, records, after.outcomes, before.outcomes, threshold)
+    return summary.summarize(
+        against(before.name, after.name), facts, records, after.outcomes, before.outcomes, threshold
+    )
+
+
+def against(before: str, after: str) -> str:
+    """The title of a page that compares the second with the first."""
+    return Sentence("%(after)s against %(before)s", after=after, before=before)

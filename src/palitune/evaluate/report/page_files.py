@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from palitune import console, workspace
+from palitune.evaluate.language import language_of
 from palitune.evaluate.report.summary import Summary
 from palitune.storage import atomic_files
 
@@ -23,19 +24,20 @@ def drawing_of(target: Path, drawing: str) -> Path:
     return target.with_name(f"{target.stem}-{drawing}.png")
 
 
-def write(target: Path, summary: Summary, quiet: bool) -> None:
-    """Writes the page, and its drawings beside it as `NAME-roc.png` and so on.
+def write(target: Path, summary: Summary, lang: str | None, quiet: bool) -> None:
+    """Writes the page, in a language as `language_of` has it, and its drawings beside it as `NAME-roc.png` and so on.
 
     Raises:
       ConfigurationError: matplotlib cannot draw.
       StorageError: a file cannot be written.
     """
     console.status("drawing", quiet)
+    say = language_of(lang)
     from palitune.evaluate.report import canvas, curves, page  # matplotlib takes a second to import
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    drawings = curves.draw(summary.outcomes, summary.figures, summary.threshold, summary.before)
-    content = page.html(summary, drawings).encode("utf-8", "replace")
+    drawings = curves.draw(summary.outcomes, summary.figures, say, summary.threshold, summary.before)
+    content = page.html(summary, drawings, say).encode("utf-8", "replace")
     for name, drawing in drawings.items():
         atomic_files.write(drawing_of(target, name), drawing)
     atomic_files.write(target, content)

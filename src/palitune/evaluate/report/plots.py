@@ -13,9 +13,11 @@ from palitune import console
 from palitune.data.images import decoder, of_examples
 from palitune.data.prediction import Prediction, by_example
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, is_right
+from palitune.evaluate.language import Language, language_of
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import png
 from palitune.labels import plain
+from palitune.sentence import Sentence
 from palitune.storage import atomic_files
 
 COLUMNS, ROWS = 8, 6
@@ -76,10 +78,10 @@ def sheet_images(predictions: Sequence[Prediction], name: str) -> list[SheetImag
     ]
 
 
-def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> None:
+def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage], say: Language) -> None:
     """A PNG with images and what the model said of them, wrong answers first; names and p_yes below.
 
-    It holds 48; the rest is counted in the title.
+    It holds 48; the rest is counted in the title, which is in the language `say`.
 
     Raises:
       StorageError: the file cannot be written.
@@ -90,41 +92,43 @@ def sheet(path: Path, shown: Sequence[tuple[Path, str, str] | SheetImage]) -> No
     right = [item for item in items if is_right(item.answer, item.label)]
     chosen = (wrong + right)[: COLUMNS * ROWS]
     rows = -(-len(chosen) // COLUMNS)
-    with canvas.styled(f"{one.name}{one.image.name}{one.target}{one.label}{one.answer}" for one in chosen):
+    with canvas.styled(say, (f"{one.name}{one.image.name}{one.target}{one.label}{one.answer}" for one in chosen)):
         # A Figure of its own draws without a display and leaves pyplot's global state alone.
         figure = canvas.Figure(figsize=(1.5 * COLUMNS, 2.0 * rows + 0.5), layout="constrained")
-        figure.suptitle(
-            f"{len(items)} images, {len(wrong)} wrong" + (f"; {len(chosen)} shown" * (len(chosen) < len(items)))
-        )
+        title = say("%(count)d images, %(wrong)d wrong", count=len(items), wrong=len(wrong))
+        if len(chosen) < len(items):
+            title = say("%(counts)s; %(shown)d shown", counts=title, shown=len(chosen))
+        figure.suptitle(title)
         for cell, item in zip(figure.subplots(rows, COLUMNS, squeeze=False).flat, chosen, strict=False):
-            _draw(cell, item)
+            _draw(cell, item, say)
         for cell in figure.axes:
             cell.set(xticks=[], yticks=[])
             if not cell.images:
                 cell.set_axis_off()
-        atomic_files.write(path, png(figure))
+        atomic_files.write(path, png(figure, say))
 
 
-def write_sheet(path: Path, shown: Sequence[SheetImage], name: str, quiet: bool) -> None:
+def write_sheet(path: Path, shown: Sequence[SheetImage], name: str, lang: str | None, quiet: bool) -> None:
     """`sheet`, with notes on stderr about the file and about characters that no font has.
 
     Args:
       name: the file as it was typed.
+      lang: the language, as `language_of` has it.
     """
-    sheet(path, shown)
+    sheet(path, shown, language_of(lang))
     if why := canvas.reason():
         console.note(f"{name}: {why}")
     if not quiet:
         console.note(f"drew {name}")
 
 
-def _draw(cell: Axes, item: SheetImage) -> None:
+def _draw(cell: Axes, item: SheetImage, say: Language) -> None:
     colour = RIGHT if is_right(item.answer, item.label) else WRONG
     image = decoder.decode(item.image, most=LARGEST)
     image.thumbnail((MOST_PIXELS, MOST_PIXELS))  # a cell has no more
     cell.imshow(image)
     answer, label = canvas.text(item.answer, 16), canvas.text(item.label, 16)
-    title = answer if item.answer == item.label else f"{answer} (is: {label})"
+    title = answer if item.answer == item.label else say("%(answer)s (is: %(label)s)", answer=answer, label=label)
     title = f"{canvas.text(item.target, 16)}: {title}" if item.target else title
     cell.set_title(title, color=colour, fontsize=max(4.5, min(10, 190 / len(title))) if title else 10)
     cell.spines[:].set(color=colour, linewidth=3)
@@ -158,17 +162,29 @@ def _metrics_row(row: Mapping[str, object]) -> MetricsRow:
     return cast(MetricsRow, row)
 
 
-def losses(path: Path, rows: Sequence[Mapping[str, object]], winner: int = 0) -> None:
-    """A PNG of a run's metrics (`checkpoint.run_folder.Metrics`): losses and learning rate over the steps.
+def losses(path: Path, rows: Sequence[Mapping[str, object]], winner: int, say: Language) -> None:
+    """Writes `losses_png`, where there is something to draw.
+
+    Raises:
+      StorageError: the file cannot be written.
+      ConfigurationError: matplotlib cannot draw.
+    """
+    if (drawn := losses_png(rows, winner, say)) is not None:
+        atomic_files.write(path, drawn)
+
+
+def losses_png(rows: Sequence[Mapping[str, object]], winner: int, say: Language) -> bytes | None:
+    """A PNG of a run's metrics: losses and learning rate over the steps; None where there are none of the best trial.
 
     Every attempt of the best trial has a panel, the last ones if they are many, with marks where it was best and where
     it diverged. Of several trials there is one more, with the validation losses of all.
 
     Args:
       winner: the best trial, from 0.
+      say: the language.
 
     Raises:
-      StorageError: the file cannot be written.
+      ConfigurationError: matplotlib cannot draw.
     """
     parts: dict[tuple[int, int, int], list[MetricsRow]] = {}
     for row in map(_metrics_row, rows):
@@ -178,20 +194,23 @@ def losses(path: Path, rows: Sequence[Mapping[str, object]], winner: int = 0) ->
     several = len({trial for trial, _, _ in parts}) > 1
     count = len(own) + several
     if not own:
-        return
-    with canvas.styled():
+        return None
+    with canvas.styled(say):
         columns = min(PANEL_COLUMNS, count)
         lines = -(-count // columns)
         figure = canvas.Figure(figsize=(6.5 * columns, 3.6 * lines + 0.4))
         cells = list(figure.subplots(lines, columns, squeeze=False, gridspec_kw=_margins(lines, columns)).flat)
         for cell, ((trial, number, attempt), part) in zip(cells, own, strict=False):
-            _losses_of(cell, part)
-            cell.set_title(f"trial {trial}, pass {number}, attempt {attempt}", fontsize=10)
+            _losses_of(cell, part, say)
+            title = say(
+                "trial %(trial)d, pass %(number)d, attempt %(attempt)d", trial=trial, number=number, attempt=attempt
+            )
+            cell.set_title(title, fontsize=10)
         if several:
-            _all_trials(cells[len(own)], parts, winner)
+            _all_trials(cells[len(own)], parts, winner, say)
         for cell in cells[count:]:
             cell.set_axis_off()
-        atomic_files.write(path, png(figure))
+        return png(figure, say)
 
 
 def _margins(lines: int, columns: int) -> dict[str, float]:
@@ -208,7 +227,9 @@ def _margins(lines: int, columns: int) -> dict[str, float]:
     }
 
 
-def _all_trials(cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[MetricsRow]], winner: int) -> None:
+def _all_trials(
+    cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[MetricsRow]], winner: int, say: Language
+) -> None:
     for (trial, _, _), part in parts.items():
         best = trial == winner + 1
         evaluations = [(row["step"], row["valid_loss"]) for row in part if "valid_loss" in row]
@@ -217,40 +238,47 @@ def _all_trials(cell: Axes, parts: Mapping[tuple[int, int, int], Sequence[Metric
             cell.plot(
                 *zip(*evaluations, strict=True), linewidth=2 if best else 1, color=color, alpha=alpha, zorder=order
             )
-    cell.set_title(f"validation loss of all trials; green is the best, trial {winner + 1}", fontsize=10)
-    _name_axes(cell)
+    title = say("validation loss of all trials; green is the best, trial %(trial)d", trial=winner + 1)
+    cell.set_title(title, fontsize=10)
+    _name_axes(cell, say)
 
 
-def _losses_of(cell: Axes, rows: Sequence[MetricsRow]) -> None:
+def _losses_of(cell: Axes, rows: Sequence[MetricsRow], say: Language) -> None:
     steps = [(row["step"], row["train_loss"]) for row in rows if "train_loss" in row]
     evaluations = [(row["step"], row["valid_loss"]) for row in rows if "valid_loss" in row]
     rates = [(row["step"], row["learning_rate"]) for row in rows if "learning_rate" in row]
     if steps:
         numbers, values = zip(*steps, strict=True)
         cell.plot(numbers, values, ".", color=TRAIN, alpha=0.25, markersize=4)
-        cell.plot(numbers, _smooth(values), color=TRAIN, linewidth=1.5, label="training, smoothed")
+        cell.plot(numbers, _smooth(values), color=TRAIN, linewidth=1.5, label=say("training, smoothed"))
     if evaluations:
-        cell.plot(*zip(*evaluations, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label="validation")
+        label = say("validation")
+        cell.plot(*zip(*evaluations, strict=True), "o-", color=VALID, linewidth=1.5, markersize=4, label=label)
     if best := [(row["step"], row["valid_loss"]) for row in rows if row.get("best")]:
         step, loss = best[-1]
         lowest = _lower_than_kept(rows, loss)
         cell.axvline(step, color=RIGHT, linewidth=0.8, alpha=0.6)
-        label = f"kept: {loss:.4f} at {_place(rows, step)}{'' if lowest else ', the lowest'}"
+        label = say(
+            "kept: %(loss).4f at %(place)s" if lowest else "kept: %(loss).4f at %(place)s, the lowest",
+            loss=loss,
+            place=_place(rows, step),
+        )
         cell.plot(step, loss, "*", color=RIGHT, markersize=16, label=label)
         if lowest:
-            cell.plot(*lowest[:2], "o", color=VALID, markersize=10, fillstyle="none", label=lowest[2])
+            cell.plot(*lowest[:2], "o", color=VALID, markersize=10, fillstyle="none", label=say.text(lowest[2]))
     if lost := [row for row in rows if row.get("event") == "diverged"]:
-        cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=f"diverged at step {lost[-1]['step']}")
-    _name_axes(cell)
+        label = say("diverged at step %(step)d", step=lost[-1]["step"])
+        cell.axvline(lost[-1]["step"], color=WRONG, linestyle="--", label=label)
+    _name_axes(cell, say)
     if per_epoch := _steps_per_epoch(rows):
         epochs = cell.secondary_xaxis(
             "top", functions=(partial(np.multiply, 1 / per_epoch), partial(np.multiply, per_epoch))
         )
-        epochs.set_xlabel("epoch")
+        epochs.set_xlabel(say("epoch"))
     if rates:
         other = cell.twinx()
-        other.plot(*zip(*rates, strict=True), color=RATE, linewidth=1, label="learning rate")
-        other.set_ylabel("learning rate", color=RATE)
+        other.plot(*zip(*rates, strict=True), color=RATE, linewidth=1)
+        other.set_ylabel(say("learning rate"), color=RATE)
         other.tick_params(axis="y", colors=RATE)
         other.set_ylim(bottom=0)
     # Losses that fell leave room above them, and one that stayed up or rose leaves it below.
@@ -266,8 +294,8 @@ class _Numbers(ticker.LogFormatter):
         return f"{x:g}" if super().__call__(x, pos) else ""
 
 
-def _name_axes(cell: Axes) -> None:
-    cell.set(xlabel="step", ylabel="loss", yscale="log")
+def _name_axes(cell: Axes, say: Language) -> None:
+    cell.set(xlabel=say("step"), ylabel=say("loss"), yscale="log")
     cell.yaxis.set_major_formatter(_Numbers())
     cell.yaxis.set_minor_formatter(_Numbers())  # they are shown on an axis shorter than a power of ten
     cell.grid(alpha=0.3)
@@ -280,8 +308,14 @@ def _lower_than_kept(rows: Sequence[MetricsRow], kept: float) -> tuple[int, floa
         return None
     loss, step = min(evaluations)
     best = [row for row in rows if row.get("best")][-1]
-    why = "lower by chance alone" if best.get("as_good") else "the lowest, and not chosen by its loss"
-    return step, loss, f"{loss:.4f} at {_place(rows, step)}: {why}"
+    why = Sentence(
+        "%(loss).4f at %(place)s: lower by chance alone"
+        if best.get("as_good")
+        else "%(loss).4f at %(place)s: the lowest, and not chosen by its loss",
+        loss=loss,
+        place=_place(rows, step),
+    )
+    return step, loss, why
 
 
 def _steps_per_epoch(rows: Sequence[MetricsRow]) -> float | None:
@@ -292,7 +326,9 @@ def _steps_per_epoch(rows: Sequence[MetricsRow]) -> float | None:
 def _place(rows: Sequence[MetricsRow], step: int) -> str:
     """A step in words, with the epoch where that is known."""
     per_epoch = _steps_per_epoch(rows)
-    return f"step {step}" if per_epoch is None else f"step {step}, epoch {step / per_epoch:.1f}".removesuffix(".0")
+    if per_epoch is None:
+        return Sentence("step %(step)d", step=step)
+    return Sentence("step %(step)d, epoch %(epoch)s", step=step, epoch=f"{step / per_epoch:.1f}".removesuffix(".0"))
 
 
 def _smooth(values: Sequence[float]) -> list[float]:

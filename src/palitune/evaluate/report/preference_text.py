@@ -7,7 +7,7 @@ from palitune.evaluate.preference import KINDS, SIGN, Preference, VoterCounts
 from palitune.text_tables import aligned
 
 LEAST = 1e-4  # p-value below which it is only said that it is smaller
-SIGNIFICANCE = {REAL: "more than chance", NOISE: "which may be chance"}
+SIGNIFICANCE: dict[str, str] = {REAL: "more than chance", NOISE: "which may be chance"}
 
 
 def lines(found: Preference) -> list[str]:

@@ -4,6 +4,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from palitune.evaluate.confusion import POSITIVE
+from palitune.evaluate.language import Language
 from palitune.evaluate.outcomes import Booleans, Floats
 from palitune.evaluate.report import canvas
 from palitune.evaluate.report.canvas import Figure as Drawing
@@ -15,17 +16,17 @@ SIDE = 4.2  # inches
 MOST_CURVES, MOST_CELLS = 10, 20  # labels, the most frequent
 
 
-def draw(result: SeveralResult) -> dict[str, bytes]:
-    """PNG by name: "pr" where probabilities are known, and "together".
+def draw(result: SeveralResult, say: Language) -> dict[str, bytes]:
+    """PNG by name: "pr" where probabilities are known, and "together"; `say` is the language.
 
     Raises:
       ConfigurationError: matplotlib cannot draw.
     """
     if not result.labels:
         return {}
-    with canvas.styled(result.table.names):
-        drawn = {"pr": _curves(result)}
-        return {name: content for name, content in drawn.items() if content} | {"together": _together(result)}
+    with canvas.styled(say, result.table.names):
+        drawn = {"pr": _curves(result, say)}
+        return {name: content for name, content in drawn.items() if content} | {"together": _together(result, say)}
 
 
 def _frequent(result: SeveralResult, most: int) -> list[int]:
@@ -34,10 +35,10 @@ def _frequent(result: SeveralResult, most: int) -> list[int]:
     return sorted(sorted(range(len(support)), key=lambda column: -support[column])[:most])
 
 
-def _curves(result: SeveralResult) -> bytes:
+def _curves(result: SeveralResult, say: Language) -> bytes:
     drawing = Drawing(figsize=(1.3 * SIDE, SIDE), layout="tight")
     axes = drawing.subplots()
-    axes.set(title="precision and recall of each label", xlabel="recall", ylabel="precision")
+    axes.set(title=say("precision and recall of each label"), xlabel=say("recall"), ylabel=say("precision"))
     axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     axes.grid(alpha=0.3)
     count = 0
@@ -51,8 +52,8 @@ def _curves(result: SeveralResult) -> bytes:
         count += 1
     if not count:
         return b""
-    axes.legend(loc="lower left", fontsize=8, title="label and area")
-    return png(drawing)
+    axes.legend(loc="lower left", fontsize=8, title=say("label and area"))
+    return png(drawing, say)
 
 
 def _curve(axes: Axes, p: Floats, positive: Booleans, name: str, threshold: float) -> None:
@@ -66,15 +67,18 @@ def _curve(axes: Axes, p: Floats, positive: Booleans, name: str, threshold: floa
         axes.plot(hits / positive.sum(), hits / said.sum(), "o", color=line.get_color(), markersize=5)
 
 
-def _together(result: SeveralResult) -> bytes:
+def _together(result: SeveralResult, say: Language) -> bytes:
     chosen = _frequent(result, MOST_CELLS)
     names = [canvas.text(result.table.names[column], 16) for column in chosen]
     size = max(SIDE, 0.6 * len(chosen) + 2)
     drawing = Drawing(figsize=(2 * size, size), layout="tight")
-    both = (("labels", result.together), ("answers", result.said_together))
+    both = (
+        (say("labels that come together"), result.together),
+        (say("answers that come together"), result.said_together),
+    )
     for axes, (title, counts) in zip(drawing.subplots(1, 2).flat, both, strict=True):
-        _matrix(axes, f"{title} that come together", counts[np.ix_(chosen, chosen)], names)
-    return png(drawing)
+        _matrix(axes, title, counts[np.ix_(chosen, chosen)], names)
+    return png(drawing, say)
 
 
 def _matrix(axes: Axes, title: str, counts: Counts, names: list[str]) -> None:

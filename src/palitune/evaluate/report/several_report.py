@@ -16,12 +16,15 @@ from palitune.errors import printable
 from palitune.evaluate import answer_files, several_answers, several_comparison, several_labels
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE
 from palitune.evaluate.label_table import UNKNOWN, YES
+from palitune.evaluate.language import language_of
 from palitune.evaluate.report import several_text
+from palitune.evaluate.report.from_files import against
 from palitune.evaluate.report.summary import Learned, told
 from palitune.evaluate.report.text import advice_lines, between, value
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_comparison import LabelFlip, SeveralComparison
 from palitune.evaluate.several_labels import SeveralResult
+from palitune.sentence import Sentence
 from palitune.storage import atomic_files
 from palitune.text_tables import aligned
 
@@ -91,9 +94,11 @@ def of_file(
     found, earlier = several_answers.read(Path(file), quiet), None
     if before:
         earlier, found = several_answers.same_records(several_answers.read(Path(before), quiet), found)
-    facts = {"answers": file} | ({"before": before} if before else {})
+    facts: dict[str, str] = {Sentence("answers"): file}
+    if before:
+        facts[Sentence("before")] = before
     if found.made is not None:
-        facts["answered by"] = found.made.model
+        facts[Sentence("answered by")] = found.made.model
     return summarize(file, facts, found, learned, most, images, earlier)
 
 
@@ -131,6 +136,12 @@ def summarize(
         flipped,
         len(changed),
     )
+
+
+def summarize_comparison(before: SeveralAnswers, after: SeveralAnswers, images: FolderSettings) -> SeveralSummary:
+    """The summary of the second answers against the first, with the images' files."""
+    facts: dict[str, str] = {Sentence("before"): before.name, Sentence("after"): after.name}
+    return summarize(against(before.name, after.name), facts, after, images=images, before=before)
 
 
 def changed_records(found: SeveralAnswers, comparison: SeveralComparison) -> list[ChangedRecord]:
@@ -200,23 +211,24 @@ def as_json(one: SeveralSummary) -> dict[str, object]:
     return content
 
 
-def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
-    """Writes the page, and its drawings beside it as `NAME-pr.png` and so on.
+def write(target: Path, one: SeveralSummary, lang: str | None, quiet: bool) -> None:
+    """Writes the page, in a language as `language_of` has it, and its drawings beside it as `NAME-pr.png` and so on.
 
     Raises:
       ConfigurationError: matplotlib cannot draw.
       StorageError: a file cannot be written.
     """
     console.status("drawing", quiet)
+    say = language_of(lang)
     from palitune.evaluate.report import canvas, page, page_files, several_curves  # matplotlib takes a second
 
     target.parent.mkdir(parents=True, exist_ok=True)
-    drawings = several_curves.draw(one.result)
+    drawings = several_curves.draw(one.result, say)
     examples = [*(record.example for record in one.wrong), *(record.example for record in one.changed)]
     images = {image.path: example.where for example in examples for image in example.images}
     configuration = one.learned.configuration if one.learned else None
     content = (
-        page.environment()
+        page.environment(say)
         .get_template("several.html")
         .render(
             one=one,
@@ -225,12 +237,12 @@ def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
             changes=several_comparison.rows(one.comparison) if one.comparison else None,
             test=several_comparison.test_line(one.comparison) if one.comparison else None,
             drawings={name: page.address(drawn, "png") for name, drawn in drawings.items()},
-            losses=page.losses(one.learned.losses) if one.learned and one.learned.losses else None,
+            alternatives=page.ALTERNATIVES,
+            losses=page.losses_of(one.learned, say),
             thumbnails={path: page.thumbnail(path, where) for path, where in images.items()},
             configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else None,
             next_runs=one.learned.next_runs if one.learned else (),
             most_text=MOST_TEXT,
-            printable=printable,
             version=__version__,
         )
     )
@@ -246,11 +258,11 @@ def write(target: Path, one: SeveralSummary, quiet: bool) -> None:
 def _cards(result: SeveralResult) -> list[tuple[str, str, str]]:
     """Name, value and interval of what is shown first."""
     named = {
-        "macro F-measure": result.macro["f_measure"],
-        "micro F-measure": result.micro["f_measure"],
-        "exact match": result.exact_match,
-        "macro PR area": result.macro["average_precision"],
-        "macro recall": result.macro["recall"],
-        "macro precision": result.macro["precision"],
+        Sentence("macro F-measure"): result.macro["f_measure"],
+        Sentence("micro F-measure"): result.micro["f_measure"],
+        Sentence("exact match"): result.exact_match,
+        Sentence("macro PR area"): result.macro["average_precision"],
+        Sentence("macro recall"): result.macro["recall"],
+        Sentence("macro precision"): result.macro["precision"],
     }
     return [(name, value(figure.value), between(figure.low, figure.high)) for name, figure in named.items()]

@@ -8,10 +8,16 @@ from palitune.errors import printable
 from palitune.evaluate.metrics import Figure
 from palitune.evaluate.report.text import between, value
 from palitune.evaluate.several_labels import LabelResult, SeveralResult
+from palitune.sentence import Sentence
 from palitune.text_tables import aligned
 
 HEAD = ("precision", "recall", "f_measure", "roc_auc", "average_precision", "accuracy")
-TITLES = ("precision", "recall", "F-measure", "95 %", "ROC area", "PR area", "accuracy")
+INTERVAL = Sentence("95 %%")
+TITLES = (
+    *(Sentence("label"), Sentence("yes"), Sentence("known"), Sentence("precision"), Sentence("recall")),
+    *(Sentence("F-measure"), INTERVAL, Sentence("ROC area"), Sentence("PR area"), Sentence("accuracy")),
+    Sentence("threshold"),
+)
 PAIRS = 10  # of labels that come together, which are listed
 
 
@@ -36,20 +42,20 @@ def block(path: str, result: SeveralResult, label: str | None = None, title: str
 
 def rows(result: SeveralResult) -> list[list[str]]:
     """The table's cells: the head, a row for each label, and micro, macro and samples."""
-    found = [["label", "yes", "known", *TITLES, "threshold"]]
+    found: list[list[str]] = [[*TITLES]]
     for (name, one), threshold in zip(result.labels.items(), result.table.thresholds.tolist(), strict=True):
         said = "-" if math.isnan(threshold) else f"{threshold:.4g}"
         found.append([name, str(one.support), str(one.records), *_cells(one.figures), said])
     yes, known = sum(one.support for one in result.labels.values()), int(result.table.known.sum())
-    found.append(["micro", str(yes), str(known), *_cells(result.micro), ""])
-    found.append(["macro", "", "", *_cells(result.macro), ""])
-    found.append(["samples", "", "", *_cells(result.samples), ""])
+    found.append([Sentence("micro"), str(yes), str(known), *_cells(result.micro), ""])
+    found.append([Sentence("macro"), "", "", *_cells(result.macro), ""])
+    found.append([Sentence("samples"), "", "", *_cells(result.samples), ""])
     return found
 
 
 def _without_empty(table: list[list[str]]) -> list[list[str]]:
     """A table without the column of intervals, where there are none."""
-    place = table[0].index("95 %")
+    place = TITLES.index(INTERVAL)
     return table if any(row[place] for row in table[1:]) else [row[:place] + row[place + 1 :] for row in table]
 
 

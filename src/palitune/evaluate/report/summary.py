@@ -16,6 +16,7 @@ from palitune.evaluate import comparison, metrics, per_class
 from palitune.evaluate.comparison import Comparison
 from palitune.evaluate.confusion import is_right, kind, plain
 from palitune.evaluate.metrics import Figure, Outcomes
+from palitune.sentence import Sentence
 
 MOST_SLICES = 12  # of one kind
 MOST_ALWAYS = 50  # labels of which it is said what always saying them would score
@@ -64,14 +65,15 @@ class Summary:
     uncertain: list[Item]
     remarks: list[str]
     threshold: float | None = None
-    heading: str = "Wrong answers, the most confident first"
-    advice: str = "A wrong label is often among the first."
+    heading: str = Sentence("Wrong answers, the most confident first")
+    advice: str = Sentence("A wrong label is often among the first.")
     leads: bool = False  # whether these images come before the figures
     before: Outcomes | None = None
     before_figures: dict[str, Figure] | None = None
     comparison: Comparison | None = None
     configuration: Mapping[str, object] | None = None
     losses: Path | None = None
+    metrics: Path | None = None
     next_runs: Sequence[tuple[str, str]] = ()  # as `Learned` has them
 
 
@@ -80,12 +82,14 @@ class Learned(NamedTuple):
 
     Attributes:
       next_runs: what the run's metrics say of it, each with the command to try next.
+      metrics: the file of the rows that the losses are drawn from.
     """
 
     facts: dict[str, str]
     configuration: Mapping[str, object] | None
     losses: Path | None
     next_runs: Sequence[tuple[str, str]] = ()
+    metrics: Path | None = None
 
 
 def told(learned: Learned | None, facts: Mapping[str, str], records: Iterable[Example]) -> dict[str, str]:
@@ -145,6 +149,7 @@ def summarize(
         comparison=comparison.compare(before, outcomes) if before else None,
         configuration=learned.configuration if learned else None,
         losses=learned.losses if learned else None,
+        metrics=learned.metrics if learned else None,
         next_runs=learned.next_runs if learned else (),
     )
 
@@ -189,10 +194,10 @@ def doubtful(outcomes: Outcomes, threshold: float | None = None) -> list[int]:
 def _slices(items: Sequence[Item]) -> list[Slice]:
     """By format, source, data file and question, each where there are several; the largest first."""
     kinds: dict[str, Callable[[Item], str]] = {
-        "format": lambda item: _format(item.record.image.name) if item.record.images else "text",
-        "source": lambda item: _source(item.record),
-        "file": lambda item: item.record.where.rpartition(":")[0],
-        "question": lambda item: item.record.prompt,
+        Sentence("format"): lambda item: _format(item.record.image.name) if item.record.images else Sentence("text"),
+        Sentence("source"): lambda item: _source(item.record),
+        Sentence("file"): lambda item: item.record.where.rpartition(":")[0],
+        Sentence("question"): lambda item: item.record.prompt,
     }
     found = []
     for name, key in kinds.items():
@@ -204,14 +209,16 @@ def _slices(items: Sequence[Item]) -> list[Slice]:
         if len(counts) < 2 and name != "format":
             continue
         for value, count in counts.most_common(MOST_SLICES):
-            found.append(Slice(name, value or "(none)", count, right[value], *wilson_interval(right[value], count)))
+            found.append(
+                Slice(name, value or Sentence("(none)"), count, right[value], *wilson_interval(right[value], count))
+            )
     return found
 
 
 def _format(name: str) -> str:
     """The format of an image, by its name without the frame."""
     ending = Path(name.partition("#")[0]).suffix.lower().removeprefix(".")
-    return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or "(no ending)")
+    return {"jpg": "JPEG", "jpeg": "JPEG", "tif": "TIFF"}.get(ending, ending.upper() or Sentence("(no ending)"))
 
 
 def _source(record: Example) -> str:

@@ -10,6 +10,7 @@ from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.outcomes import Outcomes
 from palitune.evaluate.report.result_block import outcome_block
 from palitune.evaluate.report.summary import Item, Summary
+from palitune.sentence import Sentence
 from palitune.text_tables import aligned
 
 MOST_SHOWN = 60  # characters of a text
@@ -62,7 +63,7 @@ def _compared(one: Outcomes) -> tuple[Sequence[str], Sequence[str], Sequence[str
 
 def between(low: float | None, high: float | None) -> str:
     """An interval with three decimals; empty where there is none."""
-    return "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return "" if low is None or high is None else Sentence("%(low).3f to %(high).3f", low=low, high=high)
 
 
 def value(figure: float | None) -> str:

@@ -10,6 +10,7 @@ from palitune import __version__, console
 from palitune.data.prediction import Prediction
 from palitune.errors import printable
 from palitune.evaluate.confusion import is_right
+from palitune.evaluate.language import language_of
 from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Learned
 from palitune.storage import atomic_files
@@ -73,25 +74,25 @@ def text(value: str) -> str:
     return "\n".join(map(printable, value[:MOST_TEXT].splitlines()))
 
 
-def write(target: Path, one: TextSummary, quiet: bool) -> None:
-    """Writes the page. Raises StorageError."""
+def write(target: Path, one: TextSummary, lang: str | None, quiet: bool) -> None:
+    """Writes the page, in a language as `language_of` has it. Raises StorageError."""
     console.status("drawing", quiet)
+    say = language_of(lang)
     from palitune.evaluate.report import page  # which imports a library of templates
 
     learned = one.learned
     images = {image.path: said.example.where for said in one.worst for image in said.example.images}
     configuration = learned.configuration if learned else None
     content = (
-        page.environment()
+        page.environment(say)
         .get_template("text.html")
         .render(
             one=one,
-            losses=page.losses(learned.losses) if learned and learned.losses else None,
+            losses=page.losses_of(learned, say),
             next_runs=learned.next_runs if learned else (),
             thumbnails={path: page.thumbnail(path, where) for path, where in images.items()},
             configuration=json.dumps(configuration, indent=2, ensure_ascii=False) if configuration else None,
             text=text,
-            printable=printable,
             version=__version__,
         )
     )

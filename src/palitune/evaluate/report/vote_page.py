@@ -17,6 +17,7 @@ from palitune.errors import BadDataError, MissingInputError, printable
 from palitune.evaluate import answer_files, answer_pairs, blinding
 from palitune.evaluate.answer_pairs import AnswerPair, AnswerPairs
 from palitune.evaluate.blinding import Answer, Ballot
+from palitune.evaluate.language import IN_ENGLISH
 from palitune.evaluate.report.page import environment, thumbnail
 from palitune.storage import atomic_files
 
@@ -106,7 +107,7 @@ def html(shown: Shown) -> str:
         "images": list(shown.images.values()),
     }
     return (
-        environment()
+        environment(IN_ENGLISH)
         .get_template("vote.html")
         .render(
             content=content,

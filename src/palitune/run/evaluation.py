@@ -30,13 +30,12 @@ from palitune.infer.opening import ImagesOfModel
 from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.models.arrays import Flat
-from palitune.run.folder import RunFolder
+from palitune.run.folder import EVALUATED, RunFolder
+from palitune.run.folder import UNTRAINED as UNTRAINED
 from palitune.run.run_log import RunLog
 from palitune.train import loop
 from palitune.train.evaluation import Evaluation, Evaluator
 
-UNTRAINED = "zero trained"
-EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 RIGHT = "right"  # of free text, the only class
 
 

@@ -11,12 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palitune.checkpoint import manifest
+from palitune.checkpoint import beside
+from palitune.data import answer_source
 from palitune.errors import BadDataError, MissingInputError
 from palitune.storage import atomic_files, files, locks
 
 MOST = 64 << 20  # bytes of a run's configuration, which names every record's source
 LONGEST_LINE = 1 << 20  # bytes of a line of the metrics
+UNTRAINED = "zero trained"  # what result blocks from before learning are called
+EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 
 
 class RunFolder:
@@ -24,7 +27,7 @@ class RunFolder:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.path = target.with_suffix(".run")
+        self.path = beside.run_of(target)
         self.config = self.path / "config.json"
         self.state = self.path / "state.npz"
         self.best = self.path / "best.npz"
@@ -33,13 +36,22 @@ class RunFolder:
         self.losses = self.path / "loss.png"
         self.blocks = self.path / "results.txt"
         self.report = self.path / "report.html"
+        self.cost = self.path / "cost.json"
+        self.answers = [self.path / "valid.tsv", self.path / "valid.jsonl"]  # one of both, and a hidden file beside it
+        self.evaluations = self.path / "evaluations.jsonl"
         self.lock = self.path / "lock"
         self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
 
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
         inside = [self.config, self.state, self.best, self.metrics, self.table, self.losses, self.blocks, self.report]
-        return [self.target, manifest.path_of(self.target), *inside]
+        inside += [self.cost, self.evaluations, *self.answers, *map(answer_source.beside, self.answers)]
+        return [self.target, beside.manifest_of(self.target), *inside]
+
+    @property
+    def answers_there(self) -> Path | None:
+        """The answers to the set that the run was evaluated on; None where it has written none."""
+        return next((path for path in self.answers if path.is_file() and not path.is_symlink()), None)
 
     @contextmanager
     def held(self) -> Iterator[None]:

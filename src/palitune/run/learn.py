@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import operator
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
 from palitune.models.arrays import Weights
-from palitune.run import next_run, preparation, reproduce, supervision
+from palitune.run import cost, next_run, preparation, reproduce, supervision, validation_answers
 from palitune.run.evaluation import UNTRAINED, SetEvaluator, counted
 from palitune.run.folder import RunFolder, end_of
 from palitune.run.next_run import Told
@@ -31,7 +32,7 @@ from palitune.run.run_log import RunLog
 from palitune.run.sweep import Trial
 from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
-from palitune.train import loop
+from palitune.train import loop, plan
 
 NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
 
@@ -74,6 +75,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
+    began = time.monotonic()
     with _joined(config, program) as config, _run_folder(config, supervision.again(program, config.write)) as folder:
         read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
         if read is not None and _is_over(config, read):
@@ -83,7 +85,11 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
-        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log:
+        memory = run.setups.prepared(run.config).memory.peak
+        with (
+            RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved)) as log,
+            cost.recorded(folder, began, memory, plan.memory_taken),
+        ):
             evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
             trainer = _trainer(run, config, log, evaluator, saved)
             try:
@@ -258,7 +264,9 @@ def _finished(
         evaluator(trainer.all_params(trainer.kept), f"{loop.PASSES[run.config.second_pass]} trained")
     log.draw(progress.winner)
     advice = _advice(run, log, evaluator, trainer, program)
-    trainer.finish("finished")
+    if folder is not None and evaluator.last:
+        validation_answers.write(folder, list(evaluator.last.values())[-1])
+    trainer.finish("finished", **_kept_settings(run, trainer))
     if config.report and folder is not None and run.config.labels:
         evaluator.report(folder, config.quiet)
     elif config.report and folder is not None:
@@ -273,6 +281,16 @@ def _finished(
         progress.winner,
         advice,
     )
+
+
+def _kept_settings(run: Preparation, trainer: Trainer) -> dict[str, object]:
+    """Of the best of several trials, what its configuration has other than config.json; None is what it has not."""
+    if run.trials.count == 1 or trainer.progress.winner is None:
+        return {}
+    best, first = trainer.progress.results[trainer.progress.winner], run.config.as_json()
+    own = run.configured(Trial(best.seed, dict(best.changes))).as_json()
+    names = sorted(first.keys() | own.keys())
+    return {"settings": {name: own.get(name) for name in names if own.get(name) != first.get(name)}}
 
 
 def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str) -> list[Told]:

@@ -1,0 +1,57 @@
+"""A figure of several runs with its intervals, and the losses of each of them, as PNG."""
+
+from collections.abc import Sequence
+
+from matplotlib.ticker import MaxNLocator
+
+from palitune.evaluate.loss_curve import Curve
+from palitune.evaluate.past_run import PastRun
+from palitune.evaluate.report import canvas
+from palitune.evaluate.report.canvas import Figure as Drawing
+from palitune.evaluate.report.canvas import png
+from palitune.evaluate.report.plots import RATE, RIGHT, TRAIN, VALID
+
+WIDTH, HEIGHT = 7.0, 4.0  # inches of the figure over runs
+NAMED = 24  # runs that have room for their names
+LOSS_WIDTH, LOSS_HEIGHT = 4.2, 2.8
+
+
+def trend(runs: Sequence[PastRun], by: str, title: str, best: PastRun) -> bytes:
+    """A figure of each run, the oldest first, with its interval where it has one; the best is marked.
+
+    Raises:
+      ConfigurationError: matplotlib cannot draw.
+    """
+    with canvas.styled(run.name for run in runs):
+        drawing = Drawing(figsize=(WIDTH, HEIGHT), layout="tight")
+        axes = drawing.subplots()
+        for place, run in enumerate(runs):
+            figure = run.after.figures[by]
+            colour = RIGHT if run is best else TRAIN
+            if figure.low is not None and figure.high is not None:
+                axes.plot([place, place], [figure.low, figure.high], color=colour, linewidth=1.2, alpha=0.6)
+            mark, size = ("*", 15) if run is best else ("o", 5)
+            axes.plot(place, figure.value, mark, color=colour, markersize=size, zorder=3)
+        axes.plot([run.after.figures[by].value for run in runs], color=RATE, linewidth=0.8, zorder=1)
+        axes.set(ylabel=title, xlim=(-0.5, len(runs) - 0.5))
+        axes.grid(alpha=0.3, axis="y")
+        if len(runs) <= NAMED:
+            axes.set_xticks(range(len(runs)), [canvas.text(run.name, 20) for run in runs], rotation=60, ha="right")
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.set_xlabel("run, by date")
+        return png(drawing)
+
+
+def losses(curve: Curve) -> bytes:
+    """The losses of a run over the epochs, with the evaluation whose weights were kept. Raises as `trend`."""
+    with canvas.styled():
+        drawing = Drawing(figsize=(LOSS_WIDTH, LOSS_HEIGHT), layout="tight")
+        axes = drawing.subplots()
+        axes.plot(curve.epochs, curve.train, color=TRAIN, linewidth=1.2, label="training")
+        axes.plot(curve.epochs, curve.valid, "o-", color=VALID, linewidth=1.2, markersize=3, label="validation")
+        axes.plot(curve.epochs[curve.kept], curve.valid[curve.kept], "*", color=RIGHT, markersize=13, label="kept")
+        axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+        return png(drawing)

@@ -44,7 +44,7 @@ class DataDifference(NamedTuple):
     gone: str = ""
 
 
-class Tested(NamedTuple):
+class Paired(NamedTuple):
     """Answers of both runs to records that both were evaluated on, in the same order, and what changed."""
 
     before: Answers
@@ -52,8 +52,8 @@ class Tested(NamedTuple):
     found: Comparison
 
 
-class TestedSeveral(NamedTuple):
-    """As `Tested`, of several labels of each record."""
+class PairedSeveral(NamedTuple):
+    """As `Paired`, of several labels of each record."""
 
     before: SeveralAnswers
     after: SeveralAnswers
@@ -73,7 +73,7 @@ class RunDifference(NamedTuple):
     second: PastRun
     settings: Mapping[str, tuple[object, object]]
     data: list[DataDifference]
-    tested: Tested | TestedSeveral | None
+    tested: Paired | PairedSeveral | None
     why: str
 
 
@@ -127,7 +127,7 @@ def _labels_of(run: PastRun, data: DataFile) -> dict[tuple[str, ...], list[objec
     return dict(found)
 
 
-def _tested(first: PastRun, second: PastRun) -> tuple[Tested | TestedSeveral | None, str]:
+def _tested(first: PastRun, second: PastRun) -> tuple[Paired | PairedSeveral | None, str]:
     """What changed in the answers to the same records; else None, and why."""
     pair = []
     for run in (first, second):
@@ -140,10 +140,10 @@ def _tested(first: PastRun, second: PastRun) -> tuple[Tested | TestedSeveral | N
     try:
         if isinstance(before, SeveralAnswers) and isinstance(after, SeveralAnswers):
             both = several_answers.same_records(before, after)
-            return TestedSeveral(*both, several_comparison.compare(both[0].table, both[1].table)), ""
+            return PairedSeveral(*both, several_comparison.compare(both[0].table, both[1].table)), ""
         if isinstance(before, Answers) and isinstance(after, Answers):
             same = answer_files.same_records(before, after)
-            return Tested(*same, comparison.compare(same[0].outcomes, same[1].outcomes)), ""
+            return Paired(*same, comparison.compare(same[0].outcomes, same[1].outcomes)), ""
     except PalituneError as error:
         return None, f"{error.what}: they have no answers to the same records"
     return None, "one of them has one label for each record, and the other several"

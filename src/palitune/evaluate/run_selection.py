@@ -88,8 +88,8 @@ def ordered(runs: Sequence[PastRun], name: str | None, reverse: bool = False) ->
         is_number = isinstance(value, (int, float))
         return is_number, float(value) if isinstance(value, (int, float)) else 0.0, shown(value)
 
-    known = [run for run in runs if wanted == "date" or facts[str(run.folder)].get(wanted) is not None]
-    rest = [run for run in runs if run not in known]
+    is_known = [wanted == "date" or facts[str(run.folder)].get(wanted) is not None for run in runs]
+    known, rest = ([run for run, one in zip(runs, is_known, strict=True) if one == which] for which in (True, False))
     return [*sorted(known, key=key, reverse=reverse), *rest]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from palitune.confidence_interval import Figure
+from palitune.errors import StorageError
 from palitune.evaluate import count_figures
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.past_run import FIGURES, DataFile, FileEvaluation, Worth
@@ -36,6 +37,8 @@ def append(path: Path, one: FileEvaluation) -> None:
         "counts": None if one.worth.counts is None else vars(one.worth.counts),
         "figures": {name: list(figure) for name, figure in one.worth.figures.items()},
     }
+    if path.is_symlink():  # which `append_file` follows, because a user may have named it
+        raise StorageError("this is a symbolic link, and links are not followed", where=str(path))
     with append_file.exclusive(path) as file:
         file.write(json.dumps(row, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 

@@ -31,9 +31,10 @@ def read(folders: Sequence[str] = ()) -> Ledger:
       MissingInputError: there is no such folder.
     """
     runs, left_out = [], []
-    for folder in _run_folders(folders):
+    checkpoints = home.checkpoints()
+    for folder in _run_folders(folders, checkpoints):
         try:
-            runs.append(run_reading.read(folder, name_of(folder)))
+            runs.append(run_reading.read(folder, name_of(folder, checkpoints)))
         except PalituneError as error:
             left_out.append(error)
     return Ledger(sorted(runs, key=lambda one: (one.began, one.name)), left_out)
@@ -86,14 +87,18 @@ def folder_of(name: str) -> Path:
     raise MissingInputError(f"no run {name!r}{looked}", hint="palitune runs lists those there are")
 
 
-def name_of(folder: Path) -> str:
-    """What `-m` calls the checkpoint of a run: its name in checkpoints/, else its path."""
+def name_of(folder: Path, checkpoints: Path | None = None) -> str:
+    """What `-m` calls the checkpoint of a run: its name in checkpoints/, else its path.
+
+    Args:
+      checkpoints: where that folder is, if it has been looked for.
+    """
     name = folder.name.removesuffix(ENDING)
-    is_ours = os.path.abspath(folder.parent) == os.path.abspath(home.checkpoints())
+    is_ours = os.path.abspath(folder.parent) == os.path.abspath(checkpoints or home.checkpoints())
     return name if is_ours else str(folder.with_name(name))
 
 
-def _run_folders(folders: Sequence[str]) -> list[Path]:
+def _run_folders(folders: Sequence[str], checkpoints: Path) -> list[Path]:
     """The folders of runs in some folders, each once."""
     found = []
     for name in folders:
@@ -102,5 +107,5 @@ def _run_folders(folders: Sequence[str]) -> list[Path]:
         whole = Path(name)
         found += [whole] if whole.name.endswith(ENDING) else sorted(whole.glob(f"*{ENDING}"))
     if not folders:
-        found = sorted(home.checkpoints().glob(f"*{ENDING}"))
+        found = sorted(checkpoints.glob(f"*{ENDING}"))
     return list(dict.fromkeys(found))

@@ -8,6 +8,7 @@ from pathlib import Path
 from palitune import console
 from palitune.checkpoint import manifest, trained_images
 from palitune.config.predictor_config import PredictorConfig
+from palitune.config.quantization import NONE
 from palitune.data.checks.seen_in_training import learned_from
 from palitune.data.prediction import Prediction, by_example
 from palitune.errors import PalituneError
@@ -15,6 +16,7 @@ from palitune.evaluate import count_figures, label_figures, label_table
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.outcomes import of_predictions
 from palitune.evaluate.past_run import FIGURES, FINISHED, FileEvaluation, Worth
+from palitune.labels import LABELS
 from palitune.run import evaluation_log, reproduce, run_reading, run_results
 from palitune.run.evaluation import counted
 from palitune.run.evaluation_log import name_of
@@ -26,6 +28,8 @@ ASKED = (
     *("prompt", "labels", "labels_from", "positive", "decode", "threshold", "max_new_tokens"),
     *("frames", "most_frames", "pool", "quantize", "quantize_embeddings"),
 )
+
+USUAL: Mapping[str, object] = {"labels": list(LABELS), "quantize": NONE, "quantize_embeddings": False}  # unless said
 
 
 class Recorder:
@@ -39,7 +43,7 @@ class Recorder:
         if self.folder is not None:
             known = manifest.read(checkpoint).get("config", {})
         typed = {name: value for name, value in config.options().items() if name in ASKED}
-        self.asked = {name: value for name, value in typed.items() if _plain(value) != known.get(name)}
+        self.asked = {name: value for name, value in typed.items() if _plain(value) != known.get(name, USUAL.get(name))}
 
     def add(self, file: str, predictions: Sequence[Prediction], classes: Sequence[str], blocks: Sequence[str]) -> None:
         """Records what predictions about a file are worth, and says so on stderr; where it cannot be, it says why.

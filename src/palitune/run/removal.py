@@ -98,7 +98,9 @@ def _require_unused(doomed: Sequence[Doomed]) -> None:
             base = manifest.read(checkpoint).get("base")
         except (PalituneError, OSError):
             continue
-        for path, name in targets.items() if base else ():
+        if base is None:
+            continue
+        for path, name in targets.items():
             # Where it was when the other was made; or it has been moved, and is found by its name.
             moved = base["name"] == name and not os.path.exists(base["file"])
             if moved or os.path.realpath(base["file"]) == os.path.realpath(path):

@@ -3,10 +3,11 @@
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from palitune.confidence_interval import Figure
 from palitune.errors import BadDataError, PalituneError, printable
 from palitune.evaluate import count_figures
 from palitune.evaluate.past_run import FAILED, FINISHED, RUNNING, STOPPED, DataFile, PastRun, Worth
@@ -16,7 +17,8 @@ from palitune.run.evaluation_log import count, number
 from palitune.run.folder import EVALUATED, MOST, UNTRAINED, RunFolder, read_config
 from palitune.storage import files, locks
 
-BEGINNING, ENOUGH, ALL = 64 << 10, 64 << 10, 16 << 20  # bytes of the metrics that are read: first, last, last if needed
+ENOUGH, ALL = 64 << 10, 16 << 20  # bytes of the metrics that are read, and where more are needed
+BEST, BLOCK = b'"best": true', f'"event": "{EVALUATED}"'.encode()  # of lines of the metrics
 MOST_BLOCKS = 8 << 20  # bytes of the result blocks
 # Settings that say where files are and how fast it goes, and not what is learned; and those with a name of their own.
 LEFT_OUT = ("allow_download", "allow_outside", "features", "allocator", "images", "max_pixels")
@@ -110,36 +112,49 @@ def _configuration(where: RunFolder, holder: str | None) -> tuple[dict[str, Any]
 
 def told(metrics: Path) -> Told:
     """What the end of the metrics tells, or where that is not enough more of them. Raises BadDataError."""
+    first, last = b"", b""
     try:
         with files.open_to_read(metrics) as file:
             size = os.fstat(file.fileno()).st_size
-            first = file.read(BEGINNING).splitlines()
             for most in (ENOUGH, ALL):
+                if size > most and not first:
+                    first = file.read(ENOUGH)
                 file.seek(max(0, size - most))
-                lines = file.read(most).splitlines()
-                found = _of_rows(first, lines if size <= most else lines[1:])
-                if (found.best and False in found.evaluated) or size <= most:
+                last = file.read(most)
+                found = _of_rows(first, last if size <= most else last.partition(b"\n")[2])
+                if size <= most or (found.best and (BLOCK not in first or False in found.evaluated)):
                     break
     except FileNotFoundError:
         return Told()
     except OSError as error:
         reason = error.strerror or str(error)
         raise BadDataError(f"damaged: metrics.jsonl cannot be read ({reason})", where=str(metrics.parent)) from None
-    if lines and not any(map(_row, (lines[0], lines[-1]))):
+    lines = last.splitlines()[-2:]
+    if lines and not any(map(_row, lines)):  # the last one may be half-written
         raise BadDataError("damaged: metrics.jsonl has no metrics", where=str(metrics.parent))
     return found
 
 
-def _of_rows(first: Sequence[bytes], lines: Sequence[bytes]) -> Told:
-    last = _row(lines[-1]) if lines else {}
-    event = _text(last.get("event"))
-    winner = max(0, (_count(last.get("winner")) or 1) - 1)
-    rows = (_row(line) for line in lines if b'"best": true' in line)
-    best = [row for row in rows if row and (event != FINISHED or row.get("trial") == winner + 1)]
-    figures = [_row(line) for part in (first, lines) for line in part if b'"event": "%b"' % EVALUATED.encode() in line]
-    evaluated = {row.get("label") == UNTRAINED: row for row in figures if row}
-    settings = last.get("settings")
-    return Told(event, winner, settings if isinstance(settings, dict) else {}, best[-1] if best else {}, evaluated)
+def _of_rows(first: bytes, last: bytes) -> Told:
+    """What the first and the last lines of the metrics tell."""
+    end = _row(last.rstrip(b"\n").rpartition(b"\n")[2])
+    event, settings = _text(end.get("event")), end.get("settings")
+    winner = max(0, (_count(end.get("winner")) or 1) - 1)
+    kept = (_row(line) for line in _lines_with(last, BEST))
+    best = next((row for row in kept if row and (event != FINISHED or row.get("trial") == winner + 1)), {})
+    figures = [_row(line) for part in (last, first) for line in _lines_with(part, BLOCK)]
+    evaluated = {row.get("label") == UNTRAINED: row for row in reversed(figures) if row}
+    return Told(event, winner, settings if isinstance(settings, dict) else {}, best, evaluated)
+
+
+def _lines_with(content: bytes, mark: bytes) -> Iterator[bytes]:
+    """The lines that a mark is in, the last one first."""
+    place = content.rfind(mark)
+    while place >= 0:
+        start = content.rfind(b"\n", 0, place) + 1
+        end = content.find(b"\n", place)
+        yield content[start : end if end >= 0 else len(content)]
+        place = content.rfind(mark, 0, start)
 
 
 def _worth(where: RunFolder, told: Told, sets: Sequence[DataFile]) -> tuple[Worth, Worth]:
@@ -161,7 +176,7 @@ def _worth(where: RunFolder, told: Told, sets: Sequence[DataFile]) -> tuple[Wort
     loss = _number(told.best.get("valid_loss"))
     if loss is not None:
         after = found[False]
-        found[False] = after._replace(figures={**after.figures, "loss": count_figures.Figure(loss)})
+        found[False] = after._replace(figures={**after.figures, "loss": Figure(loss)})
     return found[False], found[True]
 
 
@@ -191,7 +206,7 @@ def of_block(block: str) -> Worth:
         records = right + wrong
         figures["accuracy"] = count_figures.share(right, records)
     for title, value in TOLD.findall(block):
-        figures[evaluation_log.name_of(title)] = count_figures.Figure(float(value))
+        figures[evaluation_log.name_of(title)] = Figure(float(value))
     return Worth(figures, None, records, block)
 
 

@@ -35,7 +35,8 @@ def _undecided(found: Choice) -> str:
     second, p_value = found.rivals[0].run, found.rivals[0].p_value
     against = "" if p_value is None else f"; against the next best, {second.name}, p = {p_value:.2g}"
     count = len(found.rivals)
-    others = "the other run" if count == 1 else f"{found.undecided} of the {count} other runs"
+    some = "any" if found.undecided == count else str(found.undecided)
+    others = "the other run" if count == 1 else f"{some} of the {count} other runs"
     if not found.undecided:
         return f"it can be told from all {count} other runs" if count > 1 else "it can be told from the other run"
     return f"it cannot be told from {others}, {how}{against}"

@@ -6,7 +6,7 @@ from palitune.evaluate import several_comparison
 from palitune.evaluate.past_run import FIGURES, PastRun
 from palitune.evaluate.report import comparison_text, runs_table
 from palitune.evaluate.report.text import between, value
-from palitune.evaluate.run_difference import DataDifference, RunDifference, Tested
+from palitune.evaluate.run_difference import DataDifference, Paired, RunDifference
 from palitune.evaluate.run_selection import when
 from palitune.evaluate.run_settings import shown
 from palitune.text_tables import aligned, clipped
@@ -24,7 +24,7 @@ def lines(found: RunDifference) -> list[str]:
     if not found.settings:
         told.append("no setting differs")
     told += ["", *map(_of_data, found.data), "", *_figures(first, second)]
-    if isinstance(found.tested, Tested):
+    if isinstance(found.tested, Paired):
         before, after = found.tested.before, found.tested.after
         named = before._replace(name=first.name), after._replace(name=second.name)
         told += ["", *comparison_text.comparison_lines(*named, found.tested.found)]
@@ -71,7 +71,7 @@ def _figures(first: PastRun, second: PastRun) -> list[str]:
 def as_json(found: RunDifference) -> dict[str, object]:
     """Everything in it, as JSON has it."""
     tested: dict[str, object] | None = None
-    if isinstance(found.tested, Tested):
+    if isinstance(found.tested, Paired):
         tested = comparison_text.as_json(*found.tested)
     elif found.tested is not None:
         tested = several_comparison.as_json(*found.tested)

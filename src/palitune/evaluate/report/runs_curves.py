@@ -25,14 +25,15 @@ def trend(runs: Sequence[PastRun], by: str, title: str, best: PastRun) -> bytes:
     with canvas.styled(run.name for run in runs):
         drawing = Drawing(figsize=(WIDTH, HEIGHT), layout="tight")
         axes = drawing.subplots()
-        for place, run in enumerate(runs):
+        values = [run.value(by) or 0.0 for run in runs]
+        for place, (run, value) in enumerate(zip(runs, values, strict=True)):
             figure = run.after.figures[by]
             colour = RIGHT if run is best else TRAIN
             if figure.low is not None and figure.high is not None:
                 axes.plot([place, place], [figure.low, figure.high], color=colour, linewidth=1.2, alpha=0.6)
             mark, size = ("*", 15) if run is best else ("o", 5)
-            axes.plot(place, figure.value, mark, color=colour, markersize=size, zorder=3)
-        axes.plot([run.after.figures[by].value for run in runs], color=RATE, linewidth=0.8, zorder=1)
+            axes.plot(place, value, mark, color=colour, markersize=size, zorder=3)
+        axes.plot(values, color=RATE, linewidth=0.8, zorder=1)
         axes.set(ylabel=title, xlim=(-0.5, len(runs) - 0.5))
         axes.grid(alpha=0.3, axis="y")
         if len(runs) <= NAMED:

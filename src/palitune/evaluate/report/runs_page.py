@@ -15,7 +15,7 @@ from palitune.evaluate.run_selection import when
 from palitune.evaluate.setting_effects import Effect
 from palitune.storage import atomic_files
 
-MOST_SHOWN = 40  # runs with their losses and confusion matrices
+MOST_SHOWN = 24  # runs with their losses and confusion matrices
 MOST_LISTED = 500
 MOST_VALUES = 12  # of a setting
 LONGEST = 60  # characters of a value

@@ -333,3 +333,53 @@ def workspace(tmp_path_factory: pytest.TempPathFactory, run: Run, once: Once) ->
             assert done.returncode == 0, done.stderr
 
     return shutil.copytree(once("workspace", make), tmp_path_factory.mktemp("workspaces") / "workspace")
+
+
+# In one process, which compiles once; a run of its own takes three times as long.
+OLD_RUNS = """
+import palitune
+from palitune.config.predictor_config import PredictorConfig
+from palitune.errors import DivergedError
+from palitune.run.validation import validate
+
+own = {"data": "set1", "model": "tiny", "examples": 32, "batch_size": 4, "quiet": True}
+palitune.learn(palitune.RunConfig(**own, write="first"))
+palitune.learn(palitune.RunConfig(**own, write="swept", seed=1, sweep=("lr=0.0001,0.02",)))
+try:
+    palitune.learn(palitune.RunConfig(**own, write="lost", learning_rate=1e30, attempts=1))
+except DivergedError:
+    validate(PredictorConfig(model="first"), ["dataset/new/data.jsonl"])
+"""
+
+
+@pytest.fixture(scope="session")
+def old_runs(quick_environment: dict[str, str], once: Once) -> Path:
+    """A folder with runs of the tiny model, which nobody changes: first, swept (two trials), and lost, which diverged.
+
+    The first was evaluated on records that no run has seen, dataset/new/data.jsonl.
+    """
+    flags = " ".join(f"--{name}={value}" for name, value in QUICK.items() if knows(XLA, name))
+    environment = {**quick_environment, **({"XLA_FLAGS": flags} if flags else {})}
+
+    def make(folder: Path) -> None:
+        for command in (
+            ("palitune", "demo-data", "--count", "24"),
+            ("palitune", "split", "-v", "6"),
+            ("palitune", "demo-data", "--count", "12", "--seed", "7", "-o", "dataset/new"),
+            ("python", "-c", OLD_RUNS),
+        ):
+            done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        assert (folder / "checkpoints" / "first.run" / "evaluations.jsonl").is_file()
+
+    return once("old-runs", make)
+
+
+@pytest.fixture
+def home(old_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of one's own with `old_runs`, as the current one and palitune's home."""
+    folder = shutil.copytree(old_runs, tmp_path / "home", ignore=shutil.ignore_patterns("cache"))
+    (folder / "cache").symlink_to(old_runs / "cache")
+    monkeypatch.setenv("PALITUNE_HOME", str(folder))
+    monkeypatch.chdir(folder)
+    return folder

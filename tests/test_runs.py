@@ -37,6 +37,7 @@ def test_what_a_run_leaves(workspace: Path, noted: "subprocess.CompletedProcess[
     folder = workspace / "checkpoints/noted.run"
     assert {path.name for path in folder.iterdir()} == {
         *("config.json", "lock", "loss.png", "metrics.csv", "metrics.jsonl", "results.txt"),
+        *("cost.json", "valid.tsv", ".valid.tsv.made.json"),
     }
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1] == {"event": "finished", "winner": 1}

@@ -79,6 +79,7 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
     ("src/palitune/cli/pretrain_tiny.py", "--tower-steps", "an option"),
     ("src/palitune/run/verification.py", 'f"verdict:', "a line that is printed"),
     ("src/palitune/run/reproduce.py", '"pictures"', "a key of config.json"),
+    ("src/palitune/run/run_reading.py", '"pictures"', "a key of config.json"),
 )
 
 SOURCES = (

@@ -1,8 +1,17 @@
-"""The confidence interval of a share, such as an accuracy, by Wilson's score (Wilson 1927)."""
+"""Figures with their confidence intervals; that of a share, such as an accuracy, by Wilson's score (Wilson 1927)."""
 
 import math
+from typing import NamedTuple
 
 CONFIDENCE, Z = 0.95, 1.959963984540054  # a normal distribution has this share of its values from -Z to Z
+
+
+class Figure(NamedTuple):
+    """A figure with its interval; None where it is not defined."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
 
 
 def wilson_interval(right: int, total: int) -> tuple[float, float]:

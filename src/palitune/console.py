@@ -31,6 +31,11 @@ def width() -> int:
     return shutil.get_terminal_size().columns
 
 
+def limit() -> int | None:
+    """How many columns a line on stdout may have: as the terminal has, or COLUMNS says; None in a pipe or a file."""
+    return width() if "COLUMNS" in os.environ or (sys.stdout is not None and sys.stdout.isatty()) else None
+
+
 def is_watched() -> bool:
     """Whether somebody sees progress bars: at a terminal, or in a notebook."""
     return "ipykernel" in sys.modules or (sys.stderr is not None and sys.stderr.isatty())

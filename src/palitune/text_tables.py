@@ -56,6 +56,16 @@ def wrapped(text: str, width: int) -> list[str]:
     return lines
 
 
+def clipped(text: str, most: int) -> str:
+    """A text on one line that takes at most so many columns; what is left out at its end is an ellipsis."""
+    shown = printable(text)
+    if columns(shown) <= most:
+        return shown
+    while shown and columns(shown) >= most:
+        shown = shown[:-1]
+    return f"{shown}…"
+
+
 def columns(text: str) -> int:
     """How many columns a text takes on a terminal: two for one of Chinese or Japanese, none for an accent."""
     if text.isascii():

@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -11,48 +10,12 @@ from pathlib import Path
 from palitune.checkpoint import manifest, peft_config, tensor_files, transformers_checkpoint, verified_files
 from palitune.console import command
 from palitune.errors import MissingInputError, OutputExistsError, UsageError
+from palitune.home import cache as cache
+from palitune.home import candidates
+from palitune.home import checkpoints as checkpoints
+from palitune.home import root as root
 from palitune.hub import catalogue, published_models, snapshot
 from palitune.storage import files, private_folders
-
-
-def root() -> Path:
-    """The folder that has `checkpoints/` and `cache/`.
-
-    `PALITUNE_HOME` if it is set; else the nearest folder, from here upwards, with both `playground` and `checkpoints`
-    (a clone of the repository); else the clone whose numbered stage was called; else the current folder. What is found
-    by this search, and belongs to another user, is ignored with a note.
-    """
-    if home := os.environ.get("PALITUNE_HOME"):
-        return Path(home)
-    here, called = Path.cwd(), Path(sys.argv[0]).resolve().parent
-    stage = [called.parent] if called.name == "playground" else []
-    for folder in (here, *here.parents):
-        if _is_clone(folder) and (folder in stage or _is_ours(folder)):
-            return folder
-    return next(filter(_is_clone, stage), here)
-
-
-def _is_clone(folder: Path) -> bool:
-    return (folder / "playground").is_dir() and (folder / "checkpoints").is_dir()
-
-
-def _is_ours(folder: Path) -> bool:
-    """Whether a clone and its folders are the user's, or root's; behind sudo also those of who has called it."""
-    own, caller = private_folders.user(), os.environ.get("SUDO_UID", "")
-    trusted = {own, 0} | ({int(caller)} if own == 0 and re.fullmatch(r"\d{1,10}", caller) else set())
-    parts = [folder, *(folder / name for name in ("playground", "checkpoints", "cache"))]
-    others = [part for part in parts if part.exists() and part.stat().st_uid not in trusted]
-    if own is None or not others:
-        return True
-    if folder not in _noted:
-        _noted.add(folder)
-        use = f"PALITUNE_HOME={folder} uses it all the same"
-        print(
-            f"note: {others[0]} belongs to another user (uid {others[0].stat().st_uid}) and is ignored; {use}",
-            file=sys.stderr,
-        )
-    return False
-
 
 _noted: set[Path] = set()  # what has been said of folders
 
@@ -78,27 +41,6 @@ def compiled() -> Path | None:
     return found
 
 
-def cache() -> Path:
-    """Returns the folder of downloads and of what can be computed again."""
-    return root() / "cache"
-
-
-def checkpoints() -> Path:
-    """Returns the folder of trained models."""
-    return root() / "checkpoints"
-
-
-def _candidates(name: str) -> list[Path]:
-    """Files a person may mean by what they typed, the likeliest first."""
-    path = Path(name)
-    paths = [checkpoints() / name] if path.name == name else [path]
-    if path.parts[:1] == ("checkpoints",):  # Path has taken a leading ./ away
-        paths.append(checkpoints() / Path(*path.parts[1:]))
-    if path.name == name:
-        paths.append(path)
-    return [p if p.suffix == ".npz" else p.with_name(f"{p.name}.npz") for p in paths]
-
-
 def _folders(name: str) -> list[Path]:
     """What may be meant that is no `.npz`: the folder of a model or an adapter, or its safetensors file."""
     path = Path(name)
@@ -118,7 +60,7 @@ def checkpoint_to_read(name: str | None) -> Path:
         return catalogue.checkpoint_path(latest_model(), cache())
     if not Path(name).name:
         raise MissingInputError(f"-m {name!r} names no checkpoint", hint="It is a path or a name")
-    files_there = [path for path in _candidates(name) if path.is_file()]
+    files_there = [path for path in candidates(name) if path.is_file()]
     folders = [
         path for path in _folders(name) if transformers_checkpoint.is_model(path) or peft_config.is_adapter(path)
     ]
@@ -142,7 +84,7 @@ def checkpoint_to_read(name: str | None) -> Path:
         hint += f". For the published model, run {command('download')} --model {published}"
     elif snapshot.parse(name) and not Path(name).parent.is_dir():
         hint += f". If Hugging Face has it, run {command('download')} --model {name}"
-    raise MissingInputError(f"no checkpoint {name} (looked for {_candidates(name)[0]})", hint=hint)
+    raise MissingInputError(f"no checkpoint {name} (looked for {candidates(name)[0]})", hint=hint)
 
 
 def name_of(checkpoint: Path) -> str:
@@ -179,8 +121,8 @@ def checkpoint_to_write(name: str) -> Path:
     if name.replace(os.sep, "/").rpartition("/")[2] in ("", ".", ".."):
         raise UsageError(f"-w {name!r} names no file")
     files.require_text(name)
-    candidates = _candidates(name)
-    return candidates[-1] if Path(name).parts[0] == "checkpoints" else candidates[0]
+    found = candidates(name)
+    return found[-1] if Path(name).parts[0] == "checkpoints" else found[0]
 
 
 def check_free(target: Path, overwrite: bool) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from palitune import __version__
-from palitune.checkpoint import spec_json
+from palitune.checkpoint import beside, spec_json
 from palitune.checkpoint.archive import Archive
 from palitune.config.learning import LONGEST
 from palitune.config.quantization import KINDS, NONE, Quantization
@@ -69,7 +69,7 @@ class Manifest(TypedDict, total=False):
 
 def path_of(checkpoint: Path) -> Path:
     """Returns where the manifest of a checkpoint is."""
-    return checkpoint.with_suffix(".json")
+    return beside.manifest_of(checkpoint)
 
 
 def folder_of(checkpoint: Path) -> Path | None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.checkpoint import manifest
+from palitune.checkpoint import beside, manifest
 from palitune.checkpoint.delta import Overlay, content_hash
 from palitune.checkpoint.store import Stored as StoredArrays
 from palitune.config.quantization import EXACT, Quantization
@@ -53,8 +53,7 @@ def path_of(checkpoint: Path) -> Path:
     folder = manifest.folder_of(checkpoint)
     if folder is not None and (folder / IN_FOLDER).is_file():
         return folder / IN_FOLDER
-    name = checkpoint.stem if checkpoint.suffix == ".npz" else checkpoint.name  # of a folder, which may have dots
-    return checkpoint.with_name(f"{name}.threshold.json")
+    return beside.threshold_of(checkpoint)
 
 
 def mark(checkpoint: StoredArrays, quantization: Quantization = EXACT) -> str:

@@ -29,6 +29,7 @@ COMMANDS = {
     "aggregate": ("aggregate", "count what inference wrote, without a model"),
     "train": ("train", "fine-tune a model on a file of examples"),
     "filter": ("filter", "of what inference wrote, the lines to train on"),
+    "runs": ("runs", "what has been learned so far: a table of all runs, two compared, the best"),
     "report": ("report", "evaluate answers: a page, text or JSON"),
     "compare": ("compare", "what changed between models, and whether it is more than chance"),
     "ab": ("ab", "which of two models' answers people prefer: a page to vote on, and the tally"),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from palitune import streams
 from palitune.cli import arguments, values
+from palitune.evaluate.past_run import FIGURES
 
 if TYPE_CHECKING:
     from palitune.evaluate.report.summary import Learned
@@ -17,6 +18,9 @@ of.
 
 It writes one HTML page that needs no network, and its images as PNG files beside it; --text and --json print instead.
 With --before there are two models side by side; with -m also the losses and the configuration of learning.
+
+--runs writes a page about all runs instead: the best one and what that is worth, the figure over all of them, which
+settings mattered, losses, and confusion matrices before and after.
 """
 EXAMPLES = """\
 examples:
@@ -24,15 +28,20 @@ examples:
   palitune report tmp/out.tsv --before tmp/zero.tsv -m trained-set1 -o report.html
   palitune report tmp/out.tsv --text | less
   palitune report tmp/out.tsv --json | jq .figures.roc_auc
+  palitune report --runs --by f_measure -o runs.html
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of `palitune report` to its parser."""
     parser.epilog = EXAMPLES
-    parser.add_argument("file", metavar="FILE", help="answers, TSV or JSONL; - is standard input")
+    text = "answers, TSV or JSONL; - is standard input. With --runs a folder of runs (checkpoints/)"
+    parser.add_argument("file", nargs="?", metavar="FILE", help=text)
+    parser.add_argument("--runs", action="store_true", help="a page about all runs, and no answers")
+    parser.add_argument("--by", choices=FIGURES, default="accuracy", help="with --runs: the figure (accuracy)")
     parser.add_argument("--before", metavar="FILE", help="answers of another model to the same examples")
-    arguments.add_page(parser, "the page to write (report.html); its drawings are PNG files beside it", "report.html")
+    text = "the page to write (report.html, runs.html); the drawings of a report are PNG files beside it"
+    arguments.add_page(parser, text, "report.html")
     parser.add_argument("--text", action="store_true", help="print it for a terminal instead")
     parser.add_argument("--json", action="store_true", help="print it as JSON instead")
     text = "wrong answers shown as images, and half as many uncertain ones (60)"
@@ -50,6 +59,11 @@ def run(args: argparse.Namespace) -> None:
     from palitune.evaluate import several_answers, stored_threshold
     from palitune.evaluate.report import from_files, page_files, summary
 
+    if args.runs:
+        _of_runs(args)
+        return
+    if args.file is None or "by" in args.typed:
+        raise UsageError("--by is for --runs" if args.file else "the following arguments are required: FILE, or --runs")
     if (args.text or args.json) and args.typed & {"output", "lang"}:
         raise UsageError("-o and --lang are for the page: leave out --text and --json")
     if args.text and args.json:
@@ -87,6 +101,23 @@ def run(args: argparse.Namespace) -> None:
         print(text(made))
     elif target is not None:
         page_files.write(target, made, args.lang, args.quiet)
+
+
+def _of_runs(args: argparse.Namespace) -> None:
+    """The page about all runs."""
+    from palitune import workspace
+    from palitune.errors import UsageError
+    from palitune.evaluate.report import runs_page
+    from palitune.run import ledger
+
+    if unused := sorted(args.typed - {"file", "runs", "by", "output", "overwrite", "lang", "quiet", "debug"}):
+        hint = "palitune runs prints a table, or JSON"
+        raise UsageError(f"--{unused[0].replace('_', '-')} has no effect with --runs", hint=hint)
+    output = args.output if "output" in args.typed else "runs.html"
+    target = workspace.file_to_write(output, args.overwrite)
+    found, left_out = ledger.read([args.file] if args.file else [])
+    ledger.tell(left_out)
+    runs_page.write(target, runs_page.summarize(found, args.by, left_out=len(left_out)), args.lang, args.quiet)
 
 
 def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned | None") -> None:

@@ -1,8 +1,14 @@
 """The losses of a run over its evaluations, put together from the rows of its metrics."""
 
+import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
+
+from palitune.storage import files
+
+MOST = 32 << 20  # bytes of a run's metrics
 
 
 class Curve(NamedTuple):
@@ -53,6 +59,18 @@ def curve_of(rows: Sequence[Mapping[str, object]], winner: int = 0) -> Curve | N
             kept = len(curve.valid) - 1 if row.get("best") else kept
         behind = epoch
     return None if kept is None or any(map(math.isnan, curve.epochs)) else curve._replace(kept=kept)
+
+
+def read(metrics: Path, winner: int = 0) -> Curve | None:
+    """The curve of a trial from a run's `metrics.jsonl`; None as of `curve_of`, or where the file cannot be read."""
+    rows = []
+    try:
+        for line in files.read(metrics, MOST).splitlines():
+            row = json.loads(line)
+            rows += [row] if isinstance(row, dict) else []
+        return curve_of(rows, winner)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
 
 
 def _number(row: Mapping[str, object], name: str) -> float:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from palitune import randomness
+from palitune.confidence_interval import Figure as Figure
 from palitune.confidence_interval import wilson_interval as wilson
 from palitune.evaluate import confusion
 from palitune.evaluate.bootstrap import BINS, Measure, calibration_errors
@@ -41,14 +42,6 @@ NAMES = {
     "brier": Sentence("Brier score"),
     "ece": Sentence("calibration error"),
 }
-
-
-class Figure(NamedTuple):
-    """A figure with its interval; None where it is not defined."""
-
-    value: float | None
-    low: float | None = None
-    high: float | None = None
 
 
 def always(answer: str, one: Outcomes) -> Outcomes:

@@ -2,11 +2,12 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO
 
 from palitune import streams
+from palitune.data.formats import label_answers
 from palitune.data.formats.json_lines import to_json
 from palitune.data.formats.tsv import to_answer
 from palitune.data.prediction import Prediction
@@ -29,6 +30,13 @@ def answer_line(one: Prediction, labels: tuple[str, ...] | None, jsonl: bool) ->
     if labels not in (None, LABELS):
         said["p"] = {label: round(p, 6) for label, p in zip(labels, one.probabilities or (), strict=True)}
     return to_json(fields | marked | said)
+
+
+def line_of(predictions: Sequence[Prediction], labels: tuple[str, ...] | None, jsonl: bool) -> str:
+    """The line of one example's predictions."""
+    several = bool(predictions[0].target.name)  # which TSV has no columns for
+    said = label_answers.to_line(predictions[0].example, predictions) if several else None
+    return said or answer_line(predictions[0], labels, jsonl)
 
 
 class LineWriter:

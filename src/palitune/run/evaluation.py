@@ -30,14 +30,13 @@ from palitune.infer.opening import ImagesOfModel
 from palitune.infer.predictor import Predictor
 from palitune.labels import LABELS
 from palitune.models.arrays import Flat
-from palitune.run.folder import RunFolder
+from palitune.run.folder import EVALUATED, RunFolder
+from palitune.run.folder import UNTRAINED as UNTRAINED
 from palitune.run.run_log import RunLog
 from palitune.sentence import Sentence
 from palitune.train import loop
 from palitune.train.evaluation import Evaluation, Evaluator
 
-UNTRAINED = "zero trained"
-EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 RIGHT = "right"  # of free text, the only class
 Known = dict[tuple[Hashable, str], list[Prediction]]  # predictions by what decides them: what is asked, and of what
 

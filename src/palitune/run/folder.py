@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from palitune.checkpoint import manifest
+from palitune.checkpoint import beside
+from palitune.data import answer_source
 from palitune.errors import BadDataError, MissingInputError
 from palitune.storage import atomic_files, files, locks
 
@@ -20,6 +21,8 @@ MOST = 64 << 20  # bytes of a run's configuration, which names every record's so
 LONGEST_LINE = 1 << 20  # bytes of a line of the metrics
 TRIAL = re.compile(r"trial-\d+\.npz")
 HALF_A_TRIAL = re.compile(r"\.trial-\d+\.npz\.[a-z0-9_]{8}")  # as `atomic_files.leftovers` has it
+UNTRAINED = "zero trained"  # what result blocks from before learning are called
+EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
 
 
 class RunFolder:
@@ -27,7 +30,7 @@ class RunFolder:
 
     def __init__(self, target: Path) -> None:
         self.target = target
-        self.path = target.with_suffix(".run")
+        self.path = beside.run_of(target)
         self.config = self.path / "config.json"
         self.state = self.path / "state.npz"
         self.best = self.path / "best.npz"
@@ -36,6 +39,9 @@ class RunFolder:
         self.losses = self.path / "loss.png"
         self.blocks = self.path / "results.txt"
         self.report = self.path / "report.html"
+        self.cost = self.path / "cost.json"
+        self.answers = [self.path / "valid.tsv", self.path / "valid.jsonl"]  # one of both, and a hidden file beside it
+        self.evaluations = self.path / "evaluations.jsonl"
         self.lock = self.path / "lock"
         self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
 
@@ -46,7 +52,13 @@ class RunFolder:
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
         inside = [self.config, self.state, self.best, self.metrics, self.table, self.losses, self.blocks, self.report]
-        return [self.target, manifest.path_of(self.target), *inside]
+        inside += [self.cost, self.evaluations, *self.answers, *map(answer_source.beside, self.answers)]
+        return [self.target, beside.manifest_of(self.target), *inside]
+
+    @property
+    def answers_there(self) -> Path | None:
+        """The answers to the set that the run was evaluated on; None where it has written none."""
+        return next((path for path in self.answers if path.is_file() and not path.is_symlink()), None)
 
     @contextmanager
     def held(self) -> Iterator[None]:

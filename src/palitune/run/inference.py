@@ -5,7 +5,7 @@ import itertools
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -20,7 +20,6 @@ from palitune.data.answer_source import AnswerSource
 from palitune.data.checks import seen_in_training
 from palitune.data.example import Example
 from palitune.data.example_files import Reader
-from palitune.data.formats import label_answers
 from palitune.data.formats.lines import STDIN
 from palitune.data.formats.tsv import to_tsv
 from palitune.data.image_folders import ImageFolders
@@ -37,7 +36,7 @@ from palitune.infer.opening import open_model
 from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run import whole_file
-from palitune.run.answer_lines import LineWriter, answer_line, continued_file
+from palitune.run.answer_lines import LineWriter, continued_file, line_of
 from palitune.run.wanted_answers import Wanted
 from palitune.storage import remote
 
@@ -269,13 +268,6 @@ def of_examples(predictions: Iterator[Prediction]) -> Iterator[list[Prediction]]
     """The predictions of each example, as soon as all of them are there."""
     for first in predictions:
         yield [first, *itertools.islice(predictions, len(first.example.targets) - 1)]
-
-
-def line_of(predictions: Sequence[Prediction], labels: tuple[str, ...] | None, jsonl: bool) -> str:
-    """The line of one example's predictions."""
-    several = bool(predictions[0].target.name)  # which TSV has no columns for
-    said = label_answers.to_line(predictions[0].example, predictions) if several else None
-    return said or answer_line(predictions[0], labels, jsonl)
 
 
 def _write(

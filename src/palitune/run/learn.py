@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import operator
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from palitune.errors import DivergedError, MissingInputError, OutputExistsError,
 from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
-from palitune.run import description, preparation, reproduce, run_result, supervision
+from palitune.run import cost, description, preparation, reproduce, run_result, supervision
 from palitune.run.evaluation import UNTRAINED, SetEvaluator
 from palitune.run.folder import RunFolder, end_of
 from palitune.run.preparation import Preparation
@@ -25,6 +26,7 @@ from palitune.run.run_log import RunLog
 from palitune.run.run_result import RunResult
 from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
+from palitune.train import plan
 
 NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
 
@@ -44,6 +46,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
       ResumableError: stopped by a signal, with everything saved that resuming takes.
     """
     _require_name(config)
+    began = time.monotonic()
     with _joined(config, program) as config, _run_folder(config, supervision.again(program, config.write)) as folder:
         read = folder if hosts.is_first() or config.write is None else _folder_of(config.write)
         if read is not None and _is_over(config, read):
@@ -53,7 +56,11 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
-        with RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved), config.lang) as log:
+        memory = run.queue.setups.prepared(run.config).memory.peak
+        with (
+            RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved), config.lang) as log,
+            cost.recorded(folder, began, memory, plan.memory_taken),
+        ):
             evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
             trainer = _trainer(run, config, log, evaluator, saved)
             try:

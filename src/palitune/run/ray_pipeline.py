@@ -26,8 +26,9 @@ from palitune.data.long_chats import Shortener
 from palitune.errors import ConfigurationError, OutputExistsError, PalituneError, UsageError
 from palitune.infer.asked import located
 from palitune.infer.predictor import Predictor
+from palitune.run.answer_lines import line_of
 from palitune.run.gathering import gather
-from palitune.run.inference import Asked, line_of, of_examples, rejected_below
+from palitune.run.inference import Asked, of_examples, rejected_below
 from palitune.run.wanted_answers import Wanted
 from palitune.storage import append_file, atomic_files
 

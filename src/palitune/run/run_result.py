@@ -10,7 +10,7 @@ from palitune.data.prediction import Prediction
 from palitune.evaluate.class_counts import Counts
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report.result_block import TrialResult, trial_table
-from palitune.run import combined_trials, next_run
+from palitune.run import combined_trials, next_run, validation_answers
 from palitune.run.combination import Combined
 from palitune.run.evaluation import SetEvaluator, counted
 from palitune.run.next_run import Told
@@ -55,7 +55,9 @@ def finished(
         _tell(run, log, evaluator, trainer, found)
     log.draw(progress.winner)
     advice = _advice(run, log, evaluator, trainer, program)
-    trainer.finish("finished")
+    if folder is not None and evaluator.last:
+        validation_answers.write(folder, [one for said in _evaluated_on(run, evaluator) for one in said])
+    trainer.finish("finished", **_kept_settings(run, trainer))
     if config.report and folder is not None and run.config.labels:
         evaluator.report(folder, config.lang, config.quiet)
     elif config.report and folder is not None:
@@ -97,6 +99,22 @@ def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Train
     )
 
 
+def _evaluated_on(run: Preparation, evaluator: SetEvaluator) -> list[list[Prediction]]:
+    """The predictions of what a run is evaluated on: of all its records in folds, else of its validation set."""
+    every = list(evaluator.last.values())
+    return every if run.queue.folds is not None else every[-1:]
+
+
+def _kept_settings(run: Preparation, trainer: Trainer) -> dict[str, object]:
+    """Of the best of several trials, what its configuration has other than config.json; None is what it has not."""
+    if run.queue.is_alone or trainer.progress.winner is None:
+        return {}
+    best, first = trainer.progress.results[trainer.progress.winner], run.config.as_json()
+    own = run.configured(Trial(best.seed, dict(best.changes))).as_json()
+    names = sorted(first.keys() | own.keys())
+    return {"settings": {name: own.get(name) for name in names if own.get(name) != first.get(name)}}
+
+
 def _right(predictions: Sequence[Prediction]) -> tuple[int, int]:
     """How many of the predictions whose right answer is known are right, and how many there are."""
     known = [one for one in predictions if one.target.answer is not None]
@@ -110,11 +128,9 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
     best = progress.results[progress.winner]
     trial = Trial(best.seed, dict(best.changes))
     asked = run.configured.config
-    learned, answers = run.sets[run.data], list(evaluator.last.values())[-1] if evaluator.last else []
-    if in_folds := run.queue.folds is not None:
-        learned = [one for found in run.sets.values() for one in found]
-        answers = [one for found in evaluator.last.values() for one in found]
-    answers = answers if run.config.labels else []
+    in_folds = run.queue.folds is not None
+    learned = [one for found in run.sets.values() for one in found] if in_folds else run.sets[run.data]
+    answers = [one for said in _evaluated_on(run, evaluator) for one in said] if run.config.labels else []
     facts = next_run.facts_of(run.configured(trial), learned, answers, in_folds or len(run.sets) > 1)
     told = next_run.of_run(
         log.metrics.rows, facts, asked if run.queue.is_alone else trial.of(asked), program, progress.winner

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from palitune.checkpoint import manifest
 from palitune.errors import PalituneError
@@ -13,8 +13,8 @@ from palitune.evaluate.label_figures import LabelFigures, SetFigures
 from palitune.evaluate.metrics import NAMES, Figure
 from palitune.evaluate.outcomes import outcomes_of
 from palitune.evaluate.report.result_block import Block, read_blocks
-from palitune.run.evaluation import EVALUATED, UNTRAINED
-from palitune.run.folder import LONGEST_LINE, RunFolder, read_config
+from palitune.run import run_reading
+from palitune.run.folder import EVALUATED, LONGEST_LINE, UNTRAINED, RunFolder, read_config
 from palitune.storage import files
 
 MOST = 8 << 20  # bytes of the result blocks
@@ -44,18 +44,42 @@ class RunResults(NamedTuple):
     evaluated: Evaluated | None = None
 
 
-def of_checkpoint(checkpoint: Path) -> RunResults:
-    """What the run of a checkpoint left; nothing where there is none, or where it made another checkpoint."""
+class OwnRun(NamedTuple):
+    """The folder of the run that made a checkpoint, and its configuration."""
+
+    folder: RunFolder
+    content: Mapping[str, Any]
+
+
+def own_run(checkpoint: Path) -> OwnRun | None:
+    """The run of a checkpoint; None where there is none, or where the one of its name made another checkpoint."""
     folder = RunFolder(checkpoint)
     if checkpoint.is_dir() or not folder.config.is_file():
-        return RunResults()
+        return None
     try:
         known, content = manifest.read(checkpoint), read_config(folder.config)
-        blocks = read_blocks(files.read(folder.blocks, MOST).decode())
-    except (PalituneError, OSError, ValueError):
-        return RunResults()
+        kept = run_reading.told(folder.metrics).settings  # of the best of several trials
+    except PalituneError:
+        return None
     base = known.get("base") or {}
-    if content["config"] != known.get("config") or content["base"].get("hash") != base.get("hash"):
+    made = {**content["config"], **kept}
+    same = _given(made) == _given(known.get("config", {})) and content["base"].get("hash") == base.get("hash")
+    return OwnRun(folder, content) if same else None
+
+
+def _given(config: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in config.items() if value is not None}
+
+
+def of_checkpoint(checkpoint: Path) -> RunResults:
+    """What the run of a checkpoint left; nothing where there is none, or where it made another checkpoint."""
+    own = own_run(checkpoint)
+    if own is None:
+        return RunResults()
+    folder, content = own
+    try:
+        blocks = read_blocks(files.read(folder.blocks, MOST).decode())
+    except (OSError, ValueError):
         return RunResults()
     parts = [part for part in content["data"].values() if isinstance(part.get("file"), str)]
     counts = [part["records"] for part in parts if type(part.get("records")) is int]

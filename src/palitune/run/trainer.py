@@ -331,10 +331,10 @@ class Trainer:
             self.weights.read(self.queue.wanted(self.progress.results), folder)
         self.resumed = saved
 
-    def finish(self, event: str) -> None:
+    def finish(self, event: str, **facts: object) -> None:
         """Marks the run as ended, "finished" or "failed", and removes what only resuming would need."""
         winner = self.progress.winner
-        self.log.event(event, winner=None if winner is None else winner + 1)
+        self.log.event(event, winner=None if winner is None else winner + 1, **facts)
         if self.folder is not None:
             self.log.metrics.sync()
             self.folder.clean_state()

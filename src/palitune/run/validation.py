@@ -28,6 +28,7 @@ from palitune.infer.predictor import Predictor
 from palitune.labels import plain, plain_set
 from palitune.run import free_text as run_free_text
 from palitune.run.provenance import learning_of
+from palitune.run.recorded_evaluations import Recorder
 from palitune.sentence import Sentence
 
 
@@ -55,8 +56,7 @@ def validate(
       MissingInputError, BadDataError, ConfigurationError: a model, a file or an image cannot be used.
       OutputExistsError: sheet or page is there already.
     """
-    page_path = page_files.page_to_write(page, overwrite, files) if page else None
-    sheet_path = workspace.file_to_write(sheet, overwrite, files) if sheet else None
+    page_path, sheet_path = _outputs(page, sheet, files, overwrite)
     schema = free_text.read_schema(json_schema) if json_schema else None
     source = workspace.checkpoint_to_read(config.model)
     opened = open_model(source, config, config, quiet=quiet)
@@ -74,7 +74,7 @@ def validate(
         seen_in_training.tell(source, path, examples, quiet)
     made = answering.made_with(opened.model, config, config.prompt, labels=labels, quiet=quiet)
     predictor = Predictor(*opened, made, frames=frames, most=config.max_new_tokens, quiet=quiet)
-    everything, blocks = list[Prediction](), list[str]()
+    everything, blocks, recorder = list[Prediction](), list[str](), Recorder(source, config, quiet)
     for path, examples in sets.items():
         predictions = predictor.predict_all(examples)
         everything += predictions
@@ -83,6 +83,7 @@ def validate(
         else:
             blocks.append(run_free_text.block(path, predictions, predictor, schema))
             print(blocks[-1], flush=True)
+        recorder.add(path, predictions, labels.labels or (), blocks[-1:])
         if config.min_p is not None:
             _print_unsure(predictions, config.min_p)
     if not labels.labels:
@@ -91,6 +92,14 @@ def validate(
         _write_sheet(sheet_path, everything, str(sheet), lang, quiet)
     if page_path is not None:
         _write_page(page_path, everything, made, files, source, blocks, lang, quiet)
+
+
+def _outputs(
+    page: str | None, sheet: str | None, files: Sequence[str], overwrite: bool
+) -> tuple[Path | None, Path | None]:
+    """Where page and sheet go. Raises OutputExistsError."""
+    page_path = page_files.page_to_write(page, overwrite, files) if page else None
+    return page_path, workspace.file_to_write(sheet, overwrite, files) if sheet else None
 
 
 def _print_unsure(predictions: Sequence[Prediction], least: float) -> None:

@@ -3,7 +3,9 @@
 import contextlib
 import errno
 import os
+import re
 import socket
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -13,6 +15,8 @@ from palitune.errors import OutputExistsError, StorageError
 from palitune.storage import files
 
 TRIALS = 1000  # attempts to get a lock file that other processes keep removing
+LONGEST = 1000  # bytes of what its holder writes into a lock file
+OWNER = re.compile(r"process (\d{1,9}) on (\S+)")
 
 
 def try_lock(descriptor: int) -> bool | None:
@@ -118,10 +122,45 @@ def _open_lock(path: Path) -> int:
 def _holder(descriptor: int) -> str:
     """Returns the process that holds a lock, as it has written it into the file; that can take a moment."""
     for _ in range(40):
-        if name := os.pread(descriptor, 1000, 0).decode(errors="replace").strip():
+        if name := os.pread(descriptor, LONGEST, 0).decode(errors="replace").strip():
             return name
         time.sleep(0.025)
     return "another process"
+
+
+def holder(path: Path) -> str | None:
+    """The process that holds a lock file which `exclusive` keeps, without taking the lock; None where nobody holds it.
+
+    What it has written into the file is believed unless it has certainly ended: where there are no locks, nothing else
+    tells. A lock is tried only where something is written, and as one of many, so that hardly anybody finds it taken.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | files.NO_LINK)
+    except OSError:
+        return None
+    try:
+        written = os.read(descriptor, LONGEST).decode(errors="replace").strip()
+        if not written or not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return None
+        found = OWNER.match(written)
+        if found and found[2] == socket.gethostname() and not is_running(int(found[1])):
+            return None
+        return None if _is_free(descriptor) else written
+    except OSError:
+        return None
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    """Whether nobody holds the lock of an open file. The lock itself is given back when the file is closed."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (ImportError, OSError):  # held, or there are no locks here
+        return False
+    return True
 
 
 def is_running(process: int) -> bool:

@@ -55,6 +55,12 @@ def device_memory() -> int | None:
     return None if free is None else free // jax.local_device_count()
 
 
+def memory_taken() -> int | None:
+    """The most bytes that one of this process's devices has had so far; None where none tells, as of a CPU."""
+    told = [(device.memory_stats() or {}).get("peak_bytes_in_use") for device in jax.local_devices()]
+    return max((size for size in told if size is not None), default=None)
+
+
 def prepare(work: Work) -> Prepared:
     """The compiled step for a run on this machine's device.
 

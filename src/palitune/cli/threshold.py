@@ -1,18 +1,9 @@
 """From which p_yes on a model says yes."""
 
 import argparse
-import contextlib
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palitune import console
 from palitune.cli import arguments, values
-
-if TYPE_CHECKING:
-    from palitune.checkpoint.operating_point import Stored
-    from palitune.evaluate.threshold import Goal
 
 DESCRIPTION = """\
 Chooses the threshold of p_yes from which on a model says yes, on a FILE of answers of 13-inference.py to validation
@@ -34,7 +25,6 @@ examples:
   palitune threshold -m trained-set1                               what is stored
   palitune threshold --remove -m trained-set1                      forget it: 0.5 again
 """
-FEW = 100  # examples
 
 
 def cost(text: str) -> tuple[float, float]:
@@ -76,10 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Runs `palitune threshold` with the arguments that were given."""
     from palitune.errors import UsageError
+    from palitune.evaluate.threshold import Goal
+    from palitune.run import threshold_choice
 
     wanted = any(value is not None for value in (args.precision, args.recall, args.cost)) or args.f_measure
     if args.file is None and args.model is not None and not wanted and not args.temperature:
-        _remove(args) if args.remove else _show(args)
+        threshold_choice.remove(args.model, args.quiet) if args.remove else threshold_choice.show(args.model)
     elif args.remove:
         raise UsageError("--remove needs -m NAME, and nothing else")
     elif args.file is None:
@@ -88,112 +80,7 @@ def run(args: argparse.Namespace) -> None:
     elif not wanted and not args.temperature:
         raise UsageError("say what for: --precision P, --recall R, --cost fp=X,fn=Y, --f-measure or --temperature")
     else:
-        with _copied(args.file) as path:
-            _choose(path, args, wanted)
-
-
-@contextlib.contextmanager
-def _copied(name: str) -> Iterator[Path]:
-    """The file; standard input as a file, because it is read more than once."""
-    from palitune import workspace
-    from palitune.data.formats.lines import require_file
-
-    if name != "-":
-        require_file(Path(name))
-        yield Path(name)
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        yield workspace.copied_stdin(Path(scratch))
-
-
-def _remove(args: argparse.Namespace) -> None:
-    from palitune.evaluate import stored_threshold
-
-    file, was_there = stored_threshold.remove(args.model)
-    if not args.quiet:
-        console.note(f"removed {file}" if was_there else f"{file}: nothing is stored")
-
-
-def _show(args: argparse.Namespace) -> None:
-    from palitune.evaluate import several_thresholds, stored_threshold
-
-    stored = stored_threshold.of_model(args.model)
-    for line in several_thresholds.shown(stored.thresholds):
-        print(line)
-    print(f"threshold: {stored.point.threshold:.9g}\ntemperature: {stored.point.temperature:.6g}")
-    console.note(f"{stored.chosen}; labels {','.join(stored.labels)}")
-
-
-def _choose(path: Path, args: argparse.Namespace, has_goal: bool) -> None:
-    from palitune import workspace
-    from palitune.evaluate import class_threshold, several_answers, stored_threshold
-    from palitune.evaluate.report.threshold_text import chosen_lines
-    from palitune.evaluate.threshold import Goal
-
-    checkpoint = workspace.checkpoint_to_annotate(args.model) if args.model else None
-    goal = Goal(args.precision, args.recall, args.cost, args.f_measure) if has_goal else None
-    if several_answers.are_in(path):
-        _choose_several(path, args, goal, checkpoint)
-        return
-    labels = arguments.classes(args)
-    are_several = class_threshold.are_several(path, labels)
-    wanted = stored_threshold.Wanted(
-        path,
-        args.file,
-        goal,
-        args.temperature,
-        checkpoint,
-        labels,
-        args.positive,
-        args.written_with,
-        args.quiet,
-    )
-    chosen = class_threshold.choose(wanted) if are_several else stored_threshold.choose(wanted)
-    if not args.quiet:
-        if isinstance(chosen, class_threshold.ChosenOfSeveral):
-            lines, count = class_threshold.chosen_lines(chosen, args.temperature), len(chosen.codes)
-        else:
-            lines, count = chosen_lines(chosen, args.temperature), len(chosen.positive)
-        for line in lines:
-            print(line)
-        if count < FEW:
-            console.note(f"{count} examples are few: another {count} may well choose otherwise")
-    if not are_several or has_goal:
-        print(f"threshold: {chosen.point.threshold:.9g}")
-    if args.temperature:
-        print(f"temperature: {chosen.point.temperature:.6g}")
-    _store(args, checkpoint, chosen.stored)
-
-
-def _choose_several(path: Path, args: argparse.Namespace, goal: "Goal | None", checkpoint: Path | None) -> None:
-    """Chooses a threshold for each of several labels."""
-    from palitune.evaluate import several_thresholds
-    from palitune.evaluate.report.text import value
-    from palitune.text_tables import aligned
-
-    how = {"fit_temperature": args.temperature, "written_with": args.written_with, "quiet": args.quiet}
-    chosen = several_thresholds.choose(path, args.file, goal, checkpoint=checkpoint, **how)
-    if not args.quiet:
-        print("\n".join(aligned(several_thresholds.rows(chosen))))
-        before, after = several_thresholds.macro_f(chosen)
-        print(f"macro F-measure: {value(before)} -> {value(after)}")
-        if args.temperature:
-            print("log loss: {:.4f} -> {:.4f}".format(*chosen.log_losses))
-        if (count := min(one.records for one in chosen.choices)) < FEW:
-            console.note(f"{count} examples are few: another {count} may well choose otherwise")
-    for line in several_thresholds.shown({one.name: one.after for one in chosen.choices}):
-        print(line)
-    if args.temperature:
-        print(f"temperature: {chosen.temperature:.6g}")
-    _store(args, checkpoint, chosen.stored)
-
-
-def _store(args: argparse.Namespace, checkpoint: Path | None, stored: "Stored") -> None:
-    from palitune.checkpoint import operating_point
-
-    if checkpoint is not None:
-        operating_point.write(checkpoint, stored)
-    if not args.quiet:
-        what = "both" if args.temperature else "it"
-        advice = f"-m NAME stores {what} with the model"
-        console.note(f"stored in {operating_point.path_of(checkpoint)}" if checkpoint else advice)
+        goal = Goal(args.precision, args.recall, args.cost, args.f_measure) if wanted else None
+        how = {"fit_temperature": args.temperature, "written_with": args.written_with, "quiet": args.quiet}
+        labels = {"labels": arguments.classes(args), "positive": args.positive}
+        threshold_choice.choose(args.file, goal, args.model, **labels, **how)

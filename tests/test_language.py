@@ -488,7 +488,7 @@ def test_a_terminal_shows_english(run: Run, answers: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["report", "a.tsv", "--text", "--lang", "ja"], "-o and --lang are for the page"),
+        (["report", "a.tsv", "--text", "--lang", "ja"], "-o is for the page, and so is --lang"),
         (["report", "a.tsv", "--lang", "de"], "invalid choice: 'de'"),
         (["compare", "a.tsv", "b.tsv", "--lang", "ja"], "and none is written"),
         (["failures", "a.tsv", "--lang", "ja"], "and none is written"),

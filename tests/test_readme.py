@@ -89,7 +89,7 @@ def test_every_source_file_has_its_line() -> None:
     files = {
         str(path.relative_to(source))
         for path in source.rglob("*")
-        if path.is_file() and path.suffix in (".py", ".npz", ".safetensors", ".model", ".html", ".js")
+        if path.is_file() and path.suffix in (".py", ".npz", ".safetensors", ".model", ".html", ".js", ".toml", ".otf")
     }
     assert listed == {name for name in files if not name.endswith("__init__.py") or name == "cli/__init__.py"}
 

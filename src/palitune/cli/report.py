@@ -65,7 +65,7 @@ def run(args: argparse.Namespace) -> None:
     if args.file is None or "by" in args.typed:
         raise UsageError("--by is for --runs" if args.file else "the following arguments are required: FILE, or --runs")
     if (args.text or args.json) and args.typed & {"output", "lang"}:
-        raise UsageError("-o and --lang are for the page: leave out --text and --json")
+        raise UsageError("-o is for the page, and so is --lang: leave out --text and --json")
     if args.text and args.json:
         raise UsageError("--text and --json are two ways to print: leave one out")
     if args.file == args.before == "-":

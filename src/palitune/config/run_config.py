@@ -8,12 +8,13 @@ from palitune.config.hosts import HostSettings
 from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
 from palitune.config.settings import Settings, setting, settings_of
-from palitune.config.value_kinds import COUNT, POSITIVE, SEED, File, Flag, Text, Texts
+from palitune.config.value_kinds import COUNT, POSITIVE, SEED, Choice, File, Flag, Text, Texts
 from palitune.errors import UsageError
 from palitune.labels import LABELS
 from palitune.method import METHODS
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
+TRACKERS = ("wandb", "mlflow")
 MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have
 
 
@@ -115,6 +116,12 @@ class ContinuingSettings(Settings):
     )
     tensorboard: bool = setting(
         False, Flag(), "write the metrics for TensorBoard too (needs palitune[tensorboard])", recorded=False
+    )
+    track: str | None = setting(
+        None,
+        Choice(TRACKERS),
+        "send the metrics to Weights & Biases or MLflow too, as their own variables say (palitune[wandb], [mlflow])",
+        recorded=False,
     )
 
 

@@ -16,6 +16,7 @@ from palitune.method import METHODS
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
 COMBINATIONS = ("ensemble", "soup", "greedy-soup", "distil", "best")
+TRACKERS = ("wandb", "mlflow")
 MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have
 
 
@@ -143,6 +144,12 @@ class ContinuingSettings(Settings):
     )
     tensorboard: bool = setting(
         False, Flag(), "write the metrics for TensorBoard too (needs palitune[tensorboard])", recorded=False
+    )
+    track: str | None = setting(
+        None,
+        Choice(TRACKERS),
+        "send the metrics to Weights & Biases or MLflow too, as their own variables say (palitune[wandb], [mlflow])",
+        recorded=False,
     )
 
 

@@ -42,6 +42,7 @@ class RunFolder:
         self.cost = self.path / "cost.json"
         self.answers = [self.path / "valid.tsv", self.path / "valid.jsonl"]  # one of both, and a hidden file beside it
         self.evaluations = self.path / "evaluations.jsonl"
+        self.tracking = self.path / "tracking.json"
         self.lock = self.path / "lock"
         self.begun = False  # whether what is there is the run at hand, and not an earlier one of its name
 
@@ -52,7 +53,7 @@ class RunFolder:
     def outputs(self) -> list[Path]:
         """Everything that a run writes, the lock aside."""
         inside = [self.config, self.state, self.best, self.metrics, self.table, self.losses, self.blocks, self.report]
-        inside += [self.cost, self.evaluations, *self.answers, *map(answer_source.beside, self.answers)]
+        inside += [self.cost, self.evaluations, self.tracking, *self.answers, *map(answer_source.beside, self.answers)]
         return [self.target, beside.manifest_of(self.target), *inside]
 
     @property

@@ -24,11 +24,12 @@ from palitune.run.folder import RunFolder, end_of
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
 from palitune.run.run_result import RunResult
+from palitune.run.tracking import Tracking
 from palitune.run.trainer import Trainer
 from palitune.storage import atomic_files
 from palitune.train import plan
 
-NEEDS_NAME = ("resume", "tensorboard", "save_every", "report")
+NEEDS_NAME = ("resume", "tensorboard", "track", "save_every", "report")
 
 
 def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequence[str] = ()) -> RunResult:
@@ -57,8 +58,10 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
             folder.clear()
             folder.write_config(run.facts)
         memory = run.queue.setups.prepared(run.config).memory.peak
+        tracking = Tracking(config.track, folder, run.facts) if config.track and folder is not None else None
+        size = _size_of_metrics(folder, saved)
         with (
-            RunLog(folder, config.quiet, config.tensorboard, _size_of_metrics(folder, saved), config.lang) as log,
+            RunLog(folder, config.quiet, config.tensorboard, size, config.lang, tracking) as log,
             cost.recorded(folder, began, memory, plan.memory_taken),
         ):
             evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, run.whole, log)
@@ -89,7 +92,11 @@ def _joined(config: RunConfig, program: str) -> Iterator[RunConfig]:
     try:
         set_allocator(config.allocator)
         hosts.join(joining)
-        yield config if hosts.is_first() else dataclasses.replace(config, quiet=True, tensorboard=False, report=False)
+        yield (
+            config
+            if hosts.is_first()
+            else dataclasses.replace(config, quiet=True, tensorboard=False, track=None, report=False)
+        )
     except jax.errors.JaxRuntimeError as error:
         what = f"another process has ended ({' '.join(str(error).split())[:200]})"
         hint = f"The first one may say why. Continue with {supervision.again(program, config.write)}, in all processes"

@@ -13,6 +13,7 @@ from palitune.errors import ConfigurationError
 from palitune.evaluate.language import language_of
 from palitune.run.folder import RunFolder
 from palitune.run.metrics_log import PREFIX, MetricsLog
+from palitune.run.tracking import Tracking
 from palitune.storage import atomic_files
 from palitune.train import loop
 from palitune.train.loop import Row
@@ -30,10 +31,16 @@ class RunLog:
         tensorboard: bool,
         size: int = 0,
         lang: str | None = None,
+        tracking: Tracking | None = None,
     ) -> None:
-        """`size` is that of the metrics that a run goes on after (`MetricsLog`), and `lang` the plot's language."""
+        """Args:
+        size: of the metrics that a run goes on after (`MetricsLog`).
+        lang: the language of the plot.
+        tracking: the tracker that gets the metrics too.
+        """
         self.folder, self.quiet, self.say = folder, quiet, language_of(lang)
         self.metrics = MetricsLog(folder, size)
+        self.tracking = tracking
         self.blocks: list[str] = []
         self.bar: tqdm[NoReturn] | None = None
         self.size = 0  # examples to a step
@@ -99,10 +106,12 @@ class RunLog:
         for remark in row.remarks:
             self.note(remark)
             self.event("remark", **place, step=row.step, what=remark)
+        figures = {name: one for name, one in values.items() if isinstance(one, float) and math.isfinite(one)}
         if self.board is not None:
-            for name, value in values.items():
-                if isinstance(value, float) and math.isfinite(value):
-                    self.board.add_scalar(name, value, self.total + row.step)
+            for name, figure in figures.items():
+                self.board.add_scalar(name, figure, self.total + row.step)
+        if self.tracking is not None:
+            self.tracking.log(figures, self.total + row.step, found is not None)
 
     def event(self, name: str, **facts: object) -> None:
         """Something that is no step: an attempt that diverged, the end."""
@@ -127,12 +136,14 @@ class RunLog:
     def __enter__(self) -> "RunLog":
         return self
 
-    def __exit__(self, *raised: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: object) -> None:
+        self.close(is_over=error is None)
 
-    def close(self) -> None:
-        """Closes every file."""
+    def close(self, is_over: bool = True) -> None:
+        """Closes every file; `is_over` says whether the run has come to its end."""
         self.close_bar()
         self.metrics.close()
         if self.board is not None:
             self.board.close()
+        if self.tracking is not None:
+            self.tracking.close(is_over)

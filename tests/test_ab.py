@@ -613,7 +613,7 @@ def test_a_page_fits_a_phone(run: Run, tab: tuple[browser.Page, Path], tmp_path:
     for file, answer in rows.items():
         jsonl(tmp_path / f"{file}.jsonl", [{"text": "x" * 300 + BAD, "answer": f"{answer}{BAD}", "p_yes": None}])
     page = made(run, tmp_path)
-    for width, sides in ((390, "upper"), (1280, "left")):
+    for width, sides in ((390, "Upper"), (1280, "Left")):
         opened.resize(width)
         opened.open(page.as_uri())
         if opened.run("!document.getElementById('start').hidden"):

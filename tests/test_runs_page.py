@@ -11,6 +11,7 @@ from conftest import Run
 
 from palitune.confidence_interval import Figure
 from palitune.evaluate import loss_curve
+from palitune.evaluate.language import IN_ENGLISH
 from palitune.evaluate.past_run import Worth
 from palitune.evaluate.report import runs_page
 from palitune.run import ledger
@@ -76,7 +77,7 @@ def html(by: str = "accuracy", name: str | None = None) -> str:
     runs = ledger.read().runs
     if name is not None:
         runs = [dataclasses.replace(run, name=name) for run in runs]
-    return runs_page.html(runs_page.summarize(runs, by))
+    return runs_page.html(runs_page.summarize(runs, by), IN_ENGLISH)
 
 
 def test_matrices_before_and_after(home: Path) -> None:
@@ -133,7 +134,7 @@ def test_many_runs(home: Path) -> None:
     one = runs_page.summarize(runs, "accuracy")
     assert one.choice.best.name == "trial-59"
     assert [(effect.name, effect.significance) for effect in one.effects] == [("learning_rate", "real")]
-    page = Text(runs_page.html(one)).text
+    page = Text(runs_page.html(one, IN_ENGLISH)).text
     assert f"{runs_page.MOST_SHOWN} of 60 are shown." in " ".join(page.split())
     assert "More than chance: in the 60 runs" in " ".join(page.split())
     assert "because their intervals overlap" in page

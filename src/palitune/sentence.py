@@ -1,6 +1,5 @@
 """Texts for people that can be said in other languages: English templates with values in them."""
 
-import functools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -40,13 +39,17 @@ class Sentence(str):
         return {"template": self.template, "values": values}
 
 
+def joined(items: Sequence[str]) -> str:
+    """Items as a sentence: "a, b, c"; empty where there are none."""
+    if len(items) < 2:
+        return items[0] if items else ""
+    half = len(items) // 2  # so that thousands are not nested thousands deep
+    return Sentence("%(some)s, %(other)s", some=joined(items[:half]), other=joined(items[half:]))
+
+
 def listed(items: Sequence[str]) -> str:
     """Items as `errors.listed` has them, as a sentence: "a, b, c, d, e, and 7 more"."""
-
-    def joined(some: str, other: str) -> str:
-        return Sentence("%(some)s, %(other)s", some=some, other=other)
-
-    found = functools.reduce(joined, items[:NAMED])
+    found = joined(items[:NAMED])
     if len(items) <= NAMED:
         return found
     return Sentence("%(some)s, and %(count)s more", some=found, count=f"{len(items) - NAMED:,}")

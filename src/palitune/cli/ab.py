@@ -1,6 +1,7 @@
 """Which of two models' answers people prefer."""
 
 import argparse
+from typing import Any
 
 from palitune import streams
 from palitune.cli import arguments, values
@@ -23,7 +24,7 @@ examples:
   palitune ab tally votes-*.json --json | jq .p_value
 """
 TALLY, MOST = "tally", 200
-OF_PAGE = ("output", "seed", "most", "overwrite", "images", "allow_outside")
+OF_PAGE = ("output", "lang", "seed", "most", "overwrite", "images", "allow_outside")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,9 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s A B -o HTML [options]\n       %(prog)s tally FILE [FILE ...] [--json]"
     text = f"two files of answers, TSV or JSONL, - is standard input; or the word {TALLY} and files of votes"
     parser.add_argument("files", nargs="+", metavar="FILE", help=text)
-    page = parser.add_argument_group("the page")
-    page.add_argument("-o", "--output", metavar="HTML", help="where the page goes")
-    page.add_argument("--overwrite", action="store_true", help="let -o replace a page")
+    page: Any = parser.add_argument_group("the page")
+    arguments.add_page(page, "where the page goes")
     text = "of the order of examples, and of which answer is on the left (%(default)s)"
     page.add_argument("--seed", type=values.seed, default=0, help=text)
     text = "how many examples, drawn at random (%(default)s)"
@@ -65,7 +65,7 @@ def _page(files: tuple[str, str], args: argparse.Namespace) -> None:
 
     target = workspace.file_to_write(args.output, args.overwrite, files)
     how = {"images": arguments.folders(args), "seed": args.seed, "most": args.most, "quiet": args.quiet}
-    vote_page.write(target, files, **how)
+    vote_page.write(target, files, args.lang, **how)
 
 
 def _tally(files: list[str], args: argparse.Namespace) -> None:

@@ -10,18 +10,24 @@ from typing import NamedTuple
 
 from palitune.confidence_interval import Figure
 from palitune.evaluate.confusion import NEGATIVE, POSITIVE, Confusion
+from palitune.sentence import Sentence
 
-FINISHED, FAILED, RUNNING, STOPPED = STATES = ("finished", "failed", "running", "stopped")
+FINISHED, FAILED, RUNNING, STOPPED = STATES = (
+    Sentence("finished"),
+    Sentence("failed"),
+    Sentence("running"),
+    Sentence("stopped"),
+)
 # Figures by the names that settings have for them, and as a person reads them.
 FIGURES = {
-    "accuracy": "accuracy",
-    "precision": "precision",
-    "recall": "recall",
-    "f_measure": "F-measure",
-    "balanced_accuracy": "balanced accuracy",
-    "exact_match": "exact match",
-    "token_accuracy": "token accuracy",
-    "loss": "loss",
+    "accuracy": Sentence("accuracy"),
+    "precision": Sentence("precision"),
+    "recall": Sentence("recall"),
+    "f_measure": Sentence("F-measure"),
+    "balanced_accuracy": Sentence("balanced accuracy"),
+    "exact_match": Sentence("exact match"),
+    "token_accuracy": Sentence("token accuracy"),
+    "loss": Sentence("loss"),
 }
 LOWER = ("loss",)  # figures that are better when they are lower
 SHORT = 7  # digits of a hash that are shown

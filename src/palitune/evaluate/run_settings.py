@@ -5,11 +5,12 @@ import json
 from collections.abc import Mapping, Sequence
 
 from palitune.evaluate.past_run import PastRun
+from palitune.sentence import Sentence, joined
 
 LONGEST = 24  # characters of a value that is shown in a list of changes
 FOLLOWS = {"examples": "epochs"}  # a setting that follows from another, where that was given
 FIRST = ("model", "data", "method")  # in a list of changes
-TRAINING, VALIDATION = "training data", "validation data"
+TRAINING, VALIDATION = Sentence("training data"), Sentence("validation data")
 
 
 def settings_of(run: PastRun) -> dict[str, object]:
@@ -43,12 +44,15 @@ def brief(changed: Mapping[str, tuple[object, object]]) -> str:
     hidden = (TRAINING, VALIDATION) if "data" in changed else ()  # of other data the hashes are others anyway
     names = [name for name in FIRST if name in changed]
     names += [name for name in changed if name not in (*FIRST, *hidden)]
-    return ", ".join(_brief(name, changed[name][1]) for name in names)
+    return joined([_brief(name, changed[name][1]) for name in names])
 
 
 def _brief(name: str, value: object) -> str:
+    if value is None:
+        return Sentence("no %(name)s", name=name)
     text = shown(value)
-    return f"no {name}" if value is None else f"{name} {text if len(text) <= LONGEST else f'{text[: LONGEST - 1]}…'}"
+    text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    return Sentence("%(name)s %(value)s", name=name, value=text)
 
 
 def shown(value: object) -> str:

@@ -1,5 +1,6 @@
 """Runs as one HTML file that needs nothing else: the best, its figure over all runs, settings, losses, confusions."""
 
+import collections
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +10,12 @@ from palitune.confidence_interval import Figure
 from palitune.errors import printable
 from palitune.evaluate import loss_curve, run_choice, run_settings, setting_effects
 from palitune.evaluate.language import Language, language_of
-from palitune.evaluate.past_run import FIGURES, LOWER, PastRun
+from palitune.evaluate.past_run import FIGURES, LOWER, STATES, PastRun
 from palitune.evaluate.report.runs_table import size
 from palitune.evaluate.run_choice import Choice
 from palitune.evaluate.run_selection import when
 from palitune.evaluate.setting_effects import Effect
+from palitune.sentence import Sentence, joined, listed
 from palitune.storage import atomic_files
 
 MOST_SHOWN = 24  # runs with their losses and confusion matrices
@@ -70,21 +72,29 @@ def html(one: RunsSummary, say: Language) -> str:
             trend=page.address(runs_curves.trend(one.compared, by, FIGURES[by], best, say), "png"),
             losses=drawn,
             shown=shown,
-            listed=list(reversed(one.runs))[:MOST_LISTED],
+            rows=list(reversed(one.runs))[:MOST_LISTED],
             most_values=MOST_VALUES,
             figures=FIGURES,
             nothing=Figure(None),
             is_lower=by in LOWER,
+            states=states(one.runs),
             by_test=[rival for rival in one.choice.rivals if rival.test],
             when=when,
             size=size,
             brief=run_settings.brief,
+            listed=listed,
             cut=lambda text: printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"),
             block=lambda text: "\n".join(map(printable, text.splitlines()[1:])),
             printable=printable,
             version=__version__,
         )
     )
+
+
+def states(runs: Sequence[PastRun]) -> str:
+    """How many runs are in which state, of those in which there are some: "2 finished, 1 failed"."""
+    counts = collections.Counter(run.state for run in runs)
+    return joined([Sentence("%(count)d %(state)s", count=counts[one], state=one) for one in STATES if counts[one]])
 
 
 def write(target: Path, one: RunsSummary, lang: str | None, quiet: bool) -> None:

@@ -17,7 +17,7 @@ from palitune.errors import BadDataError, MissingInputError, printable
 from palitune.evaluate import answer_files, answer_pairs, blinding
 from palitune.evaluate.answer_pairs import AnswerPair, AnswerPairs
 from palitune.evaluate.blinding import Answer, Ballot
-from palitune.evaluate.language import IN_ENGLISH
+from palitune.evaluate.language import Language, language_of
 from palitune.evaluate.report.page import environment, thumbnail
 from palitune.storage import atomic_files
 
@@ -41,6 +41,7 @@ class Shown(NamedTuple):
 def write(
     target: Path,
     files: tuple[str, str],
+    lang: str | None = None,
     *,
     images: FolderSettings,
     seed: int = 0,
@@ -50,6 +51,7 @@ def write(
     """Writes the page about two files of answers to the same examples.
 
     Args:
+      lang: the page's language, as `language_of` has it.
       images: where the images' files are.
       seed: of the order of the examples, and of which answer is on the left.
       most: how many examples, drawn at random; None is all.
@@ -73,7 +75,7 @@ def write(
     if not shown.pairs:
         raise MissingInputError("no image is found", where=files[1], hint="-i FOLDER names their folder")
     target.parent.mkdir(parents=True, exist_ok=True)
-    atomic_files.write(target, html(shown).encode("utf-8", "replace"))
+    atomic_files.write(target, html(shown, language_of(lang)).encode("utf-8", "replace"))
     if not quiet:
         _tell(target, pairs, len(chosen), len(shown.pairs))
 
@@ -93,8 +95,8 @@ def show(pairs: Sequence[AnswerPair], seed: int) -> Shown:
     return Shown(Ballot(seed, tuple(pair.id for pair in there)), there, images)
 
 
-def html(shown: Shown) -> str:
-    """The page: nothing in it says which file an answer is of, nor the names of both."""
+def html(shown: Shown, say: Language) -> str:
+    """The page, in a language: nothing in it says which file an answer is of, nor the names of both."""
     numbers = {path: number for number, path in enumerate(shown.images)}
     script = SCRIPT.read_text("utf-8")
     source = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -107,7 +109,7 @@ def html(shown: Shown) -> str:
         "images": list(shown.images.values()),
     }
     return (
-        environment(IN_ENGLISH)
+        environment(say)
         .get_template("vote.html")
         .render(
             content=content,

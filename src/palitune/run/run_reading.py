@@ -15,6 +15,7 @@ from palitune.evaluate.report import result_block
 from palitune.run import cost, evaluation_log
 from palitune.run.evaluation_log import count, number
 from palitune.run.folder import EVALUATED, MOST, UNTRAINED, RunFolder, read_config
+from palitune.sentence import Sentence
 from palitune.storage import files, locks
 
 ENOUGH, ALL = 64 << 10, 16 << 20  # bytes of the metrics that are read, and where more are needed
@@ -58,7 +59,8 @@ def read(folder: Path, name: str) -> PastRun:
     holder = locks.holder(where.lock)
     content, changed = _configuration(where, holder)
     end = told(where.metrics)
-    state = RUNNING if holder else {one: one for one in (FINISHED, FAILED)}.get(end.event, STOPPED)
+    ended: dict[str, Sentence] = {FINISHED: FINISHED, FAILED: FAILED}
+    state = RUNNING if holder else ended.get(end.event, STOPPED)
     sets = tuple(map(data_file, content["data"].values()))
     after, before = _worth(where, end, sets)
     spent, options = cost.read(where.cost), content["options"]

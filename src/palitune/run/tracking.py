@@ -155,7 +155,8 @@ class Tracking:
         Raises:
           ConfigurationError: the package is not installed.
         """
-        self.kind, self.tracker, self.waiting = kind, None, Steps()
+        self.kind, self.waiting = kind, Steps()
+        self.tracker: Tracker | None = None
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
@@ -168,7 +169,7 @@ class Tracking:
             run = Tracked(folder.target.stem, folder.path, _settings(facts), known.get(kind, ""))
             tracker = TRACKERS[kind](package, run)
             atomic_files.write(folder.tracking, (json.dumps(known | {kind: tracker.key}) + "\n").encode())
-            self.tracker: Tracker | None = tracker
+            self.tracker = tracker
 
     def log(self, figures: Mapping[str, float], step: int, at_once: bool) -> None:
         """Figures of a step, which wait for others unless they go out at once."""

@@ -155,7 +155,8 @@ class Tracking:
         Raises:
           ConfigurationError: the package is not installed.
         """
-        self.kind, self.tracker, self.waiting = kind, None, Steps()
+        self.kind, self.waiting = kind, Steps()
+        self.tracker: Tracker | None = None
         for name, value in PATIENCE.items():
             os.environ.setdefault(name, value)
         try:
@@ -163,12 +164,15 @@ class Tracking:
         except ImportError:
             hint = f"Install it: pip install 'palitune[{kind}]'"
             raise ConfigurationError(f"--track {kind} needs {kind}, which is not installed", hint=hint) from None
+        except Exception as error:  # another version of what it needs
+            self._give_up(error)
+            return
         known = _known(folder.tracking)
         with self._tolerated():
             run = Tracked(folder.target.stem, folder.path, _settings(facts), known.get(kind, ""))
             tracker = TRACKERS[kind](package, run)
             atomic_files.write(folder.tracking, (json.dumps(known | {kind: tracker.key}) + "\n").encode())
-            self.tracker: Tracker | None = tracker
+            self.tracker = tracker
 
     def log(self, figures: Mapping[str, float], step: int, at_once: bool) -> None:
         """Figures of a step, which wait for others unless they go out at once."""
@@ -205,10 +209,14 @@ class Tracking:
         try:
             yield
         except Exception as error:
-            self.tracker = None
-            what = str(error.what if isinstance(error, PalituneError) else error) or type(error).__name__
-            shown = CREDENTIALS.sub("//", " ".join(what.split()))[:200]
-            note(f"warning: {self.kind} does not work ({shown}); learning goes on without it")
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Says what went wrong; nothing is sent from here on."""
+        self.tracker = None
+        what = str(error.what if isinstance(error, PalituneError) else error) or type(error).__name__
+        shown = CREDENTIALS.sub("//", " ".join(what.split()))[:200]
+        note(f"warning: {self.kind} does not work ({shown}); learning goes on without it")
 
 
 @contextlib.contextmanager

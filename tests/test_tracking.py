@@ -32,6 +32,7 @@ FACTS: dict[str, Any] = {
 PACKAGE = """
 import json, pathlib, sys
 FAIL = {fail!r}
+if FAIL == "import": raise TypeError("other versions")
 class Settings:
     def __init__(self, **given): self.given = given
 class Run:
@@ -105,7 +106,7 @@ def test_what_is_sent(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.Mon
     assert json.loads(out.read_text())["init"]["id"] != key
 
 
-@pytest.mark.parametrize("fail", ["init", "log", "finish"])
+@pytest.mark.parametrize("fail", ["import", "init", "log", "finish"])
 def test_a_tracker_that_fails_is_one_line(
     folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fail: str
 ) -> None:

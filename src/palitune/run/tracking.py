@@ -164,6 +164,9 @@ class Tracking:
         except ImportError:
             hint = f"Install it: pip install 'palitune[{kind}]'"
             raise ConfigurationError(f"--track {kind} needs {kind}, which is not installed", hint=hint) from None
+        except Exception as error:  # another version of what it needs
+            self._give_up(error)
+            return
         known = _known(folder.tracking)
         with self._tolerated():
             run = Tracked(folder.target.stem, folder.path, _settings(facts), known.get(kind, ""))
@@ -206,10 +209,14 @@ class Tracking:
         try:
             yield
         except Exception as error:
-            self.tracker = None
-            what = str(error.what if isinstance(error, PalituneError) else error) or type(error).__name__
-            shown = CREDENTIALS.sub("//", " ".join(what.split()))[:200]
-            note(f"warning: {self.kind} does not work ({shown}); learning goes on without it")
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        """Says what went wrong; nothing is sent from here on."""
+        self.tracker = None
+        what = str(error.what if isinstance(error, PalituneError) else error) or type(error).__name__
+        shown = CREDENTIALS.sub("//", " ".join(what.split()))[:200]
+        note(f"warning: {self.kind} does not work ({shown}); learning goes on without it")
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from palitune.run.folder import LONGEST_LINE
 from palitune.storage import append_file, files
 
 # Titles of figures of three and more classes, or of several labels, without what says that they are means.
-NAMES = {title: name for name, title in FIGURES.items()}
+NAMES: dict[str, str] = {title: name for name, title in FIGURES.items()}
 LARGEST = 1 << 53
 
 

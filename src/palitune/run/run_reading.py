@@ -58,7 +58,7 @@ def read(folder: Path, name: str) -> PastRun:
     holder = locks.holder(where.lock)
     content, changed = _configuration(where, holder)
     end = told(where.metrics)
-    state = RUNNING if holder else {one: one for one in (FINISHED, FAILED)}.get(end.event, STOPPED)
+    state = RUNNING if holder else next((one for one in (FINISHED, FAILED) if one == end.event), STOPPED)
     sets = tuple(map(data_file, content["data"].values()))
     after, before = _worth(where, end, sets)
     spent, options = cost.read(where.cost), content["options"]

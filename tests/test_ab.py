@@ -176,6 +176,20 @@ def test_the_seed_tells_sides_and_order(run: Run, tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_a_page_in_japanese_is_the_same_ballot(run: Run, tmp_path: Path) -> None:
+    """Votes on pages in several languages are counted together."""
+    free_text(tmp_path, 6)
+    english = content_of(made(run, tmp_path))
+    page = made(run, tmp_path, "--lang", "ja")
+    assert content_of(page) == english
+    assert '<html lang="ja">' in page.read_text("utf-8")
+    assert "どちらの回答が良いですか?" in parts_of(page).text
+    for lang, voter in (("en", "Ann"), ("ja", "Bea")):
+        voted(made(run, tmp_path, "--lang", lang), voter, for_beta)
+    found = tally(run, tmp_path, *sorted(tmp_path.glob("votes-*.json")))
+    assert (found["votes"]["B"], len(found["voters"])) == (12, 2)
+
+
 def test_sides_are_even_and_stay_what_they_were() -> None:
     """Votes are counted by a later version too: these sides must never change."""
     ids = [f"{number:020x}" for number in range(4000)]

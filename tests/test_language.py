@@ -1,11 +1,13 @@
 """Pages and drawings in Japanese: every text has its translation, and none is left in English."""
 
 import ast
+import dataclasses
 import html.parser
 import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import numpy as np
@@ -18,27 +20,35 @@ from matplotlib.text import Text
 from PIL import Image
 from test_vocabulary import JAPANESE
 
+from palitune.confidence_interval import Figure
 from palitune.config.model import FolderSettings
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.prediction import MadeWith, Prediction
-from palitune.evaluate import advice, comparison, doubtful_labels, language, metrics
+from palitune.evaluate import advice, comparison, doubtful_labels, language, metrics, run_settings
+from palitune.evaluate.answer_pairs import AnswerPair
+from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.failures import Counted, Failure, Failures, Pair
 from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.language import CATALOGUE, IN_ENGLISH, Language, language_of, of_environment
 from palitune.evaluate.outcomes import Outcomes
+from palitune.evaluate.past_run import FINISHED, STATES, DataFile, FileEvaluation, PastRun, Worth
 from palitune.evaluate.report import (
     curves,
     failures_page,
     loss_drawing,
     page,
     plots,
+    runs_page,
     several_curves,
     several_report,
     summary,
     text_report,
+    vote_page,
 )
 from palitune.evaluate.report.summary import Learned
+from palitune.evaluate.run_choice import Choice, Rival
 from palitune.evaluate.run_facts import Answered, Facts, Lift
+from palitune.evaluate.setting_effects import SIGNIFICANCES, Effect, ValueMean
 from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.threshold import Goal
 from palitune.sentence import Sentence
@@ -142,6 +152,10 @@ def unmarked(text: str) -> str:
     return text
 
 
+# What a person reads of an element's attributes; the page to vote on has texts for its script in some.
+SHOWN = ("alt", "title", "data-text", "data-nothing", "data-system", "data-user", "data-assistant")
+
+
 class Shown(html.parser.HTMLParser):
     """What a person reads of a page, beside what the program printed elsewhere and shows as it was."""
 
@@ -152,8 +166,8 @@ class Shown(html.parser.HTMLParser):
         self.feed(content)
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.texts += [value or "" for name, value in attributes if name in ("alt", "title")]
-        if tag in ("style", "pre", "code"):
+        self.texts += [value or "" for name, value in attributes if name in SHOWN]
+        if tag in ("style", "script", "pre", "code"):
             self.within.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -167,7 +181,7 @@ class Shown(html.parser.HTMLParser):
 
 def left_in_english(content: str) -> set[str]:
     """Words of a page that are not marked, of data that have no Latin letters."""
-    return set(LATIN.findall(unmarked("".join(Shown(content).texts)))) - {"palitune", "p_yes", "yes", "no"}
+    return set(LATIN.findall(unmarked("".join(Shown(content).texts)))) - {"palitune", "p_yes", "yes", "no", "MB"}
 
 
 CLASSES = {2: ("可", "不可"), 3: ("良", "並", "悪")}
@@ -357,6 +371,75 @@ def test_nothing_of_failures_is_left_in_english() -> None:
     assert left_in_english(failures_page.html(Failures([], [Counted("記", 0, 1)], {}), MARKED)) == set()
 
 
+def past_runs(tmp_path: Path, count: int) -> list[PastRun]:
+    """Runs of which one has everything that can be told of one, and another nothing that need not be."""
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(FALLING, FALLING[:4], 2)))
+    counts, figures = Confusion(3, 3, 1, 1), {"accuracy": Figure(0.75, 0.4, 0.9), "loss": Figure(0.5)}
+    sets = DataFile("学", 8, "1" * 64), DataFile("検", 8, "2" * 64)
+    worth = Worth(figures, counts, 8)
+    settings = {"labels": CLASSES[2], "率": 0.5}
+    full = PastRun(
+        *("甲", tmp_path / "0", 1e9, FINISHED, settings, sets, "元", "3" * 64, worth, worth, 9),
+        evaluations=(FileEvaluation(2e9, DataFile("試", 8, "4" * 64), 0, worth),),
+        seconds=60.0,
+        planned=5_000_000,
+        metrics=tmp_path / "metrics.jsonl",
+        has_checkpoint=True,
+    )
+    nothing: dict[str, Any] = dict.fromkeys(("step", "seconds", "planned", "metrics")) | {"evaluations": ()}
+    block, after = Worth(block="\n正"), Worth(figures, block="\n正")
+    bare = dataclasses.replace(full, name="乙", settings={}, before=block, after=after, **nothing)
+    made = [full] + [dataclasses.replace(bare, folder=tmp_path / str(i), began=1e9 + i) for i in range(1, count)]
+    made += [dataclasses.replace(bare, folder=tmp_path / state, state=state, began=1e9) for state in STATES]
+    return sorted(made, key=lambda one: one.began)
+
+
+def effects() -> list[Effect]:
+    """Everything that can be said of a setting."""
+    values = [ValueMean("多", 2, 0.5, 0.4, 0.6), ValueMean("少", 1, 0.5, 0.5, 0.5)] * runs_page.MOST_VALUES
+    every = [Effect("率", values, more, significance, [run_settings.TRAINING, *"甲乙丙丁戊己"], 4, 0.5)
+             for significance in SIGNIFICANCES for more in ([], [run_settings.VALIDATION])]  # fmt: skip
+    return [*every, every[-1]._replace(others=["甲"])]
+
+
+def test_nothing_of_runs_is_left_in_english(tmp_path: Path, drawn: list[str]) -> None:
+    runs = past_runs(tmp_path, runs_page.MOST_SHOWN + 2)
+    full, bare, *_ = compared = runs[: runs_page.MOST_SHOWN + 2]
+    undecided = Rival(bare, comparison.MCNEMAR, 0.5, False)
+    apart = undecided._replace(test=comparison.BOOTSTRAP, is_apart=True)
+    overlapping = undecided._replace(test="")
+    choices = [
+        Choice(full, "accuracy", [], None, None, 0),
+        Choice(full, "accuracy", [undecided], 0.5, None, 2),
+        Choice(bare, "accuracy", [apart], None, 0.1, 0),
+        Choice(bare, "accuracy", [apart, apart], None, None, 2),
+        Choice(full, "accuracy", [undecided, undecided], None, None, 0),
+        Choice(full, "accuracy", [undecided, apart], 0.5, None, 0),
+        Choice(full, "accuracy", [overlapping, overlapping], None, 0.1, 0),
+        Choice(full, "accuracy", [undecided, overlapping], None, None, 0),
+        Choice(full, "loss", [undecided], None, None, 0),
+    ]
+    changed = run_settings.since_the_one_before(runs)
+    pages = [
+        runs_page.RunsSummary(runs[:3], compared[: len(one.rivals) + 1], one, effects(), changed, one.elsewhere)
+        for one in choices
+    ]
+    pages.append(runs_page.RunsSummary(runs * 20, compared, choices[1], [], changed, 0))
+    for one in pages:
+        content = runs_page.html(one, MARKED)
+        assert left_in_english(content) == set()
+    assert "⟦no 率⟧" in content
+    assert set(LATIN.findall(unmarked("\n".join(drawn)))) == set()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_nothing_of_a_page_to_vote_on_is_left_in_english(count: int) -> None:
+    pairs = [AnswerPair(Example.of(None, "?", text=TEXTS[i]), "", (("", "暑い"),), (("", ""),)) for i in range(count)]
+    content = vote_page.html(vote_page.show(pairs, 0), MARKED)
+    assert left_in_english(content) == set()
+    assert 'data-text="⟦{done} of {all}⟧"' in content
+
+
 @pytest.mark.usefixtures("drawn")
 def test_nothing_of_free_text_is_left_in_english(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_report, "language_of", lambda lang: MARKED)
@@ -494,6 +577,8 @@ def test_a_terminal_shows_english(run: Run, answers: Path) -> None:
         (["failures", "a.tsv", "--lang", "ja"], "and none is written"),
         (["uncertain", "a.tsv", "--lang", "ja"], "and none is written"),
         (["learn", "-d", "a.tsv", "--lang", "ja"], "and none is written"),
+        (["ab", "a.tsv", "b.tsv", "--lang", "ja"], "and none is written"),
+        (["ab", "tally", "votes.json", "-o", "x.html", "--lang", "ja"], "is an option of palitune ab A B"),
     ],
 )
 def test_a_language_of_nothing_is_refused(arguments: list[str], says: str, run: Run, answers: Path) -> None:

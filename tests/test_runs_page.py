@@ -56,6 +56,19 @@ def test_the_command(home: Path, run: Run) -> None:
     )
 
 
+def test_the_page_in_japanese(home: Path, run: Run) -> None:
+    """And what a terminal shows is English, whatever the environment."""
+    done = run("palitune", "report", "--runs", "--lang", "ja", cwd=home)
+    assert done.returncode == 0, done.stderr
+    found = Text((home / "runs.html").read_text("utf-8")).text
+    assert "実行ごとの正解率" in found
+    assert "完了 2 件、失敗 1 件" in found
+    assert "learning_rate 0.02、seed 1" in found
+    for command in (["runs"], ["runs", "best"], ["runs", "diff", "first", "swept"]):
+        here, there = (run("palitune", *command, cwd=home, env=env) for env in ({}, {"LC_ALL": "ja_JP.UTF-8"}))
+        assert (here.returncode, here.stdout, here.stderr) == (there.returncode, there.stdout, there.stderr)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

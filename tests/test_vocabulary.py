@@ -55,6 +55,8 @@ EXCEPTIONS: tuple[tuple[str, str, str], ...] = (
     ("README.md", "before   after  difference", "a table that is printed"),
     ("docs/evaluation.md", "The columns `verdict` and `by`", "a table that is printed"),
     ("docs/data.md", "| missing picture | error", "the name of a check, which lint prints"),
+    ("bench/README.md", "bench/lottery.", "the name of a benchmark"),
+    ("bench/lottery.py", "bench/lottery.", "the name of a benchmark"),
     ("docs/data.md", "| alike | warning", "the name of a check, which lint prints"),
     (
         "docs/tiny-model.md",

@@ -85,7 +85,6 @@ def html(one: RunsSummary, say: Language) -> str:
             listed=listed,
             cut=lambda text: printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"),
             block=lambda text: "\n".join(map(printable, text.splitlines()[1:])),
-            printable=printable,
             version=__version__,
         )
     )

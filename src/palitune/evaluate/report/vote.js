@@ -104,7 +104,7 @@ function show() {
   at("example").hidden = at("choices").hidden = !record;
   at("end").hidden = Boolean(record);
   if (record) showRecord(record);
-  if (at("copy").open) at("text").value = file();
+  at("text").value = file();
   scrollTo(0, 0);
 }
 
@@ -166,7 +166,6 @@ at("other").addEventListener("click", () => {
   at("name").focus();
 });
 at("undo").addEventListener("click", undo);
-at("copy").addEventListener("toggle", () => { at("text").value = file(); });
 for (const one of document.querySelectorAll(".save")) one.addEventListener("click", save);
 for (const one of document.querySelectorAll("[data-choice]")) {
   // The second click of a double click would be a vote on the next example.

@@ -15,7 +15,7 @@ from palitune.labels import LABELS
 from palitune.method import METHODS
 
 PROMPT = "Is this image appropriate based on Federal Food, Drug, and Cosmetic Act?"
-COMBINATIONS = ("ensemble", "soup", "greedy-soup", "distil", "best")
+COMBINATIONS = ENSEMBLE, SOUP, GREEDY, DISTIL, BEST = ("ensemble", "soup", "greedy-soup", "distil", "best")
 TRACKERS = ("wandb", "mlflow")
 MAX_PIXELS = 64_000_000  # of an image: what a telephone takes, and no more memory than decoding may have
 

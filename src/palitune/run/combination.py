@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from palitune.config.run_config import BEST, ENSEMBLE, SOUP
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.models import ensemble, lora
 from palitune.models.arrays import AnyArray, Weights
@@ -32,7 +33,7 @@ class Combined(NamedTuple):
 
     weights: Weights
     trials: tuple[int, ...]
-    how: str = "best"
+    how: str = BEST
 
 
 def ranked(results: Sequence[TrialResult]) -> list[int]:
@@ -85,11 +86,11 @@ def combine(
     """
     first = trials[0]
     trials = [one for one in trials if is_of_one_kind(learned[one], learned[first])]
-    if how == "best" or len(trials) == 1:
+    if how == BEST or len(trials) == 1:
         return Combined(learned[first], (first,))
-    if how == "ensemble":
+    if how == ENSEMBLE:
         return Combined(ensemble.stacked([learned[one] for one in trials]), tuple(trials))
-    if how == "soup":
+    if how == SOUP:
         return Combined(soup([learned[one] for one in trials]), tuple(trials))
     taken, best = [first], score(learned[first])
     for one in trials[1:]:

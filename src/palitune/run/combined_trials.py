@@ -3,11 +3,12 @@
 import dataclasses
 
 from palitune.checkpoint import delta, manifest
+from palitune.config.run_config import BEST, DISTIL, ENSEMBLE
 from palitune.models import ensemble, lora
 from palitune.models.arrays import AnyArray, Weights
 from palitune.run import combination
 from palitune.run.combination import Combined
-from palitune.run.sweep import BEST, DISTIL, ENSEMBLE, Trial
+from palitune.run.sweep import Trial
 from palitune.run.trainer import Trainer
 from palitune.train.early_stopping import found_score
 

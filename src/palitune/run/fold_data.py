@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from palitune.config.run_config import RunConfig
+from palitune.config.run_config import GREEDY, RunConfig
 from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.errors import UsageError
@@ -56,7 +56,7 @@ def require_effect(config: RunConfig) -> None:
         raise UsageError("--folds evaluates on the records themselves: leave out --valid-data")
     if config.patience:
         raise UsageError("--folds compares all folds after the same steps: leave out --patience")
-    if config.combine == "greedy-soup" and config.repeat == 1:
+    if config.combine == GREEDY and config.repeat == 1:
         what = "--combine greedy-soup asks for records that no fold has learned from, and there are none"
         raise UsageError(what, hint="--combine soup or ensemble joins the models of the folds")
 

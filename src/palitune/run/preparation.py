@@ -10,7 +10,7 @@ from typing import NamedTuple
 from palitune import hosts, parallel, path_patterns, workspace
 from palitune.checkpoint import manifest
 from palitune.config.quantization import EXACT, NONE, Quantization
-from palitune.config.run_config import RunConfig, TrainingConfig, require_effect, training
+from palitune.config.run_config import DISTIL, ENSEMBLE, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import note, status
 from palitune.data import templates
 from palitune.data.checks import example_checks, seen_in_training
@@ -32,7 +32,7 @@ from palitune.run.fold_data import FoldData
 from palitune.run.folder import RunFolder
 from palitune.run.folds import Folds
 from palitune.run.reproduce import Asked
-from palitune.run.sweep import DISTIL, ENSEMBLE, Trial, Trials
+from palitune.run.sweep import Trial, Trials
 from palitune.run.training_setup import TrainingSetups
 from palitune.run.trial_queue import TrialQueue
 from palitune.train import plan, step_shapes
@@ -319,7 +319,7 @@ def _tell(
     source: Path,
 ) -> None:
     """Says on stderr what a person should know of the data before learning from it."""
-    if valid_file is None:
+    if valid_file is None and not config.folds:
         what = f"{train_file} is also what the model is evaluated on"
         print(f"{what}: --valid-data FILE names examples that are not learned from", file=sys.stderr)
     _tell_of_data(sets, train_file)
@@ -327,7 +327,7 @@ def _tell(
         seen_in_training.tell(source, str(valid_file), sets[valid_file])
     tell_of_questions(sets.values(), config.prompt, config.quiet)
     if config.epochs is None and config.examples is None:
-        count = len(sets[train_file])
+        count = sum(map(len, sets.values())) if config.folds else len(sets[train_file])
         what = f"{count} records, of which a pass shows {made.examples} examples"
         print(f"{what}: each record {made.examples / count:.3g} times; -t N shows it N times", file=sys.stderr)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from palitune.checkpoint import manifest
-from palitune.config.run_config import PROMPT, RunConfig
+from palitune.config.run_config import DISTIL, PROMPT, RunConfig
 from palitune.data import dataset_files, example_files, label_sets
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
@@ -15,7 +15,6 @@ from palitune.errors import UsageError
 from palitune.infer.answering import tell_of_labels
 from palitune.infer.loading import Model
 from palitune.labels import LABELS, plain_set
-from palitune.run.sweep import DISTIL
 
 
 def sets_of(config: RunConfig, source: Path, in_folds: Sequence[Path]) -> tuple[dict[Path, list[Example]], LabelSet]:

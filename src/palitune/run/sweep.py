@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from palitune.config.learning import LearningSettings, PassSettings
-from palitune.config.run_config import RunConfig
+from palitune.config.run_config import BEST, ENSEMBLE, RunConfig
 from palitune.config.settings import Setting, settings_of
 from palitune.data.label_sets import LabelSet
 from palitune.errors import ConfigurationError, UsageError
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.run import combination
 
-# Of the setting `combine`; several seeds become an ensemble where nothing was asked for.
-BEST, ENSEMBLE, GREEDY, DISTIL = "best", "ensemble", "greedy-soup", "distil"
 SHORT = {"lr": "learning-rate", "batch": "batch-size"}
 MOST_TRIALS = 10_000
 SHARED = ("method", "loss_on", "max_length")
@@ -92,7 +90,7 @@ class Trials:
     Each combination of settings is a group of trials: from several seeds, or the folds of one seed.
 
     Attributes:
-      how: what they are combined to, the setting `combine`.
+      how: what they are combined to, the setting `combine`; several seeds become an ensemble where nobody has said.
       is_asked: whether somebody has said so.
       by_epochs: whether a pass is as long as there are examples.
     """

@@ -4,13 +4,13 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from palitune.config.run_config import TrainingConfig
+from palitune.config.run_config import BEST, TrainingConfig
 from palitune.evaluate.report.result_block import TrialResult
 from palitune.models import ensemble
 from palitune.models.arrays import AnyArray, Flat, Weights
 from palitune.run import combination
 from palitune.run.folds import Folds, OutOfFold
-from palitune.run.sweep import BEST, Trial, Trials
+from palitune.run.sweep import Trial, Trials
 from palitune.run.training_setup import TrainingSetups
 from palitune.run.trial_weights import TrialWeights
 from palitune.train import loop

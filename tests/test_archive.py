@@ -357,11 +357,12 @@ def test_facts_of_another_shape_are_bad_data(change: Callable[[dict[str, Any]], 
         if wrong:
             change(facts)
         log = SimpleNamespace(folder=RunFolder(tmp_path / "a.npz"), blocks=[], total=0)
-        trainer = Trainer(None, {}, None, None, log, None, None, None)  # type: ignore[arg-type]
+        queue = SimpleNamespace(is_alone=True)
+        trainer = Trainer(queue, {}, log, None, None, None)  # type: ignore[arg-type]
         saved = run_state.Saved({"start": {}, "kept": {}}, facts)
         if wrong:
             with pytest.raises(BadDataError, match=r"state\.npz: the saved state of this run is invalid"):
-                trainer.resume(saved)
+                trainer.resume(saved, log.folder)
         else:
-            trainer.resume(saved)
+            trainer.resume(saved, log.folder)
             assert log.total == 3

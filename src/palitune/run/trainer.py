@@ -98,9 +98,10 @@ class Trainer:
                 self._end_pass(attempt)
             del attempt  # before the next one takes as much memory
         if self.progress.winner is None:
-            what = "every trial has diverged, or a fold of it" if self.queue.folds else "all {} trials diverged"
-            what = what.format(len(self.progress.results))
-            raise DivergedError(f"{what}; no model was saved", hint=loop.ADVICE)
+            what = f"all {len(self.progress.results)} trials diverged; no model was saved"
+            if self.queue.folds:
+                what = "every trial, or a fold of each, has diverged; no model was saved"
+            raise DivergedError(what, hint=loop.ADVICE)
 
     def _next_attempt(self) -> Attempt | None:
         """What comes next: an attempt at a pass of a trial, the one that was saved, or nothing more."""

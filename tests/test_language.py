@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import html.parser
 import json
+import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -24,17 +25,27 @@ from palitune.confidence_interval import Figure
 from palitune.config.model import FolderSettings
 from palitune.data.example import Content, Example, Message, Target
 from palitune.data.prediction import MadeWith, Prediction
-from palitune.evaluate import advice, comparison, doubtful_labels, language, metrics, run_settings
+from palitune.evaluate import (
+    advice,
+    comparison,
+    conclusion,
+    doubtful_labels,
+    language,
+    loss_curve,
+    metrics,
+    run_settings,
+)
 from palitune.evaluate.answer_pairs import AnswerPair
 from palitune.evaluate.confusion import Confusion
 from palitune.evaluate.failures import Counted, Failure, Failures, Pair
 from palitune.evaluate.label_table import LabelTable
 from palitune.evaluate.language import CATALOGUE, IN_ENGLISH, Language, language_of, of_environment
-from palitune.evaluate.outcomes import Outcomes
+from palitune.evaluate.outcomes import Outcomes, outcomes_of
 from palitune.evaluate.past_run import FINISHED, STATES, DataFile, FileEvaluation, PastRun, Worth
 from palitune.evaluate.report import (
     curves,
     failures_page,
+    loop_page,
     loss_drawing,
     page,
     plots,
@@ -634,3 +645,41 @@ def test_losses_of_what_is_no_run(content: str, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "metrics.jsonl")
     assert loss_drawing.of_file(tmp_path / "link", language_of("ja")) is None
     assert loss_drawing.of_file(tmp_path, language_of("ja")) is None
+
+
+def loop_summaries(tmp_path: Path) -> list[loop_page.LoopSummary]:
+    """Summaries of loops that say everything that can be said."""
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(FALLING, FALLING[:4], 2)))
+    curve = loss_curve.read(tmp_path / "metrics.jsonl")
+    assert curve is not None
+    right = np.arange(40) < 36
+    others = {"甲": np.arange(40) < 20, "乙": np.arange(40) >= 2, "丙": right ^ (np.arange(40) < 3)}
+    found = [conclusion.conclude(right, {name: others[name]}) for name in others]
+    outcomes = outcomes_of(["yes", "no"] * 4, ["yes"] * 8, [0.9] * 8, ("yes", "no"))
+    shown = [
+        loop_page.Shown(Example.of("無", "?"), "甲", "乙", 0.5),
+        loop_page.Shown(Example.of(None, "?", text="暑"), "", "甲", None),
+    ]
+    candidates = [
+        loop_page.CandidateRow(1, "率 1", [0.5, 0.4], 0.9, True),
+        loop_page.CandidateRow(0, "", [0.6, 0.5], 0.8, False),
+        loop_page.CandidateRow(2, "率 2", [math.inf], None, False, "甲"),
+    ]
+    steps = [loop_page.StepRow("甲", "乙", 1.0), loop_page.StepRow("甲", "乙", 1.0, "丙")]
+    whole = loop_page.LoopSummary(
+        *("甲", "2026", "乙", 40, 60.0, 3, found[0], Sentence("It ended with the time."), "丙", steps, candidates),
+        *(shown, outcomes, outcomes),
+        folds=[curve, curve],
+        following=shown,
+        unlabelled="丁",
+        test=("戊", Figure(0.5, 0.4, 0.6), 8),
+    )
+    bare = whole._replace(after=None, before=None, folds=(), curve=curve, following=(), test=None, doubted=())
+    return [whole, bare, whole._replace(conclusion=found[1]), whole._replace(conclusion=found[2])]
+
+
+def test_nothing_of_loops_is_left_in_english(tmp_path: Path, drawn: list[str]) -> None:
+    for one in loop_summaries(tmp_path):
+        content = loop_page.html(one, MARKED)
+        assert left_in_english(content) == set()
+    assert set(LATIN.findall(unmarked("\n".join(drawn)))) == set()

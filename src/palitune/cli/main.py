@@ -27,6 +27,7 @@ COMMANDS = {
     "inference": ("inference", "write a model's answers as lines of text"),
     "gather": ("gather", "put the answers of all shards together, in the order of the records"),
     "aggregate": ("aggregate", "count what inference wrote, without a model"),
+    "iterate": ("iterate", "learn, evaluate and choose in a loop, and say whether it was worth it"),
     "train": ("train", "fine-tune a model on a file of examples"),
     "filter": ("filter", "of what inference wrote, the lines to train on"),
     "runs": ("runs", "what has been learned so far: a table of all runs, two compared, the best"),

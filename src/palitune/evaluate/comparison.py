@@ -82,7 +82,7 @@ def change(first: Outcomes, second: Outcomes, found: Comparison, metric: str) ->
     """
     if metric == "accuracy":
         test, count = MCNEMAR, len(first.labels)
-        low, high = _discordant(found.won, found.lost)
+        low, high = discordant(found.won, found.lost)
         one = Figure((found.won - found.lost) / count, low / count, high / count) if count else Figure(None)
     else:
         test, one = BOOTSTRAP, difference(first, second, metric)
@@ -101,7 +101,7 @@ def changes(first: Outcomes, second: Outcomes, found: Comparison, names: Sequenc
     return {name: change(first, second, found, name) for name in names if name in old and name in new}
 
 
-def _discordant(won: int, lost: int) -> tuple[float, float]:
+def discordant(won: int, lost: int) -> tuple[float, float]:
     """The interval of won - lost that goes with McNemar's exact test: of the share of those won, Clopper and Pearson's.
 
     It holds 0 exactly where the p-value is at least `SURE`.

@@ -134,7 +134,7 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
     wanted["data"] = config.data
     if config.write is not None:
         wanted["write"] = _free_name(config.write)
-    return shlex.join([*program.split(), *_typed(wanted)])
+    return shlex.join([*program.split(), *typed(wanted)])
 
 
 def _check(check: str, config: RunConfig) -> str:
@@ -144,8 +144,8 @@ def _check(check: str, config: RunConfig) -> str:
     names |= {"prompt"} if check == "suspect --learn" else set()
     options = {name: value for name, value in config.options().items() if name in names}
     if check == "lint":
-        return shlex.join(["palitune", "lint", config.data, *_typed(options)])
-    command = shlex.join(["palitune", *check.split(), *_typed(options | {"data": config.data})])
+        return shlex.join(["palitune", "lint", config.data, *typed(options)])
+    command = shlex.join(["palitune", *check.split(), *typed(options | {"data": config.data})])
     return f"{command} | palitune report --text -" if check == "suspect --learn" else command
 
 
@@ -154,12 +154,12 @@ def _thresholds(config: RunConfig) -> str:
     names = {one.name for one in settings_of(FolderSettings)}
     options = {name: value for name, value in config.options().items() if name in names}
     _, validation = dataset_files.data_files(config.data, config.valid_data)
-    asked = _typed(options | {"data": str(validation), "model": config.write})
+    asked = typed(options | {"data": str(validation), "model": config.write})
     command = shlex.join(["palitune", "inference", *asked])
     return f"{command} | {shlex.join(['palitune', 'threshold', '-', '--f-measure', '-m', config.write or ''])}"
 
 
-def _typed(wanted: Mapping[str, object]) -> list[str]:
+def typed(wanted: Mapping[str, object]) -> list[str]:
     """Settings as options, in the order of --help but for the name to write, which comes last."""
     words: list[str] = []
     settings = [one for group in groups_of(RunConfig) for one in settings_of(group)]

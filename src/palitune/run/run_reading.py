@@ -137,6 +137,18 @@ def told(metrics: Path) -> Told:
     return found
 
 
+def out_of_fold(metrics: Path) -> dict[str, Any]:
+    """What a run in folds wrote down of its answers out of fold: step, loss, right and total; else nothing."""
+    try:
+        with files.open_to_read(metrics) as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - ENOUGH))
+            last = file.read()
+    except OSError:
+        return {}
+    rows = (_row(line) for line in _lines_with(last, b'"event": "out_of_fold"'))
+    return next(rows, {})
+
+
 def _of_rows(first: bytes, last: bytes) -> Told:
     """What the first and the last lines of the metrics tell."""
     end = _row(last.rstrip(b"\n").rpartition(b"\n")[2])

@@ -33,7 +33,7 @@ def supervise(resuming: str) -> None:
         stream.flush()
     worker = os.fork()
     if worker == 0:
-        _end_with_parent()
+        end_with_parent()
         return
     # A terminal sends Ctrl-C to both; a scheduler sends SIGTERM to this one alone.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -48,7 +48,7 @@ def supervise(resuming: str) -> None:
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Has the kernel kill this process when the one that watches over it is killed, where it can."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

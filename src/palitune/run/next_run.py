@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import workspace
-from palitune.config.model import FolderSettings, ImageSettings
+from palitune.config.model import FolderSettings, ImageSettings, ModelSettings
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.config.settings import groups_of, settings_of
 from palitune.data import dataset_files
@@ -140,8 +140,9 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
 def _check(check: str, config: RunConfig) -> str:
     """The command that checks the training data, and the images where they are."""
     names = {one.name for one in settings_of(ImageSettings if check.startswith("suspect") else FolderSettings)}
-    names |= {"model", "labels"} if check.startswith("suspect") else set()
-    names |= {"prompt"} if check == "suspect --learn" else set()
+    names |= {"model", "tokenizer", "labels"} if check.startswith("suspect") else set()
+    if check == "suspect --learn":  # what decides whether it fits on the card that the run has fitted on
+        names |= {"prompt", "method", "batch_size", *(one.name for one in settings_of(ModelSettings))}
     options = {name: value for name, value in config.options().items() if name in names}
     if check == "lint":
         return shlex.join(["palitune", "lint", config.data, *_typed(options)])

@@ -300,6 +300,14 @@ def test_checks_ask_about_the_same_data() -> None:
     assert plain == "palitune suspect -d a.tsv -m 10b"  # a linear probe, which learns nothing in the model
 
 
+def test_thresholds_of_a_run_in_folds_come_of_its_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALITUNE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.of({"data": "posts.jsonl", "folds": 3, "write": "mine"})
+    command = next_run.command_of(Advice("", "", {}, "threshold"), config, "palitune learn", 9)
+    assert command == "palitune threshold checkpoints/mine.run/valid.jsonl --f-measure -m mine"
+
+
 def test_checks_are_of_what_the_data_have() -> None:
     unlike = Answered({"yes": 55, "no": 45}, {"yes": 50, "no": 50}, 53)
     facts = FACTS._replace(validation=[unlike])

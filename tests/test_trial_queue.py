@@ -37,8 +37,15 @@ def test_folds_that_are_joined_are_nothing_without_one_of_them() -> None:
     assert not swept.is_lost([ended(0.1), DIVERGED, ended(0.4), ended(0.3)])
 
 
-@pytest.mark.parametrize(("settings", "kept"), [({"folds": 2}, [2]), ({"folds": 2, "combine": "soup"}, [0, 1]),
-                                                ({"folds": 2, "repeat": 2}, [2, 3]), ({"repeat": 2}, [0, 1])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"folds": 2}, [2]),
+        ({"folds": 2, "combine": "soup"}, [0, 1]),
+        ({"folds": 2, "repeat": 2}, [2, 3]),
+        ({"repeat": 2}, [0, 1]),
+    ],
+)
 def test_weights_are_kept_of_what_the_result_may_be_made_of(settings: dict[str, object], kept: list[int]) -> None:
     found = queue(**settings)
     assert [number for number in range(found.count) if found.is_kept(number)] == kept

@@ -13,6 +13,7 @@ from palitune.data.example import Example
 from palitune.errors import UsageError
 from palitune.run import folds
 from palitune.run.folds import Places
+from palitune.run.reproduce import MARKS
 
 
 class FoldData(NamedTuple):
@@ -116,6 +117,6 @@ def facts(config: RunConfig, data: FoldData, files: Mapping[str, Mapping[str, An
     found: dict[str, Any] = {"count": config.folds, "file": str(name), "records": len(data.examples)}
     # Of the same files others are left untouched by other numbers.
     some = f" {config.folds} {config.seed}" if data.untouched else ""
-    for key in ("sha256", "pictures"):
+    for key in MARKS:
         found[key] = hashlib.sha256((" ".join(one[key] for one in files.values()) + some).encode()).hexdigest()
     return found

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from palitune import hosts, parallel, path_patterns, workspace
 from palitune.checkpoint import manifest
@@ -172,11 +172,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
         run_data.tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
         _tell_of_waiting(setups.prepared(first).memory.waiting)
-    name = config.model or workspace.latest_model()
-    facts = reproduce.facts(asked, name, model, configs[0], sets, command)
-    features = config.features and not _needs_pixels(configs)
-    facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
-    data = train_file
+    facts, data = _facts(asked, model, configs, sets, frames, command), train_file
     if config.folds:
         facts["folds"] = fold_data.facts(config, folded, facts["data"], data := fold_data.together(list(sets)))
         sets = {data: folded.examples}
@@ -194,6 +190,22 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
         chosen_on=valid if valid_file else [],
         untouched=folded.untouched,
     )
+
+
+def _facts(
+    asked: Asked,
+    model: Model,
+    configs: Sequence[TrainingConfig],
+    sets: Mapping[Path, Sequence[Example]],
+    frames: str,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """The content of config.json, with the settings that others resulted in. Raises as `reproduce.facts`."""
+    name = asked.config.model or workspace.latest_model()
+    facts = reproduce.facts(asked, name, model, configs[0], sets, command)
+    features = asked.config.features and not _needs_pixels(configs)
+    facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
+    return facts
 
 
 def _opened(source: Path, config: RunConfig, folder: RunFolder | None) -> Model:

@@ -292,6 +292,20 @@ def test_checks_ask_about_the_same_data() -> None:
     assert command == "palitune suspect -d 'a b.tsv' -m tiny -i all"
     piped = next_run.command_of(Advice("", "", {}, "suspect --learn"), config, "palitune learn", 9)
     assert piped == "palitune suspect --learn -d 'a b.tsv' -m tiny -i all | palitune report --text -"
+    large = {"method": "qlora", "batch_size": 1, "quantize_embeddings": True, "accumulate": 8, "lora_rank": 4}
+    config = RunConfig.of({"data": "a.tsv", "model": "10b", **large})
+    piped = next_run.command_of(Advice("", "", {}, "suspect --learn"), config, "palitune learn", 9)
+    assert piped.startswith("palitune suspect --learn -d a.tsv --method qlora -b 1 -m 10b --quantize-embeddings |")
+    plain = next_run.command_of(Advice("", "", {}, "suspect"), config, "palitune learn", 9)
+    assert plain == "palitune suspect -d a.tsv -m 10b"  # a linear probe, which learns nothing in the model
+
+
+def test_thresholds_of_a_run_in_folds_come_of_its_own_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PALITUNE_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.of({"data": "posts.jsonl", "folds": 3, "write": "mine"})
+    command = next_run.command_of(Advice("", "", {}, "threshold"), config, "palitune learn", 9)
+    assert command == "palitune threshold checkpoints/mine.run/valid.jsonl --f-measure -m mine"
 
 
 def test_checks_are_of_what_the_data_have() -> None:

@@ -1,5 +1,6 @@
 """Answers from scores, and what is stored with a model, from the command line."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from conftest import Once, Run
 from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import OperatingPoint, Stored
 from palitune.errors import BadDataError
+from palitune.run import run_reading
 
 pytestmark = pytest.mark.quick_programs
 
@@ -158,6 +160,7 @@ def test_a_threshold_is_that_model_s_own(palitune: Palitune, answers: Path, work
         (["suspect", "-d", DATA, "--folds", "1"], "is not between 2 and 100", 2),
         (["suspect", "-d", DATA, "--folds", "50"], 'records are "', 65),
         (["suspect", "-d", DATA, "--examples", "5"], "are for --learn", 2),
+        (["suspect", "-d", DATA, "--method", "attention"], "are for --learn", 2),
     ],
 )  # fmt: skip
 def test_mistakes_are_one_line(
@@ -266,9 +269,27 @@ def test_wrong_labels_are_found(palitune: Palitune, run: Run, workspace: Path) -
 
 
 def test_wrong_labels_by_learning(palitune: Palitune, workspace: Path) -> None:
+    before = set((workspace / "checkpoints").glob("*"))
     done = palitune("suspect", "-d", DATA, "-m", "tiny", "--learn", "--folds", "2", "--examples", "16", "-n", "5",
                     "--sheet", "suspects.png", "-o", "suspects.html")  # fmt: skip
     assert len(columns(done.stdout)) == 5
     assert "fold 2 of 2: learning from 12 records" in done.stderr
+    assert set((workspace / "checkpoints").glob("*")) == before  # nothing is kept of these models
     assert (workspace / "suspects.png").is_file()
     assert "The most doubtful labels first" in (workspace / "suspects.html").read_text()
+
+
+def test_doubts_are_what_a_run_in_folds_says(palitune: Palitune, workspace: Path) -> None:
+    """The same models, in other words: each record's answer is that of `learn --folds`, by the method that is named."""
+    options = ("-d", DATA, "-m", "tiny", "--folds", "2", "--examples", "16", "--method", "lora", "-b", "4", "--quiet")
+    doubted = columns(palitune("suspect", "--learn", *options).stdout)
+    palitune("learn", *options, "-w", "folded")
+    answered = columns((workspace / "checkpoints/folded.run/valid.tsv").read_text())
+    assert len(doubted) == 24
+    assert sorted(doubted) == sorted(answered)
+    past = run_reading.read(workspace / "checkpoints/folded.run", "folded")
+    assert past.has_validation  # it is one file, and no answer is of a model that has learned from the record
+    assert (past.evaluated_on, past.evaluated_on.records) == (past.trained_on, len(answered))
+    assert past.evaluated_on.sha256 == hashlib.sha256((workspace / DATA).read_bytes()).hexdigest()
+    attention = columns(palitune("suspect", "--learn", *options[:-5], "--quiet").stdout)
+    assert sorted(attention) != sorted(doubted)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,12 @@ import pytest
 from conftest import Run
 
 from palitune.checkpoint import manifest, npz
+from palitune.config.run_config import RunConfig
+from palitune.data.example import Example
+from palitune.evaluate import run_choice, run_difference
+from palitune.evaluate.report import choice_text
+from palitune.run import fold_data, ledger, run_results
+from palitune.run.fold_data import FoldData
 
 pytestmark = pytest.mark.quick_programs
 
@@ -144,9 +151,14 @@ def test_folds_answer_every_record_once(workspace: Path, run: Run) -> None:
     labels = [
         json.loads(line)["suffix"] for line in (workspace / "dataset/set1/shuffle.jsonl").read_text().splitlines()
     ]
-    train, valid, both = counted(done, "out of fold")
-    assert tuple(map(sum, zip(train, valid, strict=True))) == both
+    (both,) = counted(done, "out of fold")
+    assert done.stdout.count("Result: ./dataset/set1/train.jsonl + valid.jsonl (out of fold)") == 1
     assert (both[0] + both[3], both[1] + both[2]) == (labels.count("yes"), labels.count("no"))
+    lines = [line.split("\t") for line in (workspace / "checkpoints/folded.run/valid.tsv").read_text().splitlines()]
+    assert len({line[0] for line in lines}) == len(lines) == len(labels)
+    assert sum(line[1] == "True" for line in lines) == both[0] + both[1]
+    (before,) = counted(done, "zero trained")
+    assert sum(before) == len(labels)
     rows = [json.loads(line) for line in (workspace / "checkpoints/folded.run/metrics.jsonl").read_text().splitlines()]
     (told,) = [row for row in rows if row.get("event") == "out_of_fold"]
     assert (told["right"], told["total"]) == (both[0] + both[1], len(labels))
@@ -156,13 +168,83 @@ def test_folds_answer_every_record_once(workspace: Path, run: Run) -> None:
     assert run("palitune", "validate", "-m", "folded", VALID, "--quiet", cwd=workspace).returncode == 0
 
 
+def test_a_run_in_folds_is_known_by_all_its_records(
+    workspace: Path, run: Run, together: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn(run, workspace, "-w", "known", "--folds", "2")
+    monkeypatch.setenv("PALITUNE_HOME", str(workspace))
+    monkeypatch.chdir(workspace)
+    folder = workspace / "checkpoints/known.run"
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    (out_of_fold,) = [row for row in rows if row.get("event") == "out_of_fold"]
+    total = out_of_fold["total"]
+    past = ledger.of_name("known")
+    assert [one.name for one in past.sets] == ["train.jsonl", "valid.jsonl"]
+    assert past.evaluated_on == past.trained_on == past.in_folds
+    assert past.evaluated_on.file == "dataset/set1/train.jsonl + valid.jsonl"
+    assert (past.evaluated_on.records, past.after.records, past.before.records) == (total, total, total)
+    share = (out_of_fold["right"] / total, out_of_fold["low"], out_of_fold["high"])
+    assert past.after.figures["accuracy"] == pytest.approx(share)
+    assert past.value("loss") == out_of_fold["loss"]  # and not of the last training, which has learned from all
+    found = run_results.of_checkpoint(workspace / "checkpoints/known.npz")
+    assert found.evaluated is not None
+    assert (found.trained_on, found.evaluated.examples, found.evaluated.is_out_of_fold) == (total, total, True)
+    # It is compared with what was evaluated on the same records alone.
+    shutil.copytree(folder, workspace / "checkpoints/copied.run")
+    shutil.copy(workspace / "checkpoints/known.npz", workspace / "checkpoints/copied.npz")
+    folds, elsewhere = run_choice.candidates(ledger.read().runs, "accuracy", past.evaluated_on.short)
+    assert {one.name for one in folds} >= {"known", "copied"}
+    assert not any(one.in_folds is None for one in folds)
+    assert elsewhere >= 1
+    others, _ = run_choice.candidates(ledger.read().runs, "accuracy", ledger.of_name("together").evaluated_on.short)
+    assert all(one.in_folds is None for one in others)
+    told = choice_text.sentences(run_choice.best(folds, "accuracy"))
+    assert f" on dataset/set1/train.jsonl + valid.jsonl, {total} records, {past.evaluated_on.short}" in told[0]
+    (row,) = json.loads(run("palitune", "runs", "--json", "--where", "name=known", cwd=workspace).stdout)
+    assert row["data"]["evaluated_on"]["records"] == row["after"]["records"] == total
+    # Nothing of the data is said to have changed, nor to be another.
+    known = run_difference.compare(past, ledger.of_name("copied"))
+    assert all(one.is_same for one in known.data)
+    other = run_difference.compare(past, ledger.of_name("together"))
+    assert [one.records for one in other.data] == [(0, 6, 0), (0, total - 6, 0)]
+    again = run("palitune", "learn", "--from", str(folder), "-w", "once-more", "--quiet", cwd=workspace)
+    assert again.returncode == 0, again.stderr
+    assert npz.Checkpoint(workspace / "checkpoints/once-more.npz").keys()
+    one, same = ((workspace / f"checkpoints/{name}.npz").read_bytes() for name in ("known", "once-more"))
+    assert one == same
+
+
+def test_what_the_records_of_several_files_are_called() -> None:
+    assert fold_data.together([Path("a/b.jsonl")]) == Path("a/b.jsonl")
+    assert fold_data.together([Path("a/train.tsv"), Path("a/valid.tsv")]) == Path("a/train.tsv + valid.tsv")
+    apart = [Path("a/train/x.jsonl"), Path("a/valid/x.jsonl")]
+    assert fold_data.together(apart) == Path("a/train-x.jsonl + valid-x.jsonl")
+    assert fold_data.together([Path(f"a/fold{n}/valid.jsonl") for n in (1, 2, 3)]) == Path("a/fold*")
+    assert fold_data.together([Path("/a/b.tsv"), Path("/c/b.tsv")]) == Path("/a-b.tsv + c-b.tsv")
+
+
+def test_records_that_stay_untouched_make_it_other_records() -> None:
+    examples = [Example.of(f"{number}.png", label="yes") for number in range(4)]
+    whole, part = FoldData(examples, [[0, 1], [2, 3]], []), FoldData(examples[:3], [[0], [1, 2]], examples[3:])
+    files = {"a.tsv": {"file": "a.tsv", "records": 4, "sha256": "1" * 64, "pictures": "2" * 64}}
+    config = RunConfig.of({"folds": 2})
+    assert fold_data.facts(config, whole, files, Path("a.tsv")) == {"count": 2, **files["a.tsv"]}
+    nested = fold_data.facts(config, part, files, Path("a.tsv"))
+    assert (nested["file"], nested["records"]) == ("a.tsv", 3)
+    other = fold_data.facts(RunConfig.of({"folds": 2, "seed": 1}), part, files, Path("a.tsv"))
+    assert len({one["sha256"] for one in (files["a.tsv"], nested, other)}) == 3
+
+
 @pytest.mark.slow
 def test_a_part_stays_untouched_and_folds_join(workspace: Path, run: Run) -> None:
     done = learn(run, workspace, "-w", "nested", "--folds", "2", "--nested", "--combine", "ensemble")
     ((tp, tn, fp, fn),) = counted(done, "untouched")
     total = len((workspace / "dataset/set1/shuffle.jsonl").read_text().splitlines())
     assert tp + tn + fp + fn == pytest.approx(total / 3, abs=1)
-    assert sum(counted(done, "out of fold")[-1]) == total - (tp + tn + fp + fn)
+    ((*counts,),) = counted(done, "out of fold")
+    assert sum(counts) == total - (tp + tn + fp + fn)
+    recorded = json.loads((workspace / "checkpoints/nested.run/config.json").read_text())
+    assert recorded["folds"]["records"] == sum(counts)
     saved = npz.Checkpoint(workspace / "checkpoints/nested.npz")
     assert all(len(saved[path]) == 2 for path in saved)
 
@@ -174,7 +256,9 @@ def test_a_split_into_folds_is_learned_by_its_name(workspace: Path, run: Run) ->
     for data in ("three", "three/fold*"):
         done = run("palitune", "learn", "-d", data, *QUICK[2:], cwd=workspace)
         assert done.returncode == 0, done.stderr
-        assert len(counted(done, "out of fold")) == 3
+        (counts,) = counted(done, "out of fold")
+        assert sum(counts) == len((workspace / "dataset/data.jsonl").read_text().splitlines())
+        assert "Result: ./dataset/three/fold* (out of fold)" in done.stdout
 
 
 @pytest.mark.parametrize(

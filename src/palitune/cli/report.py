@@ -1,15 +1,10 @@
 """A report about answers: a page, text or JSON."""
 
 import argparse
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from palitune import streams
 from palitune.cli import arguments, values
 from palitune.evaluate.past_run import FIGURES
-
-if TYPE_CHECKING:
-    from palitune.evaluate.report.summary import Learned
 
 DESCRIPTION = """\
 Says what answers are worth, from a FILE of lines that 13-inference.py wrote: figures with 95 % intervals, next to them
@@ -56,8 +51,8 @@ def run(args: argparse.Namespace) -> None:
     """Runs `palitune report` with the arguments that were given."""
     from palitune import workspace
     from palitune.errors import UsageError
-    from palitune.evaluate import several_answers, stored_threshold
-    from palitune.evaluate.report import from_files, page_files, summary
+    from palitune.evaluate import stored_threshold
+    from palitune.evaluate.report import answers_report, page_files
 
     if args.runs:
         _of_runs(args)
@@ -79,10 +74,7 @@ def run(args: argparse.Namespace) -> None:
 
         stored = stored_threshold.current(workspace.checkpoint_to_read(args.model))
         learned = learning_of(args.model)
-    if several_answers.are_in_all(inputs):
-        _of_several(args, target, learned)
-        return
-    made = from_files.summarize_file(
+    made = answers_report.of_file(
         args.file,
         args.before,
         labels=arguments.classes(args),
@@ -94,13 +86,11 @@ def run(args: argparse.Namespace) -> None:
         quiet=args.quiet,
     )
     if args.json:
-        streams.document(summary.as_json(made), 2)
+        streams.document(answers_report.as_json(made), 2)
     elif args.text:
-        from palitune.evaluate.report.text import text
-
-        print(text(made))
+        print(answers_report.text(made))
     elif target is not None:
-        page_files.write(target, made, args.lang, args.quiet)
+        answers_report.write(target, made, args.lang, args.quiet)
 
 
 def _of_runs(args: argparse.Namespace) -> None:
@@ -118,19 +108,3 @@ def _of_runs(args: argparse.Namespace) -> None:
     found, left_out = ledger.read([args.file] if args.file else [])
     ledger.tell(left_out)
     runs_page.write(target, runs_page.summarize(found, args.by, left_out=len(left_out)), args.lang, args.quiet)
-
-
-def _of_several(args: argparse.Namespace, target: Path | None, learned: "Learned | None") -> None:
-    """The report about answers to several labels of each record."""
-    from palitune.evaluate.report import several_report
-
-    images = None if target is None else arguments.folders(args)
-    made = several_report.of_file(
-        args.file, args.before, learned=learned, most=args.most, images=images, quiet=args.quiet
-    )
-    if args.json:
-        streams.document(several_report.as_json(made), 2)
-    elif target is None:
-        print(several_report.text(made))
-    else:
-        several_report.write(target, made, args.lang, args.quiet)

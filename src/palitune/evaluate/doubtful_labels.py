@@ -4,15 +4,20 @@ Axes: N examples, C classes.
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from palitune.config.model import FolderSettings
+from palitune.data import example_files
 from palitune.data.example import Example
 from palitune.data.formats.tsv import to_answer
+from palitune.data.image_folders import ImageFolders
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import Array, predicted
-from palitune.evaluate import metrics
+from palitune.errors import BadDataError
+from palitune.evaluate import answer_files, metrics
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report import summary
 from palitune.evaluate.report.summary import Summary
@@ -38,6 +43,31 @@ class Doubts(NamedTuple):
     right: list[bool]
     order: list[int]
     classes: tuple[str, ...]
+
+
+def read(
+    path: Path, folders: FolderSettings, labels: tuple[str, ...] | None, positive: str | None, quiet: bool
+) -> tuple[list[Example], tuple[str, ...]]:
+    """The labelled examples of a file, and the labels there are, of two the positive one first.
+
+    Args:
+      folders: how records are read, and where images are.
+      labels, positive: that somebody has named; None is those of the file.
+
+    Raises:
+      MissingInputError, BadDataError: the file cannot be read, or a record of it has several labels.
+      UsageError: the labels that were named are not those of the file.
+    """
+    places = ImageFolders.of(path, folders)
+    answered = [pair for _, pair in example_files.Reader(path, folders=places).answered()]
+    records = [places.placed(one) for one, _ in answered]
+    several = next((one for one in records if one.target.name), None)
+    if several is not None:
+        hint = f"--label-column {several.target.name} chooses one, and --map 1=yes 0=no says what its values mean"
+        what = "labels are doubted one at a time, and this record has several"
+        raise BadDataError(what, where=several.where, hint=hint)
+    predictions = [said or Prediction(one, one.target, "") for one, said in answered]
+    return records, answer_files.classes_of(predictions, labels, quiet, positive)
 
 
 def ranked(records: Sequence[Example], p: Array, classes: tuple[str, ...], number: int | None = None) -> Doubts:

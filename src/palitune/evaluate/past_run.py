@@ -109,9 +109,11 @@ class PastRun:
       state: one of `STATES`; what is stopped can be resumed.
       settings: what the model that was kept was trained with, and what it was trained on, by name.
       sets: the files that it learned from and was evaluated on; one where they are the same.
+      in_folds: of a run in folds the records of all its files together, each answered by a model that has not learned
+        from it; else None.
       base: the name of the model that its checkpoint is a change of.
       base_hash: of that model.
-      after: what the model that was kept is worth on the last of the sets.
+      after: what the model that was kept is worth on `evaluated_on`; of a run in folds what those of the folds are.
       before: what it was worth before learning.
       step: the one whose weights were kept.
       epoch: how often it had shown each example by then.
@@ -131,6 +133,7 @@ class PastRun:
     state: str
     settings: Mapping[str, object]
     sets: tuple[DataFile, ...] = ()
+    in_folds: DataFile | None = None
     base: str = ""
     base_hash: str = ""
     after: Worth = NOT_KNOWN
@@ -148,18 +151,18 @@ class PastRun:
 
     @property
     def trained_on(self) -> DataFile:
-        """The file that it learned from."""
-        return self.sets[0] if self.sets else DataFile()
+        """The file that it learned from, or the records of several."""
+        return self.in_folds or (self.sets[0] if self.sets else DataFile())
 
     @property
     def evaluated_on(self) -> DataFile:
         """The file that it was evaluated on while it learned; that it learned from, where there was no other."""
-        return self.sets[-1] if self.sets else DataFile()
+        return self.in_folds or (self.sets[-1] if self.sets else DataFile())
 
     @property
     def has_validation(self) -> bool:
-        """Whether it was evaluated on another file than it learned from."""
-        return len(self.sets) > 1
+        """Whether what it is worth is that of models which have not learned from the records."""
+        return self.in_folds is not None or len(self.sets) > 1
 
     @property
     def classes(self) -> tuple[str, str]:

@@ -19,6 +19,8 @@ from palitune.evaluate.several_answers import SeveralAnswers
 from palitune.evaluate.several_comparison import SeveralComparison
 from palitune.labels import plain
 
+Labels = dict[tuple[str, ...], list[object]]  # of records, by what they ask about what
+
 
 class Records(NamedTuple):
     """Records of the second of two files against those of the first, by what they ask about what."""
@@ -94,10 +96,17 @@ def _data(what: str, first: PastRun, second: PastRun, one: DataFile, other: Data
         return DataDifference(what, one, other, one.images == other.images)
     sets = []
     for run, data in ((first, one), (second, other)):
-        known = _labels_of(run, data)
-        if known is None:
-            return DataDifference(what, one, other, False, gone=data.file)
-        sets.append(known)
+        found: Labels = collections.defaultdict(list)
+        files = run.sets if data is run.in_folds else (data,)
+        if data is run.in_folds and data.records != sum(file.records or 0 for file in files):
+            return DataDifference(what, one, other, False, gone=f"a part of {data.file}")
+        for file in files:
+            known = _labels_of(run, file)
+            if known is None:
+                return DataDifference(what, one, other, False, gone=file.file)
+            for key, labels in known.items():
+                found[key] += labels
+        sets.append(found)
     old, new = sets
     added = sum(max(0, len(labels) - len(old.get(key, ()))) for key, labels in new.items())
     removed = sum(max(0, len(labels) - len(new.get(key, ()))) for key, labels in old.items())
@@ -108,7 +117,7 @@ def _data(what: str, first: PastRun, second: PastRun, one: DataFile, other: Data
     return DataDifference(what, one, other, False, Records(added, removed, relabelled))
 
 
-def _labels_of(run: PastRun, data: DataFile) -> dict[tuple[str, ...], list[object]] | None:
+def _labels_of(run: PastRun, data: DataFile) -> Labels | None:
     """The labels of a file's records by what they ask about what; None where the file is not what it was."""
     path = Path(data.file)
     try:
@@ -118,7 +127,7 @@ def _labels_of(run: PastRun, data: DataFile) -> dict[tuple[str, ...], list[objec
         known = {one.name for one in settings_of(FolderSettings)}
         given = {name: value for name, value in run.settings.items() if name in known}
         folders = ImageFolders.of(path, FolderSettings.of(given))
-        found: dict[tuple[str, ...], list[object]] = collections.defaultdict(list)
+        found: Labels = collections.defaultdict(list)
         for one in example_files.stream(path, labelled=False, folders=folders):
             label = tuple((target.name, plain(target.answer or "")) for target in one.targets)
             found[one.key].append(label)

@@ -154,15 +154,10 @@ class SetEvaluator:
             self.first = self.last
 
     def tell(self, predictions: Sequence[Prediction], label: str) -> None:
-        """Prints a block for every set, of predictions of its examples that are there already."""
-        known = _by_what_is_asked(predictions)
-        self.last = {}
-        for path, records in (*self.sets.items(), *self.whole.items()):
-            found = _answers([one for one in records if (one.about, one.prompt) in known], known)
-            if found and path in self.sets:
-                self.last[path] = found
-            if found:
-                self._print(path, found, label)
+        """Prints the block of the only set, of predictions of all its examples that are there already."""
+        (path,) = self.sets
+        self.last = {path: list(predictions)}
+        self._print(path, self.last[path], label)
 
     def _written(self, params: Flat, path: Path, records: Sequence[Example], label: str) -> list[Prediction]:
         """Evaluates free text, and prints a block about it; an answer that is not right is empty."""
@@ -184,7 +179,9 @@ class SetEvaluator:
             return
         if not self.classes:
             answers = [one.text for one in predictions]
-            self.log.block(outcome_block(_named(path), [one.example.label for one in predictions], answers, (), label))
+            block = outcome_block(_named(path), [one.example.label for one in predictions], answers, (), label)
+            self.blocks.setdefault(path, []).append(block)
+            self.log.block(block)
             return
         counts = counted(predictions, self.classes)
         self.log.block(counts_block(_named(path), counts, label, positive=self.positive))

@@ -1,9 +1,11 @@
 """What a run in folds learns from: the records of a data set, which folds they are in, and what is left untouched."""
 
+import hashlib
 import itertools
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from palitune.config.run_config import GREEDY, RunConfig
 from palitune.data import dataset_files
@@ -11,6 +13,7 @@ from palitune.data.example import Example
 from palitune.errors import UsageError
 from palitune.run import folds
 from palitune.run.folds import Places
+from palitune.run.reproduce import MARKS
 
 
 class FoldData(NamedTuple):
@@ -86,3 +89,34 @@ def parted(sets: Mapping[Path, Sequence[Example]], config: RunConfig, count: int
         [[at[place] for place in part] for part in places],
         [examples[place] for place in untouched],
     )
+
+
+def together(files: Sequence[Path]) -> Path:
+    """The name of the records of all files together, which is no file: `dataset/set1/train.jsonl + valid.jsonl`.
+
+    Args:
+      files: one, the two parts of a split, or the folds of one.
+    """
+    if len(files) == 1:
+        return files[0]
+    folder = Path(os.path.commonpath([path.parent for path in files]))
+    if len(files) > 2:
+        return folder / "fold*"
+    return folder / " + ".join("-".join(path.relative_to(folder).parts) for path in files)
+
+
+def facts(config: RunConfig, data: FoldData, files: Mapping[str, Mapping[str, Any]], name: Path) -> dict[str, Any]:
+    """What `config.json` has of the folds: how many, and the records that they are evaluated on, like those of a file.
+
+    Args:
+      files: what it has of each file.
+      name: of their records together.
+    """
+    if len(files) == 1 and not data.untouched:
+        return {"count": config.folds, **next(iter(files.values()))}
+    found: dict[str, Any] = {"count": config.folds, "file": str(name), "records": len(data.examples)}
+    # Of the same files others are left untouched by other numbers.
+    some = f" {config.folds} {config.seed}" if data.untouched else ""
+    for key in MARKS:
+        found[key] = hashlib.sha256((" ".join(one[key] for one in files.values()) + some).encode()).hexdigest()
+    return found

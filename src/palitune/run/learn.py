@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import io
 import operator
 import sys
 import time
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import jax
 
-from palitune import hosts, workspace
+from palitune import console, hosts, workspace
 from palitune.checkpoint import manifest, run_state
 from palitune.config import hosts as hosts_config
 from palitune.config.run_config import RunConfig
@@ -18,9 +19,11 @@ from palitune.errors import DivergedError, MissingInputError, OutputExistsError,
 from palitune.infer.loading import set_allocator
 from palitune.infer.opening import Opened
 from palitune.method import METHODS
+from palitune.models.arrays import Flat
 from palitune.run import cost, description, preparation, reproduce, run_result, supervision
 from palitune.run.evaluation import UNTRAINED, SetEvaluator
 from palitune.run.folder import RunFolder, end_of
+from palitune.run.folds import OutOfFold
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
 from palitune.run.run_result import RunResult
@@ -77,6 +80,30 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         said = f"saved {folder.target}; the run is in {folder.path}" if folder is not None else None
         print(said or "nothing was saved: -w NAME keeps what is learned", file=sys.stderr)
     return result
+
+
+def cross_validate(config: RunConfig) -> OutOfFold:
+    """Learns in folds alone: what each fold's model says of its held-out records, and nothing is written or kept.
+
+    Args:
+      config: with the number of folds. Nothing is said of the data, which may be no file that a person knows.
+
+    Raises:
+      UsageError, BadDataError, MissingInputError, ConfigurationError: as `learn`.
+      DivergedError: a fold diverged in every attempt.
+    """
+    asked = dataclasses.replace(config, write=None, quiet=True)
+    console.status("compiling a training step, to see whether it fits", config.quiet)
+    run = preparation.prepare(reproduce.completed(asked), None, ())
+    run = run._replace(queue=run.queue.of_folds_alone())
+    # The lines of steps are those of a run on stdout, which is the caller's here.
+    with RunLog(None, config.quiet, tensorboard=False) as log, contextlib.redirect_stdout(io.StringIO()):
+        evaluator = SetEvaluator(run.model, run.images, run.config, run.sets, {}, log)
+        trainer = _new_trainer(run, Opened(run.model, run.images).params(), log, evaluator, save_every=0)
+        trainer.learn()
+    found = run.queue.out_of_fold(trainer.progress.results, trainer.weights)
+    assert found is not None  # a fold that diverged has been said
+    return found
 
 
 @contextlib.contextmanager
@@ -204,12 +231,25 @@ def _trainer(
     if saved is None:
         log.note(f"evaluating {sum(map(len, run.sets.values()))} records before learning")
         evaluator(params, UNTRAINED)
-    trainable = METHODS[run.config.method].trainable
-    frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
     follows = config.write is not None and not hosts.is_first()
-    trainer = Trainer(run.queue, frozen, log, evaluator, description.describer(run), config.save_every, follows=follows)
+    trainer = _new_trainer(run, params, log, evaluator, config.save_every, follows=follows)
     if saved is not None and config.write is not None:
         trainer.resume(saved, _folder_of(config.write))
     elif config.resume:
         log.note("no state of this run had been saved: it begins from the start")
     return trainer
+
+
+def _new_trainer(
+    run: Preparation,
+    params: Flat,
+    log: RunLog,
+    evaluator: SetEvaluator,
+    save_every: int | None,
+    *,
+    follows: bool = False,
+) -> Trainer:
+    """What trains, of all parameters of the model those that the method does."""
+    trainable = METHODS[run.config.method].trainable
+    frozen = {path: leaf for path, leaf in params.items() if not trainable(path)}
+    return Trainer(run.queue, frozen, log, evaluator, description.describer(run), save_every, follows=follows)

@@ -165,6 +165,8 @@ def _figures(card: Card) -> list[str]:
     if evaluated.is_validation and (card.images or 0) > (card.results.trained_on or 0):
         things = "texts" if card.spec.img is None else "images"
         which = f"validation examples; training before this run has used more {things} than it, perhaps some of these"
+    if evaluated.is_out_of_fold:
+        which = "examples, each answered by a model of the same settings that has learned from others alone"
     lines = ["## What it is worth", "", f"On {evaluated.examples:,} {which}; intervals are of 95 %.", ""]
     head = ["figure", "after", "95 % interval", *(["before"] if evaluated.before else [])]
     lines += [_row(head), _row(["---"] * len(head))]

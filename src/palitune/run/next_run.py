@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from palitune import workspace
-from palitune.config.model import FolderSettings, ImageSettings
+from palitune.config.model import FolderSettings, ImageSettings, ModelSettings
 from palitune.config.run_config import RunConfig, TrainingConfig
 from palitune.config.settings import groups_of, settings_of
 from palitune.data import dataset_files
@@ -28,7 +28,7 @@ from palitune.evaluate.run_facts import Answered, Facts, Lift
 from palitune.evaluate.threshold import Goal
 from palitune.labels import plain
 from palitune.method import METHODS
-from palitune.run.folder import LONGEST_LINE
+from palitune.run.folder import LONGEST_LINE, RunFolder
 from palitune.sentence import Sentence, recalled
 from palitune.storage import files
 
@@ -140,8 +140,9 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
 def _check(check: str, config: RunConfig) -> str:
     """The command that checks the training data, and the images where they are."""
     names = {one.name for one in settings_of(ImageSettings if check.startswith("suspect") else FolderSettings)}
-    names |= {"model", "labels"} if check.startswith("suspect") else set()
-    names |= {"prompt"} if check == "suspect --learn" else set()
+    names |= {"model", "tokenizer", "labels"} if check.startswith("suspect") else set()
+    if check == "suspect --learn":  # what decides whether it fits on the card that the run has fitted on
+        names |= {"prompt", "method", "batch_size", *(one.name for one in settings_of(ModelSettings))}
     options = {name: value for name, value in config.options().items() if name in names}
     if check == "lint":
         return shlex.join(["palitune", "lint", config.data, *typed(options)])
@@ -150,13 +151,21 @@ def _check(check: str, config: RunConfig) -> str:
 
 
 def _thresholds(config: RunConfig) -> str:
-    """The command that asks the model about the validation set, and stores the thresholds that come of its answers."""
+    """The command that asks the model about the validation set, and stores the thresholds that come of its answers.
+
+    Of a run in folds the answers are there: those of the model that has learned from all records would tell nothing.
+    """
+    choose = ["palitune", "threshold", "-", "--f-measure", "-m", config.write or ""]
+    if config.folds:
+        answers = RunFolder(workspace.checkpoint_to_write(config.write or "")).answers[1]  # as several labels have it
+        choose[2] = min(str(answers), os.path.relpath(answers), key=len)
+        return shlex.join(choose)
     names = {one.name for one in settings_of(FolderSettings)}
     options = {name: value for name, value in config.options().items() if name in names}
     _, validation = dataset_files.data_files(config.data, config.valid_data)
     asked = typed(options | {"data": str(validation), "model": config.write})
     command = shlex.join(["palitune", "inference", *asked])
-    return f"{command} | {shlex.join(['palitune', 'threshold', '-', '--f-measure', '-m', config.write or ''])}"
+    return f"{command} | {shlex.join(choose)}"
 
 
 def typed(wanted: Mapping[str, object]) -> list[str]:

@@ -1,11 +1,9 @@
 """Probabilities of every example's labels from a model that has not learned from it: fold by fold.
 
-Axes: N examples, M held-out examples, C classes.
+Axes: N examples, C classes.
 """
 
-import contextlib
 import dataclasses
-import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,22 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from palitune import console
-from palitune.checkpoint import manifest
 from palitune.config.model import RECORDS, FolderSettings
-from palitune.config.run_config import PROMPT, RunConfig
+from palitune.config.run_config import RunConfig
 from palitune.config.settings import settings_of
-from palitune.data import dataset_files
 from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
-from palitune.data.prediction import MadeWith
+from palitune.data.prediction import Prediction
 from palitune.data.probabilities import Array
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.asked import check_images
 from palitune.infer.loading import announce
-from palitune.infer.opening import Opened, open_model
-from palitune.infer.predictor import Predictor
+from palitune.infer.opening import Opened
 from palitune.run import learn
 
 # What learning reads is written here, with palitune's own keys.
@@ -54,40 +48,31 @@ def by_linear_probe(
 def by_fine_tuning(records: Sequence[Example], classes: tuple[str, ...], folds: int, config: RunConfig) -> Array:
     """Probabilities float64[N, C] by fine-tuning a model for every fold.
 
+    A model has not learned from the label that it doubts, nor from another record about the same image or text. The
+    step whose answers count is the same for all folds, and chosen by the mean loss of all N records: one of the few
+    steps of a run, which no single label decides.
+
     Args:
-      config: settings of model, prompt, images and learning; where examples come from, and where models go, is added.
+      config: settings of model, prompt, images and learning; where examples come from is added.
 
     Raises:
-      ResumableError: stopped by a signal.
+      BadDataError: so many records are about the same that a fold has none.
+      DivergedError: a fold diverged in every attempt.
     """
-    config = dataclasses.replace(config, labels=classes, labels_from=None)
-    p = np.zeros((len(records), len(classes)))
     with tempfile.TemporaryDirectory() as scratch:
-        parts = probe.parts([record.label for record in records], folds, config.seed)
-        for number, (learned, held_out) in enumerate(parts, 1):
-            if not config.quiet:
-                console.note(f"fold {number} of {folds}: learning from {len(learned)} records")
-            train = _file(Path(scratch) / f"train{number}.jsonl", [records[i] for i in learned])
-            valid = _file(Path(scratch) / f"valid{number}.jsonl", [records[i] for i in held_out])
-            p[held_out] = _one_fold(config, train, valid, Path(scratch) / f"fold{number}")
-    return p
+        data = _file(Path(scratch) / "records.jsonl", records)
+        own = dataclasses.replace(config, data=str(data), folds=folds, labels=classes, labels_from=None)
+        own = dataclasses.replace(own, images=data.root, allow_outside=True, **AS_WRITTEN)
+        found = learn.cross_validate(own).predictions
+    return np.array([[_by_label(one)[name] for name in classes] for one in found])
 
 
-def _one_fold(config: RunConfig, train: Path, valid: Path, target: Path) -> Array:
-    """Learns from one file; probabilities float64[M, C] of the other's M examples."""
-    # Learning must not see the held-out labels, not even to choose its best step: its own examples evaluate it.
-    own = dataclasses.replace(
-        config, data=str(train), write=str(target), save_every=0, images=train.root, allow_outside=True, quiet=True
-    )
-    own = dataclasses.replace(own, **AS_WRITTEN)
-    with contextlib.redirect_stdout(io.StringIO()):
-        path = learn.learn(own).checkpoint
-    assert path is not None
-    opened = open_model(path, own, own, quiet=True)
-    made = MadeWith(config.labels, prompt=manifest.prompt(path, PROMPT))
-    held_out = dataset_files.load(valid, own, labels=config.labels)
-    predictions = Predictor(opened.model, opened.images, made, quiet=True).predict_all(held_out)
-    return np.array([one.probabilities for one in predictions])
+def _by_label(one: Prediction) -> dict[str, float]:
+    """The probability of every label."""
+    assert one.made is not None
+    assert one.made.labels is not None
+    assert one.probabilities is not None
+    return dict(zip(one.made.labels, one.probabilities, strict=True))
 
 
 def _file(path: Path, records: Sequence[Example]) -> Path:

@@ -2,10 +2,9 @@
 
 import dataclasses
 import math
-import sys
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from palitune import hosts, parallel, path_patterns, workspace
 from palitune.checkpoint import manifest
@@ -13,14 +12,13 @@ from palitune.config.quantization import EXACT, NONE, Quantization
 from palitune.config.run_config import DISTIL, ENSEMBLE, RunConfig, TrainingConfig, require_effect, training
 from palitune.console import note, status
 from palitune.data import templates
-from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.data.images.of_examples import NoImages
 from palitune.data.label_sets import YES_NO, LabelSet
 from palitune.data.prediction import MadeWith
 from palitune.errors import ConfigurationError, UsageError
 from palitune.infer import answering_memory
-from palitune.infer.asked import check_images, tell_of_questions
+from palitune.infer.asked import check_images
 from palitune.infer.loading import Model, announce, files_of, load, require_single
 from palitune.infer.opening import ImagesOfModel, image_source
 from palitune.method import METHODS
@@ -120,7 +118,7 @@ class Preparation(NamedTuple):
 
     model: Model
     images: ImagesOfModel  # what the model is shown for an image
-    sets: dict[Path, list[Example]]
+    sets: dict[Path, list[Example]]  # the result is evaluated on the last; in folds one, of all that is learned from
     whole: dict[Path, list[Example]]  # the set that they are parts of, if there is one
     data: Path
     queue: TrialQueue
@@ -169,21 +167,21 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     _require_room(setups, configs, folder, config.save_every)
     status(f"checking the images of {sum(map(len, sets.values()))} records", config.quiet)
     check_images([*sets.values(), unlabelled], images)
-    whole = whole_of(train_file, valid_file, config, images, labels)
+    whole = {} if config.folds else whole_of(train_file, valid_file, config, images, labels)
     if not config.quiet:
-        _tell(config, sets, train_file, valid_file, configs[0], source)
+        run_data.tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
         _tell_of_waiting(setups.prepared(first).memory.waiting)
-    name = config.model or workspace.latest_model()
-    facts = reproduce.facts(asked, name, model, configs[0], sets, command)
-    features = config.features and not _needs_pixels(configs)
-    facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
+    facts, data = _facts(asked, model, configs, sets, frames, command), train_file
+    if config.folds:
+        facts["folds"] = fold_data.facts(config, folded, facts["data"], data := fold_data.together(list(sets)))
+        sets = {data: folded.examples}
     return Preparation(
         model=model,
         images=images,
         sets=sets,
         whole=whole,
-        data=train_file,
+        data=data,
         queue=_queue(trials, configured, setups, folded, unlabelled, first),
         configured=configured,
         config=first,
@@ -192,6 +190,22 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
         chosen_on=valid if valid_file else [],
         untouched=folded.untouched,
     )
+
+
+def _facts(
+    asked: Asked,
+    model: Model,
+    configs: Sequence[TrainingConfig],
+    sets: Mapping[Path, Sequence[Example]],
+    frames: str,
+    command: Sequence[str],
+) -> dict[str, Any]:
+    """The content of config.json, with the settings that others resulted in. Raises as `reproduce.facts`."""
+    name = asked.config.model or workspace.latest_model()
+    facts = reproduce.facts(asked, name, model, configs[0], sets, command)
+    features = asked.config.features and not _needs_pixels(configs)
+    facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
+    return facts
 
 
 def _opened(source: Path, config: RunConfig, folder: RunFolder | None) -> Model:
@@ -308,43 +322,3 @@ def require_matches(config: TrainingConfig, trainable: Sequence[str]) -> None:
             if not any(path_patterns.compiled(pattern).matches(path) for path in trainable):
                 hint = f"Trainable are {', '.join(trainable[:4])}{' …' if len(trainable) > 4 else ''}"
                 raise UsageError(f"--{name.replace('_', '-')} {pattern}: no trainable parameter matches", hint=hint)
-
-
-def _tell(
-    config: RunConfig,
-    sets: Mapping[Path, Sequence[Example]],
-    train_file: Path,
-    valid_file: Path | None,
-    made: TrainingConfig,
-    source: Path,
-) -> None:
-    """Says on stderr what a person should know of the data before learning from it."""
-    if valid_file is None and not config.folds:
-        what = f"{train_file} is also what the model is evaluated on"
-        print(f"{what}: --valid-data FILE names examples that are not learned from", file=sys.stderr)
-    _tell_of_data(sets, train_file)
-    if valid_file is not None:
-        seen_in_training.tell(source, str(valid_file), sets[valid_file])
-    tell_of_questions(sets.values(), config.prompt, config.quiet)
-    if config.epochs is None and config.examples is None:
-        count = sum(map(len, sets.values())) if config.folds else len(sets[train_file])
-        what = f"{count} records, of which a pass shows {made.examples} examples"
-        print(f"{what}: each record {made.examples / count:.3g} times; -t N shows it N times", file=sys.stderr)
-
-
-def _thing(example: Example) -> Hashable:
-    """An image's file, or what else examples have in common that are about the same."""
-    thing = example_checks.thing_of(example)
-    return thing.resolve() if isinstance(thing, Path) else thing
-
-
-def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
-    """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
-    found: dict[str, list[example_checks.Finding]] = {}
-    for finding in example_checks.check_examples(sets, _thing):
-        found.setdefault(finding.check, []).append(finding)
-    for check, several in found.items():
-        more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
-        print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in example_checks.expectations(sets, lambda path: path == train_file):
-        print(line, file=sys.stderr)

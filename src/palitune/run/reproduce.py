@@ -23,6 +23,7 @@ from palitune.run.folder import RunFolder, read_config
 
 # Settings that exclude each other: what is given takes the place of the other, recorded one.
 EITHER = (("epochs", "examples"), ("keep", "accumulate"), ("keep", "clip_global"))
+MARKS = {"sha256": "its lines", "pictures": "its images"}  # hashes of a file, and what they are of
 LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "pillow")
 # Settings whose defaults follow from others: config.json has them where they were given.
 OPEN = {one.name for group in (LearningSettings, PassSettings) for one in settings_of(group)}
@@ -168,7 +169,7 @@ def _compare(recorded: Mapping[str, Any], found: Mapping[str, Any], changed: Col
     if "data" not in changed:
         for name, known in recorded["data"].items():
             now = found["data"].get(name, {})
-            for key, what in (("sha256", "its lines"), ("pictures", "its images")):
+            for key, what in MARKS.items():
                 if known.get(key) != now.get(key):
                     hint = "Put back what it was, or start another run"
                     raise BadDataError(f"{what} have changed since the run", where=str(known.get("file")), hint=hint)

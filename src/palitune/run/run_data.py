@@ -1,18 +1,20 @@
 """What a run learns from and is evaluated on: files of records, what their answers are one of, and what is asked."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 
 from palitune.checkpoint import manifest
-from palitune.config.run_config import DISTIL, PROMPT, RunConfig
+from palitune.config.run_config import DISTIL, PROMPT, RunConfig, TrainingConfig
 from palitune.data import dataset_files, example_files, label_sets
+from palitune.data.checks import example_checks, seen_in_training
 from palitune.data.example import Example
 from palitune.data.image_folders import ImageFolders
 from palitune.data.label_sets import LabelSet
 from palitune.data.long_chats import Shortener
 from palitune.errors import UsageError
 from palitune.infer.answering import tell_of_labels
+from palitune.infer.asked import tell_of_questions
 from palitune.infer.loading import Model
 from palitune.labels import LABELS, plain_set
 
@@ -100,3 +102,43 @@ def shortened(examples: list[Example], model: Model, config: RunConfig, path: Pa
     found = list(shortener(examples))
     shortener.tell(str(path), config.quiet)
     return found
+
+
+def tell(
+    config: RunConfig,
+    sets: Mapping[Path, Sequence[Example]],
+    train_file: Path,
+    valid_file: Path | None,
+    made: TrainingConfig,
+    source: Path,
+) -> None:
+    """Says on stderr what a person should know of the data before learning from it."""
+    if valid_file is None and not config.folds:
+        what = f"{train_file} is also what the model is evaluated on"
+        print(f"{what}: --valid-data FILE names examples that are not learned from", file=sys.stderr)
+    _tell_of_data(sets, train_file)
+    if valid_file is not None:
+        seen_in_training.tell(source, str(valid_file), sets[valid_file])
+    tell_of_questions(sets.values(), config.prompt, config.quiet)
+    if config.epochs is None and config.examples is None:
+        count = sum(map(len, sets.values())) if config.folds else len(sets[train_file])
+        what = f"{count} records, of which a pass shows {made.examples} examples"
+        print(f"{what}: each record {made.examples / count:.3g} times; -t N shows it N times", file=sys.stderr)
+
+
+def _thing(example: Example) -> Hashable:
+    """An image's file, or what else examples have in common that are about the same."""
+    thing = example_checks.thing_of(example)
+    return thing.resolve() if isinstance(thing, Path) else thing
+
+
+def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
+    """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
+    found: dict[str, list[example_checks.Finding]] = {}
+    for finding in example_checks.check_examples(sets, _thing):
+        found.setdefault(finding.check, []).append(finding)
+    for check, several in found.items():
+        more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
+        print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
+    for line in example_checks.expectations(sets, lambda path: path == train_file):
+        print(line, file=sys.stderr)

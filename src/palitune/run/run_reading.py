@@ -3,7 +3,7 @@
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,12 +14,13 @@ from palitune.evaluate.past_run import FAILED, FINISHED, RUNNING, STOPPED, DataF
 from palitune.evaluate.report import result_block
 from palitune.run import cost, evaluation_log
 from palitune.run.evaluation_log import count, number
-from palitune.run.folder import EVALUATED, MOST, UNTRAINED, RunFolder, read_config
+from palitune.run.folder import EVALUATED, MOST, OUT_OF_FOLD, UNTRAINED, RunFolder, read_config
 from palitune.sentence import Sentence
 from palitune.storage import files, locks
 
 ENOUGH, ALL = 64 << 10, 16 << 20  # bytes of the metrics that are read, and where more are needed
 BEST, BLOCK = b'"best": true', f'"event": "{EVALUATED}"'.encode()  # of lines of the metrics
+FOLDS = f'"event": "{OUT_OF_FOLD}"'.encode()
 MOST_BLOCKS = 8 << 20  # bytes of the result blocks
 # Settings that say where files are and how fast it goes, and not what is learned; and those with a name of their own.
 LEFT_OUT = ("allow_download", "allow_outside", "features", "allocator", "images", "max_pixels")
@@ -37,6 +38,7 @@ class Told(NamedTuple):
       settings: of that trial, what it has other than the first.
       best: the row of the evaluation whose weights were kept.
       evaluated: rows with the figures of a set, by whether they are from before learning.
+      out_of_fold: the row of what the folds of a run came to.
     """
 
     event: str = ""
@@ -44,6 +46,7 @@ class Told(NamedTuple):
     settings: Mapping[str, object] = {}
     best: Mapping[str, object] = {}
     evaluated: Mapping[bool, Mapping[str, object]] = {}
+    out_of_fold: Mapping[str, object] = {}
 
 
 def read(folder: Path, name: str) -> PastRun:
@@ -62,7 +65,8 @@ def read(folder: Path, name: str) -> PastRun:
     ended: dict[str, Sentence] = {FINISHED: FINISHED, FAILED: FAILED}
     state = RUNNING if holder else ended.get(end.event, STOPPED)
     sets = tuple(map(data_file, content["data"].values()))
-    after, before = _worth(where, end, sets)
+    folds = in_folds(content)
+    after, before = _worth(where, end, (folds or sets[-1]).name if sets else "", folds is not None)
     spent, options = cost.read(where.cost), content["options"]
     own = {key: value for key, value in options.items() if key not in content["config"] and key not in LEFT_OUT}
     settings = {key: value for key, value in own.items() if value not in (None, False, "", [])}
@@ -74,6 +78,7 @@ def read(folder: Path, name: str) -> PastRun:
         state=state,
         settings={key: _finite(value) for key, value in settings.items()},
         sets=sets,
+        in_folds=folds,
         base=_text(content["base"].get("name")),
         base_hash=_text(content["base"].get("hash")),
         after=after,
@@ -158,7 +163,8 @@ def _of_rows(first: bytes, last: bytes) -> Told:
     best = next((row for row in kept if row and (event != FINISHED or row.get("trial") == winner + 1)), {})
     figures = [_row(line) for part in (last, first) for line in _lines_with(part, BLOCK)]
     evaluated = {row.get("label") == UNTRAINED: row for row in reversed(figures) if row}
-    return Told(event, winner, settings if isinstance(settings, dict) else {}, best, evaluated)
+    folds = next(filter(None, map(_row, _lines_with(last, FOLDS))), {})
+    return Told(event, winner, settings if isinstance(settings, dict) else {}, best, evaluated, folds)
 
 
 def _lines_with(content: bytes, mark: bytes) -> Iterator[bytes]:
@@ -171,10 +177,10 @@ def _lines_with(content: bytes, mark: bytes) -> Iterator[bytes]:
         place = content.rfind(mark, 0, start)
 
 
-def _worth(where: RunFolder, told: Told, sets: Sequence[DataFile]) -> tuple[Worth, Worth]:
-    """What the model is worth on the last of the sets, after learning and before."""
+def _worth(where: RunFolder, told: Told, name: str, is_in_folds: bool) -> tuple[Worth, Worth]:
+    """What the model is worth on the records of a name that it was evaluated on, after learning and before."""
     found = {}
-    blocks = _blocks(where.blocks, printable(sets[-1].name) if sets else "")
+    blocks = _blocks(where.blocks, printable(name))
     for is_before in (False, True):
         own = [block for label, block in blocks if (label == UNTRAINED) == is_before]
         one = of_block(own[-1]) if own else Worth()
@@ -187,7 +193,8 @@ def _worth(where: RunFolder, told: Told, sets: Sequence[DataFile]) -> tuple[Wort
             # An accuracy that was counted has Wilson's interval here, as that of two classes does.
             one = told_worth._replace(figures={**told_worth.figures, **one.figures}, block=one.block)
         found[is_before] = one
-    loss = _number(told.best.get("valid_loss"))
+    # The loss of what was learned from all records in the end is that of records that it has learned from.
+    loss = _number(told.out_of_fold.get("loss") if is_in_folds else told.best.get("valid_loss"))
     if loss is not None:
         after = found[False]
         found[False] = after._replace(figures={**after.figures, "loss": Figure(loss)})
@@ -222,6 +229,12 @@ def of_block(block: str) -> Worth:
     for title, value in TOLD.findall(block):
         figures[evaluation_log.name_of(title)] = Figure(float(value))
     return Worth(figures, None, records, block)
+
+
+def in_folds(content: Mapping[str, Any]) -> DataFile | None:
+    """The records that a run in folds was evaluated on, as config.json has them; None of any other run."""
+    folds = content.get("folds")
+    return data_file(folds) if isinstance(folds, dict) and isinstance(folds.get("file"), str) else None
 
 
 def data_file(content: Mapping[str, object]) -> DataFile:

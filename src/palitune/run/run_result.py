@@ -13,6 +13,7 @@ from palitune.evaluate.report.result_block import TrialResult, trial_table
 from palitune.run import combined_trials, next_run, validation_answers
 from palitune.run.combination import Combined
 from palitune.run.evaluation import SetEvaluator, counted
+from palitune.run.folder import OUT_OF_FOLD
 from palitune.run.next_run import Told
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
@@ -20,7 +21,7 @@ from palitune.run.sweep import Trial
 from palitune.run.trainer import Trainer
 from palitune.train import loop
 
-OUT_OF_FOLD, UNTOUCHED = "out of fold", "untouched"
+UNTOUCHED = "untouched"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +31,8 @@ class RunResult:
     Attributes:
       checkpoint: what was saved, and None where nothing was.
       before: confusion matrices before learning, by file; empty for a run that was resumed after that.
-      after: confusion matrices of what was learned, by file; empty for a run that had come to its end earlier.
+      after: confusion matrices of what was learned, by file; empty for a run that had come to its end earlier. Of a run
+        in folds there is one of all records, out of fold.
       metrics: a row for every step and every event, with the names of the columns of metrics.csv.
       trials: how each trial ended.
       best: the number of the best trial, from 0.
@@ -56,7 +58,7 @@ def finished(
     log.draw(progress.winner)
     advice = _advice(run, log, evaluator, trainer, program)
     if folder is not None and evaluator.last:
-        validation_answers.write(folder, [one for said in _evaluated_on(run, evaluator) for one in said])
+        validation_answers.write(folder, list(evaluator.last.values())[-1])
     trainer.finish("finished", **_kept_settings(run, trainer))
     if config.report and folder is not None and run.config.labels:
         evaluator.report(folder, config.lang, config.quiet)
@@ -87,22 +89,14 @@ def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Train
     if run.untouched:
         own = SetEvaluator(run.model, run.images, run.config, {run.data: run.untouched}, {}, log)
         own(trainer.all_params(found.weights), UNTOUCHED)
-    evaluator.tell(said.predictions, OUT_OF_FOLD)
+    evaluator.tell(said.predictions, OUT_OF_FOLD.replace("_", " "))
     right, total = _right(said.predictions)
     low, high = wilson_interval(right, total)
-    log.event(
-        OUT_OF_FOLD.replace(" ", "_"), step=said.step, loss=said.loss, right=right, total=total, low=low, high=high
-    )
+    log.event(OUT_OF_FOLD, step=said.step, loss=said.loss, right=right, total=total, low=low, high=high)
     log.note(
         f"out of fold: accuracy {right / total:.4f} ({right} of {total}), 95 % interval {low:.3f} to {high:.3f}, each "
         f"answer by a model that has not learned from the record, after {said.step} steps"
     )
-
-
-def _evaluated_on(run: Preparation, evaluator: SetEvaluator) -> list[list[Prediction]]:
-    """The predictions of what a run is evaluated on: of all its records in folds, else of its validation set."""
-    every = list(evaluator.last.values())
-    return every if run.queue.folds is not None else every[-1:]
 
 
 def _kept_settings(run: Preparation, trainer: Trainer) -> dict[str, object]:
@@ -128,10 +122,9 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
     best = progress.results[progress.winner]
     trial = Trial(best.seed, dict(best.changes))
     asked = run.configured.config
-    in_folds = run.queue.folds is not None
-    learned = [one for found in run.sets.values() for one in found] if in_folds else run.sets[run.data]
-    answers = [one for said in _evaluated_on(run, evaluator) for one in said] if run.config.labels else []
-    facts = next_run.facts_of(run.configured(trial), learned, answers, in_folds or len(run.sets) > 1)
+    answers = list(evaluator.last.values())[-1] if run.config.labels and evaluator.last else []
+    is_validation = run.queue.folds is not None or len(run.sets) > 1
+    facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, is_validation)
     told = next_run.of_run(
         log.metrics.rows, facts, asked if run.queue.is_alone else trial.of(asked), program, progress.winner
     )

@@ -1,7 +1,7 @@
 """What a run left beside its checkpoint about the data that it learned from and what the result is worth."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,9 +25,11 @@ class Evaluated(NamedTuple):
     """A data set with the figures before and after learning.
 
     Attributes:
+      is_validation: whether no model that was evaluated on a record has learned from it.
       after: figures by their titles.
       before: the same before learning; empty where they are not known.
       labels: figures of each label, where it has several or there are more than two; else empty.
+      is_out_of_fold: whether they are those of the folds, after which all records were learned from.
     """
 
     examples: int
@@ -35,6 +37,7 @@ class Evaluated(NamedTuple):
     after: Mapping[str, Figure]
     before: Mapping[str, Figure]
     labels: Mapping[str, LabelFigures] = {}
+    is_out_of_fold: bool = False
 
 
 class RunResults(NamedTuple):
@@ -63,12 +66,14 @@ def own_run(checkpoint: Path) -> OwnRun | None:
         return None
     base = known.get("base") or {}
     made = {**content["config"], **kept}
-    same = _given(made) == _given(known.get("config", {})) and content["base"].get("hash") == base.get("hash")
-    return OwnRun(folder, content) if same else None
+    # The training on all records behind the folds is evaluated at its end alone.
+    own = () if run_reading.in_folds(content) is None else ("evaluate_every",)
+    same = _given(made, own) == _given(known.get("config", {}), own)
+    return OwnRun(folder, content) if same and content["base"].get("hash") == base.get("hash") else None
 
 
-def _given(config: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in config.items() if value is not None}
+def _given(config: Mapping[str, object], leave_out: Collection[str]) -> dict[str, object]:
+    return {name: value for name, value in config.items() if value is not None and name not in leave_out}
 
 
 def of_checkpoint(checkpoint: Path) -> RunResults:
@@ -85,9 +90,15 @@ def of_checkpoint(checkpoint: Path) -> RunResults:
     counts = [part["records"] for part in parts if type(part.get("records")) is int]
     if not parts or len(counts) < len(parts):
         return RunResults()
-    name, is_validation = Path(parts[-1]["file"]).name, len(parts) > 1
+    folds = run_reading.in_folds(content)
+    name, is_validation = (
+        Path(parts[-1]["file"]).name if folds is None else folds.name,
+        folds is not None or len(parts) > 1,
+    )
     found = _evaluated(blocks, name, is_validation) or _written_down(folder.metrics, name, is_validation)
-    return RunResults(counts[0], found)
+    if folds is None:
+        return RunResults(counts[0], found)
+    return RunResults(folds.records, None if found is None else found._replace(is_out_of_fold=True))
 
 
 def _evaluated(blocks: list[Block], name: str, is_validation: bool) -> Evaluated | None:

@@ -97,7 +97,7 @@ class Trainer:
             else:
                 self._end_pass(attempt)
             del attempt  # before the next one takes as much memory
-        if self.progress.winner is None:
+        if self.queue.is_lost(self.progress.results):
             what = f"all {len(self.progress.results)} trials diverged; no model was saved"
             if self.queue.folds:
                 what = "every trial, or a fold of each, has diverged; no model was saved"
@@ -221,9 +221,12 @@ class Trainer:
         if p.number < (2 if config.second_pass else 1):
             return
         trial, found = self._trial, (best.step, best.score, best.loss, dict(best.ratios))
-        # With what this trial had beside its trainable parameters.
-        adapters = {path: hosts.whole(leaf) for path, leaf in self.frozen.items() if lora.is_adapter(path)}
-        self.weights.add(len(p.results), {**adapters, **best.arrays}, self.observed)
+        learned: Weights = {}
+        if self.queue.is_kept(len(p.results)):
+            # With what this trial had beside its trainable parameters.
+            adapters = {path: hosts.whole(leaf) for path, leaf in self.frozen.items() if lora.is_adapter(path)}
+            learned = {**adapters, **best.arrays}
+        self.weights.add(len(p.results), learned, self.observed)
         if self._end_trial(TrialResult(trial.seed, trial.changes, p.attempts, None, *found)):
             self.save(config, best.arrays)
 

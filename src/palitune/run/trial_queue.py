@@ -1,5 +1,6 @@
 """Which training comes next in a run: its trials, the folds of each, the one on everything, and a student."""
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -41,7 +42,7 @@ class TrialQueue:
     """All trainings of a run, one after another.
 
     Attributes:
-      candidates: the numbers of those that the result is chosen from, or made of.
+      candidates: the numbers of those that the result is chosen from, or made of; empty where the folds are the result.
       count: how many there are.
     """
 
@@ -65,6 +66,16 @@ class TrialQueue:
         else:
             self.candidates = range(trials.count, trials.count + trials.repeat)
         self.count = self.candidates.stop + (teach is not None)
+
+    def of_folds_alone(self) -> "TrialQueue":
+        """The same trials, of which nothing is wanted but what their folds say of the records held out."""
+        found = copy.copy(self)
+        found.candidates, found.count, found.teach = (
+            range(self.trials.count, self.trials.count),
+            self.trials.count,
+            None,
+        )
+        return found
 
     @property
     def is_alone(self) -> bool:
@@ -106,7 +117,7 @@ class TrialQueue:
             return folds.observed(fold, params, found)
 
         config = folds.config(config, by_epochs=self.trials.by_epochs)
-        title = f"fold {fold + 1} of {len(folds)}{changes}"
+        title = f"fold {fold + 1} of {len(folds)}: learning from {len(folds.learned(fold))} records{changes}"
         return Task(trial, config, folds.setups(fold), None, observe, title)
 
     def _on_everything(self, number: int, results: Sequence[TrialResult], weights: TrialWeights) -> Task | None:
@@ -147,8 +158,20 @@ class TrialQueue:
         """The training with the best result, by its number; a student that came to an end comes first."""
         if self.teach is not None and len(results) == self.count and not results[-1].diverged:
             return self.count - 1
-        own = combination.ranked(results[self.candidates.start : self.candidates.stop])
-        return self.candidates.start + own[0] if own else None
+        own = results[self.candidates.start : self.candidates.stop]
+        ranked = combination.ranked(own)
+        if self.folds is not None and self.trials.joins_folds:  # without one of them nothing comes of the others
+            group = self.trials.best_group(own)
+            ranked = [one for one in ranked if one in group]
+        return self.candidates.start + ranked[0] if ranked else None
+
+    def is_lost(self, results: Sequence[TrialResult]) -> bool:
+        """Whether nothing comes of trainings that have all ended: each, or a fold of each trial, has diverged."""
+        return self.winner(results) is None if self.candidates else not self.trials.best_group(results)
+
+    def is_kept(self, number: int) -> bool:
+        """Whether what a training learns may be part of the result; of a fold only what was observed is needed."""
+        return number >= self.candidates.start
 
     def wanted(self, results: Sequence[TrialResult]) -> set[int]:
         """The trainings, of those that have ended, of which something is still needed."""

@@ -75,7 +75,7 @@ def _total(names: Sequence[str], widths: Mapping[str, int]) -> int:
 def _cells(run: PastRun, changed: Mapping[str, tuple[object, object]]) -> dict[str, str]:
     """The cells of a run by the heads of their columns, in the order of the table."""
     test, memory = run.test, run.planned if run.taken is None else run.taken
-    hashes = "/".join(dict.fromkeys(one.short for one in run.sets if one.short))
+    hashes = "/".join(dict.fromkeys(one.short for one in (run.trained_on, run.evaluated_on) if one.short))
     tested = "-" if test is None else f"{_figure(test.worth.figures.get('accuracy'))} {test.data.name}"
     state = run.state if run.has_checkpoint or run.state != "finished" else "finished, checkpoint gone"
     return {

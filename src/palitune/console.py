@@ -13,6 +13,7 @@ STAGES = {
     "learn": "03-do_learn.py",
     "validate": "04-validate.py",
     "chat": "06-chat.py",
+    "iterate": "07-iterate.sh",
     "inference": "13-inference.py",
     "aggregate": "14-validate_outtsv.py",
     "train": "15-train.py",

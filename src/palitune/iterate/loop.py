@@ -12,7 +12,7 @@ from palitune.evaluate.conclusion import Conclusion, Either
 from palitune.evaluate.outcomes import Booleans
 from palitune.evaluate.prompt_ranking import read_prompts
 from palitune.evaluate.several_answers import SeveralAnswers
-from palitune.iterate import loop_folder
+from palitune.iterate import candidates, loop_folder
 from palitune.iterate import records as records_of
 from palitune.iterate.candidates import Space
 from palitune.iterate.halving import RECIPE
@@ -43,11 +43,13 @@ class Loop:
     Attributes:
       steps: that it takes.
       prompts: questions to try.
+      listed: candidates that somebody has named; None where they are drawn.
     """
 
     def __init__(self, steps: Steps) -> None:
         self.steps, self.config, self.records, self.folder = steps, steps.config, steps.records, steps.folder
         self.prompts = self._prompts()
+        self.listed = candidates.read(self.config.candidates) if self.config.candidates else None
 
     def _prompts(self) -> list[str]:
         """The questions of the file. Raises UsageError: they would have no effect."""
@@ -104,7 +106,7 @@ class Loop:
         """The candidates, once the questions are known that are worth trying."""
         best = self.folder.steps[PROMPTS].facts["best"] if PROMPTS in self.folder.steps else ()
         space = Space(self.config.run(), list(map(str, best)), self.records.has_images, self.records.rarest)
-        return Search(self.steps, space)
+        return Search(self.steps, space, self.listed)
 
     def _last_run(self) -> None:
         """What was chosen, from a seed that nothing was chosen by, and the recipe from the same where it is another."""

@@ -78,7 +78,13 @@ class LoopFolder:
         """Makes the folder and keeps other processes out of it. Raises OutputExistsError, StorageError."""
         hint = "Wait for it, stop it, or use another name with -w"
         with locks.exclusive(self.lock, "this loop", hint, busy="this loop is at work", keep=True):
-            yield
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # somebody has removed the folder
+                    if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
+                        self.lock.unlink()
+                        self.path.rmdir()
 
     def begin(self, config: IterateConfig, facts: Mapping[str, object]) -> None:
         """Empties the folder, and writes down what is asked for."""

@@ -41,12 +41,12 @@ def iterate(config: IterateConfig) -> Path:
     with folder.held():
         own = _resumed(config, folder) if config.resume else config
         found = records.in_two(own) if own.hard_examples else records.of(own, folder)
+        steps = Steps(own, folder, found)
+        loop = HardExamples(steps) if own.hard_examples else Loop(steps)
         if not config.resume:
             folder.begin(own, {"files": records.marks(found)})
         elif not records.unchanged(found, folder.read().get("files")):
             raise BadDataError("the data have changed since the loop began", where=own.data, hint="Use --overwrite")
-        steps = Steps(own, folder, found)
-        loop = HardExamples(steps) if own.hard_examples else Loop(steps)
         try:
             loop.run()
         except Stopped as stopped:

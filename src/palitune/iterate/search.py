@@ -25,9 +25,10 @@ class Search:
     follows from what the runs have answered.
     """
 
-    def __init__(self, steps: Steps, space: Space) -> None:
+    def __init__(self, steps: Steps, space: Space, listed: Sequence[dict[str, object]] | None) -> None:
+        """`listed` are candidates that somebody has named; None is to draw them."""
         self.steps, self.space, self.config, self.folder = steps, space, steps.config, steps.folder
-        self.listed = candidates.read(self.config.candidates) if self.config.candidates else None
+        self.listed = listed
 
     def run(self) -> None:
         """Tries what is left to try. Raises as `Steps.learn`."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from matplotlib.ticker import MaxNLocator
 
@@ -13,26 +13,31 @@ from palitune.evaluate.report.canvas import Figure as Drawing
 from palitune.evaluate.report.canvas import png
 from palitune.evaluate.report.plots import RATE, RIGHT, TRAIN, VALID
 
-if TYPE_CHECKING:
-    from palitune.evaluate.report.loop_page import CandidateRow
-
 WIDTH, HEIGHT = 7.0, 3.6
 FOLDS_WIDTH, FOLDS_HEIGHT = 4.2, 3.2
 
 
-def losses(rows: "Sequence[CandidateRow]", say: Language) -> bytes:
+class Tried(NamedTuple):
+    """Settings that were tried: their losses in each round, and what they are among the others."""
+
+    losses: Sequence[float]
+    is_recipe: bool
+    is_chosen: bool
+
+
+def losses(rows: Sequence[Tried], say: Language) -> bytes:
     """The mean loss of each candidate over the rounds that it was in. Raises ConfigurationError: it cannot be drawn."""
     with canvas.styled(say):
         drawing = Drawing(figsize=(WIDTH, HEIGHT), layout="tight")
         axes = drawing.subplots()
         highest = 0.0
-        for row in sorted(rows, key=lambda one: (one.is_chosen, one.number == 0)):
+        for row in sorted(rows, key=lambda one: (one.is_chosen, one.is_recipe)):
             means = [sum(row.losses[: end + 1]) / (end + 1) for end in range(len(row.losses))]
             if not all(map(math.isfinite, means)):
                 continue
             highest = max(highest, *means)
-            colour, width = (RIGHT, 2.0) if row.is_chosen else (TRAIN, 1.6) if row.number == 0 else (RATE, 0.9)
-            name = say("chosen") if row.is_chosen else say("the recipe") if row.number == 0 else None
+            colour, width = (RIGHT, 2.0) if row.is_chosen else (TRAIN, 1.6) if row.is_recipe else (RATE, 0.9)
+            name = say("chosen") if row.is_chosen else say("the recipe") if row.is_recipe else None
             axes.plot(range(1, len(means) + 1), means, "o-", color=colour, linewidth=width, markersize=4, label=name)
         rounds = max(len(row.losses) for row in rows)
         axes.set(xlabel=say("round"), ylabel=say("mean loss out of fold"))

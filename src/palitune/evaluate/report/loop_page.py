@@ -112,7 +112,8 @@ def html(one: LoopSummary, say: Language) -> str:
     confusion = None
     if one.after is not None:
         confusion = page.address(curves.draw(one.after, {}, say, None, one.before)["confusion"], "png")
-    tried, losses = [row for row in one.candidates if row.losses], None
+    tried = [loop_drawing.Tried(row.losses, row.number == 0, row.is_chosen) for row in one.candidates if row.losses]
+    losses = None
     if one.folds:
         losses = page.address(loop_drawing.of_folds(one.folds, say), "png")
     elif one.curve is not None:

@@ -24,10 +24,13 @@ PAGES = (
     "models",
     "text",
     "many-devices",
+    "iterate",
 )
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}
 STANDS_FOR |= {"--search 20": "--search 2", "lr=0.01,0.03 batch=2,8 --repeat 2": "lr=0.01,0.03"}
+STANDS_FOR |= {"--budget 2h": "--runs 2 --folds 2 --repeat 2 --examples 16"}
+STANDS_FOR |= {"--hard-examples": "--hard-examples --runs 2 --examples 16"}
 # Long texts are few, because asking about one takes long.
 STANDS_FOR |= {"--task toxicity": "--task toxicity --count 100", "-v 160": "-v 24"}
 STANDS_FOR |= {"--task chat": "--task chat --count 60", "-v 30": "-v 12"}

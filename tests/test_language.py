@@ -390,7 +390,7 @@ def past_runs(tmp_path: Path, count: int) -> list[PastRun]:
     worth = Worth(figures, counts, 8)
     settings = {"labels": CLASSES[2], "率": 0.5}
     full = PastRun(
-        *("甲", tmp_path / "0", 1e9, FINISHED, settings, sets, "元", "3" * 64, worth, worth, 9),
+        *("甲", tmp_path / "0", 1e9, FINISHED, settings, sets, None, "元", "3" * 64, worth, worth, 9),
         evaluations=(FileEvaluation(2e9, DataFile("試", 8, "4" * 64), 0, worth),),
         seconds=60.0,
         planned=5_000_000,
@@ -655,7 +655,7 @@ def loop_summaries(tmp_path: Path) -> list[loop_page.LoopSummary]:
     right = np.arange(40) < 36
     others = {"甲": np.arange(40) < 20, "乙": np.arange(40) >= 2, "丙": right ^ (np.arange(40) < 3)}
     found = [conclusion.conclude(right, {name: others[name]}) for name in others]
-    outcomes = outcomes_of(["yes", "no"] * 4, ["yes"] * 8, [0.9] * 8, ("yes", "no"))
+    outcomes = outcomes_of(["甲", "乙"] * 4, ["甲"] * 8, [0.9] * 8, ("甲", "乙"))
     shown = [
         loop_page.Shown(Example.of("無", "?"), "甲", "乙", 0.5),
         loop_page.Shown(Example.of(None, "?", text="暑"), "", "甲", None),

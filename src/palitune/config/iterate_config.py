@@ -75,7 +75,7 @@ class LoopRunSettings(Settings):
     TITLE: ClassVar[str | None] = "going on and starting over"
 
     resume: bool = setting(
-        False, Flag(), "go on with the loop of -w NAME, which was stopped or killed; it needs no other option"
+        False, Flag(), "continue the loop of -w NAME, which was stopped or killed; it needs no other option"
     )
     overwrite: bool = setting(False, Flag(), "let -w replace a checkpoint, its run and its loop")
 

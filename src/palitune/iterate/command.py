@@ -21,7 +21,7 @@ from palitune.run.interrupt import Interrupt
 from palitune.run.supervision import end_with_parent
 from palitune.storage import files
 
-POLL = 0.2  # seconds between two looks at a process
+POLL = 0.2  # seconds between two checks of a process
 LAST = 4_000  # bytes at the end of what it says
 SHOWN = 100  # characters of its last line
 NAMED = re.compile(r"(?:palitune [\w-]+|\S+): ")  # what an error begins with
@@ -53,7 +53,7 @@ def run(words: Sequence[str], notes: Path, output: Path, bar: tqdm, again: str) 
       notes: the file that its stderr goes to.
       output: the file that its stdout goes to; it appears when the command has ended well.
       bar: shows its latest line.
-      again: the command that goes on with the loop.
+      again: the command that continues the loop.
 
     Raises:
       ResumableError: a signal asked to stop. The command has been asked too, and has saved what it can go on from.

@@ -153,7 +153,7 @@ def require_free(folder: LoopFolder, overwrite: bool) -> None:
     if overwrite:
         return
     if folder.config.exists():
-        hint = f"Go on with it: palitune iterate --resume -w {workspace.name_of(folder.target)}. Or --overwrite"
+        hint = f"Continue it: palitune iterate --resume -w {workspace.name_of(folder.target)}. Or --overwrite"
         raise OutputExistsError("a loop of this name was begun", where=folder.shown, hint=hint)
     workspace.check_free(folder.target, overwrite)
     if beside.run_of(folder.target).exists():

@@ -32,7 +32,7 @@ def iterate(config: IterateConfig) -> Path:
     """
     folder = loop_folder.of_name(config.write)
     if config.resume and (more := sorted(config.given - set(FREE))):
-        raise UsageError(f"--resume goes on with a loop as it is: leave out --{more[0].replace('_', '-')}")
+        raise UsageError(f"--resume continues a loop as it is: leave out --{more[0].replace('_', '-')}")
     if not config.resume:
         _require_effect(config)
         loop_folder.require_free(folder, config.overwrite)

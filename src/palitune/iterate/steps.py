@@ -42,7 +42,7 @@ class Steps:
       folder: of the loop, which knows the steps that were taken.
       records: that it is about.
       name: what `-w` calls the result.
-      again: the command that goes on with the loop.
+      again: the command that continues the loop.
     """
 
     def __init__(self, config: IterateConfig, folder: LoopFolder, records: Records) -> None:

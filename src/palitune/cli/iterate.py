@@ -16,9 +16,9 @@ At the end one page says whether it was worth it: against the most frequent labe
 records, with McNemar's test. NAME.npz is the model, NAME.iterate/ has the page and every step, each of which is a
 command that you can type.
 
-A loop that was stopped or killed continues with --resume, and comes to the same end. Settings that you name are the same
-in all runs. --hard-examples is another loop: it learns again from the training records that were answered wrong (or as
---keep says), as long as that helps, and says when one answer takes over.
+A loop that was stopped or killed continues with --resume, and comes to the same end. Settings that you name are the
+same in all runs. --hard-examples is another loop: it learns again from the training records that were answered wrong
+(or as --keep says), as long as that helps, and says when one answer takes over.
 """
 EXAMPLES = """\
 examples:

@@ -192,7 +192,27 @@ def test_steps_are_read_back_without_what_is_half_written(tmp_path: Path) -> Non
         assert [json.loads(line)["event"] for line in folder.file.read_text().splitlines()] == ["step", "plan", "cut"]
 
 
-@pytest.mark.parametrize("content", [b"x\n", b"[]\n", b'{"event": "step"}\n', b'{"event": "step", "key": 5}\n'])
+ROW = {"event": "step", "title": "", "command": "", "seconds": 1, "code": 0, "facts": {}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"x\n",
+        b"[]\n",
+        b'{"event": "step"}\n',
+        *(
+            json.dumps(ROW | change).encode() + b"\n"
+            for change in (
+                {"key": "try-1-1"},
+                {"key": "try-x-1"},
+                {"key": "last", "facts": {"loss": 0.5, "right": 9, "total": 0}},
+                {"key": "lint", "code": 65},
+                {"event": "plan", "first": 10**9},
+            )
+        ),
+    ],
+)
 def test_damaged_steps_are_bad_data(content: bytes, tmp_path: Path) -> None:
     folder = LoopFolder(tmp_path / "a.npz")
     with folder.held():
@@ -280,6 +300,15 @@ def test_what_cannot_be_is_one_line(arguments: list[str], message: str, code: in
     assert (done.returncode, len(done.stderr.splitlines())) == (code, 1), done.stderr
     assert message in done.stderr
     assert not (workspace / "checkpoints/wrong.iterate").exists()
+
+
+def test_data_with_faults_end_a_loop_before_it_costs_anything(workspace: Path, run: Run) -> None:
+    line = '{"image": "dataset/images/none.png", "suffix": "%s"}\n'
+    (workspace / "faults.jsonl").write_text(line % "yes" + line % "no")
+    done = run("palitune", "iterate", "-d", "faults.jsonl", "-w", "faults", cwd=workspace)
+    assert done.returncode == 65
+    assert "begin again with --overwrite" in done.stderr
+    assert "none.png" in (workspace / "checkpoints/faults.iterate/lint.out").read_text()
 
 
 def test_free_text_is_refused(workspace: Path, run: Run) -> None:

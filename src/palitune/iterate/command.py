@@ -51,7 +51,7 @@ def run(words: Sequence[str], notes: Path, output: Path, bar: tqdm, again: str) 
     Args:
       words: behind `palitune`.
       notes: the file that its stderr goes to.
-      output: the file that its stdout goes to; it appears when the command has ended well.
+      output: the file that its stdout goes to; it appears when the command has ended.
       bar: shows its latest line.
       again: the command that continues the loop.
 
@@ -77,10 +77,7 @@ def run(words: Sequence[str], notes: Path, output: Path, bar: tqdm, again: str) 
             bar.set_postfix_str(last_line(notes)[:SHOWN])
     if interrupt.wanted is not None:
         raise ResumableError("stopped", hint=f"Continue with {again}")
-    if code == 0:
-        half.replace(output)
-    else:
-        half.unlink()
+    half.replace(output)
     return Ended(code, time.monotonic() - began, NAMED.sub("", last_line(notes), count=1))
 
 

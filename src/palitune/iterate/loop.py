@@ -82,8 +82,12 @@ class Loop:
         """The data put together, and linted: errors end the loop before it costs anything."""
         if self.records.sources and not Path(self.records.file).exists():
             records_of.write(self.records)
-        words = ["lint", self.records.file, *self.steps.reading(), *self.steps.typed("model", "tokenizer", "prompt")]
-        self.steps.take("lint", Sentence("the data checked"), words)
+        file = self.records.file
+        words = ["lint", file, *self.steps.reading(), *self.steps.typed("model", "tokenizer", "prompt")]
+        step = self.steps.take("lint", Sentence("the data checked"), words, may_fail=REFUSED)
+        if step.code:
+            hint = f"{self.steps.output('lint')} names them. Mend the data, then begin again with --overwrite"
+            raise BadDataError(f"the data have faults: {step.facts['error']}", where=file, hint=hint)
 
     def _baselines(self) -> None:
         """Answers without any learning: the base's own, a linear probe's where there are images, other questions."""

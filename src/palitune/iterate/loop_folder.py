@@ -6,7 +6,9 @@ same end as one that was not.
 
 import contextlib
 import json
+import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,12 +17,15 @@ from typing import Any, NamedTuple
 from palitune import home, workspace
 from palitune.checkpoint import beside
 from palitune.config.iterate_config import IterateConfig
-from palitune.errors import BadDataError, MissingInputError, OutputExistsError
+from palitune.errors import BadDataError, MissingInputError, OutputExistsError, StorageError
 from palitune.sentence import recalled
 from palitune.storage import atomic_files, files, locks
 
 ENDING = ".iterate"
 MOST = 64 << 20  # bytes of the steps
+MOST_CANDIDATES = 100_000
+TRY = "try-"
+LEARNED = re.compile(rf"{TRY}\d{{1,6}}-\d{{1,3}}|last|recipe-again|round-\d{{1,3}}")  # keys of steps that learn
 STEP, PLAN, CUT, END = "step", "plan", "cut", "finished"  # events
 
 
@@ -76,6 +81,8 @@ class LoopFolder:
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """Makes the folder and keeps other processes out of it. Raises OutputExistsError, StorageError."""
+        if self.path.is_symlink():
+            raise StorageError("a link is where the loop's folder would be", where=self.shown, hint="Remove the link")
         hint = "Wait for it, stop it, or use another name with -w"
         with locks.exclusive(self.lock, "this loop", hint, busy="this loop is at work", keep=True):
             try:
@@ -125,12 +132,24 @@ class LoopFolder:
         self._take(json.loads(json.dumps(row)))
 
     def _take(self, row: Mapping[str, Any]) -> None:
-        if row["event"] != STEP:
-            self.events[str(row["event"])] = row
+        """Raises KeyError, TypeError or ValueError for what no loop writes."""
+        event = str(row["event"])
+        if event != STEP:
+            if event == PLAN and not 1 <= int(row["first"]) <= MOST_CANDIDATES:
+                raise ValueError("no count of candidates")
+            self.events[event] = row
             return
-        title = recalled(str(row["title"]), row.get("sentence"))
-        seconds, code = float(row["seconds"]), int(row["code"])
-        self.steps[row["key"]] = Step(row["key"], title, str(row["command"]), seconds, code, dict(row["facts"]))
+        key, title = str(row["key"]), recalled(str(row["title"]), row.get("sentence"))
+        seconds, code, facts = float(row["seconds"]), int(row["code"]), dict(row["facts"])
+        if code:
+            facts = {"error": str(facts["error"])}
+        elif LEARNED.fullmatch(key):
+            numbers = {name: float(facts[name]) for name in ("loss", "right", "total")}
+            if not all(map(math.isfinite, numbers.values())) or not 0 <= numbers["right"] <= numbers["total"] != 0:
+                raise ValueError("no figures of a run")
+        elif key.startswith(TRY):
+            raise ValueError("no try")
+        self.steps[key] = Step(key, title, str(row["command"]), seconds, code, facts)
 
     @property
     def seconds(self) -> float:

@@ -9,7 +9,7 @@ from palitune.evaluate import conclusion
 from palitune.iterate import candidates, halving
 from palitune.iterate.candidates import Space
 from palitune.iterate.halving import RECIPE, Try
-from palitune.iterate.loop_folder import CUT, PLAN
+from palitune.iterate.loop_folder import CUT, PLAN, TRY
 from palitune.iterate.steps import Steps
 from palitune.sentence import Sentence
 
@@ -140,15 +140,14 @@ class Search:
 
 def key_of(one: Try) -> str:
     """The key of a try among the steps."""
-    return f"try-{one.candidate}-{one.round + 1}"
+    return f"{TRY}{one.candidate}-{one.round + 1}"
 
 
 def try_of(key: str) -> Try | None:
     """The try of a key; None of another step."""
-    name, _, numbers = key.partition("-")
-    if name != "try":
+    if not key.startswith(TRY):
         return None
-    candidate, number = map(int, numbers.split("-"))
+    candidate, number = map(int, key.removeprefix(TRY).split("-"))
     return Try(candidate, number - 1)
 
 

@@ -3,8 +3,10 @@
 import argparse
 
 from palitune.cli import arguments
+from palitune.cli.inputs import Input
 from palitune.config.iterate_config import LEFT_OUT, IterateConfig
 
+INPUT = Input(metavar="DATA")
 DESCRIPTION = """\
 Does what a person does over an evening: checks the data, asks the base and a linear probe about them, learns by the
 recipe, then by other settings (learning rate, length, method, augmentation, balance; questions of --prompts), each in

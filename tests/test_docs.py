@@ -17,6 +17,7 @@ PAGES = (
     "recipes",
     "evaluation",
     "runs",
+    "iterate",
     "memory",
     "huggingface",
     "container",
@@ -24,7 +25,6 @@ PAGES = (
     "models",
     "text",
     "many-devices",
-    "iterate",
 )
 # What nobody has who runs the tests, and what stands for another name.
 STANDS_FOR = {"pt-224": "tiny", "NAME": "trained-set1", "AGAIN": "again", "--repeat 5": "--repeat 2"}

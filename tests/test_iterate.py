@@ -308,7 +308,7 @@ def test_data_with_faults_end_a_loop_before_it_costs_anything(workspace: Path, r
     (workspace / "faults.jsonl").write_text(line % "yes" + line % "no")
     done = run("palitune", "iterate", "-d", "faults.jsonl", "-w", "faults", cwd=workspace)
     assert done.returncode == 65
-    assert "begin again with --overwrite" in done.stderr
+    assert "start over with --overwrite" in done.stderr
     assert "none.png" in (workspace / "checkpoints/faults.iterate/lint.out").read_text()
 
 

@@ -86,7 +86,7 @@ class Loop:
         words = ["lint", file, *self.steps.reading(), *self.steps.typed("model", "tokenizer", "prompt")]
         step = self.steps.take("lint", Sentence("the data checked"), words, may_fail=REFUSED)
         if step.code:
-            hint = f"{self.steps.output('lint')} names them. Mend the data, then begin again with --overwrite"
+            hint = f"{self.steps.output('lint')} names them. Mend the data, then start over with --overwrite"
             raise BadDataError(f"the data have faults: {step.facts['error']}", where=file, hint=hint)
 
     def _baselines(self) -> None:

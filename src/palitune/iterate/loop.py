@@ -150,7 +150,14 @@ class Loop:
 
     def conclusion(self) -> Conclusion:
         """What the last run is worth beside everything that needs no learning, on the same records."""
-        return concluded(self.steps)
+        last = self.steps.answers(LAST)
+        baselines: dict[str, Booleans] = {MOST_FREQUENT: conclusion.most_frequent(last)}
+        for key, name in BASELINES.items():
+            step = self.folder.steps.get(key)
+            if step is not None and not step.code:
+                said = read_answers(Path(self.steps.output(key)), tuple(self.records.labels))
+                baselines[name] = paired(last, said)[1]
+        return conclusion.conclude(conclusion.right_of(last), baselines)
 
     def against_recipe(self) -> comparison.Comparison | None:
         """What was chosen against the recipe, from a seed that nothing was chosen by; None where it is the recipe."""
@@ -160,18 +167,6 @@ class Loop:
         before, after = paired(self.steps.answers(AGAIN), self.steps.answers(LAST))
         won, lost = int((after & ~before).sum()), int((before & ~after).sum())
         return comparison.Comparison([], won, lost, comparison.mcnemar(won, lost), None)
-
-
-def concluded(steps: Steps) -> Conclusion:
-    """As `Loop.conclusion`."""
-    last = steps.answers(LAST)
-    right = conclusion.right_of(last)
-    baselines: dict[str, Booleans] = {MOST_FREQUENT: conclusion.most_frequent(last)}
-    for key, name in BASELINES.items():
-        step = steps.folder.steps.get(key)
-        if step is not None and not step.code:
-            baselines[name] = paired(last, read_answers(Path(steps.output(key)), tuple(steps.records.labels)))[1]
-    return conclusion.conclude(right, baselines)
 
 
 def paired(first: Either, second: Either) -> tuple[Booleans, Booleans]:

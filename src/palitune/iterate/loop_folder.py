@@ -10,7 +10,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,20 +78,11 @@ class LoopFolder:
         """The folder as it is typed."""
         return typed(self.path)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Makes the folder and keeps other processes out of it. Raises OutputExistsError, StorageError."""
+    def held(self) -> contextlib.AbstractContextManager[None]:
+        """Makes the folder and keeps other processes out of it. Raises as `locks.held_folder`."""
         if self.path.is_symlink():
             raise StorageError("a link is where the loop's folder would be", where=self.shown, hint="Remove the link")
-        hint = "Wait for it, stop it, or use another name with -w"
-        with locks.exclusive(self.lock, "this loop", hint, busy="this loop is at work", keep=True):
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):  # somebody has removed the folder
-                    if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
-                        self.lock.unlink()
-                        self.path.rmdir()
+        return locks.held_folder(self.lock, "loop")
 
     def begin(self, config: IterateConfig, facts: Mapping[str, object]) -> None:
         """Empties the folder, and writes down what is asked for."""

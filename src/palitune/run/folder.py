@@ -3,12 +3,11 @@
 One process at a time may hold it.
 """
 
-import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -62,25 +61,9 @@ class RunFolder:
         """The answers to the set that the run was evaluated on; None where it has written none."""
         return next((path for path in self.answers if path.is_file() and not path.is_symlink()), None)
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Makes the folder and keeps other processes out of it.
-
-        The operating system gives the lock back when its holder ends, however it ends, so that none is left over.
-
-        Raises:
-          OutputExistsError: another process holds it; it is named.
-          StorageError: the folder cannot be made.
-        """
-        hint = "Wait for it, stop it, or use another name with -w"
-        with locks.exclusive(self.lock, "this run", hint, busy="this run is at work", keep=True):
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):  # somebody has removed the folder
-                    if [path.name for path in self.path.iterdir()] == [self.lock.name]:  # nothing has come of it
-                        self.lock.unlink()
-                        self.path.rmdir()
+    def held(self) -> AbstractContextManager[None]:
+        """Makes the folder and keeps other processes out of it. Raises as `locks.held_folder`."""
+        return locks.held_folder(self.lock, "run")
 
     def clean(self) -> None:
         """Removes what a killed process left half-written."""

@@ -74,6 +74,30 @@ def exclusive(
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def held_folder(lock: Path, what: str) -> Iterator[None]:
+    """Makes the folder that a lock file is in, and keeps other processes out of it while the block runs.
+
+    The folder is removed again where nothing but the lock has come of it.
+
+    Args:
+      what: what the folder is of, for messages: "run".
+
+    Raises:
+      OutputExistsError: another process holds it; it is named.
+      StorageError: the folder cannot be made.
+    """
+    hint = "Wait for it, stop it, or use another name with -w"
+    with exclusive(lock, f"this {what}", hint, busy=f"this {what} is at work", keep=True):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # somebody has removed the folder
+                if [path.name for path in lock.parent.iterdir()] == [lock.name]:
+                    lock.unlink()
+                    lock.parent.rmdir()
+
+
 def _lock(path: Path, busy: str, hint: str) -> int | None:
     """Returns the descriptor of the locked file; None in a folder that cannot be written to."""
     for _ in range(TRIALS):

@@ -78,6 +78,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-features", dest="features", action="store_false", help=text)
     text = "also show what N models of a method take when they answer together (learn --repeat N)"
     parser.add_argument("--ensemble", type=values.positive_int, metavar="N", help=text)
+    text = "trainings whose steps are one program (learn --together N); memory and time are those of all (1)"
+    parser.add_argument("--together", type=values.positive_int, default=1, metavar="N", help=text)
     text = "estimate even where the step can be compiled"
     parser.add_argument("--estimate", dest="is_estimate", action="store_true", help=text)
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")

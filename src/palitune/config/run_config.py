@@ -98,6 +98,13 @@ class TrialSettings(Settings):
         Flag(),
         "with --folds: keep one more part of the records out of everything, and evaluate on it at the end",
     )
+    together: int | None = setting(
+        None,
+        POSITIVE,
+        "trials, or folds, whose steps are one program that reads the frozen parameters once; 1 is one after another",
+        metavar="N",
+        shown="as many as that is quicker for, on a CPU; 1 on a GPU",
+    )
     search: int | None = setting(
         None,
         POSITIVE,

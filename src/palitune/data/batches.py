@@ -246,6 +246,24 @@ def split(batch: Batch, count: int) -> Batch:
     return Batch(*(None if one is None else one.reshape(count, len(one) // count, *one.shape[1:]) for one in batch))
 
 
+def stacked(batches: Sequence[Batch]) -> Batch:
+    """Batches of as many rows on a new first axis, as long as the longest of them: what is filled up counts nothing."""
+
+    def joined(arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+        width = max(one.shape[-1] for one in arrays)
+        return np.stack([_widened(one, width) for one in arrays])
+
+    names = Batch._fields
+    return Batch(*(None if one[0] is None else np.stack(one) if name == "image" else joined(one)
+                   for name, one in zip(names, zip(*batches, strict=True), strict=True)))  # fmt: skip
+
+
+def _widened(array: NDArray[Any], width: int) -> NDArray[Any]:
+    """An array with zeros at the end of its last axis."""
+    missing = width - array.shape[-1]
+    return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, missing)]) if missing else array
+
+
 def prompts(images: NDArray[np.floating], examples: Sequence[Encoded]) -> Prompts:
     """Prompts to decode from; answers, if the examples have any, are left out."""
     lengths = [one.prompt_length for one in examples]

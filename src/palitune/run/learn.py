@@ -60,7 +60,7 @@ def learn(config: RunConfig, *, program: str = "palitune learn", command: Sequen
         if folder is not None and not config.resume:
             folder.clear()
             folder.write_config(run.facts)
-        memory = run.queue.setups.prepared(run.config).memory.peak
+        memory = run.queue.setups.several(run.queue.together).prepared(run.config).memory.peak
         tracking = Tracking(config.track, folder, run.facts) if config.track and folder is not None else None
         size = _size_of_metrics(folder, saved)
         with (

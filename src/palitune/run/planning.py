@@ -43,6 +43,7 @@ class Question:
       dtype: of the computation.
       features: whether image features come from the cache.
       ensemble: members of ensembles that are shown too.
+      together: trainings whose steps are one program.
       is_estimate: whether nothing is compiled even where it can be.
     """
 
@@ -57,6 +58,7 @@ class Question:
     dtype: str
     features: bool = True
     ensemble: int | None = None
+    together: int = 1
     is_estimate: bool = False
 
 
@@ -82,6 +84,8 @@ def table(question: Question, kept: ModelSettings, settings: LearningSettings, q
       UsageError: settings that have no effect, a batch that cannot be split, or no such model.
       MissingInputError, ConfigurationError, BadDataError: a card or a checkpoint is not there, or cannot be used.
     """
+    if question.together > 1 and question.devices > 1:
+        raise UsageError("--together is for one device: leave out --devices")
     card, batches = cards.find(question.card), batches_of(question)
     compiling = cards.can_compile() and not question.is_estimate
     prepare_jax(question.devices, compiling)
@@ -159,7 +163,8 @@ def _work(question: Question, kept: ModelSettings) -> "tuple[str, Work]":
     how, answer = found.quantization, question.answer_length
     settings = training(quantize=how.kind, quantize_embeddings=how.embeddings)
     inputs, dtype = question.prompt_length + answer, jnp.dtype(question.dtype)
-    return found.name, Work(found.spec, found.stored, settings, dtype, inputs, answer + 1, question.features)
+    work = Work(found.spec, found.stored, settings, dtype, inputs, answer + 1, question.features)
+    return found.name, work._replace(together=question.together)
 
 
 def _of_checkpoint(typed: str, kept: ModelSettings) -> Sizes:

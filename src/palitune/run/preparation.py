@@ -24,7 +24,7 @@ from palitune.infer.opening import ImagesOfModel, image_source
 from palitune.method import METHODS
 from palitune.models import lora
 from palitune.models.arrays import Weights
-from palitune.run import distillation, fold_data, reproduce, run_data
+from palitune.run import distillation, fold_data, lockstep_trials, reproduce, run_data
 from palitune.run.evaluation import whole_of
 from palitune.run.fold_data import FoldData
 from palitune.run.folder import RunFolder
@@ -164,15 +164,20 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
     unlabelled = run_data.unlabelled_of(config)
     status("compiling a training step, to see whether it fits", config.quiet)
-    _require_room(setups, configs, folder, config.save_every)
+    together = lockstep_trials.count(setups, configs, config.together, is_search=bool(config.search))
+    _require_room(setups.several(together), configs, folder, config.save_every)
     status(f"checking the images of {sum(map(len, sets.values()))} records", config.quiet)
     check_images([*sets.values(), unlabelled], images)
     whole = {} if config.folds else whole_of(train_file, valid_file, config, images, labels)
     if not config.quiet:
         run_data.tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
-        _tell_of_waiting(setups.prepared(first).memory.waiting)
+        _tell_of_waiting(setups.several(together).prepared(first).memory.waiting)
+        if together > 1:
+            note(f"note: {together} trainings take their steps together; --together 1 is one after another")
     facts, data = _facts(asked, model, configs, sets, frames, command), train_file
+    if together > 1:
+        facts["resolved"]["together"] = together
     if config.folds:
         facts["folds"] = fold_data.facts(config, folded, facts["data"], data := fold_data.together(list(sets)))
         sets = {data: folded.examples}
@@ -182,7 +187,7 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
         sets=sets,
         whole=whole,
         data=data,
-        queue=_queue(trials, configured, setups, folded, unlabelled, first),
+        queue=_queue(trials, configured, setups, folded, unlabelled, first, together),
         configured=configured,
         config=first,
         facts=facts,
@@ -224,6 +229,7 @@ def _queue(
     folded: FoldData,
     unlabelled: Sequence[Example],
     first: TrainingConfig,
+    together: int,
 ) -> TrialQueue:
     """The trainings of a run. Raises ConfigurationError where what they come to would not fit."""
     quiet, folds = configured.config.quiet, None
@@ -233,7 +239,7 @@ def _queue(
         folds = Folds(setups, folded.examples, folded.places, made, quiet)
     trials = _fitting(trials, setups, first, quiet)
     teach = distillation.teacher(setups, unlabelled, quiet) if trials.how == DISTIL else None
-    return TrialQueue(trials, configured, setups, folds, teach)
+    return TrialQueue(trials, configured, setups, folds, teach, together)
 
 
 def _fitting(trials: Trials, setups: TrainingSetups, config: TrainingConfig, quiet: bool) -> Trials:

@@ -5,7 +5,6 @@ What was best is kept, and a run can be resumed at any step.
 
 import contextlib
 import dataclasses
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,26 +13,25 @@ import jax
 from palitune import hosts
 from palitune.checkpoint import manifest, npz, run_state
 from palitune.config.run_config import TrainingConfig
-from palitune.data.batches import Batch
 from palitune.errors import DivergedError, ResumableError
 from palitune.evaluate.report.result_block import TrialResult
-from palitune.infer.loading import learning_params
 from palitune.models import lora
 from palitune.models.arrays import AnyArray, Flat, Weights
+from palitune.run import lockstep_trials
 from palitune.run.description import Describe
 from palitune.run.folder import RunFolder
 from palitune.run.interrupt import Interrupt
+from palitune.run.lockstep_trials import LockstepTrials
 from palitune.run.progress import Progress
 from palitune.run.run_log import RunLog
+from palitune.run.saving_clock import SavingClock
 from palitune.run.sweep import Trial
 from palitune.run.training_setup import TrainingSetups
 from palitune.run.trial_queue import Task, TrialQueue
 from palitune.run.trial_weights import TrialWeights
-from palitune.train import loop, schedule
-from palitune.train.early_stopping import Best
+from palitune.train import loop
+from palitune.train.lockstep import Lane
 from palitune.train.loop import Attempt, Row
-
-SAVE_SECONDS = 600  # between two saved states, where no steps were named
 
 
 class Trainer:
@@ -45,6 +43,7 @@ class Trainer:
       weights: what trials have learned that may be part of the result.
       observed: what was observed of held-out examples in the training at hand, by the step.
       task: the training at hand.
+      lane: of it, where it learns in lockstep with others.
     """
 
     def __init__(
@@ -66,7 +65,7 @@ class Trainer:
         follows: another process writes what this one has a part in.
         """
         self.queue, self.frozen = queue, frozen
-        self.log, self.evaluate, self.describe, self.save_every = log, evaluate, describe, save_every
+        self.log, self.evaluate, self.describe = log, evaluate, describe
         self.folder: RunFolder | None = log.folder
         self.saves = self.folder is not None or follows
         self.state_path = self.folder.state if self.folder is not None else Path("state.npz")  # for messages
@@ -76,8 +75,10 @@ class Trainer:
         self.observed: dict[str, AnyArray] = {}
         self.task: Task | None = None
         self.interrupt = Interrupt()
-        self.saved_at = time.monotonic()
+        self.clock = SavingClock(save_every if self.saves else 0)
         self.resumed: run_state.Saved | None = None
+        self.lockstep = LockstepTrials(queue, self._made)
+        self.lane: Lane | None = None
 
     def learn(self) -> None:
         """Takes every step that is left. What was best is saved, and evaluated after each pass of a single trial.
@@ -89,8 +90,8 @@ class Trainer:
         while (attempt := self._next_attempt()) is not None:
             steps = loop.steps_of(attempt.setup.config)
             try:
-                with self._at_work(attempt, steps) as feed:
-                    for row in attempt.rows(feed):
+                with self._at_work(attempt, steps) as rows:
+                    for row in rows:
                         self._observe(attempt, row, steps)
             except DivergedError as error:
                 self._diverged(attempt, error)
@@ -115,75 +116,87 @@ class Trainer:
 
     def _attempt(self, task: Task) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
-        p, config = self.progress, task.config
-        base: dict[str, jax.Array] | dict[str, AnyArray]
-        base, more = learning_params(self.setups.model, config)
-        own = self.setups.model.checkpoint
-        # Without what an earlier trial had beside its adapters.
-        self.frozen = {path: leaf for path, leaf in self.frozen.items() if path in own or not lora.is_adapter(path)}
-        self.frozen |= more
-        if self.start is not None:
-            base = {path: self.start[path] for path in base}
-        first = p.number == 0
-        rate = config.learning_rate if first else config.second_learning_rate or config.learning_rate / 10
-        attempt = Attempt(
-            task.setups.of(config, self.frozen, task.last),
-            base,
-            rate * 0.5 ** max(0, p.failures - 1),
-            warmup=schedule.warmup_steps(loop.steps_of(config), config.warmup),
-            patience=config.patience if first or config.second_patience < 0 else config.second_patience,
-            best=Best(**{**p.passed, "step": 0}, arrays=self.start) if p.passed and self.start else None,
-        )
-        if self.resumed is None:
+        p, saved = self.progress, self.resumed
+        with run_state.understood(self.state_path):
+            # Others are in lockstep with its first attempt at its first pass.
+            alone = bool(p.number or p.failures)
+            self.lane = self.lockstep.take(task, p.results, self.weights, saved, is_alone=alone)
+        attempt = self.lane.attempt if self.lane else self._made(task)
+        self.resumed = None
+        if self.lane is not None:
+            self.observed = self.lane.observed
+        if saved is None:
             p.attempts += 1
             return attempt
-        with run_state.understood(self.state_path):
-            attempt.restore(self.resumed.arrays, self.resumed.facts["attempt"])
-            self.observed = dict(self.resumed.arrays["observed"])
-        self.resumed = None
+        if self.lane is None:
+            with run_state.understood(self.state_path):
+                attempt.restore(saved.arrays, saved.facts["attempt"])
+                self.observed = dict(saved.arrays["observed"])
         place = ", ".join(f"{key} {value}" for key, value in self.place().items())
-        self.log.note(f"going on after step {attempt.count} of {loop.steps_of(config)} ({place})")
+        at = self.lane.position if self.lane else attempt.count
+        self.log.note(f"going on after step {at} of {loop.steps_of(task.config)} ({place})")
         return attempt
 
+    def _made(self, task: Task) -> Attempt:
+        """A new attempt at the pass at hand of a training."""
+        own = task.setups.model.checkpoint
+        # Without what an earlier trial had beside its adapters.
+        self.frozen = {path: leaf for path, leaf in self.frozen.items() if path in own or not lora.is_adapter(path)}
+        return self.progress.attempt(task, self.frozen, self.start)
+
     @contextlib.contextmanager
-    def _at_work(self, attempt: Attempt, steps: int) -> Iterator[Iterator[Batch]]:
-        """The batches that an attempt still has to take, while signals wait for the end of a step."""
+    def _at_work(self, attempt: Attempt, steps: int) -> Iterator[Iterator[Row | None]]:
+        """The rows of the steps that an attempt still has to take, while signals wait for the end of a step."""
         p, config = self.progress, attempt.setup.config
         name = loop.PASSES[p.number]
         order = name if not p.failures else f"{name}, attempt {p.failures + 1}"
-        self.log.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, attempt.count)
+        done = self.lane.position if self.lane else attempt.count
+        self.log.open_bar(f"{name} training", steps, config.batch_size * config.accumulate, done)
         try:
             with self.interrupt if self.saves else contextlib.nullcontext():
-                yield self.setups.batches(config, order, attempt.count)
+                if self.lane and self.lockstep.group:
+                    yield self.lockstep.group.rows(len(p.results))
+                else:
+                    yield attempt.rows(self.setups.batches(config, order, attempt.count))
             if attempt.count < attempt.setup.last:
                 without = f"{attempt.stopping.stalled} evaluations without a better one"
                 self.log.note(f"the {name} pass ends at step {attempt.count} of {steps}: {without}")
-            if self.save_every != 0:
+            if self.clock.every != 0:
                 self.save_state(attempt)  # what comes next, evaluating and writing, takes time too
         finally:
             self.log.close_bar()
         self.log.total += steps
 
-    def _observe(self, attempt: Attempt, row: Row, steps: int) -> None:
-        """Writes a step down, and saves the state where that is due. Raises ResumableError where a signal asked."""
-        if row.evaluation and self.task is not None and self.task.observe is not None:
-            params = {**self.frozen, **attempt.result}
-            self.observed[str(row.step)] = self.task.observe(params, row.evaluation)
-        try:
-            self.log.row(row, steps, self.place() | {"epoch": self._epoch(attempt, row.step)})
-        except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
-            if self.save_every != 0:
-                self.save_state(attempt)
-            if self.interrupt.wanted is None:
-                raise
-        is_due = not attempt.is_over and self.is_save_due(row.step)
+    def _observe(self, attempt: Attempt, row: Row | None, steps: int) -> None:
+        """Writes a step down, and saves the state where that is due. Raises ResumableError where a signal asked.
+
+        Args:
+          row: None after a step that was not this attempt's.
+        """
+        if row is not None:
+            self._write(attempt, row, steps)
+        step = attempt.count if row is None else row.step
+        is_due = not attempt.is_over and self.clock.is_due(step)
         # All processes do what the first one decides by its clock and its signals.
         is_wanted, is_due = map(bool, divmod(hosts.agreed(2 * (self.interrupt.wanted is not None) + is_due), 2))
         if is_wanted or is_due:
             self.save_state(attempt)
         if is_wanted:
             self.log.draw(self.progress.winner)
-            raise ResumableError(f"stopped at step {row.step} of {steps}, and saved")
+            raise ResumableError(f"stopped at step {step} of {steps}, and saved")
+
+    def _write(self, attempt: Attempt, row: Row, steps: int) -> None:
+        """Writes a step down, with what is to be observed of it."""
+        if row.evaluation and self.lane is None and self.task is not None and self.task.observe is not None:
+            params = {**self.frozen, **attempt.result}
+            self.observed[str(row.step)] = self.task.observe(params, row.evaluation)
+        try:
+            self.log.row(row, steps, self.place() | {"epoch": self._epoch(attempt, row.step)})
+        except BrokenPipeError:  # the reader of our lines has gone; what was learned need not
+            if self.clock.every != 0:
+                self.save_state(attempt)
+            if self.interrupt.wanted is None:
+                raise
 
     def _diverged(self, attempt: Attempt, error: DivergedError) -> None:
         """Counts an attempt that diverged. Raises DivergedError where it was the last one of the only trial."""
@@ -279,26 +292,18 @@ class Trainer:
         npz.save(self.folder.target, changed, texts={manifest.MEMBER: content})
         manifest.write(self.folder.target, content)
 
-    def is_save_due(self, step: int) -> bool:
-        """Whether the state is to be saved after a step."""
-        if not self.saves or step == 0 or self.save_every == 0:
-            return False
-        if self.save_every is None:
-            return time.monotonic() - self.saved_at >= SAVE_SECONDS
-        return step % self.save_every == 0
-
     def save_state(self, attempt: Attempt) -> None:
         """Writes everything that resuming takes, where there is a folder for it. Raises StorageError."""
         if not self.saves:
             return
-        best = attempt.best
+        best = None if self.lane else attempt.best
         arrays = {
             "trainable": attempt.trainable,
             "state": run_state.leaves_of(attempt.state),
             "best": best.arrays if best else {},
             "start": self.start or {},
-            "observed": self.observed,
-        }
+            "observed": {} if self.lane else self.observed,
+        } | self.lockstep.arrays()
         written = {group: {name: hosts.fetched(leaf) for name, leaf in own.items()} for group, own in arrays.items()}
         if self.folder is None:
             hosts.follow(leaf for own in written.values() for leaf in own.values())
@@ -306,13 +311,14 @@ class Trainer:
             facts = {
                 "progress": dataclasses.asdict(self.progress),
                 "attempt": attempt.facts(),
+                lockstep_trials.FACTS: self.lockstep.facts(),
                 "metrics": self.log.metrics.sync(),
                 "blocks": self.log.blocks,
                 "total": self.log.total,
             }
             run_state.save(self.folder.state, written, facts)
             self.weights.clean()  # no state asks for them any more
-        self.saved_at = time.monotonic()
+        self.clock.saved()
 
     def resume(self, saved: run_state.Saved, folder: RunFolder) -> None:
         """Puts everything where it was when the state was saved; the attempt follows when it is wanted.
@@ -324,10 +330,7 @@ class Trainer:
           BadDataError: the state is not one that was saved, or what an earlier trial has learned is damaged.
         """
         with run_state.understood(self.state_path):
-            facts = dict(saved.facts["progress"])
-            facts["results"] = [TrialResult(**result) for result in facts["results"]]
-            self.progress = Progress(**facts)
-            self.progress.check()
+            self.progress = Progress.of(saved.facts["progress"])
             self.start = saved.arrays["start"] or None
             self.log.blocks = [str(block) for block in saved.facts["blocks"]]
             self.log.total = int(saved.facts["total"])

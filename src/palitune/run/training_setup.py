@@ -82,6 +82,7 @@ class TrainingSetups:
     ) -> None:
         """`folder` is where the best weights go when they are too large for the memory."""
         self.model, self.shown, self.folder = model, shown, folder
+        self.together = 1  # trainings whose steps are one program
         # Of texts alone, the image encoder has no part in it.
         self.spec = dataclasses.replace(model.sizes, img=None) if isinstance(shown, NoImages) else model.sizes
         self.train = list(templates.separated(model.template, train))
@@ -134,7 +135,14 @@ class TrainingSetups:
             any(text.branches is not None for text in self.train_texts),
             frozenset(delta.inherited(model.checkpoint)),
             model.placement,
+            self.together,
         )
+
+    def several(self, count: int) -> "TrainingSetups":
+        """The same setups for so many trainings in lockstep."""
+        found = copy.copy(self)
+        found.together = count
+        return found
 
     @property
     def devices(self) -> int:
@@ -149,9 +157,14 @@ class TrainingSetups:
         found = loop.packings_of(order, self.train_texts, config, self.devices)
         return found[0] if found else None
 
+    def program(self, config: TrainingConfig) -> str:
+        """The same text for configurations that have the same compiled step."""
+        compiled = {name: value for name, value in config.as_json().items() if name not in NOT_COMPILED}
+        return str(compiled | {"together": self.together > 1})
+
     def prepared(self, config: TrainingConfig) -> plan.Prepared:
         """The compiled step. Raises ConfigurationError where it cannot fit."""
-        key = str({name: value for name, value in config.as_json().items() if name not in NOT_COMPILED})
+        key = self.program(config)
         if key not in self._prepared:
             self._prepared[key] = plan.prepare(self.work(config))
         return self._prepared[key]
@@ -162,9 +175,8 @@ class TrainingSetups:
         prepared = self.prepared(config)
         state = state_shapes(prepared.transform, chosen, prepared.options)
         checkpoint = sum(leaf.size * self._stored(path, leaf.dtype).itemsize for path, leaf in chosen.items())
-        return checkpoint, sum(
-            leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state))
-        ) + 2 * checkpoint
+        own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves((chosen, state)))
+        return checkpoint, self.together * (own + checkpoint) + checkpoint
 
     def of(self, config: TrainingConfig, frozen: Flat, last: int | None = None) -> TrainingSetup:
         """The setup of a configuration, with the parameters that it freezes. Raises as `prepared`.

@@ -37,6 +37,13 @@ class Task(NamedTuple):
     observe: Callable[[Flat, Evaluation], AnyArray] | None = None
     title: str = ""
 
+    def is_like(self, other: "Task") -> bool:
+        """Whether one program can take the steps of both: all that may differ is an argument of it."""
+        passes = [
+            (loop.steps_of(one.config), one.last, one.config.warmup, one.config.second_pass) for one in (self, other)
+        ]
+        return passes[0] == passes[1] and self.setups.program(self.config) == other.setups.program(other.config)
+
 
 class TrialQueue:
     """All trainings of a run, one after another.
@@ -53,14 +60,17 @@ class TrialQueue:
         setups: TrainingSetups,
         folds: Folds | None = None,
         teach: Teach | None = None,
+        together: int = 1,
     ) -> None:
         """Args:
         configured: the configuration of a trial.
         setups: of all that is learned from.
         folds: each trial is learned on these, before the best of them is learned on everything.
         teach: tells what a student of the trials learns from; None is no student.
+        together: how many may learn in lockstep.
         """
         self.trials, self.configured, self.setups, self.folds, self.teach = trials, configured, setups, folds, teach
+        self.together = together
         if folds is None or trials.joins_folds:
             self.candidates = range(trials.count)
         else:
@@ -104,6 +114,21 @@ class TrialQueue:
             return Task(trial, config, setups, title=f"student of {len(together)} trials")
         return None
 
+    def beside(self, first: Task, results: Sequence[TrialResult], weights: TrialWeights, count: int) -> list[Task]:
+        """The training that `next` found, and those after it that can learn in lockstep with it, `count` at most."""
+        number, found = len(results), [first]
+        trials = range(0 if self.trials.search else self.trials.count)
+        for other in range(number + 1, number + count):
+            task: Task | None = None
+            if number in trials and other in trials:
+                task = self._of_trial(self.trials[other], other)
+            elif number in self.candidates and other in self.candidates:
+                task = self._on_everything(other - self.candidates.start, results, weights)
+            if task is None or not first.is_like(task):
+                break
+            found.append(task)
+        return found
+
     def _of_trial(self, trial: Trial, number: int) -> Task:
         """A trial, or one fold of it."""
         config, folds = self.configured(trial), self.folds
@@ -124,7 +149,7 @@ class TrialQueue:
         """The training on all examples, of as many steps as the folds of the best trial have chosen."""
         if self.folds is None or (found := self.out_of_fold(results, weights)) is None:
             return None
-        changes = dict(results[self.trials.best_group(results)[0]].changes)
+        changes = dict(results[self.trials.best_group(results[: self.trials.count])[0]].changes)
         trial = Trial(self.trials.seed + number, changes)
         config = self.configured(trial)
         in_fold = self.folds.config(config, by_epochs=self.trials.by_epochs)

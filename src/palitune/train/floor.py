@@ -17,7 +17,7 @@ def flops(work: Work) -> int:
     """
     llm, img = work.sizes.llm, work.sizes.img
     inputs = step_shapes.batch(work)
-    count = work.config.accumulate
+    count = work.config.accumulate * work.together
     examples, text = inputs.text.shape[-2:]
     length = text + work.sizes.num_image_tokens
     tokens, answers = examples * length, examples * inputs.targets.shape[-1]
@@ -50,7 +50,7 @@ def seconds(work: Work, card: Card) -> float:
     reads the weights of all layers all the same, and has to be sent them.
     """
     trainable, frozen = step_shapes.parameters(work)
-    moved = 2 * step_shapes.size_of(frozen) + 4 * step_shapes.size_of(trainable)
+    moved = 2 * step_shapes.size_of(frozen) + 4 * work.together * step_shapes.size_of(trainable)
     cards = 1 if work.placement is None else work.placement.count
     sent = communication.least(work) / card.interconnect
     fetched = step_memory.estimate(work, 0).waiting / host_memory.LINK if work.config.offload != "none" else 0.0

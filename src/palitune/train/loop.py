@@ -239,29 +239,49 @@ class Attempt:
         """
         trainable = run_state.tree_of(self.trainable, run_state.leaves_of(dict(arrays["trainable"])))
         self.trainable, self.state = trainable, run_state.tree_of(self.state, arrays["state"])
+        self.restore_facts(facts, arrays["best"])
+
+    def restore_facts(self, facts: Mapping[str, Any], best: Weights) -> None:
+        """As `restore`, of everything but the parameters and the state."""
         self.count, self.losses = facts["count"], list(facts["losses"])
         self.stopping.stalled, self.stopping.lowest = facts["stalled"], list(facts["lowest"])
         self.guard = Guard(**facts["guard"])
-        self.stopping.best = Best(**facts["best"], arrays=arrays["best"]) if facts["best"] else None
+        self.stopping.best = Best(**facts["best"], arrays=best) if facts["best"] else None
 
     def rows(self, feed: Iterable[batches.Batch]) -> Iterator[Row]:
         """Takes the steps that are left, each when its row is asked for; everything about a row's step is settled."""
-        config = self.setup.config
-        steps = steps_of(config)
-        rate = schedule.make(config.schedule, steps, self.learning_rate, config.warmup)
-        if self.count == 0 and self.guard.first_valid is None:
-            yield self._evaluated(0, 0.0, math.nan, math.nan)
-        for batch, now in zip(feed, _values(rate, self.count + 1, steps), strict=True):
+        if (row := self.before()) is not None:
+            yield row
+        for batch, rate in zip(feed, self.rates(), strict=True):
             if self.is_over:
                 return
             self.trainable, self.state, outcome = self.setup.step(self.trainable, self.state, self.setup.frozen, batch)
-            self.count += 1
             loss, accuracy, finite = (value.item() for value in jax.device_get(outcome))
-            self.losses.append(loss)
-            self._end_if(self.guard.step(loss, finite), steps)
-            known = (self.count, now, loss, accuracy)
-            due = self.count % self.setup.interval == 0 or self.count == self.setup.last
-            yield self._evaluated(*known) if due else Row(*known, None, {}, False, [])
+            yield self.after(rate, loss, accuracy, finite)
+
+    def before(self) -> Row | None:
+        """What is known before the first step; None where that has been said."""
+        if self.count or self.guard.first_valid is not None:
+            return None
+        return self._evaluated(0, 0.0, math.nan, math.nan)
+
+    def rates(self) -> Iterator[float]:
+        """The learning rate of every step that is left of the schedule."""
+        config, steps = self.setup.config, steps_of(self.setup.config)
+        rate = schedule.make(config.schedule, steps, self.learning_rate, config.warmup)
+        return _values(rate, self.count + 1, steps)
+
+    def is_evaluated(self, step: int) -> bool:
+        """Whether there is an evaluation after a step."""
+        return step % self.setup.interval == 0 or step == self.setup.last
+
+    def after(self, rate: float, loss: float, accuracy: float, finite: bool) -> Row:
+        """Settles everything about the next step, which has been taken, and with this outcome."""
+        self.count += 1
+        self.losses.append(loss)
+        self._end_if(self.guard.step(loss, finite), steps_of(self.setup.config))
+        known = (self.count, rate, loss, accuracy)
+        return self._evaluated(*known) if self.is_evaluated(self.count) else Row(*known, None, {}, False, [])
 
     @property
     def is_no_better(self) -> bool:

@@ -87,7 +87,7 @@ def budget(work: Work, limit: int | None) -> int:
         room = CPU_BUDGET
     else:
         room = int(limit * SAFETY * (1 - step_memory.ESTIMATE_ERROR)) - step_memory.estimate(work, 0).peak
-    return kept_layers(work.sizes, step_shapes.batch(work), work.dtype, max(0, room))
+    return kept_layers(work.sizes, step_shapes.batch(work), work.dtype, max(0, room) // work.together)
 
 
 def refusal(work: Work, needed: int, limit: int) -> ConfigurationError:
@@ -144,6 +144,8 @@ def compiled(work: Work, keep: int, sharding: Sharding | None = None) -> Prepare
     """The step, and XLA's count of its memory, for this machine's device or that of a sharding (`cards.placement`)."""
     transform, options, arguments = step_shapes.arguments(work, keep, sharding)
     step = make_step(work.sizes, transform, work.dtype, options, work.placement)
+    if work.together > 1:
+        step = step.together()
     analysis = step.compile(*arguments).memory_analysis()
     if analysis is None:
         raise ConfigurationError(

@@ -60,6 +60,7 @@ class PlanJson(TypedDict):
     rows: list[PlanRow]
     largest_batch: dict[str, int]
     ensembles: NotRequired[list[EnsembleRow]]
+    together: NotRequired[int]
 
 
 @dataclasses.dataclass
@@ -110,7 +111,8 @@ class PlanTable:
         largest = plan.largest_batch(work, self.room) // self.devices * self.devices
         for size in batches:
             each = step_shapes.with_batch(work, size)
-            keep = plan.kept_layers(each.sizes, step_shapes.batch(each), each.dtype, max(0, settings.keep) * 10**6)
+            room = max(0, settings.keep) * 10**6 // each.together
+            keep = plan.kept_layers(each.sizes, step_shapes.batch(each), each.dtype, room)
             prepared = plan.compiled(each, keep, self.sharding) if self.compiling else None
             memory = prepared.memory if prepared is not None else step_memory.estimate(each, keep)
             self.rows.append(self._row(each, config.method, size, memory))
@@ -196,6 +198,8 @@ class PlanTable:
             found["devices"] = self.devices
         if self.ensembles:
             found["ensembles"] = self.ensembles
+        if self.work.together > 1:
+            found["together"] = self.work.together
         return found
 
     def text(self) -> str:
@@ -221,6 +225,8 @@ class PlanTable:
             for row in self.rows
             if "waiting" in row
         ]
+        if self.work.together > 1:
+            lines.append(f"{self.work.together} trainings take their steps together: a step is one of each")
         lines += self._sent()
         for method, size in self.largest.items():
             more = " or more" if size >= plan.LARGEST_BATCH else ""

@@ -42,6 +42,7 @@ class Work(NamedTuple):
     branches: bool = False  # whether an example has several questions
     learned: frozenset[str] = frozenset()  # paths of what differs from the base, and so is not quantized
     placement: Placement | None = None  # of several devices
+    together: int = 1  # runs whose steps are one
 
 
 def with_batch(work: Work, size: int) -> Work:
@@ -112,6 +113,9 @@ def arguments(
     trainable, frozen = parameters(work)
     state = state_shapes(transform, trainable, options)
     arguments = [trainable, state, frozen, batch(work)]
+    if work.together > 1:
+        several = [jax.tree.map(lambda leaf: _several(leaf, work.together), arguments[n]) for n in (0, 1, 3)]
+        arguments = [several[0], several[1], frozen, several[2]]
     if (where := work.placement) is not None:
         places = [
             where.of_parameters(trainable),
@@ -125,6 +129,10 @@ def arguments(
     if options.offload:
         arguments[1]["optimizer"] = jax.tree.map(host_memory.described, arguments[1]["optimizer"])
     return transform, options, arguments
+
+
+def _several(leaf: Leaf, count: int) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((count, *leaf.shape), leaf.dtype)
 
 
 def _placed(leaf: jax.ShapeDtypeStruct, sharding: Sharding) -> jax.ShapeDtypeStruct:

@@ -152,13 +152,12 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     if config.folds:
         folded = fold_data.parted(sets, config, config.folds, by_files=bool(in_folds))
         train = valid = folded.examples
-    count = len(list(templates.separated(model.template, train)))
-    configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=count)
+    separated = list(templates.separated(model.template, train))
+    configured = dataclasses.replace(configured, checkpoint=model.checkpoint, count=len(separated))
     configs = [configured(trial) for trial in trials.known()]
     first = configs[0]
-    model = model._replace(
-        quantization=Quantization(first.quantize, first.quantize_embeddings), trainable=METHODS[first.method].trainable
-    )
+    rounded = Quantization(first.quantize, first.quantize_embeddings)
+    model = model._replace(quantization=rounded, trainable=METHODS[first.method].trainable)
     model = _split_evenly(model, configs, config)
     images = _images(model, configs, config, sets)
     setups = TrainingSetups(model, images, train, valid, configs[0], folder)
@@ -172,12 +171,8 @@ def prepare(asked: Asked, folder: RunFolder | None, command: Sequence[str]) -> P
     if not config.quiet:
         run_data.tell(config, sets, train_file, valid_file, configs[0], source)
         announce(model)
-        _tell_of_waiting(setups.several(together).prepared(first).memory.waiting)
-        if together > 1:
-            note(f"note: {together} trainings take their steps together; --together 1 is one after another")
-    facts, data = _facts(asked, model, configs, sets, frames, command), train_file
-    if together > 1:
-        facts["resolved"]["together"] = together
+        _tell_of_steps(setups.several(together).prepared(first).memory.waiting, together)
+    facts, data = _facts(asked, model, configs, sets, frames, together, command), train_file
     if config.folds:
         facts["folds"] = fold_data.facts(config, folded, facts["data"], data := fold_data.together(list(sets)))
         sets = {data: folded.examples}
@@ -203,6 +198,7 @@ def _facts(
     configs: Sequence[TrainingConfig],
     sets: Mapping[Path, Sequence[Example]],
     frames: str,
+    together: int,
     command: Sequence[str],
 ) -> dict[str, Any]:
     """The content of config.json, with the settings that others resulted in. Raises as `reproduce.facts`."""
@@ -210,6 +206,8 @@ def _facts(
     facts = reproduce.facts(asked, name, model, configs[0], sets, command)
     features = asked.config.features and not _needs_pixels(configs)
     facts["resolved"] = {"features": features, "frames": frames, "dtype": str(model.dtype)}
+    if together > 1:
+        facts["resolved"]["together"] = together
     return facts
 
 
@@ -263,10 +261,12 @@ def _fitting(trials: Trials, setups: TrainingSetups, config: TrainingConfig, qui
     return trials.with_best()
 
 
-def _tell_of_waiting(size: int) -> None:
-    """Says on stderr how many bytes of the optimizer's state are not on the device, if some are."""
-    if size:
-        what = f"{size / 1e6:,.0f} MB of the optimizer's state wait in the host's memory"
+def _tell_of_steps(waiting: int, together: int) -> None:
+    """Says on stderr what waits in the host's memory, in bytes, and how many trainings share their steps."""
+    if together > 1:
+        note(f"note: {together} trainings take their steps together; --together 1 is one after another")
+    if waiting:
+        what = f"{waiting / 1e6:,.0f} MB of the optimizer's state wait in the host's memory"
         note(f"note: {what}, and cross to the device and back in a step")
 
 

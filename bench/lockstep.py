@@ -105,7 +105,8 @@ def main() -> None:
             for method in args.methods:
                 for size in args.batches:
                     print(steps(args.model, method, size, args.trials), flush=True)
-        runs(folder, args.model, args.runs)
+        if args.runs:
+            runs(folder, args.model, args.runs)
 
 
 if __name__ == "__main__":

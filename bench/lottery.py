@@ -71,7 +71,7 @@ def learned(folder: Path, name: str, *arguments: str) -> tuple[float, str]:
 
 def losses_of(printed: str) -> dict[int, float]:
     """The validation loss of each trial by its seed."""
-    rows = re.findall(r"^ +\d+ +(\d+) +\d+ +\d+ +([\d.]+)", printed, re.MULTILINE)
+    rows = re.findall(r"^ +\d+ +(\d+) +\d+ +\d+ +(\d+\.\d+)", printed, re.MULTILINE)
     return {int(seed): float(loss) for seed, loss in rows}
 
 

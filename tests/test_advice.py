@@ -63,6 +63,8 @@ def test_a_curve_has_every_pass_and_of_each_the_last_attempt() -> None:
     assert curve_of(old) is None
 
 
+LOST: dict[str, object] = {"event": "diverged", "trial": 1, "pass": 1, "attempt": 1, "step": 3}
+
 SAID = {
     "healthy": (rows(FALLING, FALLING[1:], 8), FACTS, None, {}),
     "over-fitting": (
@@ -71,6 +73,24 @@ SAID = {
         "over-fitting: the validation loss rose from epoch 1.5 on, from 0.29 to 0.56, while the training loss fell; "
         "kept epoch 1.5.",
         {"epochs": 2},
+    ),
+    "restarted once": (
+        [LOST, *rows(FALLING, FALLING[1:], 8, attempt=2)],
+        FACTS,
+        "learning diverged once, and was begun again",
+        {"learning_rate": 0.015},
+    ),
+    "restarted at half the rate": (
+        [LOST, LOST | {"attempt": 2}, LOST | {"attempt": 3}, *rows(FALLING, FALLING[1:], 8, attempt=4)],
+        FACTS,
+        "learning diverged 3 times before an attempt came to its end",
+        {"learning_rate": 0.0075},
+    ),
+    "another trial, and another pass, diverged": (
+        [LOST | {"trial": 2}, LOST | {"pass": 2}, *rows(FALLING, FALLING[1:], 8)],
+        FACTS,
+        None,
+        {},
     ),
     "over-fitting from the first epoch on": (
         rows([1.1, 0.3, 0.31, 0.5, 0.8], [0.5, 0.2, 0.1, 0.05], 1, epochs=1),

@@ -55,7 +55,8 @@ def advise(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int = 0) 
     kind = of_curve.kind if of_curve else ""
     same = one_answer(facts) if kind != "flat" else None  # what has learned nothing yet has answers of its own
     poor = None if same or kind in ("flat", "still falling") else no_better_than_always(facts) or never_answered(facts)
-    found = (of_curve, same) if kind == "still falling" else (same, of_curve)
+    again = None if same or kind in ("flat", "never fell") else restarted(rows, facts, winner)
+    found = (of_curve, same, again) if kind == "still falling" else (same, of_curve, again)
     wide = None if same or poor else wide_interval(facts)
     lifted = None if kind in ("flat", "still falling") else own_thresholds(facts)
     return [one for one in (*found, lifted, poor, wide) if one is not None][:MOST]
@@ -118,6 +119,22 @@ def over_fitting(curve: Curve, facts: Facts) -> Advice | None:
     if fewer < round(facts.epochs):
         return Advice("over-fitting", text, {"epochs": fewer})
     return Advice("over-fitting", text, {"learning_rate": _rounded(facts.learning_rate / 3)})
+
+
+def restarted(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int) -> Advice | None:
+    """Whether the first pass diverged before the attempt that was kept; from the third on it had a lower rate."""
+    lost = [row for row in rows if row.get("event") == "diverged" and row.get("trial", 1) == winner + 1]
+    count = sum(row.get("pass", 1) == 1 for row in lost)
+    if not count:
+        return None
+    text = Sentence(
+        "learning diverged once, and was begun again with another order of the examples: a lower learning rate is safer"
+        if count == 1
+        else "learning diverged %(count)d times before an attempt came to its end: a lower learning rate is safer",
+        count=count,
+    )
+    rate = facts.learning_rate / 2 ** max(1, count - 1)  # that of the attempt that was kept, or below it
+    return Advice("restarted", text, {"learning_rate": float(f"{rate:.2g}")})
 
 
 def ended_early(curve: Curve, facts: Facts) -> Advice | None:

@@ -92,26 +92,21 @@ class LockstepTrials:
         task: Task,
         results: Sequence[TrialResult],
         weights: TrialWeights,
-        saved: run_state.Saved | None,
         *,
         is_alone: bool,
+        may_begin: bool,
     ) -> Lane | None:
         """The lane of the training that comes after these results; None where it learns alone.
 
         Args:
-          saved: the state that the run goes on from, if it does so now.
           is_alone: whether the training has left its first attempt at its first pass behind.
-
-        Raises:
-          BadDataError: the saved state is not that of such trainings.
+          may_begin: whether it can begin in lockstep with others.
         """
         number = len(results)
-        if saved is not None and (facts := saved.facts.get(FACTS)):
-            self._restore(saved, facts, self.queue.beside(task, results, weights, len(facts["lanes"])))
         self._drop_before(number)
         if is_alone:
             return None
-        if self.group is None and saved is None:
+        if self.group is None and may_begin:
             tasks = self.queue.beside(task, results, weights, self.queue.together)
             if len(tasks) > 1:
                 size, places = len(tasks), enumerate(tasks, number)
@@ -141,11 +136,21 @@ class LockstepTrials:
         """Where they stand, as JSON has it."""
         return self.group.facts() if self.group else None
 
-    def _restore(self, saved: run_state.Saved, facts: Mapping[str, Any], tasks: Sequence[Task]) -> None:
-        """Puts lanes where they stood, each of which is that of a task."""
+    def restore(
+        self, saved: run_state.Saved, task: Task, results: Sequence[TrialResult], weights: TrialWeights
+    ) -> None:
+        """Puts the trials, of which this training is the first, where they stood, if the state has some.
+
+        Raises:
+          BadDataError: the state is not that of such trainings.
+        """
+        facts: Mapping[str, Any] | None = saved.facts.get(FACTS)
+        if facts is None:
+            return
+        tasks = self.queue.beside(task, results, weights, len(facts["lanes"]))
         size = int(facts["size"])
         arrays = {name.removeprefix(PREFIX): own for name, own in saved.arrays.items() if name.startswith(PREFIX)}
         lanes = {}
-        for (name, own), task in zip(facts["lanes"].items(), tasks, strict=True):
-            lanes[int(name)] = self._lane(task, size, Kept(own, arrays[f"best {name}"], arrays[f"observed {name}"]))
+        for (name, own), one in zip(facts["lanes"].items(), tasks, strict=True):
+            lanes[int(name)] = self._lane(one, size, Kept(own, arrays[f"best {name}"], arrays[f"observed {name}"]))
         self.group = Lockstep(lanes, int(facts["first"]), size, arrays)

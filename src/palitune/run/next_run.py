@@ -34,8 +34,8 @@ from palitune.storage import files
 
 LONGEST = 2_000  # characters that are shown of what a file tells
 # What a next run does not take over: where it goes, and how this one was begun.
-LEFT_OUT = ("write", "overwrite", "resume", "save_every", "source", "recipe", "quiet")
-LEFT_OUT += ("repeat", "sweep", "search", "together", "combine", "unlabelled")  # of several trials
+OF_TRIALS = ("repeat", "sweep", "search", "together", "combine", "unlabelled")
+LEFT_OUT = ("write", "overwrite", "resume", "save_every", "source", "recipe", "quiet", *OF_TRIALS)
 
 
 class Told(NamedTuple):

@@ -117,10 +117,12 @@ class Trainer:
     def _attempt(self, task: Task) -> Attempt:
         """A new attempt at the current pass, or the one that was saved."""
         p, saved = self.progress, self.resumed
-        with run_state.understood(self.state_path):
-            # Others are in lockstep with its first attempt at its first pass.
-            alone = bool(p.number or p.failures)
-            self.lane = self.lockstep.take(task, p.results, self.weights, saved, is_alone=alone)
+        if saved is not None:
+            with run_state.understood(self.state_path):
+                self.lockstep.restore(saved, task, p.results, self.weights)
+        # Others are in lockstep with its first attempt at its first pass.
+        alone = bool(p.number or p.failures)
+        self.lane = self.lockstep.take(task, p.results, self.weights, is_alone=alone, may_begin=saved is None)
         attempt = self.lane.attempt if self.lane else self._made(task)
         self.resumed = None
         if self.lane is not None:

@@ -37,7 +37,7 @@ def count(setups: TrainingSetups, configs: Sequence[TrainingConfig], asked: int 
         return 1
     first = configs[0]
     most = asked or (lockstep.MOST_EXAMPLES // first.batch_size if jax.default_backend() == "cpu" else 1)
-    alike = len(list(itertools.takewhile(lambda one: _kind(setups, one) == _kind(setups, first), configs)))
+    alike = len(list(itertools.takewhile(lambda one: setups.program(one) == setups.program(first), configs)))
     against = obstacle(setups, first, is_search=is_search)
     if asked and against is not None:
         raise UsageError(f"--together {asked} cannot go with {against}")
@@ -57,10 +57,6 @@ def count(setups: TrainingSetups, configs: Sequence[TrainingConfig], asked: int 
             raise ConfigurationError(error.what, hint=f"Use a lower --together. {error.hint}") from None
         return 1
     return size
-
-
-def _kind(setups: TrainingSetups, config: TrainingConfig) -> tuple[object, ...]:
-    return setups.program(config), loop.steps_of(config), config.warmup
 
 
 def obstacle(setups: TrainingSetups, config: TrainingConfig, *, is_search: bool) -> str | None:

@@ -33,8 +33,8 @@ from palitune.sentence import Sentence, recalled
 from palitune.storage import files
 
 LONGEST = 2_000  # characters that are shown of what a file tells
-# What a next run does not take over: where it goes, and how this one was begun.
 OF_TRIALS = ("repeat", "sweep", "search", "together", "combine", "unlabelled")
+# What a next run does not take over: where it goes, how this one was begun, and that it was several.
 LEFT_OUT = ("write", "overwrite", "resume", "save_every", "source", "recipe", "quiet", *OF_TRIALS)
 
 

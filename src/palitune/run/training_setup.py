@@ -158,7 +158,7 @@ class TrainingSetups:
         return found[0] if found else None
 
     def program(self, config: TrainingConfig) -> str:
-        """The same text for configurations that have the same compiled step."""
+        """The same text for configurations that have the same compiled step, and as many of them in a pass."""
         compiled = {name: value for name, value in config.as_json().items() if name not in NOT_COMPILED}
         return str(compiled | {"together": self.together > 1})
 

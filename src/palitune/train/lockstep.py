@@ -23,6 +23,7 @@ from palitune.train.loop import Attempt, Row
 
 # Examples in the step of all attempts up to which one program is the quicker one on a CPU: bench/README.md
 MOST_EXAMPLES = 12
+GROUPS = ("trainable", "state")  # of an attempt, which are put on a new first axis
 
 
 class Kept(NamedTuple):
@@ -215,9 +216,6 @@ class Lockstep:
                 lane.add(row)
         if self.is_begun:
             _emptied(lane.attempt)
-
-
-GROUPS = ("trainable", "state")  # of an attempt, which are put on a new first axis
 
 
 def _emptied(attempt: Attempt) -> None:

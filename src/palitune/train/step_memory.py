@@ -48,8 +48,8 @@ def estimate(work: Work, keep: int) -> Memory:
 
     That is, beside every layer's input: in a layer's backward pass six arrays of the MLP's width, the attention's
     scores and copies of the layer's weights, with its gradients where all of them learn; or the embedding's gradient;
-    or, of large images, the attention scores of the image encoder. Several runs in one
-    step share the copies of what is frozen.
+    or, of large images, the attention scores of the image encoder. Several runs in one step share the copies of what is
+    frozen.
     """
     _, options, (trainable, state, frozen, inputs) = step_shapes.arguments(work, keep, None)
     llm, img, size = work.sizes.llm, work.sizes.img, int(jnp.dtype(work.dtype).itemsize)
@@ -61,16 +61,13 @@ def estimate(work: Work, keep: int) -> Memory:
     tokens = examples * length
     layer = 2 * llm.width * llm.head_dim * (llm.num_heads + llm.num_kv_heads) + 3 * llm.width * llm.mlp_dim
     method = METHODS[work.config.method]
-    inputs_kept = (llm.depth - 1) * tokens * llm.width * size + count * keep * kept_bytes(
-        work.sizes, inputs, work.dtype
-    )
+    inputs_kept = (llm.depth - 1) * tokens * llm.width * size
+    inputs_kept += count * keep * kept_bytes(work.sizes, inputs, work.dtype)
     if method.trains_image_encoder and img:
         inputs_kept += img.depth * examples * img.num_patches * img.width * size
     # Where logits are squeezed, the derivative of that, and what it is multiplied by, are there too.
-    scores = (
-        count * (16 if llm.attn_logits_softcap else 8) * min(own * llm.num_heads * length**2, attention.MOST_SCORES)
-    )
-    walk = 6 * tokens * llm.mlp_dim * size + scores
+    scores = (16 if llm.attn_logits_softcap else 8) * min(own * llm.num_heads * length**2, attention.MOST_SCORES)
+    walk = 6 * tokens * llm.mlp_dim * size + count * scores
     # What waits in the host's memory is here for a layer, and on the way for the next; or for a piece of a table.
     learned = sum(leaf.size for path, leaf in trainable.items() if path.startswith(LAYERS)) // llm.depth
     piece = host_memory.PIECE if method.trains_embedder else 0
@@ -83,8 +80,8 @@ def estimate(work: Work, keep: int) -> Memory:
     table = count * llm.vocab_size * llm.width * size // fsdp if method.trains_embedder else 0
     encoder = 0
     if img and not work.features:
-        together = count * min(own * img.num_heads * img.num_patches**2, attention.MOST_SCORES)
-        encoder = (10 if method.trains_image_encoder else 6) * together
+        compared = count * min(own * img.num_heads * img.num_patches**2, attention.MOST_SCORES)
+        encoder = (10 if method.trains_image_encoder else 6) * compared
     # On several devices a layer's gradients are summed matrix by matrix, and the table's are there meanwhile.
     layers = walk + table if fsdp > 1 else max(walk, table)
     temporaries = inputs_kept + max(layers, logits, encoder) + step_shapes.size_of(inputs)

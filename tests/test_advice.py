@@ -77,7 +77,7 @@ SAID = {
     "restarted once": (
         [LOST, *rows(FALLING, FALLING[1:], 8, attempt=2)],
         FACTS,
-        "learning diverged once, and was begun again",
+        "learning diverged once, and was restarted",
         {"learning_rate": 0.015},
     ),
     "restarted at half the rate": (

@@ -128,7 +128,7 @@ def restarted(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int) -
     if not count:
         return None
     text = Sentence(
-        "learning diverged once, and was begun again with another order of the examples: a lower learning rate is safer"
+        "learning diverged once, and was restarted with another order of the examples: a lower learning rate is safer"
         if count == 1
         else "learning diverged %(count)d times before an attempt came to its end: a lower learning rate is safer",
         count=count,

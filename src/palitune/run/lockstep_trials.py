@@ -1,4 +1,4 @@
-"""The trials of a run that learn in lockstep: how many, which, and how they are saved and taken up again."""
+"""The trials of a run that learn in lockstep: how many, which, and how they are saved and resumed."""
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,17 +37,17 @@ def count(setups: TrainingSetups, configs: Sequence[TrainingConfig], asked: int 
         return 1
     first = configs[0]
     most = asked or (lockstep.MOST_EXAMPLES // first.batch_size if jax.default_backend() == "cpu" else 1)
-    alike = len(list(itertools.takewhile(lambda one: setups.program(one) == setups.program(first), configs)))
+    same = len(list(itertools.takewhile(lambda one: setups.program(one) == setups.program(first), configs)))
     against = obstacle(setups, first, is_search=is_search)
     if asked and against is not None:
         raise UsageError(f"--together {asked} cannot go with {against}")
-    if asked and alike == 1:
+    if asked and same == 1:
         hint = "--repeat 5 learns from five seeds"
         raise UsageError(f"--together {asked} is for trials that differ in seeds, rates or folds alone", hint=hint)
     if against is not None:
         return 1
-    groups = -(-alike // max(1, most))
-    size = -(-alike // groups)
+    groups = -(-same // max(1, most))
+    size = -(-same // groups)
     if size == 1:
         return 1
     try:

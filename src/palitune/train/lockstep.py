@@ -27,7 +27,7 @@ GROUPS = ("trainable", "state")  # of an attempt, which are put on a new first a
 
 
 class Kept(NamedTuple):
-    """What a saved lockstep is taken up again with, for one of its attempts."""
+    """What a saved lockstep resumes one of its attempts with."""
 
     facts: Mapping[str, Any]
     best: Weights

@@ -300,13 +300,13 @@ def test_the_table_fits(home: Path, width: int) -> None:
 def test_choosing_and_ordering(home: Path) -> None:
     runs = ledger.read().runs
 
-    def names(*conditions: str, most: int | None = None) -> list[str]:
-        return [run.name for run in run_selection.chosen(runs, conditions, most)]
+    def names(*conditions: str) -> list[str]:
+        return [run.name for run in run_selection.chosen(runs, conditions)]
 
     assert names("name=s*") == ["swept"]
     assert names("learning-rate=2e-2") == ["swept"]
     assert names("state=FINISHED", "seed=0") == ["first"]
-    assert names("data=set1", most=2) == ["swept", "lost"]
+    assert names("data=set1") == ["first", "swept", "lost"]
     assert names("hash=zzz*") == []
     for condition in ("lora", "=x", ""):
         with pytest.raises(UsageError, match="no NAME=PATTERN"):
@@ -318,6 +318,8 @@ def test_choosing_and_ordering(home: Path) -> None:
     turned = [run.value("loss") for run in run_selection.ordered(runs, "loss", reverse=True)]
     assert turned == [*reversed(losses[:-1]), None]
     assert [run.name for run in run_selection.ordered(runs, None, reverse=True)] == ["lost", "swept", "first"]
+    assert [run.name for run in run_selection.ordered(runs, None, most=2)] == ["swept", "lost"]
+    assert [run.value("loss") for run in run_selection.ordered(runs, "loss", reverse=True, most=1)] == turned[:1]
     with pytest.raises(UsageError, match="no run has a colour"):
         run_selection.ordered(runs, "colour")
 

@@ -35,13 +35,31 @@ def test_everything_of_a_run_goes(home: Path, run: Run) -> None:
     gone = {name for name in before if name.startswith("swept")}
     size = sum(len(before[name] or b"") for name in gone)
     done = run("palitune", "runs", "rm", "swept", "--yes", cwd=home)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", f"freed {size:,} bytes\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        *(0, ""),
+        f"removed swept.npz, swept.json, swept.threshold.json, swept.run: {size:,} bytes\n",
+    )
     assert everything(folder) == {name: content for name, content in before.items() if name not in gone}
     again = run("palitune", "runs", "rm", "swept", "--yes", cwd=home)
     assert (again.returncode, "no run 'swept'" in again.stderr) == (66, True)
     both = run("palitune", "runs", "rm", "first", "lost.run", "first", "--yes", "--quiet", cwd=home)
     assert (both.returncode, both.stdout, both.stderr) == (0, "", "")
     assert everything(folder) == {}
+
+
+def test_the_loop_of_a_run_goes_with_it(home: Path, run: Run) -> None:
+    folder = home / "checkpoints"
+    for name in ("first", "alone"):
+        (folder / f"{name}.iterate/try-0-1.run").mkdir(parents=True)
+        (folder / f"{name}.iterate/steps.jsonl").write_text("x" * 50)
+    with locks.held_folder(folder / "first.iterate/lock", "loop"), pytest.raises(OutputExistsError, match="this loop"):
+        removal.remove(["first"], yes=True)
+    assert [one.names for one in removal.remove(["first"], yes=True)] == [
+        "first.npz, first.json, first.run, first.iterate"
+    ]
+    done = run("palitune", "runs", "rm", "alone.iterate", "--yes", cwd=home)  # its run was lost
+    assert (done.returncode, done.stderr) == (0, "removed alone.run, alone.iterate: 50 bytes\n")
+    assert not [name for name in everything(folder) if name.startswith(("first", "alone"))]
 
 
 def test_nobody_is_asked_without_a_terminal(home: Path, run: Run) -> None:
@@ -124,7 +142,7 @@ def test_a_base_stays(home: Path) -> None:
     assert everything(folder) == before
     for path in folder.glob("heir-*"):
         path.unlink()
-    assert removal.remove(["first", "swept"], yes=True) > 0
+    assert sum(one.size for one in removal.remove(["first", "swept"], yes=True)) > 0
 
 
 def test_what_is_no_run_stays(home: Path) -> None:
@@ -146,7 +164,8 @@ def test_a_second_name_frees_nothing(home: Path) -> None:
     os.link(folder / "swept.npz", home / "kept.npz")
     size = (home / "kept.npz").stat().st_size
     whole = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and "swept" in str(path))
-    assert removal.remove(["swept"], yes=True) == whole - size
+    (removed,) = removal.remove(["swept"], yes=True)
+    assert removed.size == whole - size
     assert (home / "kept.npz").stat().st_size == size
 
 

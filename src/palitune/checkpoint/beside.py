@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+LOOP = ".iterate"  # the ending of a loop's folder
+
 
 def manifest_of(checkpoint: Path) -> Path:
     """Where the manifest of a checkpoint is."""
@@ -17,3 +19,8 @@ def threshold_of(checkpoint: Path) -> Path:
 def run_of(checkpoint: Path) -> Path:
     """Where the folder of the run is that made a checkpoint."""
     return checkpoint.with_suffix(".run")
+
+
+def loop_of(checkpoint: Path) -> Path:
+    """Where the folder of the loop is that made a checkpoint, if one did."""
+    return checkpoint.with_suffix(LOOP)

@@ -42,7 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--reverse", action="store_true", help="the other way round")
     text = "only runs of which this is true; may be given several times (list, best)"
     parser.add_argument("--where", action="append", metavar="NAME=PATTERN", help=text)
-    parser.add_argument("--most", type=values.positive_int, metavar="N", help="only the N latest of these")
+    parser.add_argument(
+        "--most",
+        type=values.positive_int,
+        metavar="N",
+        help="only the first N in the order of --sort, else the N latest",
+    )
     parser.add_argument("--by", choices=FIGURES, default="accuracy", help="best: by which figure (accuracy)")
     text = "best: on which data, a name as in -d, a file or the beginning of its hash (those of the latest run)"
     parser.add_argument("--data", metavar="DATA", help=text)
@@ -64,8 +69,8 @@ def _list(folders: list[str], args: argparse.Namespace) -> None:
 
     found, left_out = ledger.read(folders)
     changed = run_settings.since_the_one_before(found)
-    chosen = run_selection.chosen(found, args.where or (), args.most)
-    chosen = run_selection.ordered(chosen, args.sort, args.reverse)
+    chosen = run_selection.chosen(found, args.where or ())
+    chosen = run_selection.ordered(chosen, args.sort, args.reverse, args.most)
     ledger.tell(left_out)
     if args.json:
         streams.document([runs_table.as_json(one, changed[str(one.folder)]) for one in chosen], 2)
@@ -73,7 +78,7 @@ def _list(folders: list[str], args: argparse.Namespace) -> None:
     shown = runs_table.table(chosen, changed, console.limit())
     print("\n".join(shown.lines), end="\n" if shown.lines else "")
     if not args.quiet:
-        ledger.tell_of_table(len(chosen), len(found), shown.left_out)
+        ledger.tell_of_table(folders, len(chosen), len(found), shown.left_out)
 
 
 def _diff(names: list[str], args: argparse.Namespace) -> None:
@@ -108,6 +113,6 @@ def _rm(names: list[str], args: argparse.Namespace) -> None:
 
     if not names:
         raise UsageError("rm takes the names of runs", hint="palitune runs rm NAME ...")
-    freed = removal.remove(names, yes=args.yes)
-    if not args.quiet:
-        console.note(f"freed {freed:,} bytes")
+    removed = removal.remove(names, yes=args.yes)
+    for one in () if args.quiet else removed:
+        console.note(f"removed {one.names}: {one.size:,} bytes")

@@ -58,8 +58,9 @@ def advise(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int = 0) 
     again = None if same or kind in ("flat", "never fell") else restarted(rows, facts, winner)
     found = (of_curve, same, again) if kind == "still falling" else (same, of_curve, again)
     wide = None if same or poor else wide_interval(facts)
+    worse = None if same else worse_together(facts)
     lifted = None if kind in ("flat", "still falling") else own_thresholds(facts)
-    return [one for one in (*found, lifted, poor, wide) if one is not None][:MOST]
+    return [one for one in (*found, worse, lifted, poor, wide) if one is not None][:MOST]
 
 
 def _of_curve(curve: Curve, facts: Facts) -> Advice | None:
@@ -135,6 +136,19 @@ def restarted(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int) -
     )
     rate = facts.learning_rate / 2 ** max(1, count - 1)  # that of the attempt that was kept, or below it
     return Advice("restarted", text, {"learning_rate": float(f"{rate:.2g}")})
+
+
+def worse_together(facts: Facts) -> Advice | None:
+    """Whether what several trials have become is worse than the best of them."""
+    one = facts.together
+    if one is None or one.loss < max(RISE * one.best, one.best + RISE_AT_LEAST):
+        return None
+    text = Sentence(
+        "--combine %(how)s of %(trials)d trials has a validation loss of %(loss).3g, and the best of them alone has "
+        "%(best).3g",
+        **one._asdict(),
+    )
+    return Advice("worse together", text, {"combine": "best" if one.how == "ensemble" else "ensemble"})
 
 
 def ended_early(curve: Curve, facts: Facts) -> Advice | None:

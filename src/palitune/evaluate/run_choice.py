@@ -64,8 +64,8 @@ class Choice(NamedTuple):
 def candidates(runs: Sequence[PastRun], by: str, data: str | None = None) -> tuple[list[PastRun], int]:
     """The runs that can be compared, and how many cannot because they were evaluated on other records.
 
-    Those are finished ones whose checkpoint is there, with a figure on records that they have not learned from: the
-    same records as the latest of them, or as `data` says.
+    Those are finished ones whose checkpoint is there (all, where there is none), with a figure on records that they
+    have not learned from: the same records as the latest of them, or as `data` says.
 
     Args:
       data: a data set as it was named when it was learned from, a file of records, or the beginning of its hash.
@@ -76,8 +76,8 @@ def candidates(runs: Sequence[PastRun], by: str, data: str | None = None) -> tup
     """
     if by not in FIGURES:
         raise UsageError(f"--by {by}: there is no such figure", hint=f"There are {', '.join(FIGURES)}")
-    able = [run for run in runs if run.state == FINISHED and run.has_checkpoint and run.has_validation]
-    able = [run for run in able if run.value(by) is not None]
+    able = [run for run in runs if run.state == FINISHED and run.has_validation and run.value(by) is not None]
+    able = [run for run in able if run.has_checkpoint] or able  # candidates of a loop have left their answers alone
     if not able:
         what = f"no finished run here has its {FIGURES[by]} on validation records"
         raise MissingInputError(what, hint="palitune runs shows what there is")

@@ -38,6 +38,21 @@ class Answered(NamedTuple):
         return sum(self.labels.values())
 
 
+class Together(NamedTuple):
+    """What several trials have become.
+
+    Attributes:
+      how: the value of the setting `combine`.
+      trials: how many are part of it, or have taught it.
+      loss: its validation loss; `best` is the lowest one of these trials.
+    """
+
+    how: str
+    trials: int
+    loss: float
+    best: float
+
+
 class Facts(NamedTuple):
     """What the rows of a run do not tell.
 
@@ -50,6 +65,7 @@ class Facts(NamedTuple):
       has_validation: whether the run was evaluated on other examples than it learned from.
       validation: answers of what was kept to them, for each target; of free text there are none.
       has_images: whether each training example has an image.
+      together: of a run of several trials what they have become, where that is no single one of them.
     """
 
     examples: int
@@ -61,6 +77,7 @@ class Facts(NamedTuple):
     has_validation: bool = True
     validation: Sequence[Answered] = ()
     has_images: bool = True
+    together: Together | None = None
 
     @property
     def epochs(self) -> float:

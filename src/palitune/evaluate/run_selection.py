@@ -40,12 +40,11 @@ def facts_of(run: PastRun) -> dict[str, object]:
     }
 
 
-def chosen(runs: Sequence[PastRun], conditions: Sequence[str], most: int | None = None) -> list[PastRun]:
-    """The runs for which every condition holds, of these the latest ones.
+def chosen(runs: Sequence[PastRun], conditions: Sequence[str]) -> list[PastRun]:
+    """The runs for which every condition holds.
 
     Args:
       conditions: each is `NAME=PATTERN`; * and ? in the pattern stand for any characters and for one.
-      most: how many of them.
 
     Raises:
       UsageError: a condition is none, or no run has anything of that name.
@@ -60,8 +59,7 @@ def chosen(runs: Sequence[PastRun], conditions: Sequence[str], most: int | None 
             raise UsageError(f"--where {condition!r} is no NAME=PATTERN", hint=f"For example {hint}")
         _require_known("--where", name, facts)
         kept = [place for place in kept if _holds(facts[place].get(name), pattern)]
-    found = [runs[place] for place in kept]
-    return found if most is None else sorted(found, key=lambda one: one.began)[-most:]
+    return [runs[place] for place in kept]
 
 
 def _holds(value: object, pattern: str) -> bool:
@@ -73,12 +71,18 @@ def _holds(value: object, pattern: str) -> bool:
     return fnmatch.fnmatchcase(shown(value).lower(), pattern.lower())
 
 
-def ordered(runs: Sequence[PastRun], name: str | None, reverse: bool = False) -> list[PastRun]:
+def ordered(runs: Sequence[PastRun], name: str | None, reverse: bool = False, most: int | None = None) -> list[PastRun]:
     """Runs by something of theirs, or by date; those that have none of it come last, whichever way round.
+
+    Args:
+      name: of what they are ordered by; None is the date.
+      most: only so many, the first ones; without a name the latest ones.
 
     Raises:
       UsageError: no run has anything of that name.
     """
+    if name is None and most is not None:
+        runs = sorted(runs, key=lambda one: one.began)[-most:]
     wanted = (name or "date").replace("-", "_")
     facts = {str(run.folder): facts_of(run) for run in runs}
     _require_known("--sort", wanted, list(facts.values()))
@@ -90,7 +94,7 @@ def ordered(runs: Sequence[PastRun], name: str | None, reverse: bool = False) ->
 
     is_known = [wanted == "date" or facts[str(run.folder)].get(wanted) is not None for run in runs]
     known, rest = ([run for run, one in zip(runs, is_known, strict=True) if one == which] for which in (True, False))
-    return [*sorted(known, key=key, reverse=reverse), *rest]
+    return [*sorted(known, key=key, reverse=reverse), *rest][:most]
 
 
 def _require_known(option: str, name: str, facts: Sequence[Mapping[str, object]]) -> None:

@@ -226,11 +226,12 @@ def check(checkpoint: Stored, sizes: ModelSpec, path: Path) -> None:
             raise BadDataError(what, where=str(path))
 
 
-def require_single(checkpoint: Stored, what: str) -> None:
-    """Raises UsageError if a checkpoint is an ensemble; `what` takes one model."""
+def require_single(checkpoint: Stored, what: str, instead: str | None = None) -> None:
+    """Raises UsageError if a checkpoint is an ensemble; `what` takes one model, and `instead` is what to type."""
     if (count := ensemble.size(checkpoint.leaves())) > 1:
         hint = "palitune learn --combine distil makes one model of several, and --combine best keeps one of them"
-        raise UsageError(f"{what} takes one model, and {checkpoint.path} is an ensemble of {count}", hint=hint)
+        said = f"{what} takes one model, and {checkpoint.path} is an ensemble of {count}"
+        raise UsageError(said, hint=instead or hint)
 
 
 def files_of(checkpoint: Stored) -> list[Path]:

@@ -1,6 +1,7 @@
 """One loop: data checked, baselines, prompts, a search, a last run, a threshold, and what it all comes to."""
 
 import contextlib
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from palitune.iterate.search import PASSED_OVER, Search
 from palitune.iterate.steps import LAST, READING, Steps, read_answers
 from palitune.run.folder import RunFolder
 from palitune.sentence import Sentence
+from palitune.storage import files
 
 MOST_PROMPTS = 3  # of a file, that are tried on folds
 MOST_UNSURE = 20  # records that are named to be labelled next
@@ -84,10 +86,16 @@ class Loop:
             records_of.write(self.records)
         file = self.records.file
         words = ["lint", file, *self.steps.reading(), *self.steps.typed("model", "tokenizer", "prompt")]
-        step = self.steps.take("lint", Sentence("the data checked"), words, may_fail=REFUSED)
+        step = self.steps.take("lint", Sentence("the data checked"), words, may_fail=REFUSED, is_needed=True)
         if step.code:
-            hint = f"{self.steps.output('lint')} names them. Mend the data, then start over with --overwrite"
-            raise BadDataError(f"the data have faults: {step.facts['error']}", where=file, hint=hint)
+            hint = f"{self.steps.output('lint')} names all. Mend the data, then start over with --overwrite"
+            raise BadDataError(f"the data have faults: {self._fault() or step.facts['error']}", where=file, hint=hint)
+
+    def _fault(self) -> str:
+        """The first error that lint has printed; empty where there is none."""
+        text = files.read(self.folder.path / "lint.out", loop_folder.MOST).decode("utf-8", "replace")
+        found = itertools.dropwhile(lambda line: not line.startswith("error:"), text.splitlines())
+        return next((line.strip() for line in found if line.startswith(" ")), "")
 
     def _baselines(self) -> None:
         """Answers without any learning: the base's own, a linear probe's where there are images, other questions."""

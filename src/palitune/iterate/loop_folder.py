@@ -21,7 +21,6 @@ from palitune.errors import BadDataError, MissingInputError, OutputExistsError, 
 from palitune.sentence import recalled
 from palitune.storage import atomic_files, files, locks
 
-ENDING = ".iterate"
 MOST = 64 << 20  # bytes of the steps
 MOST_CANDIDATES = 100_000
 TRY = "try-"
@@ -65,7 +64,7 @@ class LoopFolder:
     def __init__(self, target: Path) -> None:
         """`target` is the checkpoint that the loop makes."""
         self.target = target
-        self.path = target.with_suffix(ENDING)
+        self.path = beside.loop_of(target)
         self.file = self.path / "steps.jsonl"
         self.config = self.path / "config.json"
         self.page = self.path / "report.html"

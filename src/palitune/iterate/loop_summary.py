@@ -1,5 +1,6 @@
 """What the page about a loop shows, of the steps that were taken."""
 
+import itertools
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from palitune.iterate import halving
 from palitune.iterate.halving import RECIPE, Try
 from palitune.iterate.loop import TEST, UNSURE, ZERO_SHOT, Loop
 from palitune.iterate.loop_folder import typed
-from palitune.iterate.search import Search, key_of
+from palitune.iterate.search import BESIDE, Search, key_of
 from palitune.iterate.steps import LAST, Steps, read_answers
 from palitune.run.folder import RunFolder
 from palitune.sentence import Sentence
@@ -96,7 +97,7 @@ def _recipe(loop: Loop) -> str:
     search = loop.search
     chosen = search.chosen()
     if search.count == 1:
-        return Sentence("Nothing but the recipe was tried: there was no time for more.")
+        return _nothing_else(loop)
     if chosen == RECIPE:
         return Sentence(
             "The recipe stays: none of %(count)d other settings was better by more than a standard error.",
@@ -118,6 +119,27 @@ def _recipe(loop: Loop) -> str:
         "right that the recipe has wrong, and %(lost)d the other way (p = %(p)s).",
         **told,
     )
+
+
+def _nothing_else(loop: Loop) -> str:
+    """Why there was no search."""
+    config, seconds = loop.config, loop.folder.seconds
+    if config.runs is not None and halving.most(config.runs - BESIDE) == 1:
+        least = next(runs for runs in itertools.count(config.runs) if halving.most(runs - BESIDE) > 1)
+        return Sentence(
+            "Nothing but the recipe was tried: --runs %(runs)d leaves nothing for other settings, --runs %(least)d "
+            "does.",
+            runs=config.runs,
+            least=least,
+        )
+    if config.seconds is not None and seconds > config.seconds:
+        return Sentence(
+            "Nothing but the recipe was tried: it and the last run took %(minutes).1f minutes, and %(asked).1f were "
+            "asked for.",
+            minutes=seconds / 60,
+            asked=config.seconds / 60,
+        )
+    return Sentence("Nothing but the recipe was tried: there was no time for more.")
 
 
 def _test(steps: Steps) -> tuple[str, Figure, int] | None:

@@ -14,6 +14,7 @@ from palitune.iterate.steps import Steps
 from palitune.sentence import Sentence
 
 RESERVE = 1.15  # of the time that the last steps are expected to take
+BESIDE = 2  # runs behind the search: the last one, and the recipe beside it
 SAMPLE = 8  # candidates whose work tells what one costs
 PASSED_OVER = (DivergedError.exit_code, errors.ConfigurationError.exit_code)  # of a candidate, which is then out
 
@@ -39,6 +40,11 @@ class Search:
             some = "1 candidate, the recipe" if self.count == 1 else f"{self.count} candidates"
             what = f"{some}; up to {runs} runs in {rounds} rounds"
             self.steps.note(f"{what}, each in {self.config.folds} folds")
+            if self.config.seconds is not None and self.folder.seconds + self._last_seconds() > self.config.seconds:
+                took, left = self._recipe_seconds, self._last_seconds()
+                self.steps.note(
+                    f"the time is short: the recipe took {took:.0f} s, the last run will take about {left:.0f}"
+                )
         while CUT not in self.folder.events:
             following = halving.following(self.count, self.losses)
             if following is None:
@@ -63,7 +69,7 @@ class Search:
         """How many candidates there is time for."""
         if self.listed is not None:
             return 1 + len(self.listed)
-        allowed = math.inf if self.config.runs is None else self.config.runs - 2
+        allowed = math.inf if self.config.runs is None else self.config.runs - BESIDE
         if (seconds := self.config.seconds) is not None:
             work = [candidates.work_of(self.space.config, self.changes(number)) for number in range(1, SAMPLE + 1)]
             left = seconds - self.folder.seconds - self._last_seconds()

@@ -82,6 +82,7 @@ class Steps:
         *,
         done: list[str] | None = None,
         may_fail: Sequence[int] = (),
+        is_needed: bool = False,
     ) -> Step:
         """A step, which is taken if it was not yet.
 
@@ -89,7 +90,8 @@ class Steps:
           words: the command that a person types, behind `palitune`.
           facts: tells what has come of it.
           done: the command that is run, where a person would type another.
-          may_fail: exit codes that the loop goes on after.
+          may_fail: exit codes that are no error here: the loop goes on, or whoever takes the step says what is wrong.
+          is_needed: the loop does not go on without it, and nothing is said here of its failure.
 
         Raises:
           PalituneError: it has ended with another one.
@@ -107,7 +109,9 @@ class Steps:
             raise _failed(ended, typed, self.again)
         told = {"error": ended.error} if ended.code else facts()
         self.folder.write(Step(key, title, typed, ended.seconds, ended.code, told).as_row())
-        self.note(f"step {number}, {ended.seconds:.0f} s: {title if not self.bar.disable else 'done'}{_worth(told)}")
+        if not (ended.code and is_needed):
+            done_now = title if not self.bar.disable else "done"
+            self.note(f"step {number}, {ended.seconds:.0f} s: {done_now}{_worth(told)}")
         return self.folder.steps[key]
 
     def learn(
@@ -204,7 +208,7 @@ def _worth(told: Mapping[str, Any]) -> str:
         return f" (left out: {told['error']})"
     if "right" not in told:
         return ""
-    return f": loss {told['loss']:.4f}, accuracy {told['right'] / told['total']:.4f}"
+    return f": log loss {told['loss']:.4f}, accuracy {told['right'] / told['total']:.4f}"
 
 
 def _failed(ended: command.Ended, typed: str, again: str) -> PalituneError:

@@ -29,11 +29,13 @@ class Combined(NamedTuple):
       weights: everything that differs from the base.
       trials: the numbers of the trials that are part of it, or have taught it, from 0.
       how: as the setting `combine` has it; one trial alone is the best.
+      result: what it is worth on the validation set; None of a single trial, of a student, and of folds.
     """
 
     weights: Weights
     trials: tuple[int, ...]
     how: str = BEST
+    result: TrialResult | None = None
 
 
 def ranked(results: Sequence[TrialResult]) -> list[int]:

@@ -4,6 +4,7 @@ import dataclasses
 
 from palitune.checkpoint import delta, manifest
 from palitune.config.run_config import BEST, DISTIL, ENSEMBLE
+from palitune.evaluate.report.result_block import TrialResult
 from palitune.models import ensemble, lora
 from palitune.models.arrays import AnyArray, Weights
 from palitune.run import combination
@@ -24,17 +25,21 @@ def combined(trainer: Trainer) -> Combined:
     how, best = queue.trials.how, progress.results[progress.winner]
     config = queue.configured(Trial(best.seed, dict(best.changes)))
 
-    def score(weights: Weights) -> float:
+    def worth(weights: Weights) -> TrialResult:
         found = queue.setups.evaluator(trainer.all_params(weights))
-        return found_score(config.select, found.loss, queue.setups.measure(found))
+        ratios = queue.setups.measure(found)
+        score = found_score(config.select, found.loss, ratios)
+        return TrialResult(config.seed, {}, 0, score=score, loss=found.loss, ratios=ratios)
 
     if how == BEST:
         return Combined(learned[progress.winner], (progress.winner,))
     if progress.winner in queue.candidates:
         numbers = queue.members(progress.results)
         how = ENSEMBLE if how == DISTIL else how  # the student diverged
-        found = combination.combine(how, numbers, learned, score)
+        found = combination.combine(how, numbers, learned, lambda weights: worth(weights).score)
         of = found.trials
+        if len(of) > 1 and queue.folds is None:
+            found = found._replace(result=worth(found.weights))
     else:
         of = tuple(queue.members(progress.results))
         found = Combined(learned[progress.winner], (progress.winner,))

@@ -22,6 +22,7 @@ TRIAL = re.compile(r"trial-\d+\.npz")
 HALF_A_TRIAL = re.compile(r"\.trial-\d+\.npz\.[a-z0-9_]{8}")  # as `atomic_files.leftovers` has it
 UNTRAINED = "zero trained"  # what result blocks from before learning are called
 EVALUATED = "evaluated"  # an event of a run's metrics: the figures of a set
+COMBINED = "combined"  # an event of a run: what several trials together are worth
 OUT_OF_FOLD = "out_of_fold"  # an event of a run in folds: the figures of all its records
 
 

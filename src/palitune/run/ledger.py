@@ -52,10 +52,11 @@ def tell(left_out: Iterable[PalituneError]) -> None:
             console.note(f"left out: {printable(kind)}: {count - NAMED} more")
 
 
-def tell_of_table(shown: int, found: int, left_out: Sequence[str]) -> None:
-    """Says on stderr what a table of runs does not show."""
+def tell_of_table(folders: Sequence[str], shown: int, found: int, left_out: Sequence[str]) -> None:
+    """Says on stderr what a table of the runs of some folders does not show."""
     if not found:
-        console.note(f"no runs here: {console.command('learn')} -w NAME makes one")
+        place = f"no runs in {', '.join(folders) or home.checkpoints()}"
+        console.note(f"{place}: {console.command('learn')} -w NAME makes one")
     elif shown < found:
         console.note(f"{shown} of {found} runs")
     if left_out:

@@ -24,7 +24,7 @@ from palitune.evaluate import label_table, metrics, several_labels, threshold
 from palitune.evaluate.advice import MOST, SEEN, Advice, advise
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.label_table import YES
-from palitune.evaluate.run_facts import Answered, Facts, Lift
+from palitune.evaluate.run_facts import Answered, Facts, Lift, Together
 from palitune.evaluate.threshold import Goal
 from palitune.labels import plain
 from palitune.method import METHODS
@@ -34,8 +34,8 @@ from palitune.storage import files
 
 LONGEST = 2_000  # characters that are shown of what a file tells
 OF_TRIALS = ("repeat", "sweep", "search", "together", "combine", "unlabelled")
-# What a next run does not take over: where it goes, how this one was begun, and that it was several.
-LEFT_OUT = ("write", "overwrite", "resume", "save_every", "source", "recipe", "quiet", *OF_TRIALS)
+# What a next run does not take over: where it goes, and how this one was begun.
+LEFT_OUT = ("write", "overwrite", "resume", "save_every", "source", "recipe", "quiet")
 
 
 class Told(NamedTuple):
@@ -56,7 +56,11 @@ class Told(NamedTuple):
 
 
 def facts_of(
-    config: TrainingConfig, train: Sequence[Example], answers: Sequence[Prediction], is_validation: bool
+    config: TrainingConfig,
+    train: Sequence[Example],
+    answers: Sequence[Prediction],
+    is_validation: bool,
+    together: Together | None = None,
 ) -> Facts:
     """What advice needs to know of a run beside its metrics.
 
@@ -64,6 +68,7 @@ def facts_of(
       config: of the trial that was kept.
       answers: of what was kept to the set that the run was evaluated on; of free text none.
       is_validation: whether that is another set than the training set.
+      together: what several trials have become.
     """
     classes: dict[str, collections.Counter[str]] = {}
     for target in (target for example in train for target in example.targets if target.answer):
@@ -79,6 +84,7 @@ def facts_of(
         has_validation=is_validation,
         validation=_answered(answers) if is_validation else (),
         has_images=all(example.images for example in train),
+        together=together,
     )
 
 
@@ -131,7 +137,8 @@ def command_of(advice: Advice, config: RunConfig, program: str, examples: int) -
         changes["examples"] = epochs * examples
     if "examples" in changes or "epochs" in changes:
         changes.setdefault("examples" if "epochs" in changes else "epochs", None)
-    wanted = {name: value for name, value in config.options().items() if name not in LEFT_OUT} | changes
+    left_out = LEFT_OUT if "combine" in changes else (*LEFT_OUT, *OF_TRIALS)
+    wanted = {name: value for name, value in config.options().items() if name not in left_out} | changes
     wanted["data"] = config.data
     if config.write is not None:
         wanted["write"] = _free_name(config.write)
@@ -195,7 +202,7 @@ def _free_name(name: str) -> str:
 
 
 def of_run(
-    rows: Sequence[Mapping[str, object]], facts: Facts, config: RunConfig, program: str, winner: int
+    rows: Sequence[Mapping[str, object]], facts: Facts, config: RunConfig, program: str, winner: int, whole: RunConfig
 ) -> list[Told]:
     """What there is to say of a run, each with a command; nothing whose command would change nothing.
 
@@ -203,9 +210,10 @@ def of_run(
       rows: of the run's metrics.
       config, program: as in `command_of`.
       winner: the trial that was kept, from 0.
+      whole: what was asked for, of all trials.
     """
     return [
-        Told(one.text, command_of(one, config, program, facts.examples))
+        Told(one.text, command_of(one, whole if "combine" in one.changes else config, program, facts.examples))
         for one in advise(rows, facts, winner)
         if (config.write is not None or one.check != "threshold")  # there is a model to store it with
         and (not one.changes or any(getattr(config, name) != value for name, value in one.changes.items()))

@@ -179,7 +179,7 @@ def _of_checkpoint(typed: str, kept: ModelSettings) -> Sizes:
     checkpoint = opening.load(path, workspace.checkpoint_to_read)
     spec = spec_of(checkpoint, path)
     check(checkpoint, spec, path)
-    require_single(checkpoint, "plan")
+    require_single(checkpoint, "plan", "Name its base, with --ensemble N for the memory that the answers of N take")
     stored = {key: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for key, leaf in checkpoint.leaves().items()}
     return Sizes(str(path), spec, stored, quantization_of(path, kept))
 

@@ -1,4 +1,4 @@
-"""Runs removed: a checkpoint with everything that belongs to it, unless something else needs it."""
+"""Runs removed: a checkpoint with everything that belongs to it, its loop too, unless something else needs it."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from palitune import home
 from palitune.checkpoint import beside, manifest
 from palitune.errors import (
     BadDataError,
+    MissingInputError,
     OutputExistsError,
     PalituneError,
     StorageError,
@@ -30,17 +31,25 @@ class Doomed(NamedTuple):
 
     Attributes:
       files: the checkpoint and what lies beside it, as far as it is there.
+      loop: the folder of the loop that made it; None where none did.
       size: bytes of all of it.
     """
 
     name: str
     folder: RunFolder
     files: list[Path]
+    loop: Path | None
     size: int
 
+    @property
+    def names(self) -> str:
+        """Everything that goes, for a person."""
+        folders = [self.folder.path, *([self.loop] if self.loop else [])]
+        return ", ".join(path.name for path in (*self.files, *folders))
 
-def remove(names: Sequence[str], *, yes: bool = False) -> int:
-    """Removes runs, once somebody has said so on the terminal, and returns how many bytes were freed.
+
+def remove(names: Sequence[str], *, yes: bool = False) -> list[Doomed]:
+    """Removes runs, once somebody has said so on the terminal, and returns those that were removed.
 
     Args:
       yes: do not ask.
@@ -55,29 +64,47 @@ def remove(names: Sequence[str], *, yes: bool = False) -> int:
     doomed = [find(name) for name in dict.fromkeys(names)]
     _require_unused(doomed)
     if not yes and not _agreed(doomed):
-        return 0
-    return sum(map(_remove, doomed))
+        return []
+    for one in doomed:
+        _remove(one)
+    return doomed
 
 
 def find(name: str) -> Doomed:
     """What belongs to a run. Raises as `remove`."""
-    path = ledger.folder_of(name)
+    path = _folder_of(name)
     folder = RunFolder(path.with_suffix(".npz"))
     belongs = [folder.target, beside.manifest_of(folder.target), beside.threshold_of(folder.target)]
     there = [one for one in belongs if os.path.lexists(one)]
-    for one in (path, *there):
+    loop = beside.loop_of(folder.target)
+    loops = [loop] if os.path.lexists(loop) else []
+    for one in (path, *loops, *there):
         if one.is_symlink():
             raise UsageError(f"{one} is a link, and nothing is removed through links", hint="Remove it by hand (rm)")
     for one in there:
         if not stat.S_ISREG(one.lstat().st_mode):
             raise UsageError(f"{one} is no file", hint="Remove it by hand")
-    if not folder.config.is_file():
+    if not folder.config.is_file() and (path.exists() or not loops):
         what = "this is no run: it has no config.json"
         raise BadDataError(what, where=str(path), hint="Remove it by hand if it is yours")
-    if holder := locks.holder(folder.lock):
-        raise OutputExistsError(f"this run is at work: {holder}", where=str(path), hint="Wait for it, or stop it")
-    inside = (Path(parent) / one for parent, _, names in os.walk(path) for one in names)
-    return Doomed(ledger.name_of(path), folder, there, sum(map(_freed, [*there, *inside])))
+    for lock in (folder.lock, *(one / folder.lock.name for one in loops)):
+        if holder := locks.holder(lock):
+            what = f"this {'run' if lock == folder.lock else 'loop'} is at work: {holder}"
+            raise OutputExistsError(what, where=str(lock.parent), hint="Wait for it, or stop it")
+    whole = [Path(parent) / one for top in (path, *loops) for parent, _, names in os.walk(top) for one in names]
+    return Doomed(ledger.name_of(path), folder, there, next(iter(loops), None), sum(map(_freed, [*there, *whole])))
+
+
+def _folder_of(name: str) -> Path:
+    """The folder of the run of a name, or where it was if only its loop is left. Raises MissingInputError."""
+    stem = name.rstrip("/").removesuffix(beside.LOOP)
+    try:
+        return ledger.folder_of(stem)
+    except MissingInputError:
+        for place in home.candidates(stem) if stem else ():
+            if beside.loop_of(place).is_dir():
+                return beside.run_of(place)
+        raise
 
 
 def _freed(path: Path) -> int:
@@ -115,23 +142,22 @@ def _agreed(doomed: Sequence[Doomed]) -> bool:
     if sys.stdin is None or not sys.stdin.isatty():
         raise UsageError("nothing is removed unasked, and this is no terminal", hint="--yes removes without asking")
     for one in doomed:
-        what = ", ".join([*(path.name for path in one.files), one.folder.path.name])
-        print(printable(f"{one.name}: {what} ({size(one.size)})"), file=sys.stderr)
+        print(printable(f"{one.name}: {one.names} ({size(one.size)})"), file=sys.stderr)
     runs = "this run" if len(doomed) == 1 else f"these {len(doomed)} runs"
     print(f"remove {runs}? y/N ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
-def _remove(one: Doomed) -> int:
+def _remove(one: Doomed) -> None:
     """Removes a run while nobody else can be at work on it. Raises OutputExistsError, StorageError."""
     folder = one.folder
     with folder.held():
         try:
             for path in one.files:
                 path.unlink(missing_ok=True)
-            shutil.rmtree(folder.path)
+            for path in (*([one.loop] if one.loop else []), folder.path):  # what names the rest goes last
+                shutil.rmtree(path)
         except OSError as error:
             what = f"cannot be removed: {files.reason_of(error)}"
             raise StorageError(what, where=str(error.filename or folder.path)) from None
     atomic_files.sync_folder(folder.path.parent)
-    return one.size

@@ -14,13 +14,13 @@ from palitune.evaluate.past_run import FAILED, FINISHED, RUNNING, STOPPED, DataF
 from palitune.evaluate.report import result_block
 from palitune.run import cost, evaluation_log
 from palitune.run.evaluation_log import count, number
-from palitune.run.folder import EVALUATED, MOST, OUT_OF_FOLD, UNTRAINED, RunFolder, read_config
+from palitune.run.folder import COMBINED, EVALUATED, MOST, OUT_OF_FOLD, UNTRAINED, RunFolder, read_config
 from palitune.sentence import Sentence
 from palitune.storage import files, locks
 
 ENOUGH, ALL = 64 << 10, 16 << 20  # bytes of the metrics that are read, and where more are needed
 BEST, BLOCK = b'"best": true', f'"event": "{EVALUATED}"'.encode()  # of lines of the metrics
-FOLDS = f'"event": "{OUT_OF_FOLD}"'.encode()
+FOLDS, TOGETHER = (f'"event": "{name}"'.encode() for name in (OUT_OF_FOLD, COMBINED))
 MOST_BLOCKS = 8 << 20  # bytes of the result blocks
 # Settings that say where files are and how fast it goes, and not what is learned; and those with a name of their own.
 LEFT_OUT = ("allow_download", "allow_outside", "features", "allocator", "images", "max_pixels")
@@ -39,6 +39,7 @@ class Told(NamedTuple):
       best: the row of the evaluation whose weights were kept.
       evaluated: rows with the figures of a set, by whether they are from before learning.
       out_of_fold: the row of what the folds of a run came to.
+      combined: the row of what several trials are worth together.
     """
 
     event: str = ""
@@ -47,6 +48,7 @@ class Told(NamedTuple):
     best: Mapping[str, object] = {}
     evaluated: Mapping[bool, Mapping[str, object]] = {}
     out_of_fold: Mapping[str, object] = {}
+    combined: Mapping[str, object] = {}
 
 
 def read(folder: Path, name: str) -> PastRun:
@@ -71,6 +73,8 @@ def read(folder: Path, name: str) -> PastRun:
     own = {key: value for key, value in options.items() if key not in content["config"] and key not in LEFT_OUT}
     settings = {key: value for key, value in own.items() if value not in (None, False, "", [])}
     settings |= {**content["config"], **end.settings}
+    if end.combined and "seed" in content["config"]:  # it has no seed of its own
+        settings["seed"] = content["config"]["seed"]
     return PastRun(
         name=name,
         folder=folder,
@@ -163,8 +167,8 @@ def _of_rows(first: bytes, last: bytes) -> Told:
     best = next((row for row in kept if row and (event != FINISHED or row.get("trial") == winner + 1)), {})
     figures = [_row(line) for part in (last, first) for line in _lines_with(part, BLOCK)]
     evaluated = {row.get("label") == UNTRAINED: row for row in reversed(figures) if row}
-    folds = next(filter(None, map(_row, _lines_with(last, FOLDS))), {})
-    return Told(event, winner, settings if isinstance(settings, dict) else {}, best, evaluated, folds)
+    folds, together = (next(filter(None, map(_row, _lines_with(last, mark))), {}) for mark in (FOLDS, TOGETHER))
+    return Told(event, winner, settings if isinstance(settings, dict) else {}, best, evaluated, folds, together)
 
 
 def _lines_with(content: bytes, mark: bytes) -> Iterator[bytes]:
@@ -194,7 +198,8 @@ def _worth(where: RunFolder, told: Told, name: str, is_in_folds: bool) -> tuple[
             one = told_worth._replace(figures={**told_worth.figures, **one.figures}, block=one.block)
         found[is_before] = one
     # The loss of what was learned from all records in the end is that of records that it has learned from.
-    loss = _number(told.out_of_fold.get("loss") if is_in_folds else told.best.get("valid_loss"))
+    of_trial = told.out_of_fold if is_in_folds else told.best
+    loss = _number(told.combined["loss"] if "loss" in told.combined else of_trial.get("valid_loss"))
     if loss is not None:
         after = found[False]
         found[False] = after._replace(figures={**after.figures, "loss": Figure(loss)})

@@ -1,8 +1,10 @@
 """What comes of a run at its end: the result of its trials, evaluated and saved, and what there is to say of it."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from palitune.confidence_interval import wilson_interval
 from palitune.config.run_config import RunConfig
@@ -10,10 +12,11 @@ from palitune.data.prediction import Prediction
 from palitune.evaluate.class_counts import Counts
 from palitune.evaluate.confusion import is_right
 from palitune.evaluate.report.result_block import TrialResult, trial_table
+from palitune.evaluate.run_facts import Together
 from palitune.run import combined_trials, next_run, validation_answers
 from palitune.run.combination import Combined
 from palitune.run.evaluation import SetEvaluator, counted
-from palitune.run.folder import OUT_OF_FOLD
+from palitune.run.folder import COMBINED, OUT_OF_FOLD
 from palitune.run.next_run import Told
 from palitune.run.preparation import Preparation
 from palitune.run.run_log import RunLog
@@ -56,7 +59,7 @@ def finished(
     if not run.queue.is_alone:
         _tell(run, log, evaluator, trainer, found)
     log.draw(progress.winner)
-    advice = _advice(run, log, evaluator, trainer, program)
+    advice = _advice(run, log, evaluator, trainer, program, found)
     if folder is not None and evaluator.last:
         validation_answers.write(folder, list(evaluator.last.values())[-1])
     trainer.finish("finished", **_kept_settings(run, trainer))
@@ -78,9 +81,16 @@ def finished(
 def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, found: Combined) -> None:
     """Prints how the trials ended, what they were combined to, and the result blocks of that."""
     progress, queue = trainer.progress, run.queue
-    log.block(trial_table(progress.results, progress.winner, run.config.select))
+    trials, others = queue.told(progress.results)
+    if found.result is not None:
+        others[found.how] = found.result
+    best = f"best by {run.config.select}: {queue.best(trials)}" if queue.best(trials) else ""
+    log.block(trial_table(trials, best, others))
     if len(found.trials) > 1:
         log.note(f"{found.how} of trials {', '.join(str(number + 1) for number in sorted(found.trials))}")
+    if found.result is not None:
+        members = [number + 1 for number in sorted(found.trials)]
+        log.event(COMBINED, how=found.how, trials=members, loss=found.result.loss, **found.result.ratios)
     if queue.folds is None:
         evaluator(trainer.all_params(found.weights), f"{loop.PASSES[run.config.second_pass]} trained")
         return
@@ -92,11 +102,31 @@ def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Train
     evaluator.tell(said.predictions, OUT_OF_FOLD.replace("_", " "))
     right, total = _right(said.predictions)
     low, high = wilson_interval(right, total)
-    log.event(OUT_OF_FOLD, step=said.step, loss=said.loss, right=right, total=total, low=low, high=high)
+    held_out = _held_out_loss(queue.held_out(progress.results), said.step, log.metrics.rows)
+    counts = {"right": right, "total": total, "low": low, "high": high}
+    log.event(OUT_OF_FOLD, step=said.step, loss=said.loss, valid_loss=held_out, **counts)
     log.note(
         f"out of fold: accuracy {right / total:.4f} ({right} of {total}), 95 % interval {low:.3f} to {high:.3f}, each "
         f"answer by a model that has not learned from the record, after {said.step} steps"
     )
+
+
+def _held_out_loss(sizes: Mapping[int, int], step: int, rows: Sequence[Mapping[str, object]]) -> float | None:
+    """The mean validation loss of all records as the steps of a run tell it, which is of tokens and not of answers.
+
+    Args:
+      sizes: of each fold how many records were held out, by the number of its training from 0.
+    """
+    found = {
+        number: row["valid_loss"]
+        for row in rows  # of several attempts and passes the last
+        if row.get("step") == step and "valid_loss" in row and "event" not in row
+        if isinstance(number := row.get("trial"), int) and number - 1 in sizes
+    }
+    losses = [found.get(number + 1) for number in sizes]
+    if not all(isinstance(loss, float) for loss in losses):
+        return None
+    return float(np.average(np.array(losses, float), weights=list(sizes.values())))
 
 
 def _kept_settings(run: Preparation, trainer: Trainer) -> dict[str, object]:
@@ -109,13 +139,23 @@ def _kept_settings(run: Preparation, trainer: Trainer) -> dict[str, object]:
     return {"settings": {name: own.get(name) for name in names if own.get(name) != first.get(name)}}
 
 
+def _together(found: Combined, results: Sequence[TrialResult], winner: int) -> Together | None:
+    """What several trials have become beside the best of them; None of a single trial."""
+    if len(found.trials) < 2:
+        return None
+    loss = results[winner].loss if found.result is None else found.result.loss  # of a student its own
+    return Together(found.how, len(found.trials), loss, min(results[one].loss for one in found.trials))
+
+
 def _right(predictions: Sequence[Prediction]) -> tuple[int, int]:
     """How many of the predictions whose right answer is known are right, and how many there are."""
     known = [one for one in predictions if one.target.answer is not None]
     return sum(is_right(one.text, one.target.answer or "") for one in known), len(known)
 
 
-def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str) -> list[Told]:
+def _advice(
+    run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Trainer, program: str, found: Combined
+) -> list[Told]:
     """What the metrics say of the run, printed and written down."""
     progress = trainer.progress
     assert progress.winner is not None
@@ -124,10 +164,10 @@ def _advice(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Tra
     asked = run.configured.config
     answers = list(evaluator.last.values())[-1] if run.config.labels and evaluator.last else []
     is_validation = run.queue.folds is not None or len(run.sets) > 1
-    facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, is_validation)
-    told = next_run.of_run(
-        log.metrics.rows, facts, asked if run.queue.is_alone else trial.of(asked), program, progress.winner
-    )
+    together = _together(found, progress.results, progress.winner) if run.queue.folds is None else None
+    facts = next_run.facts_of(run.configured(trial), run.sets[run.data], answers, is_validation, together)
+    own = asked if run.queue.is_alone else trial.of(asked)
+    told = next_run.of_run(log.metrics.rows, facts, own, program, progress.winner, asked)
     for one in told:
         log.event("advice", **one.as_row())
         for line in one.lines:

@@ -8,6 +8,7 @@ from pathlib import Path
 from palitune import console, workspace
 from palitune.checkpoint import operating_point
 from palitune.checkpoint.operating_point import Stored
+from palitune.data import answer_source
 from palitune.data.formats.lines import require_file
 from palitune.evaluate import class_threshold, several_answers, several_thresholds, stored_threshold
 from palitune.evaluate.report.text import value
@@ -62,6 +63,8 @@ def choose(
         checkpoint = workspace.checkpoint_to_annotate(model) if model else None
         wanted = Wanted(path, file, goal, fit_temperature, checkpoint, labels, positive, written_with, quiet)
         stored = _of_several_labels(wanted) if several_answers.are_in(path) else _of_one(wanted)
+    if not quiet and (seen := answer_source.read_seen(path)) is not None and (said := seen.text("records")):
+        console.note(f"{file}: the model {said}: a threshold of records that it does not know is more to be trusted")
     if checkpoint is not None:
         operating_point.write(checkpoint, stored)
     if not quiet:

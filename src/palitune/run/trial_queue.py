@@ -165,6 +165,28 @@ class TrialQueue:
             return None
         return self.folds.out_of_fold([weights.observed[one] for one in group])
 
+    def held_out(self, results: Sequence[TrialResult]) -> dict[int, int]:
+        """The folds of the best trial, by the number of their training: how many records were held out of each."""
+        group = self.trials.best_group(results[: self.trials.count])
+        return {} if self.folds is None else dict(zip(group, map(len, self.folds.places), strict=True))
+
+    def told(self, results: Sequence[TrialResult]) -> tuple[Sequence[TrialResult], dict[str, TrialResult]]:
+        """The results of the trials, or of the folds of each, and by what they are those of trainings after them."""
+        others = {}
+        for number, one in enumerate(results[self.trials.count :], self.trials.count):
+            is_student = self.teach is not None and number == self.count - 1
+            seed = f", seed {one.seed}" if self.trials.repeat > 1 and not is_student else ""
+            others["student" if is_student else f"all records{seed}"] = one
+        return results[: self.trials.count], others
+
+    def best(self, results: Sequence[TrialResult]) -> str:
+        """Which trial is the best, for a person; of a trial in folds, where there are others, its folds."""
+        if self.folds is None:
+            ranked = combination.ranked(results)
+            return f"trial {ranked[0] + 1}" if ranked else ""
+        group = self.trials.best_group(results)
+        return f"trials {group[0] + 1} to {group[-1] + 1}" if group and len(results) > len(group) else ""
+
     def members(self, results: Sequence[TrialResult]) -> list[int]:
         """The trainings that the result is made of, by their numbers, the best first."""
         own = results[self.candidates.start : self.candidates.stop]

@@ -134,10 +134,14 @@ def html(one: LoopSummary, say: Language) -> str:
                 if row.example.images
             },
             loss=lambda value: f"{value:.4f}" if math.isfinite(value) else "-",
-            cut=lambda text: printable(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"),
+            cut=lambda text: printable(_cut(say.text(text))),
             version=__version__,
         )
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def write(target: Path, one: LoopSummary, lang: str | None) -> None:

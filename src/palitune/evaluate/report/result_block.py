@@ -22,11 +22,11 @@ RATIOS = {"accuracy": "accuracy", "precision": "precision", "recall": "recall", 
 
 @dataclasses.dataclass
 class TrialResult:
-    """How one time of learning ended."""
+    """How one time of learning ended, or what was made of several is worth."""
 
     seed: int
     changes: Mapping[str, object]  # settings that differ between trials
-    attempts: int
+    attempts: int  # 0 of what was made of several
     diverged: str | None = None  # why it came to no end
     step: int = 0  # where it was best
     score: float = 0.0  # what the best trial is chosen by, higher is better
@@ -174,19 +174,17 @@ def aggregate_block(
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
 
 
-def trial_table(results: Sequence[TrialResult], winner: int | None, select: str) -> str:
-    """One line a trial, mean and standard deviation of those that came to an end, and the best one."""
+def trial_table(results: Sequence[TrialResult], best: str = "", others: Mapping[str, TrialResult] = {}) -> str:
+    """One line a trial, mean and standard deviation of those that came to an end, what came of them, and the best one.
+
+    Args:
+      results: of the trials, or of the folds of each.
+      best: the last line, where one of them is the best.
+      others: what was learned or made after them, by what it is: none of it is one more draw of the same.
+    """
     settings = list(dict.fromkeys(name for result in results for name in result.changes))
     head = ["trial", "seed", *settings, "attempts", "step", "valid loss", *RATIOS.values()]
-    rows = []
-    for number, result in enumerate(results, 1):
-        row = [str(number), str(result.seed), *(_short(result.changes.get(name, "")) for name in settings)]
-        row.append(str(result.attempts))
-        if result.diverged:
-            row += ["diverged", *[""] * (len(RATIOS) + 1)]
-        else:
-            row += [str(result.step), f"{result.loss:.4f}", *(_ratio(result.ratios.get(name)) for name in RATIOS)]
-        rows.append(row)
+    rows = [_trial_row(str(number), result, settings) for number, result in enumerate(results, 1)]
     ended = [result for result in results if not result.diverged]
     if len(ended) > 1:
         columns: list[list[float | None]] = [[result.loss for result in ended]]
@@ -196,13 +194,22 @@ def trial_table(results: Sequence[TrialResult], winner: int | None, select: str)
             known = [[value for value in column if value is not None] for column in columns]
             figures = [f"{summary(values):.4f}" if len(values) > 1 else "" for values in known]
             rows.append([name, *[""] * (len(head) - len(figures) - 1), *figures])
+    rows += [_trial_row(name, result, settings) for name, result in others.items()]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
     ]
-    if winner is not None:
-        lines.append(f"best by {select}: trial {winner + 1}")
-    return "\n".join(lines)
+    return "\n".join([*lines, best] if best else lines)
+
+
+def _trial_row(name: str, result: TrialResult, settings: Sequence[str]) -> list[str]:
+    """A line of the table; what was made of several has no seed, attempts and step of its own."""
+    row = [name, str(result.seed) if result.attempts else ""]
+    row += [_short(result.changes.get(one, "")) for one in settings]
+    if result.diverged:
+        return [*row, str(result.attempts), "diverged", *[""] * (len(RATIOS) + 1)]
+    row += [str(result.attempts), str(result.step)] if result.attempts else ["", ""]
+    return [*row, f"{result.loss:.4f}", *(_ratio(result.ratios.get(one)) for one in RATIOS)]
 
 
 def _short(value: object) -> str:

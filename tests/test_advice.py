@@ -270,6 +270,7 @@ def parsed(command: str, program: str) -> RunConfig:
         ({"method": "lora", "second_pass": True, "features": False, "weight_decay": ((".*", 0.01), ("a=b", 1e-7)),
           "augment": ("flip", "crop"), "sweep": ("lr=1,2", "batch=3"), "prompt": "-is it?", "learning_rate": 1 / 3},
          {"balance": "weights"}, None),
+        ({"repeat": 3, "combine": "soup", "together": 2, "examples": 40}, {"combine": "ensemble"}, None),
     ],
 )  # fmt: skip
 def test_the_next_command_is_the_run_but_for_what_changes(
@@ -281,7 +282,8 @@ def test_the_next_command_is_the_run_but_for_what_changes(
     command = next_run.command_of(Advice("", "", changes), config, "./03-do_learn.py", 100)
     assert expected is None or command == expected
     again = parsed(command, "./03-do_learn.py")
-    kept = {name: value for name, value in config.options().items() if name not in next_run.LEFT_OUT}
+    left_out = next_run.LEFT_OUT if "combine" in changes else (*next_run.LEFT_OUT, *next_run.OF_TRIALS)
+    kept = {name: value for name, value in config.options().items() if name not in left_out}
     found = {name: value for name, value in again.options().items() if name != "write"}
     if expected is None:
         assert found == {"data": "set1"} | kept | changes

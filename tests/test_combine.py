@@ -65,6 +65,27 @@ def test_repeats_become_an_ensemble_of_the_single_runs(workspace: Path, run: Run
     assert not list((workspace / "checkpoints/together.run").glob("trial-*"))
 
 
+def test_the_table_and_the_ledger_tell_what_several_are_worth(
+    workspace: Path, together: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PALITUNE_HOME", str(workspace))
+    monkeypatch.chdir(workspace)
+    rows = [
+        json.loads(line) for line in (workspace / "checkpoints/together.run/metrics.jsonl").read_text().splitlines()
+    ]
+    (told,) = [row for row in rows if row.get("event") == "combined"]
+    assert (told["how"], told["trials"]) == ("ensemble", [1, 2, 3])
+    table = together.stdout[together.stdout.index("trial  seed") :].splitlines()
+    assert [line.split()[0] for line in table[1:7]] == ["1", "2", "3", "mean", "sd", "ensemble"]
+    assert table[6].split()[1] == f"{told['loss']:.4f}"
+    past = ledger.of_name("together")
+    assert past.value("loss") == told["loss"]
+    assert past.value("accuracy") == pytest.approx(told["accuracy"])
+    assert past.settings["seed"] == 0
+    # By Jensen's inequality its answers are no less likely than those of its members are on average.
+    assert told["loss"] <= float(table[4].split()[1]) + 1e-4
+
+
 def told_seeds(told: manifest.Combined) -> list[object]:
     return [one["seed"] for one in told["trials"]]
 
@@ -99,7 +120,7 @@ def test_what_takes_one_model_says_so(
     done = run("palitune", *command, cwd=workspace)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
-    assert "--combine distil" in done.stderr
+    assert ("--ensemble N" if command[0] == "plan" else "--combine distil") in done.stderr
 
 
 def test_an_ensemble_takes_part_in_every_stage(workspace: Path, run: Run, together: Done) -> None:
@@ -121,19 +142,25 @@ def test_an_ensemble_takes_part_in_every_stage(workspace: Path, run: Run, togeth
 
 @pytest.mark.slow
 def test_one_model_is_taught_by_several(workspace: Path, run: Run) -> None:
-    learn(run, workspace, "-w", "taught", "--repeat", "2", "--combine", "distil", "--unlabelled", VALID)
+    done = learn(run, workspace, "-w", "taught", "--repeat", "2", "--combine", "distil", "--unlabelled", VALID)
     saved = npz.Checkpoint(workspace / "checkpoints/taught.npz")
     assert not any(path.startswith("members/") for path in saved)
     assert manifest.read(workspace / "checkpoints/taught.npz")["combined"]["how"] == "distil"
     rows = [json.loads(line) for line in (workspace / "checkpoints/taught.run/metrics.jsonl").read_text().splitlines()]
     assert {row["trial"] for row in rows if "trial" in row} == {1, 2, 3}  # the third is the student
+    table = done.stdout[done.stdout.index("trial  seed") :].splitlines()
+    assert [line.split()[0] for line in table[1:6]] == ["1", "2", "mean", "sd", "student"]
+    losses = [float(line.split()[4]) for line in table[1:3]]
+    assert float(table[3].split()[1]) == pytest.approx(sum(losses) / 2, abs=1e-4)  # of the trials alone
+    assert table[6] == f"best by loss: trial {1 + losses.index(min(losses))}"
 
 
 @pytest.mark.slow
 def test_soups(workspace: Path, run: Run) -> None:
     for seed in range(2):
         learn(run, workspace, "-w", f"part{seed}", "--seed", str(seed), "-r", "0.001")
-    learn(run, workspace, "-w", "soup", "--repeat", "2", "--combine", "soup", "-r", "0.001")
+    # One after another, because in lockstep they are the same but for rounding.
+    learn(run, workspace, "-w", "soup", "--repeat", "2", "--combine", "soup", "-r", "0.001", "--together", "1")
     parts = [npz.Checkpoint(workspace / f"checkpoints/part{seed}.npz") for seed in range(2)]
     for path, leaf in npz.Checkpoint(workspace / "checkpoints/soup.npz").items():
         mean = np.mean([one[path].astype(np.float32) for one in parts], axis=0)
@@ -185,7 +212,13 @@ def test_a_run_in_folds_is_known_by_all_its_records(
     assert (past.evaluated_on.records, past.after.records, past.before.records) == (total, total, total)
     share = (out_of_fold["right"] / total, out_of_fold["low"], out_of_fold["high"])
     assert past.after.figures["accuracy"] == pytest.approx(share)
-    assert past.value("loss") == out_of_fold["loss"]  # and not of the last training, which has learned from all
+    # Of the folds at their step, each record once, and not of the last training, which has learned from all.
+    folds_of_run = [row for row in rows if row.get("step") == out_of_fold["step"] and "valid_loss" in row]
+    sizes = [-(-total // 2), total // 2]
+    losses = [row["valid_loss"] for row in folds_of_run if row["trial"] in (1, 2)]
+    assert past.value("loss") == pytest.approx(np.average(losses, weights=sizes), rel=1e-9)
+    assert past.value("loss") == out_of_fold["token_loss"]
+    assert out_of_fold["loss"] == pytest.approx(2 * past.value("loss"), rel=0.1)  # of answers, which have two tokens
     found = run_results.of_checkpoint(workspace / "checkpoints/known.npz")
     assert found.evaluated is not None
     assert (found.trained_on, found.evaluated.examples, found.evaluated.is_out_of_fold) == (total, total, True)
@@ -267,7 +300,7 @@ def test_a_split_into_folds_is_learned_by_its_name(workspace: Path, run: Run) ->
         (("--combine", "soup"), "--combine soup is for several trials"),
         (("--unlabelled", VALID, "--repeat", "2"), "--unlabelled is for --combine distil"),
         (("--nested",), "--nested is for --folds"),
-        (("--folds", "1"), "--folds takes 2 or more"),
+        (("--folds", "1"), "argument --folds: 1 is not at least 2"),
         (("--folds", "3", "-2"), "leave out -2"),
         (("--folds", "3", "--patience", "2"), "leave out --patience"),
         (("--folds", "9999"), "--folds 9999"),

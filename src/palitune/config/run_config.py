@@ -9,7 +9,7 @@ from palitune.config.learning import EXAMPLES, LearningSettings, PassSettings
 from palitune.config.model import ImageSettings, ModelSettings, PromptSettings
 from palitune.config.page import PageSettings
 from palitune.config.settings import Settings, setting, settings_of
-from palitune.config.value_kinds import COUNT, POSITIVE, SEED, Choice, File, Flag, Text, Texts
+from palitune.config.value_kinds import COUNT, POSITIVE, SEED, Choice, File, Flag, Text, Texts, Whole
 from palitune.errors import UsageError
 from palitune.labels import LABELS
 from palitune.method import METHODS
@@ -88,7 +88,7 @@ class TrialSettings(Settings):
     )
     folds: int | None = setting(
         None,
-        POSITIVE,
+        Whole(2),
         "cross-validate: learn K times, each time from all records but a Kth, which is evaluated; then from all "
         "of them, for as many steps as was best. -d NAME of a split into folds does it with those",
         metavar="K",

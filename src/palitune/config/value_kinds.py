@@ -74,7 +74,7 @@ class Whole(Kind[int]):
         return value
 
     def _limit(self, value: int) -> str:
-        if self.lowest > 1 or (self.lowest == 0 and self.highest > LARGEST):
+        if (self.lowest > 1 and self.highest < LARGEST) or (self.lowest == 0 and self.highest > LARGEST):
             return f"{value} is not between {self.lowest} and {self.highest}"
         return (
             f"{value} is not at least {self.lowest}" if value < self.lowest else f"{value} is more than {self.highest}"

@@ -13,7 +13,7 @@ from palitune.data.formats import error_hints
 from palitune.data.formats.lines import KINDS
 from palitune.data.image_folders import ImageFolders
 from palitune.data.split import subset_names
-from palitune.errors import MissingInputError, UsageError, listed
+from palitune.errors import BadDataError, MissingInputError, UsageError, listed
 from palitune.labels import LABELS
 from palitune.storage import files
 
@@ -124,15 +124,28 @@ def data_files(name: str, validation: str | None = None) -> tuple[Path, Path | N
 
 
 def folds_of(name: str) -> list[Path]:
-    """The held-out part of each fold of a split into folds, by its name or folder, or NAME/fold*; else nothing."""
+    """The held-out part of each fold of a split into folds, by its name or folder, or NAME/fold*; else nothing.
+
+    Raises:
+      BadDataError: a fold is not there, and one behind it is.
+    """
     folder = Path(name).parent if Path(name).name == "fold*" else Path(name)
     folder = folder if folder.is_dir() else Path("dataset") / folder
     found: list[Path] = []
     for number in itertools.count(1):
         parts = [folder / f"fold{number}" / f"valid.{kind}" for kind in KINDS]
         if (path := next((path for path in parts if path.is_file()), None)) is None:
-            return found
+            break
         found.append(path)
+    behind = [
+        int(part.parent.name[4:])
+        for kind in KINDS
+        for part in folder.glob(f"fold[0-9]*/valid.{kind}")
+        if part.parent.name[4:].isdecimal()
+    ]
+    if behind and max(behind) > len(found):
+        what = f"fold{max(behind)} is here, and fold{len(found) + 1} is not"
+        raise BadDataError(what, where=str(folder), hint="palitune split --folds makes all of them")
     return found
 
 

@@ -144,8 +144,8 @@ def worse_together(facts: Facts) -> Advice | None:
     if one is None or one.loss < max(RISE * one.best, one.best + RISE_AT_LEAST):
         return None
     text = Sentence(
-        "--combine %(how)s of %(trials)d trials has a validation loss of %(loss).3g, and the best of them alone has "
-        "%(best).3g",
+        "what %(trials)d trials have become together (%(how)s) has a validation loss of %(loss).3g, and the best of "
+        "them alone has %(best).3g",
         **one._asdict(),
     )
     return Advice("worse together", text, {"combine": "best" if one.how == "ensemble" else "ensemble"})

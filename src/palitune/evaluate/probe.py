@@ -53,12 +53,20 @@ def require_classes(labels: Sequence[str], folds: int = 1, where: str | None = N
         )
 
 
-def parts(labels: Sequence[str], folds: int, seed: int) -> Iterator[tuple[Indices, Indices]]:
-    """Folds with the labels' shares: indices int[...] of what is learned from, and of what is held out."""
-    from sklearn.model_selection import StratifiedKFold
+def parts(
+    labels: Sequence[str], folds: int, seed: int, groups: Indices | None = None
+) -> Iterator[tuple[Indices, Indices]]:
+    """Folds with the labels' shares: indices int[...] of what is learned from, and of what is held out.
+
+    Args:
+      groups: int[N]; records with equal numbers are in one fold.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     names = np.array(labels)
-    return StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
+    if groups is None or len(np.unique(groups)) == len(names):
+        return StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
+    return StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(names, names, groups)
 
 
 def fit_predict(
@@ -70,8 +78,18 @@ def fit_predict(
     return _columns(model.predict_proba(others), list(model.classes_), classes)
 
 
-def out_of_fold(features: Features, labels: Sequence[str], folds: int, classes: Sequence[str], seed: int = 0) -> Floats:
+def out_of_fold(
+    features: Features,
+    labels: Sequence[str],
+    folds: int,
+    classes: Sequence[str],
+    seed: int = 0,
+    groups: Indices | None = None,
+) -> Floats:
     """Probabilities float64[N, C] of every record by a fit that has not seen it.
+
+    Args:
+      groups: int[N]; records with equal numbers are about the same, and no fit has seen any of them.
 
     Raises:
       BadDataError: a label is there less often than there are folds.
@@ -79,7 +97,7 @@ def out_of_fold(features: Features, labels: Sequence[str], folds: int, classes: 
     require_classes(labels, folds)
     found = np.zeros((len(labels), len(classes)))
     names = np.array(labels)
-    for learned, held_out in parts(labels, folds, seed):
+    for learned, held_out in parts(labels, folds, seed, groups):
         found[held_out] = fit_predict(features[learned], names[learned].tolist(), features[held_out], classes, seed)
     return found
 

@@ -106,6 +106,8 @@ def best(runs: Sequence[PastRun], by: str, data: str | None = None) -> Choice:
     expected = luck = None
     if others and len(known) == len(ordered):
         expected = unbiased([known[str(run.folder)].outcomes for run in ordered], by)
+        if expected is not None and (seen := first.value(by)) is not None:
+            expected = min(expected, seen)  # what is above it is the draws' noise
     elif others and by == "accuracy" and (records := first.after.records):
         mean = float(np.mean([run.value(by) for run in ordered]))
         luck = luck_of_best(mean, records, len(ordered))

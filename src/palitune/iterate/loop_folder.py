@@ -91,8 +91,11 @@ class LoopFolder:
         options = {name: value for name, value in config.options().items() if name not in ("resume", "overwrite")}
         atomic_files.write(self.config, (json.dumps({"options": options, **facts}, indent=2) + "\n").encode())
 
-    def read(self) -> dict[str, Any]:
-        """What was asked for, with the steps that were taken.
+    def read(self, *, is_held: bool = True) -> dict[str, Any]:
+        """What was asked for, with the steps that were taken. What a killed process left half-written is removed.
+
+        Args:
+          is_held: nobody else can be writing; otherwise the folder is left as it is.
 
         Raises:
           MissingInputError: no loop was begun here.
@@ -110,7 +113,7 @@ class LoopFolder:
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             hint = "--overwrite begins it again"
             raise BadDataError(f"damaged: {str(error)[:100]}", where=self.shown, hint=hint) from None
-        if self.file.exists() and lines[-1]:
+        if is_held and self.file.exists() and lines[-1]:
             os.truncate(self.file, sum(len(line) + 1 for line in whole))
         return content
 

@@ -37,7 +37,7 @@ def iterate(config: IterateConfig) -> Path:
         _require_effect(config)
         loop_folder.require_free(folder, config.overwrite)
     else:
-        folder.read()  # before a folder is made for nothing
+        folder.read(is_held=False)  # before a folder is made for nothing
     with folder.held():
         own = _resumed(config, folder) if config.resume else config
         found = records.in_two(own) if own.hard_examples else records.of(own, folder)

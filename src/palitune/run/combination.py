@@ -47,8 +47,8 @@ def ranked(results: Sequence[TrialResult]) -> list[int]:
 def chosen(results: Sequence[TrialResult], repeat: int) -> list[int]:
     """The trials worth combining, by their numbers, the best first.
 
-    Those of one combination of settings, the one with the best mean, where each was repeated; else the better half of
-    all, and at most `MOST`.
+    Those of one combination of settings, the one with the best mean, where each was repeated: of those whose trials
+    all came to an end, if there are any, because the rest is luck. Else the better half of all, and at most `MOST`.
     """
     sound = ranked(results)
     if repeat == 1:
@@ -56,7 +56,7 @@ def chosen(results: Sequence[TrialResult], repeat: int) -> list[int]:
     groups: dict[int, list[int]] = {}
     for number in sound:
         groups.setdefault(number // repeat, []).append(number)
-    return max(groups.values(), key=lambda group: mean_of(results, group), default=[])
+    return max(groups.values(), key=lambda group: (len(group) == repeat, mean_of(results, group)), default=[])
 
 
 def mean_of(results: Sequence[TrialResult], numbers: Sequence[int]) -> tuple[float, float]:

@@ -38,6 +38,11 @@ def combined(trainer: Trainer) -> Combined:
         how = ENSEMBLE if how == DISTIL else how  # the student diverged
         found = combination.combine(how, numbers, learned, lambda weights: worth(weights).score)
         of = found.trials
+        if queue.folds is None and progress.winner != of[0]:  # the best of all has other settings, or bad neighbours
+            progress.winner, best = of[0], progress.results[of[0]]
+            config = queue.configured(Trial(best.seed, dict(best.changes)))
+            if len(of) == 1:
+                trainer.write(config, _with_inherited(trainer, found.weights))
         if len(of) > 1 and queue.folds is None:
             found = found._replace(result=worth(found.weights))
     else:

@@ -3,17 +3,20 @@
 import hashlib
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from palitune import console
 from palitune.config.run_config import GREEDY, RunConfig
 from palitune.data import dataset_files
 from palitune.data.example import Example
-from palitune.errors import UsageError
+from palitune.errors import BadDataError, UsageError, printable
 from palitune.run import folds
 from palitune.run.folds import Places
 from palitune.run.reproduce import MARKS
+
+MOST_NAMED = 80  # characters of what a record is about
 
 
 class FoldData(NamedTuple):
@@ -51,8 +54,6 @@ def require_effect(config: RunConfig) -> None:
         if config.nested:
             raise UsageError("--nested is for --folds: add it, or leave --nested out")
         return
-    if config.folds < 2:
-        raise UsageError("--folds takes 2 or more")
     if config.second_pass:
         raise UsageError("--folds chooses the steps of one pass: leave out -2")
     if config.valid_data:
@@ -72,15 +73,18 @@ def parted(sets: Mapping[Path, Sequence[Example]], config: RunConfig, count: int
       by_files: each file is a fold.
 
     Raises:
-      UsageError, BadDataError: as `folds.parts`.
+      UsageError, BadDataError: as `folds.parts`, and of files that have the same.
     """
     examples = [one for found in sets.values() for one in found]
     if by_files:
         ends = [0]
         for found in sets.values():
             ends.append(ends[-1] + len(found))
+        _require_apart(sets)
         return FoldData(examples, [list(range(*pair)) for pair in itertools.pairwise(ends)], [])
-    places = folds.parts(examples, count + config.nested, config.seed)
+    if any(one.images for one in examples):
+        console.status(f"comparing the images of {len(examples)} records", config.quiet)
+    places = folds.parts(examples, count + config.nested, config.seed, quiet=config.quiet)
     untouched = places.pop() if config.nested else []
     kept = sorted(set(range(len(examples))) - set(untouched))
     at = {place: number for number, place in enumerate(kept)}
@@ -89,6 +93,18 @@ def parted(sets: Mapping[Path, Sequence[Example]], config: RunConfig, count: int
         [[at[place] for place in part] for part in places],
         [examples[place] for place in untouched],
     )
+
+
+def _require_apart(sets: Mapping[Path, Sequence[Example]]) -> None:
+    """Raises BadDataError if two folds are about the same: it would be learned from where it is held out."""
+    known: dict[Hashable, tuple[Path, str]] = {}
+    for path, examples in sets.items():
+        for one in examples:
+            other, where = known.setdefault(one.about, (path, one.where))
+            if other != path:
+                what = f"{printable(one.subject[:MOST_NAMED])} is in two folds, here and at {where}"
+                hint = "palitune split --folds makes folds that have nothing in common"
+                raise BadDataError(f"{what}: it would be learned from where it is held out", where=one.where, hint=hint)
 
 
 def together(files: Sequence[Path]) -> Path:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune import randomness
+from palitune import console, randomness
 from palitune.config.run_config import TrainingConfig
 from palitune.data.example import Example
 from palitune.data.prediction import MadeWith, Prediction
 from palitune.data.probabilities import SMALLEST, predicted
+from palitune.data.split import example_groups
 from palitune.data.split.stratified_partition import partition
 from palitune.errors import BadDataError, UsageError
 from palitune.infer.predictor import Predictor
@@ -47,8 +48,10 @@ class OutOfFold(NamedTuple):
         return sum(self.losses) / len(self.losses)
 
 
-def parts(examples: Sequence[Example], count: int, seed: int) -> list[Places]:
+def parts(examples: Sequence[Example], count: int, seed: int, *, quiet: bool = False) -> list[Places]:
     """The places of the examples of each fold, with the shares of the labels, and examples about the same together.
+
+    What is the same is told by `example_groups.groups_of`; it decodes every image once.
 
     Raises:
       UsageError: there are fewer examples than folds.
@@ -58,12 +61,13 @@ def parts(examples: Sequence[Example], count: int, seed: int) -> list[Places]:
         raise UsageError(f"--folds {count}: {len(examples)} records make 2 to {len(examples)} folds")
     names = [tuple(plain(one.answer or "") for one in example.targets) for example in examples]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    about = [example.about for example in examples]
-    things = {thing: number for number, thing in enumerate(dict.fromkeys(about))}
+    remarks: list[str] = []
+    together = example_groups.groups_of(examples, len(examples) // count, remarks)
+    for remark in () if quiet else remarks:
+        console.note(remark)
     labels = np.array([numbers[name] for name in names])
     if len(numbers) > math.sqrt(len(examples)):  # of free text, or of many labels at once, hardly two are the same
         labels[:] = 0
-    together = np.array([things[thing] for thing in about])
     rng = randomness.generator(seed, "folds")
     sizes = {str(k): len(examples) // count + (k < len(examples) % count) for k in range(count)}
     found = partition(labels, together, rng.permutation(len(examples)), sizes, rng)

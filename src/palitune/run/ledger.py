@@ -80,7 +80,8 @@ def folder_of(name: str) -> Path:
     typed = name.rstrip("/")
     if typed.endswith(ENDING) and Path(typed).is_dir():
         return Path(typed)
-    places = [one.with_suffix(ENDING) for one in home.candidates(typed.removesuffix(ENDING))] if typed else []
+    is_name = Path(typed).name not in ("", "..")  # of "." it is empty
+    places = [one.with_suffix(ENDING) for one in home.candidates(typed.removesuffix(ENDING))] if is_name else []
     for place in places:
         if place.is_dir():
             return place

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from palitune import console
 from palitune.config.model import RECORDS, FolderSettings
 from palitune.config.run_config import RunConfig
 from palitune.config.settings import settings_of
@@ -18,6 +19,7 @@ from palitune.data.example import Example
 from palitune.data.formats.json_lines import to_json
 from palitune.data.prediction import Prediction
 from palitune.data.probabilities import Array
+from palitune.data.split import example_groups
 from palitune.evaluate import probe
 from palitune.infer import probe_features
 from palitune.infer.asked import check_images
@@ -42,7 +44,11 @@ def by_linear_probe(
     if not quiet:
         announce(opened.model)
     features = probe_features.features(records, opened.images, quiet)
-    return probe.out_of_fold(features, [record.label for record in records], folds, classes, seed)
+    remarks: list[str] = []
+    groups = example_groups.groups_of(records, len(records) // folds, remarks)
+    for remark in () if quiet else remarks:
+        console.note(remark)
+    return probe.out_of_fold(features, [record.label for record in records], folds, classes, seed, groups)
 
 
 def by_fine_tuning(records: Sequence[Example], classes: tuple[str, ...], folds: int, config: RunConfig) -> Array:

@@ -101,7 +101,7 @@ def _folder_of(name: str) -> Path:
     try:
         return ledger.folder_of(stem)
     except MissingInputError:
-        for place in home.candidates(stem) if stem else ():
+        for place in home.candidates(stem) if Path(stem).name not in ("", "..") else ():
             if beside.loop_of(place).is_dir():
                 return beside.run_of(place)
         raise

@@ -116,7 +116,7 @@ def tell(
     if valid_file is None and not config.folds:
         what = f"{train_file} is also what the model is evaluated on"
         print(f"{what}: --valid-data FILE names examples that are not learned from", file=sys.stderr)
-    _tell_of_data(sets, train_file)
+    _tell_of_data(sets, train_file, in_folds=bool(config.folds))
     if valid_file is not None:
         seen_in_training.tell(source, str(valid_file), sets[valid_file])
     tell_of_questions(sets.values(), config.prompt, config.quiet)
@@ -132,7 +132,7 @@ def _thing(example: Example) -> Hashable:
     return thing.resolve() if isinstance(thing, Path) else thing
 
 
-def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> None:
+def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path, *, in_folds: bool) -> None:
     """The quick part of `palitune lint`: what lines alone tell. It warns, and leaves it to the person."""
     found: dict[str, list[example_checks.Finding]] = {}
     for finding in example_checks.check_examples(sets, _thing):
@@ -140,5 +140,6 @@ def _tell_of_data(sets: Mapping[Path, Sequence[Example]], train_file: Path) -> N
     for check, several in found.items():
         more = f", and {len(several) - 1} more: palitune lint names them" if len(several) > 1 else ""
         print(f"warning: {check}: {several[0].where}: {several[0].what}{more}", file=sys.stderr)
-    for line in example_checks.expectations(sets, lambda path: path == train_file):
+    # Of the files of a run in folds all is learned from, and evaluated together.
+    for line in example_checks.expectations(sets, lambda path: in_folds or path == train_file):
         print(line, file=sys.stderr)

@@ -198,8 +198,8 @@ def _worth(where: RunFolder, told: Told, name: str, is_in_folds: bool) -> tuple[
             one = told_worth._replace(figures={**told_worth.figures, **one.figures}, block=one.block)
         found[is_before] = one
     # The loss of what was learned from all records in the end is that of records that it has learned from.
-    of_trial = told.out_of_fold if is_in_folds else told.best
-    loss = _number(told.combined["loss"] if "loss" in told.combined else of_trial.get("valid_loss"))
+    trained = told.out_of_fold.get("token_loss") if is_in_folds else told.best.get("valid_loss")
+    loss = _number(told.combined.get("loss", trained))
     if loss is not None:
         after = found[False]
         found[False] = after._replace(figures={**after.figures, "loss": Figure(loss)})

@@ -104,7 +104,7 @@ def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Train
     low, high = wilson_interval(right, total)
     held_out = _held_out_loss(queue.held_out(progress.results), said.step, log.metrics.rows)
     counts = {"right": right, "total": total, "low": low, "high": high}
-    log.event(OUT_OF_FOLD, step=said.step, loss=said.loss, valid_loss=held_out, **counts)
+    log.event(OUT_OF_FOLD, step=said.step, loss=said.loss, token_loss=held_out, **counts)
     log.note(
         f"out of fold: accuracy {right / total:.4f} ({right} of {total}), 95 % interval {low:.3f} to {high:.3f}, each "
         f"answer by a model that has not learned from the record, after {said.step} steps"

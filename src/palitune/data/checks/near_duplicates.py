@@ -1,6 +1,7 @@
 """Near-duplicate images: perceptual hashes, and which of them are close to each other."""
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -34,6 +35,16 @@ def hashes_of(names: Iterable[str], folders: ImageFolders) -> Iterator[Hashes | 
             return perceptual_hash(image.reduced())
 
     return prefetch(of_name, names)
+
+
+def marks_of(paths: Iterable[Path]) -> Iterator[tuple[bytes, Hashes] | PalituneError]:
+    """Yields of every image file its digest, which is equal for copies, and its hash, or its error; as `hashes_of`."""
+
+    def of_file(path: Path) -> tuple[bytes, Hashes]:
+        with decoder.opened(path) as (_, image):
+            return image.digest(), perceptual_hash(image.reduced())
+
+    return prefetch(of_file, paths)
 
 
 def near_pairs(hashes: Hashes) -> Ints:

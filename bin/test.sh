@@ -82,4 +82,5 @@ if [ "${1:-}" = --faults ]; then
 fi
 part "format, lint and types" checks
 [ "${1:-}" != --all ] || container_and_gpu_plan
-exec pytest "$@" # which knows --all too, and has the last line
+[ "${1:-}" != --all ] || set -- "$@" --durations=40 --durations-min=10 # where the time goes, before the last line
+exec pytest "$@" # which knows --all too

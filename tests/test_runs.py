@@ -359,3 +359,12 @@ def test_patience_ends_a_pass(workspace: Path, run: Run) -> None:
     steps = [row for row in rows if "valid_loss" in row][1:]
     assert len(steps) == 8 or not steps[-1]["best"]
     assert done.returncode == 0
+
+
+def test_a_run_that_is_refused_leaves_no_folder(tmp_path: Path, run: Run) -> None:
+    done = run("palitune", "learn", "-d", "nothing", "-w", "refused", cwd=tmp_path)
+    assert done.returncode == 66, done.stderr
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "checkpoints").mkdir()  # which somebody else has made
+    run("palitune", "learn", "-d", "nothing", "-w", "refused", cwd=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoints"]

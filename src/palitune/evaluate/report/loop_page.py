@@ -8,7 +8,6 @@ from typing import NamedTuple
 from palitune import __version__, console
 from palitune.confidence_interval import Figure
 from palitune.data.example import Example
-from palitune.errors import printable
 from palitune.evaluate.conclusion import Conclusion
 from palitune.evaluate.language import Language, language_of
 from palitune.evaluate.loss_curve import Curve
@@ -134,14 +133,10 @@ def html(one: LoopSummary, say: Language) -> str:
                 if row.example.images
             },
             loss=lambda value: f"{value:.4f}" if math.isfinite(value) else "-",
-            cut=lambda text: printable(_cut(say.text(text))),
+            cut=lambda text: page.shortened(text, LONGEST, say),
             version=__version__,
         )
     )
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def write(target: Path, one: LoopSummary, lang: str | None) -> None:

@@ -106,6 +106,12 @@ def environment(say: Language) -> "jinja2.Environment":
     return made
 
 
+def shortened(text: str, most: int, say: Language) -> str:
+    """A text in the language of a page, printable, of which not more than so many characters are shown."""
+    said = say.text(text)
+    return printable(said if len(said) <= most else f"{said[: most - 1]}…")
+
+
 def _shown(one: Summary) -> list[Item]:
     return [*one.wrong, *one.uncertain, *(item for item, _ in _changed(one))]
 

@@ -83,7 +83,7 @@ def html(one: RunsSummary, say: Language) -> str:
             size=size,
             brief=run_settings.brief,
             listed=listed,
-            cut=lambda text: printable(_cut(say.text(text))),
+            cut=lambda text: page.shortened(text, LONGEST, say),
             block=lambda text: "\n".join(map(printable, text.splitlines()[1:])),
             version=__version__,
         )
@@ -94,10 +94,6 @@ def states(runs: Sequence[PastRun]) -> str:
     """How many runs are in which state, of those in which there are some: "2 finished, 1 failed"."""
     counts = collections.Counter(run.state for run in runs)
     return joined([Sentence("%(count)d %(state)s", count=counts[one], state=one) for one in STATES if counts[one]])
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def write(target: Path, one: RunsSummary, lang: str | None, quiet: bool) -> None:

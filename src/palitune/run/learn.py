@@ -161,8 +161,10 @@ def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
         reproduce.require_run(folder, config.write)
     else:
         _require_free(folder, config.overwrite, again)  # before anything is made
-    atomic_files.check_writable(folder.target)
-    with folder.held():
+    with contextlib.ExitStack() as held:
+        held.enter_context(_removed_if_empty(folder.target.parent))
+        atomic_files.check_writable(folder.target)
+        held.enter_context(folder.held())
         if not config.resume:
             _require_free(folder, config.overwrite, again)  # and once more, now that nobody else can
         folder.clean()
@@ -175,6 +177,18 @@ def _run_folder(config: RunConfig, again: str) -> Iterator[RunFolder | None]:
             if folder.begun:
                 stopped.hint = f"continue with {again}"
             raise
+
+
+@contextlib.contextmanager
+def _removed_if_empty(folder: Path) -> Iterator[None]:
+    """Removes a folder again that was not there before, and has nothing in it."""
+    is_new = not folder.exists()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            if is_new:
+                folder.rmdir()
 
 
 def _require_free(folder: RunFolder, overwrite: bool, again: str) -> None:

@@ -78,7 +78,7 @@ def exclusive(
 def held_folder(lock: Path, what: str) -> Iterator[None]:
     """Makes the folder that a lock file is in, and keeps other processes out of it while the block runs.
 
-    The folder is removed again where nothing but the lock has come of it, and the one above it if it was made for it.
+    The folder is removed again where nothing but the lock has come of it.
 
     Args:
       what: what the folder is of, for messages: "run".
@@ -88,8 +88,6 @@ def held_folder(lock: Path, what: str) -> Iterator[None]:
       StorageError: the folder cannot be made.
     """
     hint = "Wait for it, stop it, or use another name with -w"
-    above = lock.parent.parent
-    is_new = not above.exists()
     with exclusive(lock, f"this {what}", hint, busy=f"this {what} is at work", keep=True):
         try:
             yield
@@ -98,8 +96,6 @@ def held_folder(lock: Path, what: str) -> Iterator[None]:
                 if [path.name for path in lock.parent.iterdir()] == [lock.name]:
                     lock.unlink()
                     lock.parent.rmdir()
-                    if is_new:
-                        above.rmdir()
 
 
 def _lock(path: Path, busy: str, hint: str) -> int | None:

@@ -19,7 +19,7 @@ from palitune.data.example import Example, Target
 from palitune.data.prediction import Prediction
 from palitune.evaluate.advice import MOST, Advice, advise
 from palitune.evaluate.loss_curve import curve_of
-from palitune.evaluate.run_facts import Answered, Facts, Lift
+from palitune.evaluate.run_facts import Answered, Facts, Lift, Together
 from palitune.run import next_run
 
 pytestmark = pytest.mark.quick_programs
@@ -89,6 +89,24 @@ SAID = {
     "another trial, and another pass, diverged": (
         [LOST | {"trial": 2}, LOST | {"pass": 2}, *rows(FALLING, FALLING[1:], 8)],
         FACTS,
+        None,
+        {},
+    ),
+    "a soup that is worse than the best of its trials": (
+        rows(FALLING, FALLING[1:], 8),
+        FACTS._replace(together=Together("soup", 3, 0.3, 0.134)),
+        "what 3 trials have become together (soup) has a validation loss of 0.3, and the best of them alone has 0.134",
+        {"combine": "ensemble"},
+    ),
+    "a student that is as good within an evaluation's noise": (
+        rows(FALLING, FALLING[1:], 8),
+        FACTS._replace(together=Together("distil", 3, 0.14, 0.134)),
+        None,
+        {},
+    ),
+    "an ensemble, which is worth more than few records tell": (
+        rows(FALLING, FALLING[1:], 8),
+        FACTS._replace(together=Together("ensemble", 3, 0.3, 0.134)),
         None,
         {},
     ),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from palitune.confidence_interval import wilson_interval
+from palitune.config.run_config import ENSEMBLE
 from palitune.evaluate.loss_curve import Curve, curve_of
 from palitune.evaluate.run_facts import Facts
 from palitune.sentence import Sentence, listed
@@ -139,16 +140,19 @@ def restarted(rows: Sequence[Mapping[str, object]], facts: Facts, winner: int) -
 
 
 def worse_together(facts: Facts) -> Advice | None:
-    """Whether what several trials have become is worse than the best of them."""
+    """Whether what several trials have become is worse than the best of them.
+
+    Nothing is said of an ensemble: few records do not tell which trial is the best, and it depends on no single one.
+    """
     one = facts.together
-    if one is None or one.loss < max(RISE * one.best, one.best + RISE_AT_LEAST):
+    if one is None or one.how == ENSEMBLE or one.loss < max(RISE * one.best, one.best + RISE_AT_LEAST):
         return None
     text = Sentence(
         "what %(trials)d trials have become together (%(how)s) has a validation loss of %(loss).3g, and the best of "
         "them alone has %(best).3g",
         **one._asdict(),
     )
-    return Advice("worse together", text, {"combine": "best" if one.how == "ensemble" else "ensemble"})
+    return Advice("worse together", text, {"combine": ENSEMBLE})
 
 
 def ended_early(curve: Curve, facts: Facts) -> Advice | None:

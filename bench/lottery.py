@@ -1,13 +1,13 @@
 """Measures what several runs are worth together: the accuracy of single runs, and of everything they can become.
 
-    python bench/lottery.py [--data adverts digits digits-longer] [--sets 30] [--validation 10 24] [--rows bench/lottery.tsv]
+    python bench/lottery.py [--data adverts digits digits-longer] [--sets 30] [--validation 10 24] [--rows FILE]
 
 Each row is one data set that nothing else uses. Its single runs are the members of the ensemble that `palitune learn
---repeat 5` makes, which are the runs from these seeds byte for byte (tests/test_combine.py). They, the mean of their
-probabilities, the mean of their weights, the one with the best validation loss and the one that they teach answer the
-same new records: 1,000 advertisements, or the digits that are left. Rows that are there already are not made again; the
-table of all of them is printed at the end. "digits-longer" is "digits" by another recipe: ten classes are hardly learned
-in three epochs, and the advice at the end of such a run is to show each record more often.
+--repeat 5` makes, which are the runs from these seeds (tests/test_combine.py). They, the mean of their probabilities,
+the mean of their weights, the one with the best validation loss and the one that they teach answer the same new
+records: 1,000 advertisements, or the digits that are left. Rows that are there already are not made again; the table of
+all of them is printed at the end. "digits-longer" is "digits" by another recipe: ten classes are hardly learned in
+three epochs, and the advice at the end of such a run is to show each record more often.
 
 Times are those of whole processes, one single run beside one of each kind, in turn.
 """

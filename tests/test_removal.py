@@ -52,7 +52,10 @@ def test_the_loop_of_a_run_goes_with_it(home: Path, run: Run) -> None:
     for name in ("first", "alone"):
         (folder / f"{name}.iterate/try-0-1.run").mkdir(parents=True)
         (folder / f"{name}.iterate/steps.jsonl").write_text("x" * 50)
-    with locks.held_folder(folder / "first.iterate/lock", "loop"), pytest.raises(OutputExistsError, match="this loop"):
+    with (
+        locks.held_folder(folder / "first.iterate/lock", "loop"),
+        pytest.raises(OutputExistsError, match="its loop is at work"),
+    ):
         removal.remove(["first"], yes=True)
     assert [one.names for one in removal.remove(["first"], yes=True)] == [
         "first.npz, first.json, first.run, first.iterate"

@@ -89,8 +89,8 @@ def find(name: str) -> Doomed:
         raise BadDataError(what, where=str(path), hint="Remove it by hand if it is yours")
     for lock in (folder.lock, *(one / folder.lock.name for one in loops)):
         if holder := locks.holder(lock):
-            what = f"this {'run' if lock == folder.lock else 'loop'} is at work: {holder}"
-            raise OutputExistsError(what, where=str(lock.parent), hint="Wait for it, or stop it")
+            what = "this run is at work" if lock == folder.lock else "its loop is at work"
+            raise OutputExistsError(f"{what}: {holder}", where=str(lock.parent), hint="Wait for it, or stop it")
     whole = [Path(parent) / one for top in (path, *loops) for parent, _, names in os.walk(top) for one in names]
     return Doomed(ledger.name_of(path), folder, there, next(iter(loops), None), sum(map(_freed, [*there, *whole])))
 

@@ -21,9 +21,8 @@ def about(*parts: str | Image | Content, label: str = "yes") -> Example:
     return Example((Message("user", parts),), (Target(answer=label),))
 
 
-def grouped(examples: list[Example], most: int = 100) -> tuple[list[int], list[str]]:
-    remarks: list[str] = []
-    return example_groups.groups_of(examples, most, remarks).tolist(), remarks
+def grouped(examples: list[Example], folds: int = 1) -> list[int]:
+    return example_groups.groups_of(examples, folds).tolist()
 
 
 @pytest.fixture
@@ -36,7 +35,9 @@ def images(workspace: Path, tmp_path: Path) -> list[Path]:
     return found
 
 
-def test_copies_and_near_duplicates_are_one(images: list[Path], tmp_path: Path) -> None:
+def test_copies_and_near_duplicates_are_one(
+    images: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = Path(shutil.copy(images[2], tmp_path / f"copy{images[2].suffix}"))
     smaller = tmp_path / "smaller.jpg"
     with Picture.open(images[5]) as picture:
@@ -44,24 +45,23 @@ def test_copies_and_near_duplicates_are_one(images: list[Path], tmp_path: Path) 
     damaged = tmp_path / "damaged.png"
     damaged.write_bytes(b"\x89PNG\r\n\x1a\n")
     every = [*images, copy, smaller, damaged, tmp_path / "lost.png"]
-    numbers, remarks = grouped([about(Image(path.name, path), "fine?") for path in every])
-    assert numbers == [0, 1, 2, 3, 4, 5, 6, 7, 2, 5, 8, 9]
-    assert remarks == ["4 images are near-duplicates of others and stay in one fold with them"]
+    assert grouped([about(Image(path.name, path), "fine?") for path in every]) == [0, 1, 2, 3, 4, 5, 6, 7, 2, 5, 8, 9]
+    assert capsys.readouterr().err == "4 images are near-duplicates of others and stay in one fold with them\n"
     # The question is another matter than what it is asked about.
-    assert grouped([about(Image("a", images[0]), "fine?"), about(Image("b", images[0]), "red?")]) == ([0, 0], [])
+    assert grouped([about(Image("a", images[0]), "fine?"), about(Image("b", images[0]), "red?")]) == [0, 0]
     # Of several images, what is the same has all of them the same.
     first, second, third = (Image(path.name, path) for path in (images[2], copy, images[0]))
     pairs = [about(first, third, "?"), about(second, third, "?"), about(third, first, "?")]
-    assert grouped(pairs)[0] == [0, 0, 1]
+    assert grouped(pairs) == [0, 0, 1]
 
 
 def test_texts_differ_in_more_than_case_width_and_blanks() -> None:
     texts = ["Buy  now", "buy now ", "BUY NOW", "Buy later", "\uff42\uff55\uff59\u3000now"]
-    assert grouped([about(Content(text), "spam?") for text in texts]) == ([0, 0, 0, 1, 0], [])
-    assert grouped([about(text) for text in texts])[0] == [0, 0, 0, 1, 0]
+    assert grouped([about(Content(text), "spam?") for text in texts]) == [0, 0, 0, 1, 0]
+    assert grouped([about(text) for text in texts]) == [0, 0, 0, 1, 0]
 
 
-def test_images_that_are_all_near_are_told_apart_by_copies(tmp_path: Path) -> None:
+def test_images_that_are_all_near_are_told_apart_by_copies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As of scans or drawings of one kind, which would all be in one fold."""
     drawn = []
     for number in range(9):
@@ -72,13 +72,12 @@ def test_images_that_are_all_near_are_told_apart_by_copies(tmp_path: Path) -> No
         drawn.append(path)
     shutil.copy(drawn[0], tmp_path / "copy.png")
     every = [about(Image(path.name, path), "?") for path in [*drawn, tmp_path / "copy.png"]]
-    numbers, remarks = grouped(every, most=3)
-    assert remarks == [
+    assert grouped(every, folds=3) == [*range(9), 0]
+    assert capsys.readouterr().err == (
         "10 of 10 records are about near-duplicates of one image: they are in several folds, and only copies are "
-        "together"
-    ]
-    assert numbers == [*range(9), 0]
-    assert set(grouped(every, most=10)[0]) == {0}
+        "together\n"
+    )
+    assert grouped(every, folds=1) == [0] * 10
 
 
 def test_no_copy_is_held_out_of_what_is_learned_from(images: list[Path], tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from palitune import console, randomness
+from palitune import randomness
 from palitune.config.run_config import TrainingConfig
 from palitune.data.example import Example
 from palitune.data.prediction import MadeWith, Prediction
@@ -51,7 +51,7 @@ class OutOfFold(NamedTuple):
 def parts(examples: Sequence[Example], count: int, seed: int, *, quiet: bool = False) -> list[Places]:
     """The places of the examples of each fold, with the shares of the labels, and examples about the same together.
 
-    What is the same is told by `example_groups.groups_of`; it decodes every image once.
+    What is the same is told by `example_groups.groups_of`.
 
     Raises:
       UsageError: there are fewer examples than folds.
@@ -61,10 +61,7 @@ def parts(examples: Sequence[Example], count: int, seed: int, *, quiet: bool = F
         raise UsageError(f"--folds {count}: {len(examples)} records make 2 to {len(examples)} folds")
     names = [tuple(plain(one.answer or "") for one in example.targets) for example in examples]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    remarks: list[str] = []
-    together = example_groups.groups_of(examples, len(examples) // count, remarks)
-    for remark in () if quiet else remarks:
-        console.note(remark)
+    together = example_groups.groups_of(examples, count, quiet=quiet)
     labels = np.array([numbers[name] for name in names])
     if len(numbers) > math.sqrt(len(examples)):  # of free text, or of many labels at once, hardly two are the same
         labels[:] = 0

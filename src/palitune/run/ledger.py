@@ -80,13 +80,19 @@ def folder_of(name: str) -> Path:
     typed = name.rstrip("/")
     if typed.endswith(ENDING) and Path(typed).is_dir():
         return Path(typed)
-    is_name = Path(typed).name not in ("", "..")  # of "." it is empty
-    places = [one.with_suffix(ENDING) for one in home.candidates(typed.removesuffix(ENDING))] if is_name else []
+    places = places_of(typed)
     for place in places:
         if place.is_dir():
             return place
     looked = f" (looked for {places[0]})" if places else ""
     raise MissingInputError(f"no run {name!r}{looked}", hint="palitune runs lists those there are")
+
+
+def places_of(name: str) -> list[Path]:
+    """Where the folder of the run of a name may be, the likeliest first; none of what is no name, as "." and ".."."""
+    typed = name.rstrip("/").removesuffix(ENDING)
+    is_name = Path(typed).name not in ("", "..")  # of "." it is empty
+    return [one.with_suffix(ENDING) for one in home.candidates(typed)] if is_name else []
 
 
 def name_of(folder: Path, checkpoints: Path | None = None) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from palitune import console
 from palitune.config.model import RECORDS, FolderSettings
 from palitune.config.run_config import RunConfig
 from palitune.config.settings import settings_of
@@ -44,10 +43,7 @@ def by_linear_probe(
     if not quiet:
         announce(opened.model)
     features = probe_features.features(records, opened.images, quiet)
-    remarks: list[str] = []
-    groups = example_groups.groups_of(records, len(records) // folds, remarks)
-    for remark in () if quiet else remarks:
-        console.note(remark)
+    groups = example_groups.groups_of(records, folds, quiet=quiet)
     return probe.out_of_fold(features, [record.label for record in records], folds, classes, seed, groups)
 
 

@@ -31,21 +31,20 @@ class Doomed(NamedTuple):
 
     Attributes:
       files: the checkpoint and what lies beside it, as far as it is there.
-      loop: the folder of the loop that made it; None where none did.
+      folders: that of the loop which made it, where one did, and that of the run.
       size: bytes of all of it.
     """
 
     name: str
     folder: RunFolder
     files: list[Path]
-    loop: Path | None
+    folders: list[Path]
     size: int
 
     @property
     def names(self) -> str:
         """Everything that goes, for a person."""
-        folders = [self.folder.path, *([self.loop] if self.loop else [])]
-        return ", ".join(path.name for path in (*self.files, *folders))
+        return ", ".join(path.name for path in (*self.files, *reversed(self.folders)))
 
 
 def remove(names: Sequence[str], *, yes: bool = False) -> list[Doomed]:
@@ -76,23 +75,22 @@ def find(name: str) -> Doomed:
     folder = RunFolder(path.with_suffix(".npz"))
     belongs = [folder.target, beside.manifest_of(folder.target), beside.threshold_of(folder.target)]
     there = [one for one in belongs if os.path.lexists(one)]
-    loop = beside.loop_of(folder.target)
-    loops = [loop] if os.path.lexists(loop) else []
-    for one in (path, *loops, *there):
+    folders = [one for one in (beside.loop_of(folder.target), path) if one == path or os.path.lexists(one)]
+    for one in (*folders, *there):
         if one.is_symlink():
             raise UsageError(f"{one} is a link, and nothing is removed through links", hint="Remove it by hand (rm)")
     for one in there:
         if not stat.S_ISREG(one.lstat().st_mode):
             raise UsageError(f"{one} is no file", hint="Remove it by hand")
-    if not folder.config.is_file() and (path.exists() or not loops):
+    if not folder.config.is_file() and (path.exists() or folders == [path]):
         what = "this is no run: it has no config.json"
         raise BadDataError(what, where=str(path), hint="Remove it by hand if it is yours")
-    for lock in (folder.lock, *(one / folder.lock.name for one in loops)):
-        if holder := locks.holder(lock):
-            what = "this run is at work" if lock == folder.lock else "its loop is at work"
-            raise OutputExistsError(f"{what}: {holder}", where=str(lock.parent), hint="Wait for it, or stop it")
-    whole = [Path(parent) / one for top in (path, *loops) for parent, _, names in os.walk(top) for one in names]
-    return Doomed(ledger.name_of(path), folder, there, next(iter(loops), None), sum(map(_freed, [*there, *whole])))
+    for one in folders:
+        if holder := locks.holder(one / folder.lock.name):
+            what = "this run is at work" if one == path else "its loop is at work"
+            raise OutputExistsError(f"{what}: {holder}", where=str(one), hint="Wait for it, or stop it")
+    inside = (Path(parent) / one for top in folders for parent, _, names in os.walk(top) for one in names)
+    return Doomed(ledger.name_of(path), folder, there, folders, sum(map(_freed, [*there, *inside])))
 
 
 def _folder_of(name: str) -> Path:
@@ -101,9 +99,9 @@ def _folder_of(name: str) -> Path:
     try:
         return ledger.folder_of(stem)
     except MissingInputError:
-        for place in home.candidates(stem) if Path(stem).name not in ("", "..") else ():
+        for place in ledger.places_of(stem):
             if beside.loop_of(place).is_dir():
-                return beside.run_of(place)
+                return place
         raise
 
 
@@ -155,7 +153,7 @@ def _remove(one: Doomed) -> None:
         try:
             for path in one.files:
                 path.unlink(missing_ok=True)
-            for path in (*([one.loop] if one.loop else []), folder.path):  # what names the rest goes last
+            for path in one.folders:  # that of the run, by whose name all is found, goes last
                 shutil.rmtree(path)
         except OSError as error:
             what = f"cannot be removed: {files.reason_of(error)}"

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from palitune import console
 from palitune.data.checks import near_duplicates
 from palitune.data.example import Content, Example, Image
 from palitune.data.split.line_index import MOST_COMPARED
@@ -19,15 +20,15 @@ from palitune.labels import plain
 Ints = NDArray[np.int64]
 
 
-def groups_of(examples: Sequence[Example], most: int, remarks: list[str]) -> Ints:
+def groups_of(examples: Sequence[Example], folds: int, *, quiet: bool = False) -> Ints:
     """The group of each example, int64[N], numbered in order of their first examples.
 
     Near-duplicates, as `near_duplicates` finds them, are one image here, unless so many of them are connected that a
     fold could not have them all: then images are too much of one kind to be told apart so, and only copies are one.
+    Which it is, stderr is told. Every image is decoded once; those that cannot be are not compared.
 
     Args:
-      most: examples that a fold has.
-      remarks: takes a sentence for the user about near-duplicates. Images that cannot be decoded are not compared.
+      folds: how many there are.
     """
     paths = list(dict.fromkeys(image.path for example in examples for image in example.images))
     if not paths or len(paths) > MOST_COMPARED:
@@ -44,15 +45,15 @@ def groups_of(examples: Sequence[Example], most: int, remarks: list[str]) -> Int
     if np.array_equal(found, exact):
         return exact
     largest = int(np.bincount(found).max())
-    if largest > max(most, int(np.bincount(exact).max())):
-        remarks.append(
-            f"{largest} of {len(examples)} records are about near-duplicates of one image: they are in several folds, "
-            "and only copies are together"
-        )
-        return exact
+    is_too_large = largest > max(len(examples) // folds, int(np.bincount(exact).max()))
     together = int((np.bincount(near)[near] > 1).sum())
-    remarks.append(f"{together} images are near-duplicates of others and stay in one fold with them")
-    return found
+    said = f"{together} images are near-duplicates of others and stay in one fold with them"
+    if is_too_large:
+        several = f"{largest} of {len(examples)} records are about near-duplicates of one image"
+        said = f"{several}: they are in several folds, and only copies are together"
+    if not quiet:
+        console.note(said)
+    return exact if is_too_large else found
 
 
 def _images(paths: Sequence[Path], read: Sequence[Path], groups: Ints) -> dict[Path, int]:

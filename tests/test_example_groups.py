@@ -12,6 +12,8 @@ from PIL import Image as Picture
 from palitune.data import dataset_files
 from palitune.data.example import Content, Example, Image, Message, Target
 from palitune.data.split import example_groups
+from palitune.errors import BadDataError
+from palitune.evaluate import probe
 from palitune.run import folds
 
 pytestmark = pytest.mark.quick_programs
@@ -109,3 +111,14 @@ def test_folds_that_overlap_or_are_not_all_there(workspace: Path, run: Run, tmp_
     done = run("palitune", "learn", "-d", "overlapping", *images, "-w", "overlapping", cwd=workspace)
     assert done.returncode == 65, done.stderr
     assert "fold3 is here, and fold2 is not" in done.stderr
+
+
+def test_a_probe_learns_from_no_copy_of_what_is_held_out() -> None:
+    labels, groups = ["yes", "no"] * 12, np.repeat(np.arange(8), 3)
+    parts = list(probe.parts(labels, 4, 0, groups))
+    assert sorted(place for _, held_out in parts for place in held_out) == list(range(24))
+    for learned, held_out in parts:
+        assert not set(groups[learned]) & set(groups[held_out])
+        assert {labels[place] for place in held_out} == {"yes", "no"}
+    with pytest.raises(BadDataError, match="that one of 9 folds has none"):
+        probe.parts(labels, 9, 0, groups)

@@ -60,13 +60,20 @@ def parts(
 
     Args:
       groups: int[N]; records with equal numbers are in one fold.
+
+    Raises:
+      BadDataError: so many records are in one group that a fold has none.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     names = np.array(labels)
     if groups is None or len(np.unique(groups)) == len(names):
         return StratifiedKFold(folds, shuffle=True, random_state=seed).split(names, names)
-    return StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(names, names, groups)
+    made = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    found = list(made.split(names, names, groups)) if len(np.unique(groups)) >= folds else []
+    if not found or not all(len(held_out) for _, held_out in found):
+        raise BadDataError(f"so many records are about the same that one of {folds} folds has none", hint="Use fewer")
+    return iter(found)
 
 
 def fit_predict(
@@ -92,7 +99,7 @@ def out_of_fold(
       groups: int[N]; records with equal numbers are about the same, and no fit has seen any of them.
 
     Raises:
-      BadDataError: a label is there less often than there are folds.
+      BadDataError: a label is there less often than there are folds, or as `parts`.
     """
     require_classes(labels, folds)
     found = np.zeros((len(labels), len(classes)))

@@ -61,7 +61,7 @@ def test_the_loop_of_a_run_goes_with_it(home: Path, run: Run) -> None:
         "first.npz, first.json, first.run, first.iterate"
     ]
     done = run("palitune", "runs", "rm", "alone.iterate", "--yes", cwd=home)  # its run was lost
-    assert (done.returncode, done.stderr) == (0, "removed alone.run, alone.iterate: 50 bytes\n")
+    assert (done.returncode, done.stderr) == (0, "removed alone.iterate: 50 bytes\n")
     assert not [name for name in everything(folder) if name.startswith(("first", "alone"))]
 
 

@@ -31,7 +31,7 @@ class Doomed(NamedTuple):
 
     Attributes:
       files: the checkpoint and what lies beside it, as far as it is there.
-      folders: that of the loop which made it, where one did, and that of the run.
+      folders: that of the loop which made it, and that of the run, as far as they are there.
       size: bytes of all of it.
     """
 
@@ -75,14 +75,14 @@ def find(name: str) -> Doomed:
     folder = RunFolder(path.with_suffix(".npz"))
     belongs = [folder.target, beside.manifest_of(folder.target), beside.threshold_of(folder.target)]
     there = [one for one in belongs if os.path.lexists(one)]
-    folders = [one for one in (beside.loop_of(folder.target), path) if one == path or os.path.lexists(one)]
+    folders = [one for one in (beside.loop_of(folder.target), path) if os.path.lexists(one)]
     for one in (*folders, *there):
         if one.is_symlink():
             raise UsageError(f"{one} is a link, and nothing is removed through links", hint="Remove it by hand (rm)")
     for one in there:
         if not stat.S_ISREG(one.lstat().st_mode):
             raise UsageError(f"{one} is no file", hint="Remove it by hand")
-    if not folder.config.is_file() and (path.exists() or folders == [path]):
+    if path in folders and not folder.config.is_file():
         what = "this is no run: it has no config.json"
         raise BadDataError(what, where=str(path), hint="Remove it by hand if it is yours")
     for one in folders:

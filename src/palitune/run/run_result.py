@@ -83,7 +83,7 @@ def _tell(run: Preparation, log: RunLog, evaluator: SetEvaluator, trainer: Train
     progress, queue = trainer.progress, run.queue
     trials, others = queue.told(progress.results)
     if found.result is not None:
-        others[found.how] = found.result
+        others.append((found.how, found.result))
     best = f"best by {run.config.select}: {queue.best(trials)}" if queue.best(trials) else ""
     log.block(trial_table(trials, best, others))
     if len(found.trials) > 1:

@@ -170,14 +170,11 @@ class TrialQueue:
         group = self.trials.best_group(results[: self.trials.count])
         return {} if self.folds is None else dict(zip(group, map(len, self.folds.places), strict=True))
 
-    def told(self, results: Sequence[TrialResult]) -> tuple[Sequence[TrialResult], dict[str, TrialResult]]:
-        """The results of the trials, or of the folds of each, and by what they are those of trainings after them."""
-        others = {}
-        for number, one in enumerate(results[self.trials.count :], self.trials.count):
-            is_student = self.teach is not None and number == self.count - 1
-            seed = f", seed {one.seed}" if self.trials.repeat > 1 and not is_student else ""
-            others["student" if is_student else f"all records{seed}"] = one
-        return results[: self.trials.count], others
+    def told(self, results: Sequence[TrialResult]) -> tuple[Sequence[TrialResult], list[tuple[str, TrialResult]]]:
+        """The results of the trials, or of the folds of each, and those of trainings after them with what these are."""
+        later = range(self.trials.count, len(results))
+        names = ["all records" if number in self.candidates else "student" for number in later]
+        return results[: self.trials.count], list(zip(names, results[self.trials.count :], strict=True))
 
     def best(self, results: Sequence[TrialResult]) -> str:
         """Which trial is the best, for a person; of a trial in folds, where there are others, its folds."""

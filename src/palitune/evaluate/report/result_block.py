@@ -174,13 +174,13 @@ def aggregate_block(
     return f"{block}\n  without a label: {unlabelled}" if unlabelled else block
 
 
-def trial_table(results: Sequence[TrialResult], best: str = "", others: Mapping[str, TrialResult] = {}) -> str:
+def trial_table(results: Sequence[TrialResult], best: str = "", others: Sequence[tuple[str, TrialResult]] = ()) -> str:
     """One line a trial, mean and standard deviation of those that came to an end, what came of them, and the best one.
 
     Args:
       results: of the trials, or of the folds of each.
       best: the last line, where one of them is the best.
-      others: what was learned or made after them, by what it is: none of it is one more draw of the same.
+      others: what was learned or made after them, with what it is: none of it is one more draw of the same.
     """
     settings = list(dict.fromkeys(name for result in results for name in result.changes))
     head = ["trial", "seed", *settings, "attempts", "step", "valid loss", *RATIOS.values()]
@@ -194,7 +194,7 @@ def trial_table(results: Sequence[TrialResult], best: str = "", others: Mapping[
             known = [[value for value in column if value is not None] for column in columns]
             figures = [f"{summary(values):.4f}" if len(values) > 1 else "" for values in known]
             rows.append([name, *[""] * (len(head) - len(figures) - 1), *figures])
-    rows += [_trial_row(name, result, settings) for name, result in others.items()]
+    rows += [_trial_row(name, result, settings) for name, result in others]
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
